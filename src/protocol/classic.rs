@@ -1,0 +1,167 @@
+//! The classic dialect: a message is one byte of op code, then data up to the message's end. It
+//! carries COUNT and RESET, as the original Python project defined them.
+
+use super::{ErrorCode, Op, Reply, Request};
+use crate::topic::Topic;
+
+/// Op code of COUNT.
+pub const COUNT: u8 = 0;
+/// Op code of RESET.
+pub const RESET: u8 = 1;
+/// Op code of the reply to COUNT.
+pub const COUNT_REPLY: u8 = 128;
+/// Op code of the reply to RESET.
+pub const RESET_REPLY: u8 = 129;
+/// Op code of an ERROR reply.
+pub const ERROR: u8 = 255;
+
+/// The longest message that a server takes, in bytes: what one read of a TCP connection returns
+/// at most.
+pub const MAX_MESSAGE: usize = 65_536;
+
+/// Reads a whole message as a request.
+///
+/// # Errors
+///
+/// The code to answer with: no such op code (an empty message has none), or a topic that is not
+/// UTF-8 or longer than `max_topic_len` bytes.
+pub fn decode_request(message: &[u8], max_topic_len: usize) -> Result<Request<'_>, ErrorCode> {
+    let (op, topic) = match message {
+        [COUNT, topic @ ..] => (Op::Count, topic),
+        [RESET, topic @ ..] => (Op::Reset, topic),
+        _ => return Err(ErrorCode::BadOpcode),
+    };
+    Ok(Request {
+        op,
+        topic: Topic::new(topic, max_topic_len)?,
+    })
+}
+
+/// Appends a request's message to `out`.
+///
+/// # Errors
+///
+/// BAD_OPCODE, and nothing appended, for a method that this dialect does not carry.
+pub fn encode_request(request: Request<'_>, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    let op = match request.op {
+        Op::Count => COUNT,
+        Op::Reset => RESET,
+        _ => return Err(ErrorCode::BadOpcode),
+    };
+    out.push(op);
+    out.extend_from_slice(request.topic.as_bytes());
+    Ok(())
+}
+
+/// Appends a reply's message to `out`; a sum takes the fewest big-endian bytes that hold it, at
+/// least one.
+///
+/// Replies to methods that this dialect does not carry can't come up here, since their requests
+/// can't be decoded; they would be said as the sum they hold.
+pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Count(sum) | Reply::Add(sum) | Reply::Get(sum) | Reply::Advance(sum) => {
+            let bytes = sum.to_be_bytes();
+            let leading_zeros = (sum.leading_zeros() / 8).min(7) as usize;
+            out.push(COUNT_REPLY);
+            out.extend_from_slice(&bytes[leading_zeros..]);
+        }
+        Reply::Reset | Reply::Delete { .. } => out.push(RESET_REPLY),
+        Reply::Error(error) => {
+            out.extend_from_slice(&[ERROR, error.code()]);
+            out.extend_from_slice(error.message().as_bytes());
+        }
+    }
+}
+
+/// Reads a whole message as a reply; `None` where it is none. An error's words are dropped, its
+/// code says it.
+#[must_use]
+pub fn decode_reply(message: &[u8]) -> Option<Reply> {
+    match message {
+        [COUNT_REPLY, sum @ ..] if (1..=8).contains(&sum.len()) => {
+            let sum = sum.iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
+            Some(Reply::Count(sum))
+        }
+        [RESET_REPLY] => Some(Reply::Reset),
+        [ERROR, code, ..] => Some(Reply::Error(ErrorCode::from_code(*code))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(reply: Reply) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_reply(reply, &mut out);
+        out
+    }
+
+    #[test]
+    fn the_vectors_of_the_protocol() {
+        let count = |topic| {
+            Ok(Request {
+                op: Op::Count,
+                topic: Topic::new(topic, 9).expect("a topic"),
+            })
+        };
+        assert_eq!(decode_request(b"\x00a", 9), count(b"a"));
+        assert_eq!(decode_request(b"\x00", 9), count(b""));
+        assert_eq!(
+            decode_request(b"\x01a", 9).map(|request| request.op),
+            Ok(Op::Reset)
+        );
+        assert_eq!(decode_request(b"\x00\xff", 9), Err(ErrorCode::BadTopic));
+        assert_eq!(decode_request(b"\x07a", 9), Err(ErrorCode::BadOpcode));
+        assert_eq!(decode_request(b"", 9), Err(ErrorCode::BadOpcode));
+        assert_eq!(
+            decode_request(b"\x000123456789", 9),
+            Err(ErrorCode::TopicTooLong)
+        );
+
+        assert_eq!(encoded(Reply::Count(1)), [0x80, 1]);
+        assert_eq!(encoded(Reply::Count(255)), [0x80, 255]);
+        assert_eq!(encoded(Reply::Count(256)), [0x80, 1, 0]);
+        assert_eq!(encoded(Reply::Reset), [0x81]);
+        assert_eq!(
+            encoded(Reply::Error(ErrorCode::BadTopic)),
+            b"\xff\x02topic not UTF-8"
+        );
+    }
+
+    #[test]
+    fn what_is_no_reply_is_told() {
+        for message in [
+            &b""[..],
+            b"\x80",
+            b"\x80123456789",
+            b"\x81\x00",
+            b"\xff",
+            b"\x00a",
+        ] {
+            assert_eq!(decode_reply(message), None, "{message:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sums_come_back_in_the_fewest_bytes(sum: u64) {
+            let message = encoded(Reply::Count(sum));
+            prop_assert_eq!(decode_reply(&message), Some(Reply::Count(sum)));
+            prop_assert!(message.len() == 2 || message[1] != 0);
+        }
+
+        #[test]
+        fn any_bytes_decode_or_are_refused(message: Vec<u8>) {
+            if let Ok(request) = decode_request(&message, 1024) {
+                let mut out = Vec::new();
+                encode_request(request, &mut out).expect("a method of this dialect");
+                prop_assert_eq!(out, message);
+            }
+        }
+    }
+}

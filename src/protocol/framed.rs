@@ -1,0 +1,445 @@
+//! The framed dialect: requests and replies with ids, pipelined on TCP, batched on UDP.
+//!
+//! A frame is `op: u8, len: u16, id: u32, body: len bytes`, integers big-endian, in both
+//! directions. A reply's op is its request's op + 128 and carries its id.
+
+use std::num::NonZeroU32;
+
+use thiserror::Error;
+
+use super::{ErrorCode, Op, Reply, Request};
+use crate::topic::{OWNER_KEY, OWNER_MULTIPLIER, ShardId, Shards, Topic};
+
+/// Bytes before a frame's body.
+pub const HEADER_LEN: usize = 7;
+
+/// The longest frame, in bytes: a header and the longest body that its length can say.
+pub const MAX_FRAME: usize = HEADER_LEN + u16::MAX as usize;
+
+/// The version of the protocol that HELLO tells.
+pub const VERSION: u8 = 1;
+
+/// The first op that can begin a frame.
+pub const FIRST_OP: u8 = COUNT;
+/// The last op that can begin a frame; not all before it have a method yet.
+pub const LAST_OP: u8 = 31;
+
+const COUNT: u8 = 16;
+const RESET: u8 = 17;
+const ADD: u8 = 18;
+const GET: u8 = 19;
+const DELETE: u8 = 20;
+const ADVANCE: u8 = 21;
+const HELLO: u8 = 22;
+const PING: u8 = 23;
+/// A reply's op is its request's op with this bit.
+const REPLY: u8 = 128;
+const ERROR: u8 = 255;
+
+/// What HELLO says where it leaves the shard to the server.
+const ANY_SHARD: u16 = u16::MAX;
+
+/// What ties a reply to its request: chosen by the client, returned by the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u32);
+
+impl RequestId {
+    /// What an ERROR carries that answers bytes without a readable id.
+    pub const NONE: Self = Self(0);
+}
+
+/// A method call, as a request frame's body says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call<'a> {
+    /// Something to do to a topic.
+    Topic(Request<'a>),
+    /// HELLO.
+    Hello(Hello<'a>),
+    /// PING: the body comes back as it is.
+    Ping(&'a [u8]),
+}
+
+/// A HELLO request. All of it is optional for a client to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello<'a> {
+    /// The shard that the connection would be served by; `None`: any.
+    pub shard: Option<ShardId>,
+    /// Proof of who asks; may be empty.
+    pub token: &'a [u8],
+}
+
+/// A HELLO reply: what a client needs to compute every topic's owner by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HelloReply {
+    /// How many shards there are.
+    pub shards: u16,
+    /// The one whose worker serves this connection.
+    pub shard: ShardId,
+    /// [`OWNER_KEY`] of the server.
+    pub key: u32,
+    /// [`OWNER_MULTIPLIER`] of the server.
+    pub multiplier: u32,
+    /// The longest topic, in bytes.
+    pub max_topic_len: u16,
+}
+
+impl HelloReply {
+    /// What this version's server says of itself.
+    #[must_use]
+    pub fn new(shards: Shards, shard: ShardId, max_topic_len: u16) -> Self {
+        Self {
+            shards: shards.count(),
+            shard,
+            key: OWNER_KEY,
+            multiplier: OWNER_MULTIPLIER,
+            max_topic_len,
+        }
+    }
+}
+
+/// A whole request frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestFrame<'a> {
+    /// How many bytes it takes.
+    pub len: usize,
+    /// Its id.
+    pub id: RequestId,
+    /// The call, or the code to refuse it with.
+    pub call: Result<Call<'a>, ErrorCode>,
+}
+
+/// A whole reply frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyFrame<'a> {
+    /// How many bytes it takes.
+    pub len: usize,
+    /// The id of the request that it answers.
+    pub id: RequestId,
+    /// What it says.
+    pub answer: Answer<'a>,
+}
+
+/// What a reply frame says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// What became of something to do to a topic, or an error.
+    Reply(Reply),
+    /// To HELLO.
+    Hello(HelloReply),
+    /// To PING.
+    Pong(&'a [u8]),
+}
+
+/// The bytes can't be a request frame, and where the next one begins is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NotARequest {
+    /// A reply's op: whoever sent it is a server, or lost its place; never answered.
+    #[error("op {0} is a reply's")]
+    Reply(u8),
+    /// An op that begins no frame; answered with one BAD_OPCODE.
+    #[error("op {0} begins no frame")]
+    Op(u8),
+}
+
+/// The bytes are no reply that this version knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NotAReply {
+    /// No reply has that op.
+    #[error("op {0} is no reply's")]
+    Op(u8),
+    /// The body is too short for its op.
+    #[error("a reply with op {op} and {len} bytes of body")]
+    Body {
+        /// The op.
+        op: u8,
+        /// The body's length, in bytes.
+        len: usize,
+    },
+}
+
+/// A frame's three parts. `None` where `input` breaks off before its end.
+fn split(input: &[u8]) -> Option<(u8, RequestId, &[u8])> {
+    let (&[op, len_high, len_low, id @ ..], rest) = input.split_first_chunk::<HEADER_LEN>()?;
+    let body = rest.get(..usize::from(u16::from_be_bytes([len_high, len_low])))?;
+    Some((op, RequestId(u32::from_be_bytes(id)), body))
+}
+
+/// A big-endian u32 and what follows it.
+fn split_u32(body: &[u8]) -> Option<(u32, &[u8])> {
+    let (number, rest) = body.split_first_chunk()?;
+    Some((u32::from_be_bytes(*number), rest))
+}
+
+/// A big-endian u64 and what follows it.
+fn split_u64(body: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = body.split_first_chunk()?;
+    Some((u64::from_be_bytes(*number), rest))
+}
+
+/// Reads the request frame that `input` starts with; `None` where it breaks off before the
+/// frame's end.
+///
+/// # Errors
+///
+/// [`NotARequest`] where no frame begins here: what follows can't be made sense of. A frame that
+/// merely says something wrong is whole, its `call` is the error.
+pub fn decode_request(
+    input: &[u8],
+    max_topic_len: usize,
+) -> Result<Option<RequestFrame<'_>>, NotARequest> {
+    match input.first() {
+        Some(FIRST_OP..=LAST_OP) | None => {}
+        Some(&op @ REPLY..) => return Err(NotARequest::Reply(op)),
+        Some(&op) => return Err(NotARequest::Op(op)),
+    }
+    Ok(split(input).map(|(op, id, body)| RequestFrame {
+        len: HEADER_LEN + body.len(),
+        id,
+        call: decode_call(op, body, max_topic_len),
+    }))
+}
+
+fn decode_call(op: u8, body: &[u8], max_topic_len: usize) -> Result<Call<'_>, ErrorCode> {
+    let (op, topic) = match op {
+        COUNT => (Op::Count, body),
+        RESET => (Op::Reset, body),
+        ADD => {
+            let (n, topic) = split_u32(body).ok_or(ErrorCode::BadFrame)?;
+            let n = NonZeroU32::new(n).ok_or(ErrorCode::BadFrame)?;
+            (Op::Add(n), topic)
+        }
+        GET => (Op::Get, body),
+        DELETE => (Op::Delete, body),
+        ADVANCE => {
+            let (floor, topic) = split_u64(body).ok_or(ErrorCode::BadFrame)?;
+            (Op::Advance(floor), topic)
+        }
+        HELLO => return decode_hello(body).map(Call::Hello),
+        PING => return Ok(Call::Ping(body)),
+        _ => return Err(ErrorCode::BadOpcode),
+    };
+    Ok(Call::Topic(Request {
+        op,
+        topic: Topic::new(topic, max_topic_len)?,
+    }))
+}
+
+fn decode_hello(body: &[u8]) -> Result<Hello<'_>, ErrorCode> {
+    match *body {
+        [
+            VERSION..=u8::MAX,
+            _flags,
+            shard_high,
+            shard_low,
+            ref token @ ..,
+        ] => Ok(Hello {
+            shard: match u16::from_be_bytes([shard_high, shard_low]) {
+                ANY_SHARD => None,
+                number => Some(ShardId::new(number)),
+            },
+            token,
+        }),
+        _ => Err(ErrorCode::BadFrame),
+    }
+}
+
+/// The id to answer a frame with that breaks off: its own where that can be read, else
+/// [`RequestId::NONE`].
+#[must_use]
+pub fn broken_id(input: &[u8]) -> RequestId {
+    match input.first_chunk::<HEADER_LEN>() {
+        Some(&[_op, _, _, id @ ..]) => RequestId(u32::from_be_bytes(id)),
+        None => RequestId::NONE,
+    }
+}
+
+/// Appends a frame: its header, then what `body` appends.
+fn encode(op: u8, id: RequestId, out: &mut Vec<u8>, body_len: usize, body: &[&[u8]]) {
+    let len = u16::try_from(body_len).expect("callers keep bodies within u16");
+    let mut header = [0; HEADER_LEN];
+    header[0] = op;
+    header[1..3].copy_from_slice(&len.to_be_bytes());
+    header[3..].copy_from_slice(&id.0.to_be_bytes());
+    out.extend_from_slice(&header);
+    for part in body {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Appends a request frame to `out`.
+///
+/// # Panics
+///
+/// Where the body would pass 65,535 bytes: a longer PING or HELLO token than a frame can carry.
+/// A topic can't be that long.
+pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
+    match *call {
+        Call::Topic(Request { op, topic }) => {
+            let topic = topic.as_bytes();
+            match op {
+                Op::Count => encode(COUNT, id, out, topic.len(), &[topic]),
+                Op::Reset => encode(RESET, id, out, topic.len(), &[topic]),
+                Op::Add(n) => {
+                    let n = n.get().to_be_bytes();
+                    encode(ADD, id, out, n.len() + topic.len(), &[&n, topic]);
+                }
+                Op::Get => encode(GET, id, out, topic.len(), &[topic]),
+                Op::Delete => encode(DELETE, id, out, topic.len(), &[topic]),
+                Op::Advance(floor) => {
+                    let floor = floor.to_be_bytes();
+                    encode(
+                        ADVANCE,
+                        id,
+                        out,
+                        floor.len() + topic.len(),
+                        &[&floor, topic],
+                    );
+                }
+            }
+        }
+        Call::Hello(Hello { shard, token }) => {
+            let [high, low] = shard.map_or(ANY_SHARD, ShardId::number).to_be_bytes();
+            let fixed = [VERSION, 0, high, low];
+            encode(HELLO, id, out, fixed.len() + token.len(), &[&fixed, token]);
+        }
+        Call::Ping(body) => encode(PING, id, out, body.len(), &[body]),
+    }
+}
+
+/// Appends the frame of a topic's reply, or of an error, to `out`.
+pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Count(sum) => encode_sum(COUNT, id, sum, out),
+        Reply::Add(last) => encode_sum(ADD, id, last, out),
+        Reply::Get(sum) => encode_sum(GET, id, sum, out),
+        Reply::Advance(sum) => encode_sum(ADVANCE, id, sum, out),
+        Reply::Reset => encode(RESET | REPLY, id, out, 0, &[]),
+        Reply::Delete { existed } => {
+            encode(DELETE | REPLY, id, out, 1, &[&[u8::from(existed)]]);
+        }
+        Reply::Error(error) => {
+            let message = error.message().as_bytes();
+            encode(
+                ERROR,
+                id,
+                out,
+                1 + message.len(),
+                &[&[error.code()], message],
+            );
+        }
+    }
+}
+
+/// The reply of nearly every request: one write of 15 bytes.
+fn encode_sum(op: u8, id: RequestId, sum: u64, out: &mut Vec<u8>) {
+    let mut frame = [0; HEADER_LEN + 8];
+    frame[0] = op | REPLY;
+    frame[2] = 8;
+    frame[3..7].copy_from_slice(&id.0.to_be_bytes());
+    frame[7..].copy_from_slice(&sum.to_be_bytes());
+    out.extend_from_slice(&frame);
+}
+
+/// Appends any reply frame to `out`.
+///
+/// # Panics
+///
+/// Where a PING's body is longer than 65,535 bytes; none that was decoded is.
+pub fn encode_answer(id: RequestId, answer: &Answer<'_>, out: &mut Vec<u8>) {
+    match *answer {
+        Answer::Reply(reply) => encode_reply(id, reply, out),
+        Answer::Pong(body) => encode(PING | REPLY, id, out, body.len(), &[body]),
+        Answer::Hello(hello) => encode(
+            HELLO | REPLY,
+            id,
+            out,
+            16,
+            &[
+                &[VERSION, 0],
+                &hello.shards.to_be_bytes(),
+                &hello.shard.number().to_be_bytes(),
+                &hello.key.to_be_bytes(),
+                &hello.multiplier.to_be_bytes(),
+                &hello.max_topic_len.to_be_bytes(),
+            ],
+        ),
+    }
+}
+
+/// How many bytes [`encode_answer`] appends.
+#[must_use]
+pub fn answer_len(answer: &Answer<'_>) -> usize {
+    HEADER_LEN
+        + match *answer {
+            Answer::Reply(reply) => match reply {
+                Reply::Count(_) | Reply::Add(_) | Reply::Get(_) | Reply::Advance(_) => 8,
+                Reply::Reset => 0,
+                Reply::Delete { .. } => 1,
+                Reply::Error(error) => 1 + error.message().len(),
+            },
+            Answer::Hello(_) => 16,
+            Answer::Pong(body) => body.len(),
+        }
+}
+
+/// Reads the reply frame that `input` starts with; `None` where it breaks off before the frame's
+/// end. What follows the known fields of a body is ignored: a later version may have added it.
+///
+/// # Errors
+///
+/// [`NotAReply`] where this is no reply: the connection is of no more use.
+pub fn decode_reply(input: &[u8]) -> Result<Option<ReplyFrame<'_>>, NotAReply> {
+    match input.first() {
+        Some(REPLY..) | None => {}
+        Some(&op) => return Err(NotAReply::Op(op)),
+    }
+    let Some((op, id, body)) = split(input) else {
+        return Ok(None);
+    };
+    let short = NotAReply::Body {
+        op,
+        len: body.len(),
+    };
+    let sum = || split_u64(body).map(|(sum, _)| sum).ok_or(short);
+    let answer = if op == ERROR {
+        let &code = body.first().ok_or(short)?;
+        Answer::Reply(Reply::Error(ErrorCode::from_code(code)))
+    } else {
+        match op & !REPLY {
+            COUNT => Answer::Reply(Reply::Count(sum()?)),
+            RESET => Answer::Reply(Reply::Reset),
+            ADD => Answer::Reply(Reply::Add(sum()?)),
+            GET => Answer::Reply(Reply::Get(sum()?)),
+            DELETE => Answer::Reply(Reply::Delete {
+                existed: *body.first().ok_or(short)? != 0,
+            }),
+            ADVANCE => Answer::Reply(Reply::Advance(sum()?)),
+            HELLO => Answer::Hello(decode_hello_reply(body).ok_or(short)?),
+            PING => Answer::Pong(body),
+            _ => return Err(NotAReply::Op(op)),
+        }
+    };
+    Ok(Some(ReplyFrame {
+        len: HEADER_LEN + body.len(),
+        id,
+        answer,
+    }))
+}
+
+fn decode_hello_reply(body: &[u8]) -> Option<HelloReply> {
+    let &[_version, _flags, ref fields @ ..] = body.first_chunk::<16>()?;
+    let u16_at = |at: usize| u16::from_be_bytes([fields[at], fields[at + 1]]);
+    let u32_at = |at: usize| u32::from(u16_at(at)) << 16 | u32::from(u16_at(at + 2));
+    Some(HelloReply {
+        shards: u16_at(0),
+        shard: ShardId::new(u16_at(2)),
+        key: u32_at(4),
+        multiplier: u32_at(8),
+        max_topic_len: u16_at(12),
+    })
+}
+
+#[cfg(test)]
+mod tests;
