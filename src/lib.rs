@@ -2,4 +2,6 @@
 //! adds one to a topic and returns the sum, and so every event that anyone counts has its place.
 //!
 pub mod protocol;
+#[cfg(feature = "server")]
+pub mod shard;
 pub mod topic;

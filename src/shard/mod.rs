@@ -1,0 +1,104 @@
+//! The counters: [`Request`] to [`Reply`]. A shard owns its topics alone, as plain data; the order
+//! in which it applies requests is the order of each of its topics. Knows no socket, no clock and
+//! no thread: who runs it, and when, is the server's business.
+
+mod quota;
+mod table;
+
+pub use quota::TopicQuota;
+
+use crate::protocol::{ErrorCode, Op, Reply, Request};
+use crate::topic::Topic;
+use table::Table;
+
+/// The topics of one owner.
+#[derive(Debug)]
+pub struct Shard {
+    topics: Table<Counter>,
+    quota: TopicQuota,
+}
+
+/// What is kept of a topic.
+#[derive(Debug, Default)]
+struct Counter {
+    /// The last sum handed out, or the floor that the topic was advanced to.
+    sum: u64,
+}
+
+impl Shard {
+    /// A shard without topics, which takes new ones from `quota`.
+    #[must_use]
+    pub fn new(quota: TopicQuota) -> Self {
+        Self {
+            topics: Table::new(),
+            quota,
+        }
+    }
+
+    /// Applies one request and says what became of it. A refused request changes nothing.
+    pub fn apply(&mut self, request: Request<'_>) -> Reply {
+        let Request { op, topic } = request;
+        let applied = match op {
+            Op::Count => self.raise(topic, 1).map(Reply::Count),
+            Op::Add(n) => self.raise(topic, n.get().into()).map(Reply::Add),
+            Op::Get => Ok(Reply::Get(self.sum(topic))),
+            Op::Reset => self.counter(topic).map(|counter| {
+                counter.sum = 0;
+                Reply::Reset
+            }),
+            Op::Advance(floor) => self.counter(topic).map(|counter| {
+                counter.sum = counter.sum.max(floor);
+                Reply::Advance(counter.sum)
+            }),
+            Op::Delete => Ok(Reply::Delete {
+                existed: self.delete(topic),
+            }),
+        };
+        applied.unwrap_or_else(Reply::Error)
+    }
+
+    /// How many topics there are.
+    #[must_use]
+    pub fn topics(&self) -> usize {
+        self.topics.len()
+    }
+
+    fn raise(&mut self, topic: Topic<'_>, n: u64) -> Result<u64, ErrorCode> {
+        let counter = self.counter(topic)?;
+        counter.sum = counter.sum.checked_add(n).ok_or(ErrorCode::Overflow)?;
+        Ok(counter.sum)
+    }
+
+    fn sum(&self, topic: Topic<'_>) -> u64 {
+        self.topics.find(topic).map_or(0, |counter| counter.sum)
+    }
+
+    /// The topic's counter, made where there is none yet.
+    fn counter(&mut self, topic: Topic<'_>) -> Result<&mut Counter, ErrorCode> {
+        let quota = &self.quota;
+        self.topics.find_or_insert(topic, || {
+            if quota.take() {
+                Ok(Counter::default())
+            } else {
+                Err(ErrorCode::TooManyTopics)
+            }
+        })
+    }
+
+    fn delete(&mut self, topic: Topic<'_>) -> bool {
+        let existed = self.topics.remove(topic).is_some();
+        if existed {
+            self.quota.give_back(1);
+        }
+        existed
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.quota.give_back(self.topics.len());
+    }
+}
+
+#[cfg(test)]
+mod tests;

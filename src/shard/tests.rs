@@ -1,0 +1,154 @@
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn shard(max_topics: usize) -> Shard {
+    Shard::new(TopicQuota::new(max_topics))
+}
+
+fn apply(shard: &mut Shard, op: Op, topic: &str) -> Reply {
+    let topic = Topic::new(topic.as_bytes(), 1024).expect("a topic");
+    shard.apply(Request { op, topic })
+}
+
+fn add(n: u32) -> Op {
+    Op::Add(NonZeroU32::new(n).expect("at least one"))
+}
+
+#[test]
+fn each_method_does_what_the_protocol_says() {
+    let mut shard = shard(10);
+    let mut on_a = |op| apply(&mut shard, op, "a");
+    assert_eq!(on_a(Op::Get), Reply::Get(0));
+    assert_eq!(on_a(Op::Count), Reply::Count(1));
+    assert_eq!(on_a(Op::Count), Reply::Count(2));
+    assert_eq!(on_a(add(10)), Reply::Add(12));
+    assert_eq!(on_a(Op::Get), Reply::Get(12));
+    assert_eq!(on_a(Op::Advance(100)), Reply::Advance(100));
+    assert_eq!(on_a(Op::Advance(50)), Reply::Advance(100));
+    assert_eq!(on_a(Op::Reset), Reply::Reset);
+    assert_eq!(on_a(Op::Count), Reply::Count(1));
+    assert_eq!(on_a(Op::Delete), Reply::Delete { existed: true });
+    assert_eq!(on_a(Op::Delete), Reply::Delete { existed: false });
+    assert_eq!(on_a(Op::Count), Reply::Count(1));
+    assert_eq!(apply(&mut shard, Op::Count, "b"), Reply::Count(1));
+}
+
+#[test]
+fn get_creates_nothing_and_every_writer_creates() {
+    let mut shard = shard(10);
+    apply(&mut shard, Op::Get, "a");
+    apply(&mut shard, Op::Delete, "a");
+    assert_eq!(shard.topics(), 0);
+    for (n, op) in [Op::Count, Op::Reset, add(1), Op::Advance(0)]
+        .into_iter()
+        .enumerate()
+    {
+        apply(&mut shard, op, &format!("topic {n}"));
+        assert_eq!(shard.topics(), n + 1, "{op:?}");
+    }
+}
+
+#[test]
+fn a_sum_never_wraps_and_a_refused_request_changes_nothing() {
+    let overflow = Reply::Error(ErrorCode::Overflow);
+    let mut shard = shard(10);
+    apply(&mut shard, Op::Advance(u64::MAX - 5), "a");
+    assert_eq!(apply(&mut shard, add(6), "a"), overflow);
+    assert_eq!(apply(&mut shard, add(5), "a"), Reply::Add(u64::MAX));
+    assert_eq!(apply(&mut shard, Op::Count, "a"), overflow);
+    assert_eq!(apply(&mut shard, Op::Get, "a"), Reply::Get(u64::MAX));
+    assert_eq!(apply(&mut shard, Op::Reset, "a"), Reply::Reset);
+    assert_eq!(apply(&mut shard, Op::Count, "a"), Reply::Count(1));
+}
+
+#[test]
+fn shards_share_one_limit_on_topics() {
+    let quota = TopicQuota::new(3);
+    let mut one = Shard::new(quota.clone());
+    let mut other = Shard::new(quota.clone());
+    let too_many = Reply::Error(ErrorCode::TooManyTopics);
+    assert_eq!(apply(&mut one, Op::Count, "a"), Reply::Count(1));
+    assert_eq!(apply(&mut other, Op::Count, "b"), Reply::Count(1));
+    assert_eq!(apply(&mut other, Op::Advance(7), "c"), Reply::Advance(7));
+    for op in [Op::Count, add(1), Op::Reset, Op::Advance(1)] {
+        assert_eq!(apply(&mut one, op, "d"), too_many, "{op:?}");
+    }
+    assert_eq!(one.topics(), 1, "a refused topic leaves nothing behind");
+    assert_eq!(apply(&mut one, Op::Get, "d"), Reply::Get(0));
+    assert_eq!(apply(&mut one, Op::Count, "a"), Reply::Count(2));
+    apply(&mut other, Op::Delete, "b");
+    assert_eq!(apply(&mut one, Op::Count, "d"), Reply::Count(1));
+    drop(other);
+    assert_eq!(apply(&mut one, Op::Count, "e"), Reply::Count(1));
+    assert_eq!(apply(&mut one, Op::Count, "f"), too_many);
+}
+
+/// The plainest thing that could be right.
+#[derive(Default)]
+struct Model(HashMap<String, u64>);
+
+impl Model {
+    fn apply(&mut self, op: Op, topic: &str) -> Reply {
+        let by = match op {
+            Op::Get => return Reply::Get(self.0.get(topic).copied().unwrap_or(0)),
+            Op::Delete => {
+                let existed = self.0.remove(topic).is_some();
+                return Reply::Delete { existed };
+            }
+            Op::Count => 1,
+            Op::Add(n) => n.get().into(),
+            Op::Reset | Op::Advance(_) => 0,
+        };
+        let sum = self.0.entry(topic.to_owned()).or_default();
+        match op {
+            Op::Reset => {
+                *sum = 0;
+                return Reply::Reset;
+            }
+            Op::Advance(floor) => {
+                *sum = floor.max(*sum);
+                return Reply::Advance(*sum);
+            }
+            _ => {}
+        }
+        let Some(new) = sum.checked_add(by) else {
+            return Reply::Error(ErrorCode::Overflow);
+        };
+        *sum = new;
+        if op == Op::Count {
+            Reply::Count(new)
+        } else {
+            Reply::Add(new)
+        }
+    }
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => Just(Op::Count),
+        1 => Just(Op::Reset),
+        2 => any::<NonZeroU32>().prop_map(Op::Add),
+        2 => Just(Op::Get),
+        1 => Just(Op::Delete),
+        1 => any::<u64>().prop_map(Op::Advance),
+        1 => (u64::MAX - 5..=u64::MAX).prop_map(Op::Advance),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_shard_replies_like_the_model(
+        requests in prop::collection::vec((any_op(), "[a-f]{0,2}"), 0..400)
+    ) {
+        let mut shard = shard(usize::MAX);
+        let mut model = Model::default();
+        for (op, topic) in requests {
+            prop_assert_eq!(apply(&mut shard, op, &topic), model.apply(op, &topic));
+        }
+        prop_assert_eq!(shard.topics(), model.0.len());
+    }
+}
