@@ -3,5 +3,7 @@
 //!
 pub mod protocol;
 #[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
 pub mod shard;
 pub mod topic;

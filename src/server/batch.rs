@@ -1,0 +1,171 @@
+//! Requests on their way to a shard, and their replies on the way back.
+//!
+//! A request carries its origin: the worker and the connection, or the peer of its datagram, and
+//! its id. So a reply finds its way back from any thread and at any later time; nothing depends on
+//! its being made at once.
+
+use super::sys::Peer;
+use crate::protocol::framed::RequestId;
+use crate::protocol::{Op, Reply, Request};
+use crate::shard::Shard;
+use crate::topic::{ShardId, Topic};
+
+/// One worker of the server, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WorkerId(pub(super) u16);
+
+/// One TCP connection of a worker. Never the same for two connections, however many come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ConnectionKey {
+    /// Its place in the worker's table, which a later connection may take.
+    pub(super) index: usize,
+    /// Counts the worker's connections.
+    pub(super) serial: u64,
+}
+
+/// A datagram that asked something.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Datagram {
+    /// Who sent it.
+    pub(super) peer: Peer,
+    /// Whether its replies are classic messages, or frames.
+    pub(super) classic: bool,
+    /// The most bytes of frames that a datagram of its replies may have.
+    pub(super) reply_limit: usize,
+}
+
+/// A decoded request. Its topic's bytes stay where they were read, or are a batch's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Queued {
+    pub(super) op: Op,
+    /// Where its topic begins, in the bytes that go with it.
+    pub(super) topic: u32,
+    /// How long its topic is, in bytes.
+    pub(super) topic_len: u32,
+    /// What its reply carries; unused where the dialect has no ids.
+    pub(super) id: RequestId,
+    /// Which datagram it came in, as an index; unused on a connection.
+    pub(super) datagram: u32,
+}
+
+impl Queued {
+    /// The topic's bytes, out of those that go with it.
+    fn topic_in<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.topic as usize..][..self.topic_len as usize]
+    }
+
+    /// Has the shard apply it.
+    pub(super) fn run(&self, bytes: &[u8], shard: &mut Shard) -> Reply {
+        shard.apply(Request {
+            op: self.op,
+            topic: Topic::checked_before(self.topic_in(bytes)),
+        })
+    }
+}
+
+/// Where the requests of one read came from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// One connection.
+    Connection(ConnectionKey),
+    /// These datagrams.
+    Datagrams(&'a [Datagram]),
+}
+
+/// Requests handed over to whoever runs their shard. It goes back to where it came from with the
+/// replies; its buffers are used again.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// The worker that it goes back to.
+    pub(super) from: WorkerId,
+    /// The shard that it is for.
+    pub(super) shard: ShardId,
+    /// The connection that it came from; `None`: `datagrams`.
+    pub(super) connection: Option<ConnectionKey>,
+    /// The datagrams that its requests came in.
+    pub(super) datagrams: Vec<Datagram>,
+    /// Whether its worker waits for it, though it has no replies to write.
+    pub(super) awaited: bool,
+    requests: Vec<Queued>,
+    topics: Vec<u8>,
+    replies: Vec<Reply>,
+}
+
+/// A recycled batch keeps no more than this many bytes of topics: one read of a connection.
+const KEEP_BYTES: usize = 128 * 1024;
+
+impl Batch {
+    /// An empty batch of `from`.
+    pub(super) fn new(from: WorkerId) -> Self {
+        Self {
+            from,
+            shard: ShardId::new(0),
+            connection: None,
+            datagrams: Vec::new(),
+            awaited: false,
+            requests: Vec::new(),
+            topics: Vec::new(),
+            replies: Vec::new(),
+        }
+    }
+
+    /// Makes it a batch for `shard` of these requests, whose topics lie in `bytes`.
+    pub(super) fn fill(
+        &mut self,
+        shard: ShardId,
+        requests: &[Queued],
+        bytes: &[u8],
+        source: Source<'_>,
+    ) {
+        self.clear();
+        self.shard = shard;
+        if let Source::Connection(key) = source {
+            self.connection = Some(key);
+        }
+        let mut last = None;
+        for request in requests {
+            if let Source::Datagrams(datagrams) = source
+                && last != Some(request.datagram)
+            {
+                last = Some(request.datagram);
+                self.datagrams.push(datagrams[request.datagram as usize]);
+            }
+            let topic = self.topics.len() as u32;
+            self.topics.extend_from_slice(request.topic_in(bytes));
+            self.requests.push(Queued {
+                topic,
+                datagram: self.datagrams.len().saturating_sub(1) as u32,
+                ..*request
+            });
+        }
+    }
+
+    /// Has the shard apply its requests.
+    pub(super) fn run(&mut self, shard: &mut Shard) {
+        let Self {
+            requests,
+            topics,
+            replies,
+            ..
+        } = self;
+        replies.extend(requests.iter().map(|request| request.run(topics, shard)));
+    }
+
+    /// Its requests with their replies, once it ran.
+    pub(super) fn replies(&self) -> impl Iterator<Item = (&Queued, Reply)> {
+        debug_assert_eq!(self.requests.len(), self.replies.len());
+        self.requests.iter().zip(self.replies.iter().copied())
+    }
+
+    fn clear(&mut self) {
+        self.connection = None;
+        self.datagrams.clear();
+        self.awaited = false;
+        self.requests.clear();
+        self.replies.clear();
+        self.topics.clear();
+        if self.topics.capacity() > KEEP_BYTES {
+            self.topics = Vec::new();
+        }
+    }
+}

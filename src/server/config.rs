@@ -1,0 +1,113 @@
+//! What a server is told before it starts.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
+use super::BindError;
+use crate::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
+
+/// A server's settings. The defaults are those of `globalcounter serve`.
+///
+/// ```
+/// use globalcounter::server::Config;
+///
+/// let udp_alone = Config {
+///     tcp: None,
+///     ..Config::default()
+/// };
+/// # assert!(udp_alone.udp.is_some());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen for TCP; `None`: not at all. 127.0.0.1:9999 by default.
+    pub tcp: Option<SocketAddr>,
+    /// Where to receive UDP; `None`: not at all. 127.0.0.1:9999 by default.
+    pub udp: Option<SocketAddr>,
+    /// How many workers, and as many shards. By default the processors that the process may use.
+    pub shards: Shards,
+    /// Whether each worker stays on one processor.
+    pub pin: bool,
+    /// The most topics, over all shards. A new one over it is refused, none is evicted.
+    pub max_topics: usize,
+    /// The longest topic, in bytes; at most [`TOPIC_LEN_LIMIT`].
+    pub max_topic_len: usize,
+    /// The most TCP connections at a time. One over it is closed at once.
+    pub max_connections: usize,
+}
+
+impl Config {
+    /// The default of [`max_topics`](Self::max_topics): about 2 GB of 16-byte names.
+    pub const DEFAULT_MAX_TOPICS: usize = 20_000_000;
+
+    /// The default of [`max_connections`](Self::max_connections).
+    pub const DEFAULT_MAX_CONNECTIONS: usize = 65_536;
+
+    /// The default of [`tcp`](Self::tcp) and [`udp`](Self::udp).
+    pub const DEFAULT_ADDRESS: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9999);
+
+    /// The default of [`shards`](Self::shards): the processors that this process may use.
+    #[must_use]
+    pub fn default_shards() -> Shards {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Shards::new(processors.min(Shards::MAX.into())).unwrap_or(Shards::ONE)
+    }
+
+    /// Whether every setting is one that a server can have.
+    pub(super) fn check(&self) -> Result<(), BindError> {
+        if self.tcp.is_none() && self.udp.is_none() {
+            return Err(BindError::NoTransport);
+        }
+        if self.max_topic_len > TOPIC_LEN_LIMIT {
+            return Err(BindError::Setting {
+                setting: "--max-topic-len",
+                value: self.max_topic_len,
+                range: format!("at most {TOPIC_LEN_LIMIT} bytes"),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            tcp: Some(Self::DEFAULT_ADDRESS),
+            udp: Some(Self::DEFAULT_ADDRESS),
+            shards: Self::default_shards(),
+            pin: false,
+            max_topics: Self::DEFAULT_MAX_TOPICS,
+            max_topic_len: DEFAULT_MAX_TOPIC_LEN,
+            max_connections: Self::DEFAULT_MAX_CONNECTIONS,
+        }
+    }
+}
+
+/// The settings that workers look at while they serve.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) max_topic_len: usize,
+    pub(super) max_connections: usize,
+}
+
+impl Limits {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            max_topic_len: config.max_topic_len,
+            max_connections: config.max_connections,
+        }
+    }
+}
+
+/// The processors that this process may use, by the system's numbers.
+pub(super) fn processors() -> Vec<usize> {
+    let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
+        return Vec::new();
+    };
+    (0..CpuSet::count())
+        .filter(|&processor| allowed.is_set(processor).unwrap_or(false))
+        .collect()
+}

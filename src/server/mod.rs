@@ -1,0 +1,301 @@
+//! The server: workers, their sockets, the channels between them. It moves bytes and batches; what
+//! a request does to a topic is [`shard`](crate::shard)'s business, what it looks like on the wire
+//! [`protocol`](crate::protocol)'s.
+//!
+//! [`Server`] is the way in. A client's request takes this path: [`udp`] or [`connection`] reads
+//! it, [`intake`] decodes it, [`router`] takes it to its shard through [`reach`], and the reply
+//! goes back the same way, or through the [`inbox`] of the worker that has the connection.
+
+mod batch;
+mod config;
+mod connection;
+pub mod inbox;
+mod intake;
+mod listen;
+pub mod reach;
+mod router;
+mod sync;
+mod sys;
+mod tcp;
+mod udp;
+mod worker;
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::{io, thread};
+
+use socket2::Socket;
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tracing::error;
+
+pub use config::Config;
+use config::Limits;
+
+use batch::WorkerId;
+use router::Shared;
+
+/// A server that holds its addresses and is ready to serve.
+///
+/// [`serve`](Server::serve) runs it for asynchronous programs, [`run`](Server::run) for others;
+/// [`Config`] says whether it serves UDP, TCP or both.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    tcp: Vec<TcpListener>,
+    udp: Vec<Socket>,
+    tcp_addr: Option<SocketAddr>,
+    udp_addr: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+}
+
+/// Why a server could not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Neither UDP nor TCP: nobody could ever ask it.
+    #[error("nothing to serve: both TCP and UDP are off")]
+    NoTransport,
+    /// A setting outside its range.
+    #[error("{setting} must be {range}, not {value}")]
+    Setting {
+        /// Its name on the command line.
+        setting: &'static str,
+        /// What it was.
+        value: usize,
+        /// What it can be.
+        range: String,
+    },
+    /// An address could not be bound.
+    #[error("can't listen on {transport}://{address}")]
+    Listen {
+        /// `tcp` or `udp`.
+        transport: &'static str,
+        /// The address as configured.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a running server ended by itself.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A worker's thread could not be started or set up.
+    #[error("worker {worker} could not start")]
+    Worker {
+        /// Its number.
+        worker: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A worker panicked. Its shard may be half changed, so nothing more is served.
+    #[error("worker {worker} panicked; this is a bug in globalcounter")]
+    Panicked {
+        /// Its number.
+        worker: u16,
+    },
+}
+
+/// Stops a running [`Server`] from anywhere.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Sender<bool>);
+
+impl Stop {
+    /// Has the server stop accepting, answer what it has read, and return.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Server {
+    /// Binds the addresses. From here on peers can connect; they are answered once it serves.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]: a setting out of range, or an address that can't be had. An address that
+    /// another process listens on is refused, even where that process would share it.
+    pub fn bind(config: Config) -> Result<Self, BindError> {
+        config.check()?;
+        let count = usize::from(config.shards.count());
+        let tcp = bind("tcp", config.tcp, |address| listen::tcp(address, count))?;
+        let udp = bind("udp", config.udp, |address| listen::udp(address, count))?;
+        Ok(Self {
+            tcp_addr: tcp.first().and_then(|socket| socket.local_addr().ok()),
+            udp_addr: udp
+                .first()
+                .and_then(|socket| socket.local_addr().ok()?.as_socket()),
+            config,
+            tcp,
+            udp,
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// Where TCP clients find it, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp_addr
+    }
+
+    /// Where UDP clients find it, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn udp_addr(&self) -> Option<SocketAddr> {
+        self.udp_addr
+    }
+
+    /// What stops it once it runs.
+    #[must_use]
+    pub fn stop_handle(&self) -> Stop {
+        Stop(self.stop.clone())
+    }
+
+    /// Serves on threads of its own until `shutdown` is ready, or a [`Stop`] says so; then stops
+    /// accepting, answers what was read, and returns. Needs no runtime of a certain kind. Where the
+    /// future is dropped, the server stops in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], when a worker could not start or failed; the others are stopped then.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let stop = self.stop_handle();
+        let mut ended = self.start();
+        // Dropped at the end, in whatever way it comes.
+        let _stop_all = StopOnDrop(stop.clone());
+
+        let mut result = Ok(());
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut asked = false;
+        loop {
+            let next = std::future::poll_fn(|context| {
+                if !asked && shutdown.as_mut().poll(context).is_ready() {
+                    asked = true;
+                    stop.stop();
+                }
+                ended.poll_recv(context)
+            });
+            match next.await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    error!(error = &error as &dyn std::error::Error, "stopping");
+                    stop.stop();
+                    result = result.and(Err(error));
+                }
+                None => return result,
+            }
+        }
+    }
+
+    /// Serves on threads of its own and blocks this one until a [`Stop`] says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub fn run(self) -> Result<(), ServeError> {
+        let stop = self.stop_handle();
+        let mut ended = self.start();
+        let mut result = Ok(());
+        while let Some(worker) = ended.blocking_recv() {
+            if worker.is_err() {
+                stop.stop();
+                result = result.and(worker);
+            }
+        }
+        result
+    }
+
+    /// Starts the workers; the channel says how each ended, and closes after the last.
+    fn start(self) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
+        let Self {
+            config,
+            tcp,
+            udp,
+            stop,
+            ..
+        } = self;
+        let shared = Arc::new(Shared::new(config.shards, config.max_topics));
+        let open = Arc::new(AtomicUsize::new(0));
+        let processors = if config.pin {
+            config::processors()
+        } else {
+            Vec::new()
+        };
+        let mut processors = processors.into_iter().cycle();
+        let (mut tcp, mut udp) = (tcp.into_iter(), udp.into_iter());
+        let (ended, receiver) = mpsc::unbounded_channel();
+        for id in config.shards.ids() {
+            let worker = id.number();
+            let plan = worker::Plan {
+                id: WorkerId(worker),
+                shared: Arc::clone(&shared),
+                limits: Limits::of(&config),
+                open: Arc::clone(&open),
+                tcp: tcp.next(),
+                udp: udp.next(),
+                processor: processors.next(),
+                stop: stop.subscribe(),
+            };
+            let report = Report {
+                worker,
+                ended: ended.clone(),
+            };
+            let spawned = thread::Builder::new()
+                .name(format!("worker-{worker}"))
+                .spawn(move || report.run(plan));
+            if let Err(source) = spawned {
+                // Nobody listens only if the server was dropped.
+                let _ = ended.send(Err(ServeError::Worker { worker, source }));
+            }
+        }
+        receiver
+    }
+}
+
+/// Says how a worker ended, also when it panics.
+struct Report {
+    worker: u16,
+    ended: mpsc::UnboundedSender<Result<(), ServeError>>,
+}
+
+impl Report {
+    fn run(self, plan: worker::Plan) {
+        let worker = self.worker;
+        let result = worker::run(plan).map_err(|source| ServeError::Worker { worker, source });
+        let _ = self.ended.send(result);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let worker = self.worker;
+            let _ = self.ended.send(Err(ServeError::Panicked { worker }));
+        }
+    }
+}
+
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+fn bind<T>(
+    transport: &'static str,
+    address: Option<SocketAddr>,
+    bind: impl FnOnce(SocketAddr) -> io::Result<Vec<T>>,
+) -> Result<Vec<T>, BindError> {
+    let Some(address) = address else {
+        return Ok(Vec::new());
+    };
+    bind(address).map_err(|source| BindError::Listen {
+        transport,
+        address,
+        source,
+    })
+}

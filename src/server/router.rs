@@ -1,0 +1,342 @@
+//! A worker's half of reaching shards: sorts requests by owner, runs what it can, hands over what
+//! it can't, takes back what was handed over. Owns no counters and no sockets, and never blocks.
+//!
+//! Bounds: a worker has at most [`HAND_OVER_CREDIT`] batches away at a shard. A shard's channel and
+//! a worker's inbox have room for all of them, so neither is ever full. A batch over the credit
+//! waits in the overflow, and while one does the worker is [`congested`](Router::congested) and
+//! reads nothing, so the overflow never holds more than one read's requests.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+use crossbeam_utils::CachePadded;
+
+use super::batch::{Batch, Queued, Source, WorkerId};
+use super::inbox::{Inbox, Owner};
+use super::reach::{Backlog, Reach};
+use crate::protocol::{Reply, Request};
+use crate::shard::{Shard, TopicQuota};
+use crate::topic::{ShardId, Shards};
+
+/// The most batches that a worker has away at one shard. Enough that a burst of small batches does
+/// not congest it while another worker finishes its turn; small enough to bound what a shard can
+/// be behind.
+pub(super) const HAND_OVER_CREDIT: usize = 16;
+
+/// How many returned batches a worker keeps to fill again.
+const SPARE_BATCHES: usize = 64;
+
+/// A shard, and the way to it. Batches are boxed all along: what moves between threads is a
+/// pointer.
+type ShardReach = CachePadded<Reach<Shard, Box<Batch>>>;
+
+/// What all workers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    ids: Shards,
+    shards: Box<[ShardReach]>,
+    doors: Box<[CachePadded<Door>]>,
+}
+
+/// Where a worker is found by the others.
+#[derive(Debug)]
+pub(super) struct Door {
+    inbox: Inbox<Box<Batch>>,
+    waker: OnceLock<Waker>,
+}
+
+impl Shared {
+    /// As many shards as workers, with room for `max_topics` topics in all.
+    pub(super) fn new(ids: Shards, max_topics: usize) -> Self {
+        let quota = TopicQuota::new(max_topics);
+        let room = usize::from(ids.count()) * HAND_OVER_CREDIT;
+        let reach = |_| CachePadded::new(Reach::new(Shard::new(quota.clone()), room));
+        let door = |_| {
+            CachePadded::new(Door {
+                inbox: Inbox::new(room),
+                waker: OnceLock::new(),
+            })
+        };
+        Self {
+            ids,
+            shards: ids.ids().map(reach).collect(),
+            doors: ids.ids().map(door).collect(),
+        }
+    }
+
+    /// Which shards there are.
+    pub(super) fn shards(&self) -> Shards {
+        self.ids
+    }
+
+    /// A worker's door.
+    pub(super) fn door(&self, worker: WorkerId) -> &Door {
+        &self.doors[usize::from(worker.0)]
+    }
+}
+
+impl Door {
+    /// Says whom to wake when something comes in; once, before anything can.
+    pub(super) fn set_waker(&self, waker: Waker) {
+        // A task has one waker for life, so a second call brings the same.
+        let _ = self.waker.set(waker);
+    }
+
+    /// Has the worker look into its inbox.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The worker's thread is about to sleep: it looks once more, or may be woken from now on.
+    pub(super) fn before_sleep(&self) {
+        if !self.inbox.try_sleep() {
+            self.wake();
+        }
+    }
+
+    /// The worker's thread woke up.
+    pub(super) fn after_sleep(&self) {
+        self.inbox.woke();
+    }
+}
+
+/// The requests of one read, sorted by owner.
+#[derive(Debug)]
+pub(super) struct Requests {
+    shards: Shards,
+    by_shard: Vec<Vec<Queued>>,
+    /// The shards that have any, in the order in which they came up.
+    touched: Vec<ShardId>,
+    count: usize,
+}
+
+impl Requests {
+    pub(super) fn new(shards: Shards) -> Self {
+        Self {
+            shards,
+            by_shard: shards.ids().map(|_| Vec::new()).collect(),
+            touched: Vec::new(),
+            count: 0,
+        }
+    }
+
+    /// Adds `request`; `queued` says the same, with its origin.
+    pub(super) fn push(&mut self, request: &Request<'_>, queued: Queued) {
+        let owner = self.shards.owner(request.topic);
+        let list = &mut self.by_shard[owner.index()];
+        if list.is_empty() {
+            self.touched.push(owner);
+        }
+        list.push(queued);
+        self.count += 1;
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// One worker's way to the shards.
+#[derive(Debug)]
+pub(super) struct Router {
+    me: WorkerId,
+    shared: Arc<Shared>,
+    /// How many more batches may be away, by shard.
+    credit: Vec<usize>,
+    overflow: VecDeque<Box<Batch>>,
+    /// Shards where a visit ended at its limit.
+    backlog: Vec<ShardId>,
+    #[expect(clippy::vec_box, reason = "batches are boxed all along")]
+    spare: Vec<Box<Batch>>,
+    replies: Vec<Reply>,
+    done: Done,
+}
+
+/// What running other workers' batches leaves to do after letting go of the shard.
+#[derive(Debug, Default)]
+struct Done {
+    /// Batches of datagrams: whoever ran them answers them.
+    #[expect(clippy::vec_box, reason = "batches are boxed all along")]
+    datagrams: Vec<Box<Batch>>,
+    /// Workers that sleep over what was put into their inbox.
+    sleepers: Vec<WorkerId>,
+}
+
+impl Done {
+    /// Runs a batch. Replies to a connection are on their way before the shard is let go of, so
+    /// its worker finds them before it can run anything later for the same topics.
+    fn run(&mut self, doors: &[CachePadded<Door>], shard: &mut Shard, mut batch: Box<Batch>) {
+        batch.run(shard);
+        if batch.connection.is_none() {
+            self.datagrams.push(batch);
+            return;
+        }
+        let from = batch.from;
+        if doors[usize::from(from.0)].inbox.put(batch) == Owner::Asleep {
+            self.sleepers.push(from);
+        }
+    }
+}
+
+impl Router {
+    pub(super) fn new(me: WorkerId, shared: Arc<Shared>) -> Self {
+        let shards = shared.shards.len();
+        Self {
+            me,
+            credit: vec![HAND_OVER_CREDIT; shards],
+            shared,
+            overflow: VecDeque::new(),
+            backlog: Vec::new(),
+            spare: Vec::new(),
+            replies: Vec::new(),
+            done: Done::default(),
+        }
+    }
+
+    /// Whether something must be handed over that could not be yet: nothing more may be read.
+    pub(super) fn congested(&self) -> bool {
+        !self.overflow.is_empty()
+    }
+
+    /// Takes all of `requests` to their shards; their topics lie in `bytes`. `reply` gets those
+    /// that ran here, `returned` every batch of connections' requests that came back meanwhile, in
+    /// an order that keeps each topic's.
+    ///
+    /// The caller must look after [`take_datagrams`](Self::take_datagrams) and
+    /// [`has_errands`](Self::has_errands) afterwards.
+    pub(super) fn submit(
+        &mut self,
+        requests: &mut Requests,
+        bytes: &[u8],
+        source: Source<'_>,
+        mut reply: impl FnMut(&Queued, Reply),
+        mut returned: impl FnMut(&Batch),
+    ) {
+        debug_assert!(!self.congested(), "a congested worker reads nothing");
+        for shard in requests.touched.drain(..) {
+            let list = &mut requests.by_shard[shard.index()];
+            if self.try_run(shard, list, bytes) {
+                // What came back is older than what just ran.
+                self.collect(&mut returned);
+                for (request, outcome) in list.iter().zip(self.replies.drain(..)) {
+                    reply(request, outcome);
+                }
+            } else {
+                let mut batch = match self.spare.pop() {
+                    Some(batch) => batch,
+                    None => Box::new(Batch::new(self.me)),
+                };
+                batch.fill(shard, list, bytes, source);
+                self.hand_over(batch);
+            }
+            list.clear();
+        }
+        requests.count = 0;
+        self.collect(&mut returned);
+    }
+
+    /// Takes back the batches that came back; `returned` sees those of connections.
+    pub(super) fn collect(&mut self, mut returned: impl FnMut(&Batch)) {
+        while let Some(batch) = self.shared.door(self.me).inbox.take() {
+            self.credit[batch.shard.index()] += 1;
+            if batch.connection.is_some() {
+                returned(&batch);
+            }
+            if self.spare.len() < SPARE_BATCHES {
+                self.spare.push(batch);
+            }
+        }
+    }
+
+    /// Does what had to be put off: hands over the overflow, visits shards again.
+    pub(super) fn run_errands(&mut self) {
+        for _ in 0..self.overflow.len() {
+            if let Some(batch) = self.overflow.pop_front() {
+                self.hand_over(batch);
+            }
+        }
+        for shard in mem::take(&mut self.backlog) {
+            let Self { shared, done, .. } = self;
+            let backlog = shared.shards[shard.index()]
+                .visit(|shard, batch| done.run(&shared.doors, shard, batch));
+            self.after_run(shard, backlog);
+        }
+    }
+
+    /// Whether [`run_errands`](Self::run_errands) can get something done now.
+    pub(super) fn has_errands(&self) -> bool {
+        !self.backlog.is_empty()
+            || self
+                .overflow
+                .iter()
+                .any(|batch| self.credit[batch.shard.index()] > 0)
+    }
+
+    /// A batch of datagrams that ran here: the caller answers it, then returns it with
+    /// [`give_back`](Self::give_back).
+    pub(super) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
+        self.done.datagrams.pop()
+    }
+
+    /// Returns a batch of datagrams, answered, to the worker that it came from.
+    pub(super) fn give_back(&mut self, batch: Box<Batch>) {
+        let door = self.shared.door(batch.from);
+        if !batch.awaited {
+            door.inbox.put_quietly(batch);
+        } else if door.inbox.put(batch) == Owner::Asleep {
+            door.wake();
+        }
+    }
+
+    /// Runs `list` if nobody runs the shard, leaving the outcomes in `self.replies`.
+    fn try_run(&mut self, id: ShardId, list: &[Queued], bytes: &[u8]) -> bool {
+        let Self {
+            shared,
+            replies,
+            done,
+            ..
+        } = self;
+        let ran = shared.shards[id.index()].try_run(
+            |shard, batch| done.run(&shared.doors, shard, batch),
+            |shard| replies.extend(list.iter().map(|request| request.run(bytes, shard))),
+        );
+        match ran {
+            Some(((), backlog)) => {
+                self.after_run(id, backlog);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn hand_over(&mut self, mut batch: Box<Batch>) {
+        let id = batch.shard;
+        let credit = &mut self.credit[id.index()];
+        if *credit == 0 {
+            self.overflow.push_back(batch);
+            return;
+        }
+        *credit -= 1;
+        // With its last credit gone the worker may get stuck until one comes back.
+        batch.awaited = *credit == 0;
+        let Self { shared, done, .. } = self;
+        let backlog = shared.shards[id.index()].hand_over(batch, |shard, batch| {
+            done.run(&shared.doors, shard, batch);
+        });
+        self.after_run(id, backlog);
+    }
+
+    /// After letting go of a shard: notes what is left there, wakes whom it put something in for.
+    fn after_run(&mut self, shard: ShardId, backlog: Backlog) {
+        if backlog == Backlog::Left {
+            self.backlog.push(shard);
+        }
+        for worker in self.done.sleepers.drain(..) {
+            self.shared.door(worker).wake();
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What [`reach`](super::reach) and [`inbox`](super::inbox) need of the machine. The model test
+//! compiles those two files against a `sync` of its own, which tries every interleaving.
+
+pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+pub(super) use parking_lot::Mutex;
+
+/// A bounded channel, both ends in one place.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    sender: Sender<T>,
+    receiver: Receiver<T>,
+}
+
+impl<T> Queue<T> {
+    /// Room for `capacity` items.
+    pub(super) fn new(capacity: usize) -> Self {
+        let (sender, receiver) = crossbeam_channel::bounded(capacity);
+        Self { sender, receiver }
+    }
+
+    /// Appends an item, or returns it where there is no room.
+    pub(super) fn push(&self, item: T) -> Result<(), T> {
+        self.sender.try_send(item).map_err(TrySendError::into_inner)
+    }
+
+    /// Takes the first item.
+    pub(super) fn pop(&self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+}

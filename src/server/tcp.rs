@@ -1,0 +1,53 @@
+//! Accepting connections: one task a worker, on a listener of its own.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use super::connection::Connection;
+use super::worker::Worker;
+
+/// How long to wait when the process has no more file descriptors. Until one is free every accept
+/// fails at once, so without the wait the worker would do nothing else.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// Accepts connections and serves each in a task, until it is dropped.
+pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+    let mut refused: u64 = 0;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let open = worker.open.fetch_add(1, Ordering::Relaxed);
+                if open >= worker.limits.max_connections {
+                    worker.open.fetch_sub(1, Ordering::Relaxed);
+                    refused += 1;
+                    // 1, 2, 4, 8, …: a flood of connections must not become a flood of lines.
+                    if refused.is_power_of_two() {
+                        warn!(refused, open, "closed a connection over --max-connections");
+                    }
+                    continue;
+                }
+                let connection = Connection::new(Rc::clone(&worker), stream);
+                tokio::task::spawn_local(connection);
+            }
+            Err(error) if is_about_the_peer(&error) => {}
+            Err(error) => {
+                warn!(%error, "can't accept connections now");
+                tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+            }
+        }
+    }
+}
+
+/// A peer that left before it was accepted is no trouble of the listener's.
+fn is_about_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}

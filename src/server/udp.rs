@@ -1,0 +1,325 @@
+//! Datagrams: receives them in batches, has their requests counted, packs the replies. One task and
+//! one socket a worker; all workers' sockets share the address.
+
+use std::cell::{RefCell, RefMut};
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tracing::{debug, warn};
+
+use super::batch::{Batch, Datagram, Source};
+use super::intake::{self, FramesEnd};
+use super::router::Requests;
+use super::sys::{DATAGRAMS, Outgoing, Received};
+use super::worker::Worker;
+use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
+use crate::protocol::{Dialect, ErrorCode, Reply, classic};
+
+/// The most bytes of replies in one datagram, unless the request's was larger: what fits an
+/// Ethernet frame with room for tunnels.
+const REPLY_DATAGRAM: usize = 1_400;
+
+/// The most receive calls in one turn of the task, so that a flood of datagrams does not keep
+/// connections waiting.
+const RECEIVES_PER_TURN: usize = 4;
+
+/// A worker's UDP socket and what waits to be sent from it.
+pub(super) struct UdpPort {
+    socket: UdpSocket,
+    outgoing: RefCell<Outgoing>,
+    /// The task that serves the socket; it also sends what could not be sent at once.
+    waker: RefCell<Option<Waker>>,
+    flushed: tokio::sync::Notify,
+}
+
+/// What a request came to, until all of its datagram's are there.
+enum Outcome {
+    Reply(Reply),
+    Hello(HelloReply),
+    /// To PING: where its body lies among those of the exchange.
+    Pong(std::ops::Range<usize>),
+}
+
+/// What becomes of one receive call's datagrams.
+struct Exchange {
+    datagrams: Vec<Datagram>,
+    requests: Requests,
+    /// Which datagram, which request, what became of it.
+    outcomes: Vec<(u32, RequestId, Outcome)>,
+    /// The bodies of PINGs, one after another.
+    pings: Vec<u8>,
+}
+
+impl UdpPort {
+    pub(super) fn new(socket: Socket) -> io::Result<Self> {
+        Ok(Self {
+            socket: UdpSocket::from_std(socket.into())?,
+            outgoing: RefCell::new(Outgoing::new()),
+            waker: RefCell::new(None),
+            flushed: tokio::sync::Notify::new(),
+        })
+    }
+
+    /// Packs the replies of a batch of datagrams that ran here; [`flush`](Self::flush) sends them.
+    pub(super) fn answer(&self, batch: &Batch) {
+        let mut packer = Packer::new(self);
+        for (request, reply) in batch.replies() {
+            let datagram = &batch.datagrams[request.datagram as usize];
+            packer.add(
+                request.datagram,
+                datagram,
+                request.id,
+                &Answer::Reply(reply),
+            );
+        }
+    }
+
+    /// Sends what waits. What the socket does not take now is sent when it does; until then the
+    /// task receives nothing.
+    pub(super) fn flush(&self) {
+        let mut outgoing = self.outgoing.borrow_mut();
+        if outgoing.is_empty() {
+            return;
+        }
+        let sent = self
+            .socket
+            .try_io(Interest::WRITABLE, || outgoing.send(self.socket.as_fd()));
+        match sent {
+            Ok(0) => {}
+            Ok(refused) => debug!(refused, "replies that the kernel would not send"),
+            Err(_) => self.wake(),
+        }
+        if outgoing.is_empty() {
+            self.flushed.notify_waiters();
+        }
+    }
+
+    /// Has the task look again.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Returns when all replies are sent.
+    pub(super) async fn flushed(&self) {
+        while !self.outgoing.borrow().is_empty() {
+            self.flushed.notified().await;
+        }
+    }
+}
+
+impl Worker {
+    /// The task that receives datagrams; it never ends.
+    pub(super) async fn serve_datagrams(self: Rc<Self>) {
+        let Some(port) = &self.udp else { return };
+        let mut received = Received::new();
+        let mut exchange = Exchange {
+            datagrams: Vec::with_capacity(DATAGRAMS),
+            requests: Requests::new(self.shared().shards()),
+            outcomes: Vec::new(),
+            pings: Vec::new(),
+        };
+        std::future::poll_fn(|context| {
+            *port.waker.borrow_mut() = Some(context.waker().clone());
+            for _ in 0..RECEIVES_PER_TURN {
+                match self.receive(port, &mut received, context) {
+                    Poll::Ready(()) => exchange.serve(&self, port, &received),
+                    Poll::Pending => return Poll::<()>::Pending,
+                }
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Receives once. Pending where nothing is to be received, or may be: then the task is woken
+    /// when that changes.
+    fn receive(
+        &self,
+        port: &UdpPort,
+        received: &mut Received,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        while !port.outgoing.borrow().is_empty() {
+            if port.socket.poll_send_ready(context).is_pending() {
+                return Poll::Pending;
+            }
+            port.flush();
+        }
+        if self.stopping() || self.congested(context.waker()) {
+            return Poll::Pending;
+        }
+        loop {
+            match port.socket.poll_recv_ready(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    warn!(%error, "can't wait for datagrams any more");
+                    return Poll::Pending;
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+            let result = port.socket.try_io(Interest::READABLE, || {
+                match received.receive(port.socket.as_fd()) {
+                    // Fewer than asked for: nothing more waits, and what comes later is told anew
+                    // (edge-triggered). Saying so saves the next call, which would only find out.
+                    Ok(count) if count < DATAGRAMS => Err(io::ErrorKind::WouldBlock.into()),
+                    other => other.map(drop),
+                }
+            });
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    // A datagram of our own that could not be delivered, say; not the next one's
+                    // fault.
+                    debug!(%error, "receiving datagrams");
+                }
+                _ if received.count() > 0 => return Poll::Ready(()),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Exchange {
+    /// Serves all that one call received.
+    fn serve(&mut self, worker: &Worker, port: &UdpPort, received: &Received) {
+        for i in 0..received.count() {
+            self.take(worker, received, i);
+        }
+        let Self {
+            datagrams,
+            requests,
+            outcomes,
+            pings,
+        } = self;
+        worker.submit(
+            requests,
+            received.bytes(),
+            Source::Datagrams(datagrams),
+            |request, reply| outcomes.push((request.datagram, request.id, Outcome::Reply(reply))),
+        );
+        // Replies came shard by shard, and errors first; a datagram's go out together.
+        if !outcomes.is_sorted_by_key(|&(datagram, ..)| datagram) {
+            outcomes.sort_by_key(|&(datagram, ..)| datagram);
+        }
+        let mut packer = Packer::new(port);
+        for (index, id, outcome) in outcomes.drain(..) {
+            let answer = match outcome {
+                Outcome::Reply(reply) => Answer::Reply(reply),
+                Outcome::Hello(hello) => Answer::Hello(hello),
+                Outcome::Pong(body) => Answer::Pong(&pings[body]),
+            };
+            packer.add(index, &datagrams[index as usize], id, &answer);
+        }
+        drop(packer);
+        datagrams.clear();
+        pings.clear();
+        port.flush();
+    }
+
+    /// Takes in the requests of one datagram.
+    fn take(&mut self, worker: &Worker, received: &Received, i: usize) {
+        let span = received.span(i);
+        let message = &received.bytes()[span.clone()];
+        // An empty datagram has no op code: that is one that nobody knows.
+        let dialect = message
+            .first()
+            .map_or(Dialect::Unknown, |&first| Dialect::of(first));
+        if dialect == Dialect::Reply {
+            return;
+        }
+        let index = self.datagrams.len() as u32;
+        self.datagrams.push(Datagram {
+            peer: received.peer(i),
+            classic: dialect != Dialect::Framed,
+            reply_limit: REPLY_DATAGRAM.max(message.len()),
+        });
+        let Self {
+            requests,
+            outcomes,
+            pings,
+            ..
+        } = self;
+        let bytes = received.bytes();
+        if dialect != Dialect::Framed {
+            if let Err(error) = intake::take_message(worker, bytes, span, index, requests) {
+                let outcome = Outcome::Reply(Reply::Error(error));
+                outcomes.push((index, RequestId::NONE, outcome));
+            }
+            return;
+        }
+        let len = message.len();
+        let mut answer = |id, answer: Answer<'_>| {
+            let outcome = match answer {
+                Answer::Reply(reply) => Outcome::Reply(reply),
+                Answer::Hello(hello) => Outcome::Hello(hello),
+                Answer::Pong(body) => {
+                    let start = pings.len();
+                    pings.extend_from_slice(body);
+                    Outcome::Pong(start..pings.len())
+                }
+            };
+            outcomes.push((index, id, outcome));
+        };
+        let end = intake::take_frames(worker, bytes, span, index, requests, &mut answer);
+        if let FramesEnd::At(end) = end
+            && end < len
+        {
+            let id = framed::broken_id(&message[end..]);
+            answer(id, intake::refusal(ErrorCode::BadFrame));
+        }
+    }
+}
+
+/// Packs replies into datagrams: those to one datagram together, as many as fit.
+struct Packer<'a> {
+    outgoing: RefMut<'a, Outgoing>,
+    /// The datagram that is being answered, and its index.
+    current: Option<(u32, Datagram)>,
+}
+
+impl<'a> Packer<'a> {
+    fn new(port: &'a UdpPort) -> Self {
+        Self {
+            outgoing: port.outgoing.borrow_mut(),
+            current: None,
+        }
+    }
+
+    /// Adds one reply to `datagram`, whose other replies come with the same `index`, all in a row.
+    fn add(&mut self, index: u32, datagram: &Datagram, id: RequestId, answer: &Answer<'_>) {
+        if self.current.is_none_or(|(current, _)| current != index) {
+            self.close();
+            self.current = Some((index, *datagram));
+        }
+        if datagram.classic {
+            if let Answer::Reply(reply) = *answer {
+                classic::encode_reply(reply, self.outgoing.open());
+            }
+            return;
+        }
+        let len = self.outgoing.open_len();
+        if len > 0 && len + framed::answer_len(answer) > datagram.reply_limit {
+            self.outgoing.close(datagram.peer);
+        }
+        framed::encode_answer(id, answer, self.outgoing.open());
+    }
+
+    fn close(&mut self) {
+        if let Some((_, datagram)) = self.current.take() {
+            self.outgoing.close(datagram.peer);
+        }
+    }
+}
+
+impl Drop for Packer<'_> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,293 @@
+//! One worker: a thread with a runtime of its own, its sockets, its connections. Owns what the
+//! tasks of that thread share, and the thread's life from start to graceful stop.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+use socket2::Socket;
+use tokio::runtime::{Builder, LocalRuntime};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use super::batch::{Batch, ConnectionKey, Queued, Source, WorkerId};
+use super::connection::{Link, Scratch};
+use super::router::{Requests, Router, Shared};
+use super::udp::UdpPort;
+use super::{Limits, intake, tcp};
+use crate::protocol::framed::{Answer, Hello, HelloReply};
+use crate::protocol::{ErrorCode, Reply};
+use crate::topic::ShardId;
+
+/// How long a stopping worker waits for peers to take their last replies.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a worker's thread is started with.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) id: WorkerId,
+    pub(super) shared: Arc<Shared>,
+    pub(super) limits: Limits,
+    /// How many connections all workers have together.
+    pub(super) open: Arc<AtomicUsize>,
+    pub(super) tcp: Option<TcpListener>,
+    pub(super) udp: Option<Socket>,
+    /// The processor to stay on.
+    pub(super) processor: Option<usize>,
+    /// Turns true when the worker is to stop.
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// What the tasks of one worker share. They run on one thread, and none holds a borrow of it while
+/// it waits.
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) limits: Limits,
+    pub(super) open: Arc<AtomicUsize>,
+    pub(super) scratch: RefCell<Scratch>,
+    pub(super) udp: Option<UdpPort>,
+    /// Bytes of replies that connections have not taken yet.
+    pub(super) unsent: Cell<usize>,
+    shared: Arc<Shared>,
+    router: RefCell<Router>,
+    connections: RefCell<Slab<Rc<Link>>>,
+    /// Counts connections; see [`ConnectionKey::serial`].
+    serial: Cell<u64>,
+    /// Tasks that would read if the worker were not congested.
+    stalled: RefCell<Vec<Waker>>,
+    stopping: Cell<bool>,
+    /// Woken when the last connection of a stopping worker is gone.
+    emptied: tokio::sync::Notify,
+}
+
+/// Runs a worker on this thread until it is told to stop.
+///
+/// # Errors
+///
+/// Where the thread can't be set up: a runtime, a processor to stay on, a socket to register.
+pub(super) fn run(plan: Plan) -> io::Result<()> {
+    if let Some(processor) = plan.processor {
+        pin(processor)?;
+    }
+    let runtime = runtime(plan.id, &plan.shared)?;
+    runtime.block_on(serve(plan))
+}
+
+fn pin(processor: usize) -> io::Result<()> {
+    let mut only = nix::sched::CpuSet::new();
+    only.set(processor)?;
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &only)?;
+    Ok(())
+}
+
+fn runtime(id: WorkerId, shared: &Arc<Shared>) -> io::Result<LocalRuntime> {
+    let (before, after) = (Arc::clone(shared), Arc::clone(shared));
+    Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || before.door(id).before_sleep())
+        .on_thread_unpark(move || after.door(id).after_sleep())
+        .build_local(Default::default())
+}
+
+async fn serve(plan: Plan) -> io::Result<()> {
+    let udp = plan.udp.map(UdpPort::new).transpose()?;
+    let shards = plan.shared.shards();
+    let worker = Rc::new(Worker {
+        id: plan.id,
+        limits: plan.limits,
+        open: plan.open,
+        scratch: RefCell::new(Scratch::new(shards)),
+        udp,
+        unsent: Cell::new(0),
+        router: RefCell::new(Router::new(plan.id, Arc::clone(&plan.shared))),
+        shared: plan.shared,
+        connections: RefCell::new(Slab::new()),
+        serial: Cell::new(0),
+        stalled: RefCell::new(Vec::new()),
+        stopping: Cell::new(false),
+        emptied: tokio::sync::Notify::new(),
+    });
+
+    tokio::task::spawn_local(Rc::clone(&worker).errands());
+    if worker.udp.is_some() {
+        tokio::task::spawn_local(Rc::clone(&worker).serve_datagrams());
+    }
+    let acceptor = match plan.tcp {
+        Some(listener) => Some(tokio::task::spawn_local(tcp::accept(
+            Rc::clone(&worker),
+            tokio::net::TcpListener::from_std(listener)?,
+        ))),
+        None => None,
+    };
+
+    let mut stop = plan.stop;
+    // An error means that the server is gone, which is a reason to stop as well.
+    let _ = stop.wait_for(|&stop| stop).await;
+    if let Some(acceptor) = acceptor {
+        acceptor.abort();
+    }
+    worker.stop().await;
+    Ok(())
+}
+
+impl Worker {
+    /// The shards there are, and where the others are found.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether to answer what was read, and read no more.
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Enters a new connection.
+    pub(super) fn connect(&self) -> (ConnectionKey, Rc<Link>) {
+        let serial = self.serial.get();
+        self.serial.set(serial + 1);
+        let link = Rc::new(Link::new(serial));
+        let index = self.connections.borrow_mut().insert(Rc::clone(&link));
+        (ConnectionKey { index, serial }, link)
+    }
+
+    /// Forgets a connection; replies still on their way to it are dropped when they arrive.
+    pub(super) fn disconnect(&self, key: ConnectionKey) {
+        let mut connections = self.connections.borrow_mut();
+        connections.remove(key.index);
+        if connections.is_empty() {
+            self.emptied.notify_one();
+        }
+    }
+
+    /// Takes a read's requests to their shards: `reply` gets the outcomes that are there at once,
+    /// the others come to the connection's [`Link`] or are answered by whoever gets them.
+    pub(super) fn submit(
+        &self,
+        requests: &mut Requests,
+        bytes: &[u8],
+        source: Source<'_>,
+        reply: impl FnMut(&Queued, Reply),
+    ) {
+        let returned = |batch: &Batch| self.returned(batch);
+        self.router
+            .borrow_mut()
+            .submit(requests, bytes, source, reply, returned);
+        self.after_routing();
+    }
+
+    /// Answers HELLO.
+    pub(super) fn hello(&self, hello: Hello<'_>) -> Answer<'static> {
+        let shards = self.shared.shards();
+        match hello.shard {
+            Some(shard) if shards.shard(shard.number()).is_none() => {
+                intake::refusal(ErrorCode::BadFrame)
+            }
+            _ => Answer::Hello(HelloReply::new(
+                shards,
+                ShardId::new(self.id.0),
+                self.limits.max_topic_len as u16,
+            )),
+        }
+    }
+
+    /// Whether nothing may be read now. If so, `waker` is woken when that is over.
+    pub(super) fn congested(&self, waker: &Waker) -> bool {
+        let congested = self.router.borrow().congested();
+        if congested {
+            self.stalled.borrow_mut().push(waker.clone());
+        }
+        congested
+    }
+
+    /// The task that takes back batches when nobody else does, and does what was put off. It sleeps
+    /// until the door or [`after_routing`](Self::after_routing) wakes it.
+    async fn errands(self: Rc<Self>) {
+        std::future::poll_fn(|context| {
+            self.shared.door(self.id).set_waker(context.waker().clone());
+            {
+                let mut router = self.router.borrow_mut();
+                router.collect(|batch| self.returned(batch));
+                router.run_errands();
+            }
+            self.after_routing();
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    /// What every use of the router ends with.
+    fn after_routing(&self) {
+        if let Some(udp) = &self.udp {
+            let mut router = self.router.borrow_mut();
+            while let Some(batch) = router.take_datagrams() {
+                udp.answer(&batch);
+                router.give_back(batch);
+            }
+            udp.flush();
+        }
+        let router = self.router.borrow();
+        if router.has_errands() {
+            self.shared.door(self.id).wake();
+        } else if !router.congested() {
+            for waker in self.stalled.borrow_mut().drain(..) {
+                waker.wake();
+            }
+        }
+    }
+
+    /// A batch came back with replies: they go to its connection, if that is still there.
+    fn returned(&self, batch: &Batch) {
+        let Some(key) = batch.connection else { return };
+        let connections = self.connections.borrow();
+        match connections.get(key.index) {
+            Some(link) if link.serial() == key.serial => {
+                let before = link.unsent();
+                link.returned(batch);
+                self.unsent.set(self.unsent.get() + link.unsent() - before);
+            }
+            _ => debug!(
+                requests = batch.replies().count(),
+                "peer left before its replies"
+            ),
+        }
+    }
+
+    /// Lets connections answer what they read, then returns; gives up on peers that don't take it.
+    async fn stop(&self) {
+        self.stopping.set(true);
+        if let Some(udp) = &self.udp {
+            udp.wake();
+        }
+        let connections: Vec<_> = {
+            let connections = self.connections.borrow();
+            connections
+                .iter()
+                .map(|(_, link)| Rc::clone(link))
+                .collect()
+        };
+        for link in connections {
+            link.wake();
+        }
+        let all_gone = async {
+            while !self.connections.borrow().is_empty() {
+                self.emptied.notified().await;
+            }
+            if let Some(udp) = &self.udp {
+                udp.flushed().await;
+            }
+        };
+        if tokio::time::timeout(STOP_LIMIT, all_gone).await.is_err() {
+            let left = self.connections.borrow().len();
+            warn!(
+                left,
+                "gave up on connections that did not take their replies"
+            );
+        }
+    }
+}

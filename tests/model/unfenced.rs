@@ -1,0 +1,11 @@
+pub(crate) mod sync {
+    pub(crate) use crate::stand_ins::{Mutex, Queue};
+    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+    pub(crate) fn fence(_: Ordering) {}
+}
+#[path = "cases.rs"]
+pub(crate) mod cases;
+#[path = "../../src/server/inbox.rs"]
+pub(crate) mod inbox;
+#[path = "../../src/server/reach.rs"]
+pub(crate) mod reach;
