@@ -1,9 +1,37 @@
 //! globalcounter gives a distributed system one complete order: a server holds topic → sum, COUNT
 //! adds one to a topic and returns the sum, and so every event that anyone counts has its place.
 //!
+//! ```text
+//!            core 0                                       core 1
+//!  ┌───────────────────────────────┐            ┌───────────────────────────────┐
+//!  │ worker 0 (one thread)         │            │ worker 1                      │
+//!  │  UDP socket   SO_REUSEPORT    │            │  UDP socket   SO_REUSEPORT    │
+//!  │  TCP listener SO_REUSEPORT    │            │  TCP listener SO_REUSEPORT    │
+//!  │  its connections              │            │  its connections              │
+//!  └───────┬───────────────┬───────┘            └───────┬───────────────┬───────┘
+//!          │ own topics    │ others', a batch           │               │
+//!          ▼               └──────────────┐   ┌─────────┘               ▼
+//!  ┌───────────────┐                    ┌─▼───▼─────────┐
+//!  │ shard 0       │◄── channel ──      │ shard 1       │◄── channel ──
+//!  │ owns topics   │                    │ owns topics   │
+//!  └───────────────┘                    └───────────────┘
+//! ```
+//!
+//! - [`Client`] and [`blocking::Client`] count, over TCP or UDP: feature `client`.
+//! - [`server::Server`] is the server, to embed: feature `server`. The command `globalcounter
+//!   serve` is a thin layer over it: feature `cli`, the default.
+//! - [`protocol`] is the codec that both share, [`topic`] says what a topic is and who owns it.
+//!
+//! Dependencies point one way: `topic ← protocol ← shard ← server` and `topic ← protocol ← client`.
+
+#[cfg(feature = "client")]
+pub mod client;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
 pub mod shard;
 pub mod topic;
+
+#[cfg(feature = "client")]
+pub use client::{Client, Error, blocking};
