@@ -2,21 +2,20 @@
 //! is told by its first byte. Costs little while idle: the buffers are the worker's, a connection
 //! keeps only what is left over between two reads or two writes.
 
-use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::batch::{Batch, ConnectionKey, Source};
+use super::batch::{ConnectionKey, Source, WorkerId};
 use super::intake::{self, FramesEnd};
+use super::link::{self, Link, OpenConnection};
 use super::router::Requests;
 use super::worker::Worker;
 use crate::protocol::framed::{self, Answer, RequestId};
@@ -44,9 +43,6 @@ const TIGHT_UNSENT_LIMIT: usize = 64 * 1024;
 /// A connection with this many handed-over requests is not read from: about one full read's.
 const IN_FLIGHT_LIMIT: usize = 8 * 1024;
 
-/// What an emptied buffer of a connection keeps.
-const KEEP_LEN: usize = 4 * 1024;
-
 /// How long, and over how many bytes, a connection that is being closed still takes what its peer
 /// sends. Closing over unread bytes would reset it, and the peer might lose the last reply.
 const LINGER: Duration = Duration::from_millis(500);
@@ -69,98 +65,50 @@ impl Scratch {
     }
 }
 
-/// What is known of a connection outside its task: where returned replies go.
-pub(super) struct Link {
-    serial: u64,
-    classic: Cell<bool>,
-    /// Requests that were handed over and have not come back.
-    in_flight: Cell<usize>,
-    unsent: RefCell<Unsent>,
-    waker: RefCell<Option<Waker>>,
-}
-
-/// Replies that the peer has not taken yet, in order.
-#[derive(Default)]
-struct Unsent {
-    bytes: Vec<u8>,
-    /// How many of `bytes` are written already.
-    written: usize,
-}
-
-impl Link {
-    pub(super) fn new(serial: u64) -> Self {
-        Self {
-            serial,
-            classic: Cell::new(false),
-            in_flight: Cell::new(0),
-            unsent: RefCell::default(),
-            waker: RefCell::new(None),
-        }
-    }
-
-    /// [`ConnectionKey::serial`].
-    pub(super) fn serial(&self) -> u64 {
-        self.serial
-    }
-
-    /// Takes the replies of a batch that came back, and wakes the task to write them.
-    pub(super) fn returned(&self, batch: &Batch) {
-        let mut unsent = self.unsent.borrow_mut();
-        let mut count = 0;
-        for (request, reply) in batch.replies() {
-            encode(self.classic.get(), request.id, reply, &mut unsent.bytes);
-            count += 1;
-        }
-        self.in_flight.set(self.in_flight.get() - count);
-        drop(unsent);
-        self.wake();
-    }
-
-    fn set_waker(&self, waker: &Waker) {
-        let mut known = self.waker.borrow_mut();
-        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *known = Some(waker.clone());
-        }
-    }
-
-    /// Has the connection's task look again.
-    pub(super) fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Bytes of replies that are not written yet.
-    pub(super) fn unsent(&self) -> usize {
-        let unsent = self.unsent.borrow();
-        unsent.bytes.len() - unsent.written
-    }
-}
-
-fn encode(is_classic: bool, id: RequestId, reply: Reply, out: &mut Vec<u8>) {
-    if is_classic {
-        classic::encode_reply(reply, out);
-    } else {
-        framed::encode_reply(id, reply, out);
-    }
-}
-
-/// The task of one connection; it ends when the connection does.
+/// The task of one connection; it ends when the connection does, or moves to another worker.
 pub(super) struct Connection {
-    worker: Rc<Worker>,
-    key: ConnectionKey,
-    link: Rc<Link>,
+    entry: Entry,
     stream: TcpStream,
     /// The beginning of a frame that the last read broke off in.
     partial: Vec<u8>,
     phase: Phase,
+    open: OpenConnection,
+}
+
+/// A connection's place among those of its worker.
+struct Entry {
+    worker: Rc<Worker>,
+    key: ConnectionKey,
+    link: Rc<Link>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.worker.disconnect(self.key);
+    }
+}
+
+/// A connection on its way to another worker. Nothing of it is in flight.
+#[derive(Debug)]
+pub(super) struct Moved {
+    stream: std::net::TcpStream,
+    /// Read, but not served: what came after the HELLO.
+    unserved: Vec<u8>,
+    unsent: Vec<u8>,
+    /// The HELLO that the new worker answers.
+    hello: RequestId,
+    open: OpenConnection,
 }
 
 enum Phase {
     /// Nothing was read yet.
     Opening,
+    /// Came from another worker, with bytes that are not served yet.
+    Arrived,
     /// Frames, any number of them.
     Framed,
+    /// A HELLO named another worker's shard. Once nothing is in flight it takes over, and answers.
+    Moving { to: WorkerId, hello: RequestId },
     /// Nothing more is read. Once all is answered and written the connection ends, at once or
     /// after lingering.
     Closing { linger: bool },
@@ -174,36 +122,99 @@ enum Step {
     Again,
     /// Nothing to do until the task is woken, which is arranged.
     Wait,
-    /// The connection is over.
+    /// The task ends.
+    End(End),
+}
+
+/// How a connection's task ends.
+enum End {
+    /// With the connection.
     Over,
+    /// The connection moves to another worker.
+    Move { to: WorkerId, hello: RequestId },
 }
 
 impl Connection {
-    /// Enters a connection that was counted as open.
-    pub(super) fn new(worker: Rc<Worker>, stream: TcpStream) -> Self {
+    /// A connection that was just accepted.
+    pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, open: OpenConnection) -> Self {
         let (key, link) = worker.connect();
         Self {
-            worker,
-            key,
-            link,
+            entry: Entry { worker, key, link },
             stream,
             partial: Vec::new(),
             phase: Phase::Opening,
+            open,
         }
+    }
+
+    /// A connection that another worker moved here.
+    ///
+    /// # Errors
+    ///
+    /// Where the runtime can't watch its socket.
+    pub(super) fn arrive(worker: Rc<Worker>, moved: Moved) -> io::Result<Self> {
+        let mut unsent = moved.unsent;
+        let hello = Answer::Hello(worker.hello());
+        framed::encode_answer(moved.hello, &hello, &mut unsent);
+        let stream = TcpStream::from_std(moved.stream)?;
+        let connection = Self {
+            partial: moved.unserved,
+            phase: Phase::Arrived,
+            ..Self::new(worker, stream, moved.open)
+        };
+        connection.entry.link.append(&unsent);
+        Ok(connection)
+    }
+
+    /// Serves it to its end, or until another worker takes over.
+    pub(super) async fn serve(mut self) {
+        if let End::Move { to, hello } = poll_fn(|context| self.poll(context)).await {
+            // A peer that is gone has nobody to tell.
+            let _ = self.depart(to, hello);
+        }
+    }
+
+    fn depart(self, to: WorkerId, hello: RequestId) -> io::Result<()> {
+        self.entry.worker.shared().door(to).move_in(Moved {
+            stream: self.stream.into_std()?,
+            unserved: self.partial,
+            unsent: self.entry.link.take_unsent(),
+            hello,
+            open: self.open,
+        });
+        Ok(())
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        self.entry.link.set_waker(context.waker());
+        for _ in 0..READS_PER_TURN {
+            match self.step(context) {
+                Ok(Step::Again) => {}
+                Ok(Step::Wait) => return Poll::Pending,
+                Ok(Step::End(end)) => return Poll::Ready(end),
+                // A peer that is gone has nobody to tell.
+                Err(_) => return Poll::Ready(End::Over),
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn step(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         let all_written = self.write(context)?;
         match self.phase {
-            Phase::Opening | Phase::Framed if self.worker.stopping() => {
+            Phase::Opening | Phase::Framed if self.entry.worker.stopping() => {
                 self.phase = Phase::Closing { linger: true };
                 Ok(Step::Again)
             }
             Phase::Opening | Phase::Framed => self.read(context),
-            Phase::Closing { .. } if self.link.in_flight.get() > 0 || !all_written => {
+            Phase::Arrived => self.serve_unserved(context),
+            Phase::Moving { .. } if self.entry.link.in_flight() > 0 => Ok(Step::Wait),
+            Phase::Moving { to, hello } => Ok(Step::End(End::Move { to, hello })),
+            Phase::Closing { .. } if self.entry.link.in_flight() > 0 || !all_written => {
                 Ok(Step::Wait)
             }
-            Phase::Closing { linger: false } => Ok(Step::Over),
+            Phase::Closing { linger: false } => Ok(Step::End(End::Over)),
             Phase::Closing { linger: true } => {
                 let Poll::Ready(shut) = Pin::new(&mut self.stream).poll_shutdown(context) else {
                     return Ok(Step::Wait);
@@ -222,24 +233,14 @@ impl Connection {
     /// Writes what is unsent, as far as the peer takes it; false where some is left. Then the task
     /// is woken when the peer takes more.
     fn write(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
-        let mut unsent = self.link.unsent.borrow_mut();
-        while unsent.written < unsent.bytes.len() {
-            let rest = &unsent.bytes[unsent.written..];
-            let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(context, rest) else {
-                unsent.compact();
-                return Ok(false);
-            };
-            let written = written?;
-            unsent.written += written;
-            self.worker.unsent.update(|all| all - written);
-        }
-        unsent.clear();
-        Ok(true)
+        let stream = &mut self.stream;
+        let link = &self.entry.link;
+        link.write_to(|replies| Pin::new(&mut *stream).poll_write(context, replies))
     }
 
     /// Writes `output` after all that is unsent; what the peer does not take becomes unsent.
     fn send(&mut self, context: &mut Context<'_>, mut output: &[u8]) -> io::Result<()> {
-        if self.link.unsent() == 0 {
+        if self.entry.link.unsent() == 0 {
             while !output.is_empty() {
                 match Pin::new(&mut self.stream).poll_write(context, output) {
                     Poll::Ready(written) => output = &output[written?..],
@@ -247,33 +248,26 @@ impl Connection {
                 }
             }
         }
-        if !output.is_empty() {
-            self.worker.unsent.update(|all| all + output.len());
-            self.link
-                .unsent
-                .borrow_mut()
-                .bytes
-                .extend_from_slice(output);
-        }
+        self.entry.link.append(output);
         Ok(())
     }
 
     /// Whether the peer may ask more before it takes its replies. Where not, the task is woken when
     /// it takes some (by the write that left them unsent) or when some come back.
     fn may_read(&self) -> bool {
-        let limit = match self.worker.unsent.get() {
+        let limit = match self.entry.worker.unsent.get() {
             WORKER_UNSENT_LIMIT.. => TIGHT_UNSENT_LIMIT,
             _ => UNSENT_LIMIT,
         };
-        self.link.in_flight.get() < IN_FLIGHT_LIMIT && self.link.unsent() < limit
+        self.entry.link.in_flight() < IN_FLIGHT_LIMIT && self.entry.link.unsent() < limit
     }
 
     /// One read, all its requests, one write.
     fn read(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        if !self.may_read() || self.worker.congested(context.waker()) {
+        if !self.may_read() || self.entry.worker.congested(context.waker()) {
             return Ok(Step::Wait);
         }
-        let worker = Rc::clone(&self.worker);
+        let worker = Rc::clone(&self.entry.worker);
         let scratch = &mut *worker.scratch.borrow_mut();
         let start = self.partial.len();
         scratch.input[..start].copy_from_slice(&self.partial);
@@ -286,8 +280,27 @@ impl Connection {
         if len == 0 {
             self.end(&mut scratch.output);
         } else {
-            self.serve(scratch, start + len);
+            self.take(scratch, start + len);
         }
+        self.finish(context, scratch)
+    }
+
+    /// Serves what another worker had read.
+    fn serve_unserved(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
+        if self.entry.worker.congested(context.waker()) {
+            return Ok(Step::Wait);
+        }
+        self.phase = Phase::Framed;
+        let worker = Rc::clone(&self.entry.worker);
+        let scratch = &mut *worker.scratch.borrow_mut();
+        let len = self.partial.len();
+        scratch.input[..len].copy_from_slice(&self.partial);
+        self.take(scratch, len);
+        self.finish(context, scratch)
+    }
+
+    /// Writes the replies that are there already.
+    fn finish(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
         self.send(context, &scratch.output)?;
         scratch.output.clear();
         if scratch.output.capacity() > UNSENT_LIMIT {
@@ -305,8 +318,8 @@ impl Connection {
         self.phase = Phase::Closing { linger: false };
     }
 
-    /// Serves the first `len` bytes of the input: all that came since the last whole frame.
-    fn serve(&mut self, scratch: &mut Scratch, len: usize) {
+    /// Takes in the first `len` bytes of the input: all that came since the last whole frame.
+    fn take(&mut self, scratch: &mut Scratch, len: usize) {
         let Scratch {
             input,
             output,
@@ -328,21 +341,19 @@ impl Connection {
             self.take_frames(input, requests, output);
         }
 
-        let is_classic = self.link.classic.get();
-        let in_flight = &self.link.in_flight;
-        in_flight.update(|count| count + requests.count());
-        let source = Source::Connection(self.key);
-        self.worker
-            .submit(requests, input, source, |request, reply| {
-                in_flight.update(|count| count - 1);
-                encode(is_classic, request.id, reply, output);
-            });
+        let Entry { worker, key, link } = &self.entry;
+        link.departed(requests.count());
+        let source = Source::Connection(*key);
+        worker.submit(requests, input, source, |request, reply| {
+            link.arrived(1);
+            link.encode(request.id, reply, output);
+        });
     }
 
     /// The one message of a classic connection.
     fn take_message(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
-        self.link.classic.set(true);
-        let taken = intake::take_message(&self.worker, input, 0..input.len(), 0, requests);
+        self.entry.link.set_classic();
+        let taken = intake::take_message(&self.entry.worker, input, 0..input.len(), 0, requests);
         if let Err(error) = taken {
             classic::encode_reply(Reply::Error(error), output);
         }
@@ -353,15 +364,17 @@ impl Connection {
 
     /// All whole frames; the beginning of one more stays for the next read.
     fn take_frames(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
+        let worker = &*self.entry.worker;
         let whole = 0..input.len();
         let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
-        self.partial.clear();
-        if self.partial.capacity() > KEEP_LEN {
-            self.partial = Vec::new();
-        }
-        match intake::take_frames(&self.worker, input, whole, 0, requests, answer) {
+        link::empty(&mut self.partial);
+        match intake::take_frames(worker, input, whole, None, requests, answer) {
             FramesEnd::At(end) => self.partial.extend_from_slice(&input[end..]),
             FramesEnd::Lost => self.phase = Phase::Closing { linger: true },
+            FramesEnd::Move { at, hello, to } => {
+                self.partial.extend_from_slice(&input[at..]);
+                self.phase = Phase::Moving { to, hello };
+            }
         }
     }
 
@@ -369,72 +382,26 @@ impl Connection {
     /// time. A server that stops waits only for what is there already.
     fn linger(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         let Phase::Lingering { until, left } = &mut self.phase else {
-            return Ok(Step::Over);
+            return Ok(Step::End(End::Over));
         };
         if *left == 0 || until.as_mut().poll(context).is_ready() {
-            return Ok(Step::Over);
+            return Ok(Step::End(End::Over));
         }
-        let mut scratch = self.worker.scratch.borrow_mut();
+        let mut scratch = self.entry.worker.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch.input[..READ_LEN]);
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
             Poll::Ready(read) => {
                 read?;
                 match buffer.filled().len() {
-                    0 => Ok(Step::Over),
+                    0 => Ok(Step::End(End::Over)),
                     len => {
                         *left = left.saturating_sub(len);
                         Ok(Step::Again)
                     }
                 }
             }
-            Poll::Pending if self.worker.stopping() => Ok(Step::Over),
+            Poll::Pending if self.entry.worker.stopping() => Ok(Step::End(End::Over)),
             Poll::Pending => Ok(Step::Wait),
         }
-    }
-}
-
-impl Unsent {
-    /// Forgets what is written, where that is most of it.
-    fn compact(&mut self) {
-        if self.written > self.bytes.len() / 2 {
-            self.bytes.drain(..self.written);
-            self.written = 0;
-        }
-    }
-
-    /// Forgets all.
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.written = 0;
-        if self.bytes.capacity() > KEEP_LEN {
-            self.bytes = Vec::new();
-        }
-    }
-}
-
-impl Future for Connection {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let connection = self.get_mut();
-        connection.link.set_waker(context.waker());
-        for _ in 0..READS_PER_TURN {
-            match connection.step(context) {
-                Ok(Step::Again) => {}
-                Ok(Step::Wait) => return Poll::Pending,
-                // A peer that is gone has nobody to tell.
-                Ok(Step::Over) | Err(_) => return Poll::Ready(()),
-            }
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.worker.unsent.update(|all| all - self.link.unsent());
-        self.worker.disconnect(self.key);
-        self.worker.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::batch::Queued;
+use super::batch::{Queued, WorkerId};
 use super::router::Requests;
 use super::worker::Worker;
 use crate::protocol::framed::{self, Answer, Call, NotARequest, RequestId};
@@ -15,15 +15,26 @@ pub(super) enum FramesEnd {
     At(usize),
     /// At something that is no request; what follows means nothing. It is answered already.
     Lost,
+    /// After a HELLO, not answered, that names another worker's shard. This many bytes were whole
+    /// frames, the HELLO among them.
+    Move {
+        /// As [`At`](Self::At).
+        at: usize,
+        /// The HELLO's id.
+        hello: RequestId,
+        /// The worker to move to.
+        to: WorkerId,
+    },
 }
 
 /// Takes in all whole frames of `bytes[span]`. Requests for topics go into `requests`; `answer`
-/// gets what is answered at once.
+/// gets what is answered at once. `datagram` says which one this is; `None`: a connection, which
+/// can move.
 pub(super) fn take_frames(
     worker: &Worker,
     bytes: &[u8],
     span: Range<usize>,
-    datagram: u32,
+    datagram: Option<u32>,
     requests: &mut Requests,
     mut answer: impl FnMut(RequestId, Answer<'_>),
 ) -> FramesEnd {
@@ -42,10 +53,21 @@ pub(super) fn take_frames(
         at += frame.len;
         match frame.call {
             Ok(Call::Topic(request)) => {
+                let datagram = datagram.unwrap_or_default();
                 requests.push(&request, queued(&request, at, frame.id, datagram));
             }
             Ok(Call::Ping(body)) => answer(frame.id, Answer::Pong(body)),
-            Ok(Call::Hello(hello)) => answer(frame.id, worker.hello(hello)),
+            Ok(Call::Hello(hello)) => match worker.shard_of(hello) {
+                Ok(to) if to != worker.id && datagram.is_none() => {
+                    return FramesEnd::Move {
+                        at: at - span.start,
+                        hello: frame.id,
+                        to,
+                    };
+                }
+                Ok(_) => answer(frame.id, Answer::Hello(worker.hello())),
+                Err(error) => answer(frame.id, refusal(error)),
+            },
             Err(error) => answer(frame.id, refusal(error)),
         }
     }

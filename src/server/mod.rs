@@ -11,6 +11,7 @@ mod config;
 mod connection;
 pub mod inbox;
 mod intake;
+mod link;
 mod listen;
 pub mod reach;
 mod router;
@@ -216,7 +217,8 @@ impl Server {
             stop,
             ..
         } = self;
-        let shared = Arc::new(Shared::new(config.shards, config.max_topics));
+        let (shared, arrivals) = Shared::new(config.shards, config.max_topics);
+        let shared = Arc::new(shared);
         let open = Arc::new(AtomicUsize::new(0));
         let processors = if config.pin {
             config::processors()
@@ -226,7 +228,7 @@ impl Server {
         let mut processors = processors.into_iter().cycle();
         let (mut tcp, mut udp) = (tcp.into_iter(), udp.into_iter());
         let (ended, receiver) = mpsc::unbounded_channel();
-        for id in config.shards.ids() {
+        for (id, arrivals) in config.shards.ids().zip(arrivals) {
             let worker = id.number();
             let plan = worker::Plan {
                 id: WorkerId(worker),
@@ -236,6 +238,7 @@ impl Server {
                 tcp: tcp.next(),
                 udp: udp.next(),
                 processor: processors.next(),
+                arrivals,
                 stop: stop.subscribe(),
             };
             let report = Report {

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tracing::warn;
 
 use super::connection::Connection;
+use super::link::OpenConnection;
 use super::worker::Worker;
 
 /// How long to wait when the process has no more file descriptors. Until one is free every accept
@@ -21,18 +21,17 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let open = worker.open.fetch_add(1, Ordering::Relaxed);
-                if open >= worker.limits.max_connections {
-                    worker.open.fetch_sub(1, Ordering::Relaxed);
+                let max = worker.limits.max_connections;
+                let Some(open) = OpenConnection::new(&worker.open, max) else {
                     refused += 1;
                     // 1, 2, 4, 8, …: a flood of connections must not become a flood of lines.
                     if refused.is_power_of_two() {
-                        warn!(refused, open, "closed a connection over --max-connections");
+                        warn!(refused, max, "closed a connection over --max-connections");
                     }
                     continue;
-                }
-                let connection = Connection::new(Rc::clone(&worker), stream);
-                tokio::task::spawn_local(connection);
+                };
+                let connection = Connection::new(Rc::clone(&worker), stream, open);
+                tokio::task::spawn_local(connection.serve());
             }
             Err(error) if is_about_the_peer(&error) => {}
             Err(error) => {

@@ -267,7 +267,7 @@ impl Exchange {
             };
             outcomes.push((index, id, outcome));
         };
-        let end = intake::take_frames(worker, bytes, span, index, requests, &mut answer);
+        let end = intake::take_frames(worker, bytes, span, Some(index), requests, &mut answer);
         if let FramesEnd::At(end) = end
             && end < len
         {

@@ -13,15 +13,16 @@ use std::time::Duration;
 use slab::Slab;
 use socket2::Socket;
 use tokio::runtime::{Builder, LocalRuntime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::batch::{Batch, ConnectionKey, Queued, Source, WorkerId};
-use super::connection::{Link, Scratch};
+use super::connection::{Connection, Moved, Scratch};
+use super::link::Link;
 use super::router::{Requests, Router, Shared};
 use super::udp::UdpPort;
-use super::{Limits, intake, tcp};
-use crate::protocol::framed::{Answer, Hello, HelloReply};
+use super::{Limits, tcp};
+use crate::protocol::framed::{Hello, HelloReply};
 use crate::protocol::{ErrorCode, Reply};
 use crate::topic::ShardId;
 
@@ -40,6 +41,8 @@ pub(super) struct Plan {
     pub(super) udp: Option<Socket>,
     /// The processor to stay on.
     pub(super) processor: Option<usize>,
+    /// Connections that other workers moved here.
+    pub(super) arrivals: mpsc::UnboundedReceiver<Moved>,
     /// Turns true when the worker is to stop.
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -53,7 +56,7 @@ pub(super) struct Worker {
     pub(super) scratch: RefCell<Scratch>,
     pub(super) udp: Option<UdpPort>,
     /// Bytes of replies that connections have not taken yet.
-    pub(super) unsent: Cell<usize>,
+    pub(super) unsent: Rc<Cell<usize>>,
     shared: Arc<Shared>,
     router: RefCell<Router>,
     connections: RefCell<Slab<Rc<Link>>>,
@@ -104,7 +107,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
         open: plan.open,
         scratch: RefCell::new(Scratch::new(shards)),
         udp,
-        unsent: Cell::new(0),
+        unsent: Rc::default(),
         router: RefCell::new(Router::new(plan.id, Arc::clone(&plan.shared))),
         shared: plan.shared,
         connections: RefCell::new(Slab::new()),
@@ -126,6 +129,8 @@ async fn serve(plan: Plan) -> io::Result<()> {
         None => None,
     };
 
+    tokio::task::spawn_local(take_in(Rc::clone(&worker), plan.arrivals));
+
     let mut stop = plan.stop;
     // An error means that the server is gone, which is a reason to stop as well.
     let _ = stop.wait_for(|&stop| stop).await;
@@ -134,6 +139,16 @@ async fn serve(plan: Plan) -> io::Result<()> {
     }
     worker.stop().await;
     Ok(())
+}
+
+/// Serves the connections that other workers moved here.
+async fn take_in(worker: Rc<Worker>, mut arrivals: mpsc::UnboundedReceiver<Moved>) {
+    while let Some(moved) = arrivals.recv().await {
+        match Connection::arrive(Rc::clone(&worker), moved) {
+            Ok(connection) => drop(tokio::task::spawn_local(connection.serve())),
+            Err(error) => warn!(%error, "lost a connection that was moved here"),
+        }
+    }
 }
 
 impl Worker {
@@ -151,7 +166,7 @@ impl Worker {
     pub(super) fn connect(&self) -> (ConnectionKey, Rc<Link>) {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
-        let link = Rc::new(Link::new(serial));
+        let link = Rc::new(Link::new(serial, &self.unsent));
         let index = self.connections.borrow_mut().insert(Rc::clone(&link));
         (ConnectionKey { index, serial }, link)
     }
@@ -181,19 +196,25 @@ impl Worker {
         self.after_routing();
     }
 
-    /// Answers HELLO.
-    pub(super) fn hello(&self, hello: Hello<'_>) -> Answer<'static> {
-        let shards = self.shared.shards();
-        match hello.shard {
-            Some(shard) if shards.shard(shard.number()).is_none() => {
-                intake::refusal(ErrorCode::BadFrame)
-            }
-            _ => Answer::Hello(HelloReply::new(
-                shards,
-                ShardId::new(self.id.0),
-                self.limits.max_topic_len as u16,
-            )),
+    /// The worker that a HELLO wants to be served by: each serves the shard of its number.
+    ///
+    /// # Errors
+    ///
+    /// BAD_FRAME where it names a shard that there is not.
+    pub(super) fn shard_of(&self, hello: Hello<'_>) -> Result<WorkerId, ErrorCode> {
+        let Some(shard) = hello.shard else {
+            return Ok(self.id);
+        };
+        match self.shared.shards().shard(shard.number()) {
+            Some(shard) => Ok(WorkerId(shard.number())),
+            None => Err(ErrorCode::BadFrame),
         }
+    }
+
+    /// What this worker answers to HELLO.
+    pub(super) fn hello(&self) -> HelloReply {
+        let max_topic_len = self.limits.max_topic_len as u16; // Config: at most TOPIC_LEN_LIMIT
+        HelloReply::new(self.shared.shards(), ShardId::new(self.id.0), max_topic_len)
     }
 
     /// Whether nothing may be read now. If so, `waker` is woken when that is over.
@@ -246,11 +267,7 @@ impl Worker {
         let Some(key) = batch.connection else { return };
         let connections = self.connections.borrow();
         match connections.get(key.index) {
-            Some(link) if link.serial() == key.serial => {
-                let before = link.unsent();
-                link.returned(batch);
-                self.unsent.set(self.unsent.get() + link.unsent() - before);
-            }
+            Some(link) if link.serial() == key.serial => link.returned(batch),
             _ => debug!(
                 requests = batch.replies().count(),
                 "peer left before its replies"

@@ -1,0 +1,344 @@
+//! Bad input: each gets the error that the protocol names, over every transport, and the server
+//! goes on serving.
+
+use std::io::{Read, Write};
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use globalcounter::protocol::{ErrorCode, Op, Reply};
+
+use crate::support::{
+    Embedded, Framed, Process, Random, connect, datagrams, eventually, exchange, exchange_to_end,
+    frame,
+};
+
+/// A classic ERROR.
+fn refused(code: ErrorCode) -> Vec<u8> {
+    [&[255, code.code()], code.message().as_bytes()].concat()
+}
+
+/// A framed ERROR.
+fn refused_frame(id: u32, code: ErrorCode) -> Vec<u8> {
+    let body = 1 + code.message().len() as u8;
+    let header = [&[255, 0, body][..], &id.to_be_bytes()].concat();
+    [&header, &[code.code()][..], code.message().as_bytes()].concat()
+}
+
+fn long_topic() -> Vec<u8> {
+    vec![b'x'; 1_025]
+}
+
+/// Classic messages and the error that each gets.
+fn bad_messages() -> Vec<(Vec<u8>, ErrorCode)> {
+    let mut bad = vec![
+        (vec![0, 0xff], ErrorCode::BadTopic),
+        (vec![1, 0xc3, 0x28], ErrorCode::BadTopic),
+        ([&[0], &long_topic()[..]].concat(), ErrorCode::TopicTooLong),
+        ([&[1], &long_topic()[..]].concat(), ErrorCode::TopicTooLong),
+        (
+            [&[0], &[b'y'; 60_000][..]].concat(),
+            ErrorCode::TopicTooLong,
+        ),
+    ];
+    for op in (2..16).chain(32..128) {
+        bad.push((vec![op, b'a'], ErrorCode::BadOpcode));
+    }
+    bad
+}
+
+/// Frames with id 77 and the error that each gets.
+fn bad_frames() -> Vec<(Vec<u8>, ErrorCode)> {
+    let of = |op: u8, body: &[u8]| {
+        let len = (body.len() as u16).to_be_bytes();
+        [&[op], &len[..], &[0, 0, 0, 77], body].concat()
+    };
+    let mut bad = vec![
+        (of(18, &[0, 0, 0]), ErrorCode::BadFrame),
+        (of(18, &[0, 0, 0, 0, b'a']), ErrorCode::BadFrame),
+        (of(21, &[0; 7]), ErrorCode::BadFrame),
+        (of(22, &[1, 0, 255]), ErrorCode::BadFrame),
+        (of(22, &[0, 0, 255, 255]), ErrorCode::BadFrame),
+        (of(22, &[1, 0, 0, 200]), ErrorCode::BadFrame), // no such shard
+    ];
+    for op in 16..=21 {
+        let arguments: &[u8] = match op {
+            18 => &[0, 0, 0, 1],
+            21 => &[0; 8],
+            _ => &[],
+        };
+        bad.push((of(op, &[arguments, &[0xff]].concat()), ErrorCode::BadTopic));
+        let long = [arguments, &long_topic()].concat();
+        bad.push((of(op, &long), ErrorCode::TopicTooLong));
+    }
+    for op in 24..=31 {
+        bad.push((of(op, b"a"), ErrorCode::BadOpcode));
+    }
+    bad
+}
+
+#[test]
+fn classic_over_udp() {
+    let server = Embedded::start(2);
+    let socket = datagrams(server.udp);
+    for (message, code) in bad_messages() {
+        assert_eq!(exchange(&socket, &message), refused(code), "{message:?}");
+    }
+    assert_eq!(exchange(&socket, b""), refused(ErrorCode::BadOpcode));
+    // RESP is carried on TCP alone.
+    for resp in [&b"*1\r\n$4\r\nPING\r\n"[..], b"INCR a\r\n"] {
+        assert_eq!(exchange(&socket, resp), refused(ErrorCode::BadOpcode));
+    }
+    assert_eq!(
+        exchange(&socket, b"\x00a"),
+        b"\x80\x01",
+        "it goes on, and counted nothing"
+    );
+}
+
+#[test]
+fn classic_over_tcp() {
+    let server = Embedded::start(2);
+    for (message, code) in bad_messages() {
+        assert_eq!(
+            exchange_to_end(server.tcp, &message),
+            refused(code),
+            "{message:?}"
+        );
+    }
+    // More than one read can take.
+    let endless = [&[0], &vec![b'y'; 300_000][..]].concat();
+    assert_eq!(
+        exchange_to_end(server.tcp, &endless),
+        refused(ErrorCode::TopicTooLong)
+    );
+    assert_eq!(exchange_to_end(server.tcp, b"\x00a"), b"\x80\x01");
+}
+
+#[test]
+fn framed_over_udp() {
+    let server = Embedded::start(2);
+    let socket = datagrams(server.udp);
+    for (bad, code) in bad_frames() {
+        assert_eq!(exchange(&socket, &bad), refused_frame(77, code), "{bad:?}");
+        // Among good ones, which are served.
+        let both = [frame(1, Op::Count, "a"), bad, frame(2, Op::Get, "b")].concat();
+        let replies = exchange(&socket, &both);
+        assert_eq!(replies.len(), 2 * 15 + refused_frame(77, code).len());
+    }
+}
+
+#[test]
+fn datagrams_that_break_off() {
+    let server = Embedded::start(2);
+    let socket = datagrams(server.udp);
+    let whole = frame(5, Op::Count, "topic");
+    let mut sum = 0;
+    for cut in 1..whole.len() {
+        let datagram = [&whole[..], &whole[..cut]].concat();
+        let reply = exchange(&socket, &datagram);
+        sum += 1;
+        let id = if cut < 7 { 0 } else { 5 };
+        let broken = refused_frame(id, ErrorCode::BadFrame);
+        let error_at = reply.windows(broken.len()).position(|part| part == broken);
+        assert!(error_at.is_some(), "cut at {cut}: {reply:?}");
+        assert_eq!(reply.len(), 15 + broken.len());
+        // Alone, it gets no more than 16 bytes for each that it sent.
+        let reply = exchange(&socket, &whole[..cut]);
+        assert_eq!(reply, broken);
+        assert!(reply.len() <= cut + 16);
+    }
+    assert_eq!(exchange(&socket, &frame(1, Op::Get, "topic"))[14], sum);
+}
+
+#[test]
+fn framed_over_tcp() {
+    let server = Embedded::start(2);
+    let mut connection = Framed::connect(server.tcp);
+    for (sum, (bad, code)) in (1..).zip(bad_frames()) {
+        connection.send(&bad);
+        assert_eq!(
+            connection.reply(),
+            Some((77, Reply::Error(code))),
+            "{bad:?}"
+        );
+        assert_eq!(
+            connection.ask(Op::Count, "a"),
+            Reply::Count(sum),
+            "it lives on"
+        );
+    }
+}
+
+#[test]
+fn a_stream_that_lost_its_place_is_closed() {
+    let server = Embedded::start(2);
+    let counted = frame(1, Op::Count, "a");
+    for garbage in [
+        &b"\x00a"[..],
+        b"\x40\x00\x01\x00\x00\x00\x09a",
+        b"INCR a\r\n",
+    ] {
+        let mut connection = Framed::connect(server.tcp);
+        connection.send(&[&counted[..], garbage].concat());
+        let mut replies = [connection.reply(), connection.reply()];
+        replies.sort_by_key(|reply| matches!(reply, Some((_, Reply::Error(_)))));
+        assert!(
+            matches!(replies[0], Some((1, Reply::Count(_)))),
+            "{replies:?}"
+        );
+        let id = if garbage.len() < 7 {
+            0
+        } else {
+            u32::from_be_bytes(garbage[3..7].try_into().unwrap())
+        };
+        assert_eq!(replies[1], Some((id, Reply::Error(ErrorCode::BadOpcode))));
+        assert_eq!(connection.reply(), None, "closed");
+    }
+    // A frame that never ends.
+    let mut connection = Framed::connect(server.tcp);
+    connection.send(&[&counted[..], &counted[..7]].concat());
+    assert!(matches!(connection.reply(), Some((1, Reply::Count(_)))));
+    connection
+        .stream
+        .shutdown(std::net::Shutdown::Write)
+        .unwrap();
+    assert_eq!(
+        connection.reply(),
+        Some((1, Reply::Error(ErrorCode::BadFrame)))
+    );
+    assert_eq!(connection.reply(), None);
+}
+
+/// Or two servers could be made to answer each other for ever.
+#[test]
+fn replies_are_never_answered() {
+    let server = Embedded::start(2);
+    let socket = datagrams(server.udp);
+    for op in 128..=255u8 {
+        socket.send(&[op, 1]).unwrap();
+        socket.send(&[op, 0, 0, 0, 0, 0, 1]).unwrap();
+        assert_eq!(exchange_to_end(server.tcp, &[op, 1]), b"", "op {op}");
+    }
+    // One socket's datagrams are served in order: the first answer is to the last.
+    assert_eq!(exchange(&socket, b"\x00a"), b"\x80\x01");
+    // Behind a good frame: silence from there on.
+    let datagram = [
+        frame(1, Op::Count, "a"),
+        vec![0x90, 0, 0, 0, 0, 0, 9],
+        frame(2, Op::Count, "a"),
+    ];
+    let reply = exchange(&socket, &datagram.concat());
+    assert_eq!(reply.len(), 15, "{reply:?}");
+    assert_eq!(exchange(&socket, b"\x00a"), b"\x80\x03");
+}
+
+#[test]
+fn limits_on_topics() {
+    let server = Embedded::with(globalcounter::server::Config {
+        max_topics: 3,
+        max_topic_len: 4,
+        ..crate::support::config(2)
+    });
+    let mut connection = Framed::connect(server.tcp);
+    for topic in ["a", "b", "four"] {
+        assert_eq!(connection.ask(Op::Count, topic), Reply::Count(1));
+    }
+    let too_many = Reply::Error(ErrorCode::TooManyTopics);
+    assert_eq!(connection.ask(Op::Count, "d"), too_many);
+    assert_eq!(
+        exchange(&datagrams(server.udp), b"\x00d"),
+        refused(ErrorCode::TooManyTopics)
+    );
+    let too_long = Reply::Error(ErrorCode::TopicTooLong);
+    assert_eq!(connection.ask(Op::Count, "fives"), too_long);
+    assert_eq!(
+        connection.ask(Op::Count, "a"),
+        Reply::Count(2),
+        "nothing is evicted"
+    );
+    assert_eq!(
+        connection.ask(Op::Delete, "a"),
+        Reply::Delete { existed: true }
+    );
+    assert_eq!(connection.ask(Op::Count, "d"), Reply::Count(1));
+}
+
+/// Something a server might get: rubbish, or a good request with a few bits turned.
+fn garbage(random: &mut Random) -> Vec<u8> {
+    let len = random.below(200) as usize;
+    match random.below(3) {
+        0 => random.bytes(len),
+        1 => {
+            let mut bytes = frame(1, Op::Count, "topic").repeat(1 + len / 20);
+            for _ in 0..4 {
+                let at = random.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << random.below(8);
+            }
+            bytes
+        }
+        _ => {
+            let mut bytes = random.bytes(len + 1);
+            bytes[0] = random.below(32) as u8;
+            bytes
+        }
+    }
+}
+
+#[test]
+fn millions_of_random_bytes() {
+    const BYTES: usize = 3_000_000;
+    let server = Process::with(&["--shards", "2", "--max-topics", "100000"]);
+    let mut random = Random::seeded(1);
+
+    let mut sent = 0;
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut buffer = vec![0; 65_536];
+    while sent < BYTES {
+        let datagram = garbage(&mut random);
+        socket.send_to(&datagram, server.udp).unwrap();
+        sent += datagram.len();
+        while socket.recv(&mut buffer).is_ok() {}
+    }
+
+    let mut sent = 0;
+    while sent < BYTES {
+        let mut stream = connect(server.tcp);
+        stream
+            .set_write_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        for _ in 0..random.below(40) {
+            let bytes = garbage(&mut random);
+            sent += bytes.len();
+            if stream.write_all(&bytes).is_err() {
+                break; // it has seen enough of us
+            }
+        }
+        match random.below(3) {
+            0 => {} // gone without a word
+            1 => {
+                // What it waits for may never come: half a frame is answered with nothing.
+                stream
+                    .set_read_timeout(Some(Duration::from_millis(1)))
+                    .unwrap();
+                let _ = stream.read(&mut buffer);
+            }
+            _ => {
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        }
+    }
+
+    let mut connection = Framed::connect(server.tcp);
+    assert_eq!(connection.ask(Op::Reset, "alive"), Reply::Reset);
+    assert_eq!(connection.ask(Op::Count, "alive"), Reply::Count(1));
+    drop(connection);
+    // Datagrams before this one may still wait; the reply to it has an id of its own.
+    let socket = datagrams(server.udp);
+    let reply = exchange(&socket, &frame(0x1234_5678, Op::Count, "alive"));
+    assert_eq!(reply[3..7], [0x12, 0x34, 0x56, 0x78]);
+    eventually("every connection is closed", || {
+        server.descriptors() == server.idle_descriptors
+    });
+}

@@ -1,0 +1,353 @@
+//! The library's clients: against servers that work, and against some that don't.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::time::{Duration, Instant};
+
+use globalcounter::client::Options;
+use globalcounter::protocol::ErrorCode;
+use globalcounter::{Client, Error, blocking};
+
+use crate::support::{Embedded, config, port_0};
+
+fn url(transport: &str, address: SocketAddr) -> String {
+    format!("{transport}://{address}")
+}
+
+/// Patient enough not to send again on a busy machine.
+fn patient() -> Options {
+    Options::default().attempt_timeout(Duration::from_secs(20))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_method() {
+    for shards in [1, 8] {
+        let server = Embedded::start(shards);
+        for url in [url("tcp", server.tcp), url("udp", server.udp)] {
+            let client = Client::connect_with(&url, patient()).await.unwrap();
+            let topic = url.as_str();
+            assert_eq!(client.get(topic).await.unwrap(), 0);
+            assert_eq!(client.count(topic).await.unwrap(), 1);
+            assert_eq!(client.add(topic, 10).await.unwrap(), 2..=11);
+            assert_eq!(client.get(topic).await.unwrap(), 11);
+            assert_eq!(client.advance(topic, 100).await.unwrap(), 100);
+            assert_eq!(client.advance(topic, 50).await.unwrap(), 100);
+            let done = client.timestamp(topic, async { "done" }).await.unwrap();
+            assert_eq!(done, (101, "done"));
+            client.reset(topic).await.unwrap();
+            assert_eq!(client.count(topic).await.unwrap(), 1);
+            assert!(client.delete(topic).await.unwrap());
+            assert!(!client.delete(topic).await.unwrap());
+            client.ping().await.unwrap();
+        }
+        drop(server);
+    }
+}
+
+#[test]
+fn every_method_blocking() {
+    let server = Embedded::start(2);
+    for url in [url("tcp", server.tcp), url("udp", server.udp)] {
+        let client = blocking::Client::connect_with(&url, patient()).unwrap();
+        let topic = url.as_str();
+        assert_eq!(client.count(topic).unwrap(), 1);
+        assert_eq!(client.add(topic, 3).unwrap(), 2..=4);
+        assert_eq!(client.get(topic).unwrap(), 4);
+        assert_eq!(client.advance(topic, 9).unwrap(), 9);
+        assert_eq!(client.timestamp(topic, || 1 + 1).unwrap(), (10, 2));
+        client.reset(topic).unwrap();
+        assert!(client.delete(topic).unwrap());
+        client.ping().unwrap();
+    }
+}
+
+#[test]
+fn threads_can_share_a_blocking_client() {
+    let server = Embedded::start(2);
+    for url in [url("tcp", server.tcp), url("udp", server.udp)] {
+        let client = blocking::Client::connect_with(&url, patient()).unwrap();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let client = client.clone();
+                std::thread::spawn(move || {
+                    (0..250)
+                        .map(|_| client.count("shared").unwrap())
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let mut sums: Vec<u64> = threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
+        sums.sort_unstable();
+        assert!(sums.into_iter().eq(1..=1_000));
+        client.reset("shared").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_was_not_applied() {
+    let server = Embedded::with(globalcounter::server::Config {
+        max_topics: 1,
+        ..config(2)
+    });
+    for url in [url("tcp", server.tcp), url("udp", server.udp)] {
+        let client = Client::connect_with(&url, patient()).await.unwrap();
+        let refused = |result: Result<u64, Error>, code| {
+            let error = result.unwrap_err();
+            assert_eq!(error.code(), Some(code), "{error}");
+            assert!(!error.may_have_been_applied());
+        };
+        refused(
+            client.count(&"x".repeat(1_025)).await,
+            ErrorCode::TopicTooLong,
+        );
+        client.advance("a", u64::MAX).await.unwrap();
+        refused(client.count("a").await, ErrorCode::Overflow);
+        refused(client.count("b").await, ErrorCode::TooManyTopics);
+    }
+    tokio::task::spawn_blocking(move || drop(server))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_can_not_be_asked_is_invalid() {
+    for url in ["localhost:1", "tcp://", "http://127.0.0.1:1"] {
+        let error = Client::connect(url).await.unwrap_err();
+        assert!(error.is_invalid(), "{error}");
+    }
+    let server = Embedded::start(1);
+    for url in [url("tcp", server.tcp), url("udp", server.udp)] {
+        let client = Client::connect(&url).await.unwrap();
+        assert!(client.add("a", 0).await.unwrap_err().is_invalid());
+        assert!(
+            client
+                .count(&"x".repeat(65_001))
+                .await
+                .unwrap_err()
+                .is_invalid()
+        );
+    }
+    tokio::task::spawn_blocking(move || drop(server))
+        .await
+        .unwrap();
+}
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    let socket = TcpListener::bind(port_0().unwrap()).unwrap();
+    socket.local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there() {
+    let error = Client::connect(&url("tcp", nobody())).await.unwrap_err();
+    assert!(
+        error.is_disconnected() && !error.may_have_been_applied(),
+        "{error}"
+    );
+
+    let options = Options::default().attempt_timeout(Duration::from_millis(10));
+    let client = Client::connect_with(&url("udp", nobody()), options)
+        .await
+        .unwrap();
+    let error = client.count("a").await.unwrap_err();
+    assert!(error.is_disconnected(), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing() {
+    let tcp = TcpListener::bind(port_0().unwrap()).unwrap();
+    let udp = UdpSocket::bind(port_0().unwrap()).unwrap();
+    let options = Options::default()
+        .timeout(Duration::from_millis(50))
+        .attempt_timeout(Duration::from_millis(10))
+        .attempts(3);
+    let urls = [
+        url("tcp", tcp.local_addr().unwrap()),
+        url("udp", udp.local_addr().unwrap()),
+    ];
+    for url in urls {
+        let client = Client::connect_with(&url, options.clone()).await.unwrap();
+        let error = client.count("a").await.unwrap_err();
+        assert!(
+            error.is_timeout() && error.may_have_been_applied(),
+            "{error}"
+        );
+    }
+    // Three attempts are three datagrams, all with one id.
+    udp.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 100];
+    let mut sent = Vec::new();
+    while let Ok(len) = udp.recv(&mut buffer) {
+        sent.push(buffer[..len].to_vec());
+    }
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|datagram| *datagram == sent[0]));
+}
+
+/// A late reply to an earlier call, a second one and rubbish all come before the right one.
+#[tokio::test]
+async fn udp_replies_are_told_by_their_ids() {
+    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let reply = |id: &[u8], sum: u8| [&[0x90, 0, 8][..], id, &[0; 7], &[sum]].concat();
+        let mut buffer = [0; 100];
+        for call in 0..2 {
+            let (_, peer) = socket.recv_from(&mut buffer).unwrap();
+            let id = buffer[3..7].to_vec();
+            let mut other = id.clone();
+            other[0] ^= 0x80;
+            let answers = if call == 0 {
+                vec![
+                    b"rubbish".to_vec(),
+                    vec![],
+                    reply(&other, 9),
+                    reply(&id, 1),
+                    reply(&id, 8),
+                ]
+            } else {
+                vec![reply(&id, 2)]
+            };
+            for answer in answers {
+                socket.send_to(&answer, peer).unwrap();
+            }
+        }
+    });
+    let client = Client::connect_with(&url("udp", address), patient())
+        .await
+        .unwrap();
+    assert_eq!(client.count("a").await.unwrap(), 1);
+    assert_eq!(client.count("a").await.unwrap(), 2);
+    server.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_datagram_is_sent_again() {
+    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let mut buffer = [0; 100];
+        socket.recv_from(&mut buffer).unwrap(); // this one is lost
+        let (_, peer) = socket.recv_from(&mut buffer).unwrap();
+        let reply = [&[0x90, 0, 8][..], &buffer[3..7], &[0; 7], &[42]].concat();
+        socket.send_to(&reply, peer).unwrap();
+    });
+    let client = Client::connect(&url("udp", address)).await.unwrap();
+    assert_eq!(client.count("a").await.unwrap(), 42);
+    server.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tcp_client_comes_back_after_its_server() {
+    let server = Embedded::start(2);
+    let (tcp, udp) = (server.tcp, server.udp);
+    let client = Client::connect(&url("tcp", tcp)).await.unwrap();
+    assert_eq!(client.count("a").await.unwrap(), 1);
+    tokio::task::spawn_blocking(move || drop(server))
+        .await
+        .unwrap();
+
+    let start = Instant::now();
+    let error = client.count("a").await.unwrap_err();
+    assert!(error.is_disconnected(), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(4), "told at once");
+
+    let server = Embedded::with(globalcounter::server::Config {
+        tcp: Some(tcp),
+        udp: Some(udp),
+        ..config(2)
+    });
+    // The first call after the loss finds the server again by itself.
+    assert_eq!(client.count("a").await.unwrap(), 1);
+    tokio::task::spawn_blocking(move || drop(server))
+        .await
+        .unwrap();
+}
+
+/// Reads one request, then does something else than answering it.
+fn rude_server(answer: &'static [u8]) -> (SocketAddr, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind(port_0().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut buffer = [0; 100];
+        assert!(stream.read(&mut buffer).unwrap() > 0);
+        stream.write_all(answer).unwrap();
+    });
+    (address, thread)
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_the_reply() {
+    let (address, server) = rude_server(b"");
+    let client = Client::connect(&url("tcp", address)).await.unwrap();
+    let error = client.count("a").await.unwrap_err();
+    assert!(
+        error.is_disconnected() && error.may_have_been_applied(),
+        "{error}"
+    );
+    server.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_answers_rubbish() {
+    let rubbish: [&[u8]; 3] = [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x90\x00\x01\x00\x00\x00\x01x",
+        b"\x91\x00\x00\x00\x00\x00\x01",
+    ];
+    for answer in rubbish {
+        let (address, server) = rude_server(answer);
+        let client = Client::connect(&url("tcp", address)).await.unwrap();
+        let error = client.count("a").await.unwrap_err();
+        assert!(error.may_have_been_applied(), "{error}");
+        assert!(
+            error.to_string().contains("not a globalcounter server"),
+            "{error}"
+        );
+        server.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn many_calls_share_one_connection() {
+    let server = Embedded::start(2);
+    let client = Client::connect(&url("tcp", server.tcp)).await.unwrap();
+    let calls: Vec<_> = (0..5_000)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.count("many").await.unwrap() })
+        })
+        .collect();
+    let mut sums = Vec::new();
+    for call in calls {
+        sums.push(call.await.unwrap());
+    }
+    sums.sort_unstable();
+    assert!(sums.into_iter().eq(1..=5_000));
+    tokio::task::spawn_blocking(move || drop(server))
+        .await
+        .unwrap();
+}
+
+/// A call that is given up while it waits takes nothing from the others.
+#[tokio::test]
+async fn cancelled_calls_harm_nobody() {
+    let server = Embedded::start(2);
+    for url in [url("tcp", server.tcp), url("udp", server.udp)] {
+        let client = Client::connect_with(&url, patient()).await.unwrap();
+        for _ in 0..100 {
+            let call = client.count("cancelled");
+            let _ = tokio::time::timeout(Duration::ZERO, call).await;
+            client.ping().await.unwrap();
+        }
+        assert!(client.count("cancelled").await.unwrap() >= 1);
+    }
+    tokio::task::spawn_blocking(move || drop(server))
+        .await
+        .unwrap();
+}

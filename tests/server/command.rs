@@ -1,0 +1,213 @@
+//! The command line: what it prints, how it ends, what it says when it can't.
+
+use assert_cmd::Command;
+
+use crate::support::Process;
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("GLOBALCOUNTER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Exactly one line, without the backtrace or cause that a panic or a chain would add.
+fn one_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8(stderr.to_vec()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("globalcounter: "), "{text}");
+    text
+}
+
+#[test]
+fn counting_from_the_shell() {
+    let server = Process::start(2);
+    let tcp = format!("tcp://{}", server.tcp);
+    let udp = format!("udp://{}", server.udp);
+    let prints = |arguments: &[&str], expected: &str| {
+        for url in [&tcp, &udp] {
+            let url = if arguments.contains(&"udp") {
+                &udp
+            } else {
+                url
+            };
+            let arguments: Vec<_> = arguments.iter().filter(|a| **a != "udp").collect();
+            command()
+                .args(arguments)
+                .args(["--server", url])
+                .assert()
+                .success()
+                .stdout(expected.to_owned())
+                .stderr("");
+            if !expected.is_empty() {
+                break;
+            }
+        }
+    };
+    prints(&["count", "visits"], "1\n");
+    prints(&["count", "visits"], "2\n");
+    prints(&["udp", "count", "visits"], "3\n");
+    prints(&["get", "visits"], "3\n");
+    prints(&["add", "10", "visits"], "13\n");
+    prints(&["count", "visits", "two words", "🎉", ""], "14\n1\n1\n1\n");
+    prints(&["advance", "100", "visits"], "100\n");
+    prints(&["advance", "50", "visits"], "100\n");
+    prints(&["reset", "visits"], "");
+    prints(&["get", "visits"], "0\n");
+    prints(&["delete", "visits"], "1\n");
+    prints(&["delete", "visits"], "0\n");
+
+    let ping = command()
+        .args(["ping", "--server", &tcp])
+        .assert()
+        .success();
+    let printed = String::from_utf8(ping.get_output().stdout.clone()).unwrap();
+    assert!(printed.trim().parse::<f64>().unwrap() > 0.0, "{printed}");
+    command()
+        .env("GLOBALCOUNTER_SERVER", &udp)
+        .args(["count", "env"])
+        .assert()
+        .stdout("1\n");
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    for url in ["tcp://127.0.0.1:1", "udp://127.0.0.1:1"] {
+        let output = command()
+            .args(["count", "a", "--server", url, "--attempts", "1"])
+            .assert()
+            .code(1)
+            .stdout("");
+        let line = one_line(&output.get_output().stderr);
+        assert!(line.contains(url) && line.contains("refused"), "{line}");
+    }
+}
+
+#[test]
+fn what_the_server_refuses() {
+    let server = Process::with(&["--max-topic-len", "4"]);
+    let output = command()
+        .args([
+            "count",
+            "four",
+            "fives",
+            "never",
+            "--server",
+            &format!("tcp://{}", server.tcp),
+        ])
+        .assert()
+        .code(1)
+        .stdout("1\n");
+    let line = one_line(&output.get_output().stderr);
+    assert!(
+        line.contains("fives") && line.contains("TOPIC_TOO_LONG"),
+        "{line}"
+    );
+}
+
+#[test]
+fn bad_usage() {
+    for arguments in [
+        &["count"][..],
+        &["add", "0", "a"],
+        &["add", "many", "a"],
+        &["advance", "-1", "a"],
+        &["frobnicate"],
+        &["serve", "--shards", "0"],
+        &["serve", "--shards", "257"],
+        &["serve", "--tcp", "localhost"],
+        &["serve", "--max-topics", "x"],
+        &["count", "a", "--attempts", "0"],
+        &[],
+    ] {
+        let output = command().args(arguments).assert().code(2).stdout("");
+        let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(
+            text.contains("Usage") || text.contains("--help"),
+            "{arguments:?}: {text}"
+        );
+    }
+    command()
+        .args(["count", "a", "--server", "127.0.0.1:9999"])
+        .assert()
+        .code(1);
+}
+
+#[test]
+fn a_server_that_can_not_start() {
+    let server = Process::start(1);
+    let taken = server.tcp.to_string();
+    let output = command()
+        .args(["serve", "--udp", "off", "--tcp", &taken])
+        .assert()
+        .code(1)
+        .stdout("");
+    let line = one_line(&output.get_output().stderr);
+    assert!(line.contains(&taken) && line.contains("in use"), "{line}");
+    assert_eq!(line.matches("in use").count(), 1, "said once: {line}");
+
+    let output = command()
+        .args(["serve", "--udp", "off", "--tcp", "off"])
+        .assert()
+        .code(1);
+    assert!(one_line(&output.get_output().stderr).contains("both TCP and UDP are off"));
+    let output = command()
+        .args(["serve", "--max-topic-len", "65001"])
+        .assert()
+        .code(1);
+    assert!(one_line(&output.get_output().stderr).contains("--max-topic-len"));
+}
+
+#[test]
+fn help_says_defaults_and_examples() {
+    let help = |arguments: &[&str]| {
+        let output = command().args(arguments).assert().success();
+        String::from_utf8(output.get_output().stdout.clone()).unwrap()
+    };
+    let serve = help(&["serve", "--help"]);
+    for said in [
+        "127.0.0.1:9999",
+        "--tcp",
+        "--udp",
+        "--shards",
+        "--pin",
+        "--max-topics",
+        "20000000",
+        "--max-topic-len",
+        "1024",
+        "--max-connections",
+        "65536",
+        "GLOBALCOUNTER_SHARDS",
+        "Examples",
+    ] {
+        assert!(serve.contains(said), "{said} is not in:\n{serve}");
+    }
+    let count = help(&["count", "--help"]);
+    for said in [
+        "--server",
+        "tcp://127.0.0.1:9999",
+        "GLOBALCOUNTER_SERVER",
+        "--timeout",
+        "--attempts",
+    ] {
+        assert!(count.contains(said), "{said} is not in:\n{count}");
+    }
+    let all = help(&["--help"]);
+    for said in [
+        "serve",
+        "count",
+        "add",
+        "get",
+        "reset",
+        "delete",
+        "advance",
+        "ping",
+        "Exit codes",
+    ] {
+        assert!(all.contains(said), "{said} is not in:\n{all}");
+    }
+    assert!(help(&["--version"]).starts_with("globalcounter "));
+}

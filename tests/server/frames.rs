@@ -1,0 +1,339 @@
+//! The framed dialect: its methods, its vectors, pipelines, and datagrams of many frames.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::num::NonZeroU32;
+
+use globalcounter::protocol::framed::{self, Answer, Call, Hello, RequestId};
+use globalcounter::protocol::{ErrorCode, Op, Reply};
+use globalcounter::topic::{OWNER_KEY, OWNER_MULTIPLIER, ShardId, owner};
+
+use crate::support::{Embedded, Framed, datagrams, exchange, exchange_to_end, frame};
+
+fn add(n: u32) -> Op {
+    Op::Add(NonZeroU32::new(n).unwrap())
+}
+
+/// Every reply frame in `bytes`.
+fn replies(mut bytes: &[u8]) -> Vec<(u32, Reply)> {
+    let mut replies = Vec::new();
+    while let Some(frame) = framed::decode_reply(bytes).unwrap() {
+        match frame.answer {
+            Answer::Reply(reply) => replies.push((frame.id.0, reply)),
+            other => panic!("a reply expected, not {other:?}"),
+        }
+        bytes = &bytes[frame.len..];
+    }
+    assert!(bytes.is_empty(), "half a frame: {bytes:?}");
+    replies
+}
+
+#[test]
+fn the_vectors_of_the_protocol() {
+    let framed: [(&[u8], &[u8]); 3] = [
+        (
+            b"\x10\x00\x01\x00\x00\x00\x2aa",
+            b"\x90\x00\x08\x00\x00\x00\x2a\x00\x00\x00\x00\x00\x00\x00\x01",
+        ),
+        (
+            b"\x12\x00\x05\x00\x00\x00\x01\x00\x00\x00\x0aa",
+            b"\x92\x00\x08\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x0b",
+        ),
+        (
+            b"\x13\x00\x01\x00\x00\x00\x02b",
+            b"\x93\x00\x08\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00",
+        ),
+    ];
+    let server = Embedded::start(2);
+    let socket = datagrams(server.udp);
+    for (request, reply) in framed {
+        assert_eq!(exchange(&socket, request), reply);
+    }
+
+    let classic: [(&[u8], &[u8]); 5] = [
+        (b"\x00a", b"\x80\x01"),
+        (b"\x01a", b"\x81"),
+        (b"\x00", b"\x80\x01"),
+        (b"\x00\xff", b"\xff\x02topic not UTF-8"),
+        (b"\x07a", b"\xff\x01no such method"),
+    ];
+    let server = Embedded::start(2);
+    let socket = datagrams(server.udp);
+    for (request, reply) in classic {
+        assert_eq!(exchange(&socket, request), reply);
+    }
+    let server = Embedded::start(2);
+    for (request, reply) in classic {
+        assert_eq!(exchange_to_end(server.tcp, request), reply);
+    }
+    for _ in 0..254 {
+        assert_eq!(exchange(&datagrams(server.udp), b"\x00b").len(), 2);
+    }
+    exchange(&datagrams(server.udp), b"\x00b");
+    assert_eq!(exchange_to_end(server.tcp, b"\x00b"), b"\x80\x01\x00");
+}
+
+#[test]
+fn every_method_over_tcp_and_udp() {
+    let expected = [
+        (Op::Get, Reply::Get(0)),
+        (Op::Count, Reply::Count(1)),
+        (add(10), Reply::Add(11)),
+        (Op::Get, Reply::Get(11)),
+        (Op::Advance(5), Reply::Advance(11)),
+        (Op::Advance(500), Reply::Advance(500)),
+        (Op::Reset, Reply::Reset),
+        (Op::Count, Reply::Count(1)),
+        (Op::Delete, Reply::Delete { existed: true }),
+        (Op::Delete, Reply::Delete { existed: false }),
+        (Op::Advance(u64::MAX), Reply::Advance(u64::MAX)),
+        (Op::Count, Reply::Error(ErrorCode::Overflow)),
+        (add(1), Reply::Error(ErrorCode::Overflow)),
+        (Op::Get, Reply::Get(u64::MAX)),
+    ];
+    for shards in [1, 8] {
+        let server = Embedded::start(shards);
+        let mut connection = Framed::connect(server.tcp);
+        let socket = datagrams(server.udp);
+        for (op, reply) in expected {
+            assert_eq!(connection.ask(op, "over tcp"), reply);
+            let datagram = exchange(&socket, &frame(9, op, "over udp"));
+            assert_eq!(replies(&datagram), [(9, reply)]);
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_is_answered_whole_and_in_order() {
+    const COUNTS: u32 = 100_000;
+    const TOPICS: u32 = 1_000;
+    for shards in [1, 8] {
+        let server = Embedded::start(shards);
+        let mut connection = Framed::connect(server.tcp);
+        let mut requests = Vec::new();
+        for id in 0..COUNTS {
+            requests.extend(frame(id, Op::Count, &format!("topic {}", id % TOPICS)));
+        }
+        // All of it, before the first reply is read.
+        connection.send(&requests);
+
+        let mut seen = vec![false; COUNTS as usize];
+        let mut sums = vec![0; TOPICS as usize];
+        for _ in 0..COUNTS {
+            let (id, reply) = connection.reply().expect("a reply to each");
+            assert!(!seen[id as usize], "id {id} twice");
+            seen[id as usize] = true;
+            let sum = &mut sums[(id % TOPICS) as usize];
+            *sum += 1;
+            assert_eq!(reply, Reply::Count(*sum), "topic {}", id % TOPICS);
+            assert_eq!(*sum, u64::from(id / TOPICS) + 1, "request order");
+        }
+    }
+}
+
+/// Several workers push the same few topics through each other: hand-overs all the time.
+#[test]
+fn pipelines_that_cross_keep_their_order() {
+    const COUNTS: u32 = 20_000;
+    let server = Embedded::start(4);
+    let address = server.tcp;
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut connection = Framed::connect(address);
+                let mut last = [0; 3];
+                for chunk in 0..COUNTS / 100 {
+                    let ids = chunk * 100..(chunk + 1) * 100;
+                    let mut requests = Vec::new();
+                    for id in ids.clone() {
+                        requests.extend(frame(id, Op::Count, ["a", "b", "hot"][id as usize % 3]));
+                    }
+                    connection.send(&requests);
+                    let mut left: HashSet<u32> = ids.collect();
+                    while !left.is_empty() {
+                        let (id, reply) = connection.reply().expect("a reply to each");
+                        assert!(left.remove(&id));
+                        let Reply::Count(sum) = reply else {
+                            panic!("{reply:?}")
+                        };
+                        let last = &mut last[id as usize % 3];
+                        assert!(sum > *last, "{sum} after {last}");
+                        *last = sum;
+                    }
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    let mut connection = Framed::connect(address);
+    let total: u64 = ["a", "b", "hot"]
+        .map(|topic| match connection.ask(Op::Get, topic) {
+            Reply::Get(sum) => sum,
+            other => panic!("{other:?}"),
+        })
+        .iter()
+        .sum();
+    assert_eq!(total, 6 * u64::from(COUNTS));
+}
+
+#[test]
+fn frames_may_be_cut_anywhere() {
+    let server = Embedded::start(2);
+    let mut connection = Framed::connect(server.tcp);
+    let mut requests = Vec::new();
+    for id in 0..20 {
+        requests.extend(frame(id, Op::Count, "cut"));
+    }
+    for byte in requests {
+        connection.send(&[byte]);
+    }
+    for id in 0..20 {
+        assert_eq!(
+            connection.reply(),
+            Some((id, Reply::Count(u64::from(id) + 1)))
+        );
+    }
+}
+
+#[test]
+fn a_datagram_may_hold_many_frames() {
+    const FRAMES: u32 = 200;
+    for shards in [1, 8] {
+        let server = Embedded::start(shards);
+        let socket = datagrams(server.udp);
+        let mut datagram = Vec::new();
+        for id in 0..FRAMES {
+            datagram.extend(frame(id, Op::Count, &format!("topic {}", id % 10)));
+        }
+        socket.send(&datagram).unwrap();
+        let limit = datagram.len().max(1_400);
+        let mut got = Vec::new();
+        let mut buffer = vec![0; 65_536];
+        while got.len() < FRAMES as usize {
+            let len = socket.recv(&mut buffer).unwrap();
+            assert!(len <= limit, "a datagram of {len} bytes");
+            got.extend(replies(&buffer[..len]));
+        }
+        for id in 0..FRAMES {
+            let sum = u64::from(id / 10) + 1;
+            assert!(got.contains(&(id, Reply::Count(sum))), "id {id}");
+        }
+        assert_eq!(got.len(), FRAMES as usize);
+    }
+}
+
+/// Replies to short requests are longer than these: a large datagram's do not fit into one.
+#[test]
+fn replies_are_packed_into_datagrams_that_fit() {
+    let server = Embedded::start(1);
+    let socket = datagrams(server.udp);
+    let datagram = frame(5, Op::Count, "").repeat(300); // 2,100 bytes; 4,500 of replies
+    socket.send(&datagram).unwrap();
+    let mut buffer = vec![0; 65_536];
+    let lens = [0; 3].map(|_| socket.recv(&mut buffer).unwrap());
+    assert_eq!(
+        lens,
+        [2_100, 2_100, 300],
+        "as few as fit the request's size"
+    );
+}
+
+#[test]
+fn ping_and_hello() {
+    let server = Embedded::start(4);
+    let mut requests = Vec::new();
+    framed::encode_request(RequestId(1), &Call::Ping(b"anything"), &mut requests);
+    let socket = datagrams(server.udp);
+    assert_eq!(
+        exchange(&socket, &requests),
+        b"\x97\x00\x08\x00\x00\x00\x01anything"
+    );
+
+    let mut connection = Framed::connect(server.tcp);
+    connection.send(&requests);
+    let pong = connection.receive(|answer| answer == Answer::Pong(b"anything"));
+    assert_eq!(pong, Some((1, true)));
+
+    let hello = connection.hello(None);
+    assert_eq!(
+        (
+            hello.shards,
+            hello.key,
+            hello.multiplier,
+            hello.max_topic_len
+        ),
+        (4, OWNER_KEY, OWNER_MULTIPLIER, 1024)
+    );
+}
+
+#[test]
+fn hello_moves_a_connection_to_the_shard_it_names() {
+    let server = Embedded::start(4);
+    let mut connection = Framed::connect(server.tcp);
+    for (n, shard) in [3, 0, 0, 2, 1, 3].into_iter().enumerate() {
+        // Asked, answered and moved within one write, with more behind it.
+        let mut requests = frame(1, Op::Count, "before");
+        let hello = Hello {
+            shard: Some(ShardId::new(shard)),
+            token: b"a token",
+        };
+        framed::encode_request(RequestId(2), &Call::Hello(hello), &mut requests);
+        requests.extend(frame(3, Op::Count, "after"));
+        let (most, last) = requests.split_at(requests.len() - 4);
+        connection.send(most);
+
+        let sum = n as u64 + 1;
+        // In whatever order: they are not of one topic.
+        let mut answers = [(); 2].map(|()| {
+            let answer = connection.receive(|answer| match answer {
+                Answer::Hello(hello) => (hello.shard.number(), 0),
+                Answer::Reply(Reply::Count(sum)) => (0, sum),
+                other => panic!("{other:?}"),
+            });
+            answer.expect("two replies")
+        });
+        answers.sort_unstable();
+        assert_eq!(answers, [(1, (0, sum)), (2, (shard, 0))]);
+        // The frame that the move cut in two.
+        connection.send(last);
+        assert_eq!(connection.reply(), Some((3, Reply::Count(sum))));
+    }
+    assert_eq!(connection.hello(None).shard, ShardId::new(3));
+}
+
+/// A client finds a topic's shard with what HELLO tells: the owner is where it says.
+#[test]
+fn a_client_can_compute_owners() {
+    let server = Embedded::start(4);
+    let mut connection = Framed::connect(server.tcp);
+    let hello = connection.hello(None);
+    for n in 0..50 {
+        let topic = format!("topic {n}");
+        let shard = owner(topic.as_bytes(), hello.key, hello.multiplier, hello.shards);
+        let hello = connection.hello(Some(shard));
+        assert_eq!(hello.shard, ShardId::new(shard));
+        assert_eq!(connection.ask(Op::Count, &topic), Reply::Count(1));
+    }
+}
+
+/// Half-closing after the last request is a way to say that no more comes.
+#[test]
+fn a_half_closed_connection_is_answered_to_the_end() {
+    let server = Embedded::start(8);
+    let mut connection = Framed::connect(server.tcp);
+    for id in 0..1_000 {
+        connection.send(&frame(id, Op::Count, &format!("topic {}", id % 16)));
+    }
+    connection
+        .stream
+        .shutdown(std::net::Shutdown::Write)
+        .unwrap();
+    let mut ids = HashSet::new();
+    while let Some((id, _)) = connection.reply() {
+        ids.insert(id);
+    }
+    assert_eq!(ids.len(), 1_000);
+    assert!(connection.stream.write_all(b"x").is_err());
+}

@@ -1,0 +1,239 @@
+//! From binding to stopping.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use globalcounter::protocol::{Op, Reply};
+use globalcounter::server::{BindError, Config, Server};
+use nix::sys::signal::Signal;
+
+use crate::support::{
+    Embedded, Framed, Process, config, datagrams, eventually, exchange, frame, port_0,
+};
+
+#[test]
+fn udp_alone_and_tcp_alone() {
+    let alone = |tcp, udp| {
+        let server = Server::bind(Config {
+            tcp,
+            udp,
+            ..config(2)
+        })
+        .unwrap();
+        (
+            server.tcp_addr(),
+            server.udp_addr(),
+            server.stop_handle(),
+            server,
+        )
+    };
+    let (tcp, udp, stop, server) = alone(None, port_0());
+    assert_eq!(tcp, None);
+    let thread = std::thread::spawn(|| server.run());
+    let udp = udp.unwrap();
+    assert_eq!(exchange(&datagrams(udp), b"\x00a"), b"\x80\x01");
+    assert!(TcpStream::connect(udp).is_err());
+    stop.stop();
+    thread.join().unwrap().unwrap();
+
+    let (tcp, udp, stop, server) = alone(port_0(), None);
+    assert_eq!(udp, None);
+    let thread = std::thread::spawn(|| server.run());
+    assert_eq!(
+        Framed::connect(tcp.unwrap()).ask(Op::Count, "a"),
+        Reply::Count(1)
+    );
+    stop.stop();
+    thread.join().unwrap().unwrap();
+
+    let nothing = Server::bind(Config {
+        tcp: None,
+        udp: None,
+        ..config(1)
+    });
+    assert!(matches!(nothing, Err(BindError::NoTransport)));
+    let too_long = Server::bind(Config {
+        max_topic_len: 65_001,
+        ..config(1)
+    });
+    assert!(matches!(
+        too_long,
+        Err(BindError::Setting { value: 65_001, .. })
+    ));
+}
+
+#[tokio::test]
+async fn an_asynchronous_program_can_embed_it() {
+    let server = Server::bind(config(2)).unwrap();
+    let tcp = server.tcp_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve(async {
+        stopped.await.unwrap();
+    }));
+    let asking = tokio::task::spawn_blocking(move || Framed::connect(tcp).ask(Op::Count, "a"));
+    assert_eq!(asking.await.unwrap(), Reply::Count(1));
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    assert!(TcpStream::connect(tcp).is_err());
+}
+
+#[tokio::test]
+async fn dropping_the_future_stops_the_server() {
+    let server = Server::bind(config(2)).unwrap();
+    let tcp = server.tcp_addr().unwrap();
+    let serving = tokio::spawn(server.serve(std::future::pending()));
+    tokio::task::spawn_blocking(move || Framed::connect(tcp).ask(Op::Count, "a"))
+        .await
+        .unwrap();
+    serving.abort();
+    let gone = move || eventually("it is gone", || TcpStream::connect(tcp).is_err());
+    tokio::task::spawn_blocking(gone).await.unwrap();
+}
+
+/// Two servers that share an address would hand out the same numbers.
+#[test]
+fn a_second_server_on_the_address_is_refused() {
+    let first = Embedded::start(2);
+    for shards in [1, 2] {
+        let tcp = Server::bind(Config {
+            tcp: Some(first.tcp),
+            udp: None,
+            ..config(shards)
+        });
+        assert!(
+            matches!(
+                tcp,
+                Err(BindError::Listen {
+                    transport: "tcp",
+                    ..
+                })
+            ),
+            "{tcp:?}"
+        );
+        let udp = Server::bind(Config {
+            udp: Some(first.udp),
+            tcp: None,
+            ..config(shards)
+        });
+        assert!(
+            matches!(
+                udp,
+                Err(BindError::Listen {
+                    transport: "udp",
+                    ..
+                })
+            ),
+            "{udp:?}"
+        );
+    }
+    assert!(TcpListener::bind(first.tcp).is_err());
+    assert!(UdpSocket::bind(first.udp).is_err());
+}
+
+/// Old connections wind up for a minute; the server must not wait for them.
+#[test]
+fn an_address_can_be_taken_again_at_once() {
+    let server = Embedded::start(2);
+    let (tcp, udp) = (server.tcp, server.udp);
+    let mut open = Framed::connect(tcp);
+    open.ask(Op::Count, "a");
+    drop(server);
+    let again = Embedded::with(Config {
+        tcp: Some(tcp),
+        udp: Some(udp),
+        ..config(2)
+    });
+    assert_eq!(
+        Framed::connect(again.tcp).ask(Op::Count, "a"),
+        Reply::Count(1)
+    );
+    assert_eq!(open.reply(), None, "the old server closed its connections");
+}
+
+#[test]
+fn signals_stop_it_after_it_answered_what_it_read() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut server = Process::start(2);
+        let mut connection = Framed::connect(server.tcp);
+        let mut requests = Vec::new();
+        for id in 0..4_000 {
+            requests.extend(frame(id, Op::Count, if id % 2 == 0 { "a" } else { "b" }));
+        }
+        connection.send(&requests);
+        // Something of it was read. How much is the kernel's business, but what was counted must
+        // be answered: the replies go up to some sum, without a gap.
+        connection.reply().expect("a reply");
+        server.signal(signal);
+        let mut answered = 1;
+        while connection.reply().is_some() {
+            answered += 1;
+        }
+        assert!(server.ended().success(), "{signal}");
+        println!("{signal}: {answered} replies");
+        assert!(TcpStream::connect(server.tcp).is_err());
+    }
+}
+
+/// A peer that takes nothing can't keep it from stopping.
+#[test]
+fn stopping_does_not_wait_for_deaf_peers_for_ever() {
+    let mut server = Process::start(1);
+    let mut deaf = TcpStream::connect(server.tcp).unwrap();
+    deaf.set_write_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let requests = frame(1, Op::Count, "deaf").repeat(1_000);
+    while deaf.write_all(&requests).is_ok() {}
+    server.signal(Signal::SIGTERM);
+    assert!(server.ended().success());
+}
+
+#[test]
+fn an_idle_server_uses_no_processor() {
+    let server = Process::start(4);
+    let mut connections: Vec<Framed> = (0..20).map(|_| Framed::connect(server.tcp)).collect();
+    let socket = datagrams(server.udp);
+    for connection in &mut connections {
+        connection.ask(Op::Count, "busy");
+    }
+    exchange(&socket, b"\x00busy");
+    // Half a request is no reason to look again and again.
+    connections[0].send(&frame(1, Op::Count, "half")[..3]);
+    connections[1]
+        .stream
+        .shutdown(std::net::Shutdown::Write)
+        .unwrap();
+    let mut end = [0; 1];
+    assert_eq!(connections[1].stream.read(&mut end).unwrap(), 0);
+
+    let before = server.processor_ticks();
+    std::thread::sleep(Duration::from_millis(1_500)); // measured, not waited for
+    let used = server.processor_ticks() - before;
+    assert!(used <= 1, "{used} ticks of 10 ms in 1.5 s");
+}
+
+#[test]
+fn workers_can_be_pinned() {
+    let server = Process::with(&["--shards", "3", "--pin"]);
+    let tasks = format!("/proc/{}/task", server.child.id());
+    let mut pinned = 0;
+    for task in std::fs::read_dir(tasks).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap().trim().to_owned()
+        };
+        if field("Name:").starts_with("worker-") {
+            assert!(
+                field("Cpus_allowed_list:").parse::<u32>().is_ok(),
+                "one processor"
+            );
+            pinned += 1;
+        }
+    }
+    assert_eq!(pinned, 3);
+    assert_eq!(
+        Framed::connect(server.tcp).ask(Op::Count, "a"),
+        Reply::Count(1)
+    );
+}

@@ -1,0 +1,23 @@
+//! The server from outside: embedded, or the real binary where a process of its own matters, always
+//! on ports that the system chose.
+//!
+//! - `classic`: clients of the original kind
+//! - `order`: sums are 1..n and in real-time order, under load
+//! - `frames`: every method, vectors, pipelines, datagrams of many frames, HELLO
+//! - `bad_input`: every error of the protocol over each transport; random bytes
+//! - `peers`: many, idle, slow and disappearing ones
+//! - `lifecycle`: binding, stopping, signals, idle processor use
+//! - `client`: the library's clients, also against servers that fail
+//! - `command`: the command line
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bad_input;
+mod classic;
+mod client;
+mod command;
+mod frames;
+mod lifecycle;
+mod order;
+mod peers;
+mod support;

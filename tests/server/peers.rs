@@ -1,0 +1,186 @@
+//! Peers by the thousands, idle, slow, deaf and disappearing: none costs the others anything, nor
+//! anything lasting.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use globalcounter::protocol::{Op, Reply};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::support::{Framed, Process, connect, eventually, frame};
+
+/// How many connections this process can make, up to 10,000.
+fn connections_to_make() -> usize {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    }
+    let spare = 500; // other tests, standard streams
+    let possible = (hard as usize).saturating_sub(spare).min(10_000);
+    if possible < 10_000 {
+        println!("only {possible} connections: the limit on file descriptors is {hard}");
+    }
+    possible
+}
+
+#[test]
+fn ten_thousand_idle_connections() {
+    let count = connections_to_make();
+    let server = Process::start(2);
+    let before = server.resident();
+    let mut connections: Vec<TcpStream> = (0..count).map(|_| connect(server.tcp)).collect();
+
+    let request = frame(1, Op::Count, "idlers");
+    let mut reply = [0; 15];
+    let mut sums = Vec::new();
+    for _ in 0..2 {
+        for connection in &mut connections {
+            connection.write_all(&request).unwrap();
+        }
+        for connection in &mut connections {
+            connection.read_exact(&mut reply).unwrap();
+            sums.push(u64::from_be_bytes(reply[7..].try_into().unwrap()));
+        }
+    }
+    sums.sort_unstable();
+    assert!(sums.into_iter().eq(1..=2 * count as u64));
+    let each = server.resident().saturating_sub(before) / count;
+    println!("{each} bytes of resident memory a connection");
+    assert!(each < 4_096, "{each} bytes a connection");
+
+    let descriptors = server.descriptors();
+    drop(connections);
+    eventually("all are closed", || {
+        server.descriptors() <= descriptors - count
+    });
+}
+
+/// Writes requests until the server takes no more of them; returns how many bytes it took.
+fn fill(stream: &mut TcpStream, request: &[u8]) -> usize {
+    stream
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let requests = request.repeat(1_000);
+    let mut taken = 0;
+    loop {
+        match stream.write(&requests[taken % requests.len()..]) {
+            Ok(len) => taken += len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return taken,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(taken < 200_000_000, "the server reads without end");
+    }
+}
+
+#[test]
+fn a_peer_that_never_reads_is_bounded_and_slows_nobody() {
+    for shards in [1, 2] {
+        let server = Process::start(shards);
+        let mut other = Framed::connect(server.tcp);
+        other.ask(Op::Count, "other");
+        let before = server.resident();
+
+        let deaf: Vec<_> = (0..3)
+            .map(|n| {
+                let mut stream = connect(server.tcp);
+                std::thread::spawn(move || {
+                    let topic = format!("deaf {n}");
+                    fill(&mut stream, &frame(1, Op::Count, &topic));
+                    stream
+                })
+            })
+            .collect();
+        // While they fill, and when they are full.
+        let mut worst = Duration::ZERO;
+        let mut count = |other: &mut Framed| {
+            let start = Instant::now();
+            assert!(matches!(other.ask(Op::Count, "other"), Reply::Count(_)));
+            worst = worst.max(start.elapsed());
+        };
+        while !deaf.iter().all(std::thread::JoinHandle::is_finished) {
+            count(&mut other);
+        }
+        let deaf: Vec<TcpStream> = deaf.into_iter().map(|deaf| deaf.join().unwrap()).collect();
+        for _ in 0..1_000 {
+            count(&mut other);
+        }
+        println!("slowest count beside deaf peers: {worst:?}");
+        assert!(worst < Duration::from_secs(1), "{worst:?}");
+        let grown = server.resident().saturating_sub(before);
+        println!("{grown} bytes for three deaf peers");
+        assert!(grown < 3 * 12 * 1024 * 1024, "{grown} bytes");
+
+        // Once it reads, every reply is there.
+        let mut stream = deaf.into_iter().next().unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut reply = [0; 15];
+        let mut sum = 0;
+        while stream.read_exact(&mut reply).is_ok() && reply[0] == 0x90 {
+            sum += 1;
+            assert_eq!(u64::from_be_bytes(reply[7..].try_into().unwrap()), sum);
+        }
+        assert!(sum > 100_000, "{sum} replies");
+    }
+}
+
+#[test]
+fn peers_that_disappear_leave_nothing_behind() {
+    let server = Process::start(2);
+    let request = frame(1, Op::Count, "gone");
+    for n in 0..300 {
+        let mut stream = connect(server.tcp);
+        match n % 4 {
+            0 => {}
+            1 => stream.write_all(&request[..5]).unwrap(),
+            2 => stream.write_all(&request.repeat(500)).unwrap(),
+            _ => {
+                // A reset instead of a farewell.
+                stream.write_all(&request.repeat(500)).unwrap();
+                let socket = socket2::SockRef::from(&stream);
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        }
+    }
+    eventually("all are closed", || {
+        server.descriptors() == server.idle_descriptors
+    });
+    let mut connection = Framed::connect(server.tcp);
+    assert!(matches!(connection.ask(Op::Count, "gone"), Reply::Count(_)));
+}
+
+#[test]
+fn connections_over_the_limit_are_closed() {
+    let server = Process::with(&["--shards", "2", "--max-connections", "5"]);
+    let mut inside: Vec<Framed> = (0..5).map(|_| Framed::connect(server.tcp)).collect();
+    for connection in &mut inside {
+        assert!(matches!(connection.ask(Op::Count, "a"), Reply::Count(_)));
+    }
+    let mut outside = connect(server.tcp);
+    let mut buffer = [0; 10];
+    assert!(
+        matches!(outside.read(&mut buffer), Ok(0) | Err(_)),
+        "closed"
+    );
+    inside.pop();
+    eventually("there is room again", || {
+        let mut stream = connect(server.tcp);
+        let asked = stream.write_all(&frame(1, Op::Count, "a"));
+        asked.is_ok() && matches!(stream.read(&mut buffer), Ok(len) if len > 0)
+    });
+}
+
+/// A slow writer holds up nobody, and is served when it is done.
+#[test]
+fn half_a_request_waits_without_harm() {
+    let server = Process::start(1);
+    let mut slow = Framed::connect(server.tcp);
+    let request = frame(1, Op::Count, "slow");
+    slow.send(&request[..9]);
+    let mut quick = Framed::connect(server.tcp);
+    for n in 1..=1_000 {
+        assert_eq!(quick.ask(Op::Count, "quick"), Reply::Count(n));
+    }
+    slow.send(&request[9..]);
+    assert_eq!(slow.reply(), Some((1, Reply::Count(1))));
+}
