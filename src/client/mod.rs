@@ -1,5 +1,5 @@
-//! Clients: [`Client`] for asynchronous programs, [`blocking::Client`](crate::blocking::Client) for
-//! others, each over TCP or UDP. Both speak the framed dialect; neither knows the server's insides.
+//! Clients: [`Client`] for asynchronous programs, [`blocking::Client`] for others, each over TCP or
+//! UDP. Both speak the framed dialect; neither knows the server's insides.
 //!
 //! A client is a handle: clone it, share it, have as many calls in flight as you like. Over TCP
 //! they share one connection, which comes back by itself when it was lost. Over UDP each request

@@ -42,6 +42,90 @@ use router::Shared;
 ///
 /// [`serve`](Server::serve) runs it for asynchronous programs, [`run`](Server::run) for others;
 /// [`Config`] says whether it serves UDP, TCP or both.
+///
+/// A UDP server that blocks its thread:
+///
+/// ```
+/// use globalcounter::server::{Config, Server};
+///
+/// let server = Server::bind(Config {
+///     udp: Some(([127, 0, 0, 1], 0).into()), // 0: any free port
+///     tcp: None,
+///     ..Config::default()
+/// })?;
+/// println!("counting at udp://{}", server.udp_addr().unwrap());
+/// let stop = server.stop_handle();
+/// # let other_thread = std::thread::spawn(move || stop.stop());
+/// server.run()?; // until someone calls `stop.stop()`
+/// # other_thread.join().unwrap();
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A TCP server that blocks its thread, asked by a client in another:
+///
+/// ```
+/// use globalcounter::server::{Config, Server};
+///
+/// let server = Server::bind(Config {
+///     tcp: Some(([127, 0, 0, 1], 0).into()),
+///     udp: None,
+///     ..Config::default()
+/// })?;
+/// let url = format!("tcp://{}", server.tcp_addr().unwrap());
+/// let stop = server.stop_handle();
+/// # #[cfg(feature = "client")]
+/// let client = std::thread::spawn(move || {
+///     let client = globalcounter::blocking::Client::connect(&url)?;
+///     let sum = client.count("visits");
+///     stop.stop();
+///     sum
+/// });
+/// # #[cfg(not(feature = "client"))]
+/// # stop.stop();
+/// server.run()?;
+/// # #[cfg(feature = "client")]
+/// assert_eq!(client.join().unwrap()?, 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An asynchronous UDP server, until Ctrl-C or any other future:
+///
+/// ```
+/// use globalcounter::server::{Config, Server};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+///
+/// let server = Server::bind(Config {
+///     udp: Some(([127, 0, 0, 1], 0).into()),
+///     tcp: None,
+///     ..Config::default()
+/// })?;
+/// # let shutdown = async {};
+/// server.serve(shutdown).await?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An asynchronous TCP server beside other tasks:
+///
+/// ```
+/// use globalcounter::server::{Config, Server};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+///
+/// let server = Server::bind(Config {
+///     tcp: Some(([127, 0, 0, 1], 0).into()),
+///     udp: None,
+///     ..Config::default()
+/// })?;
+/// let stop = server.stop_handle();
+/// let serving = tokio::spawn(server.serve(std::future::pending()));
+/// // … and when it is time:
+/// stop.stop();
+/// serving.await??;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Server {
     config: Config,
@@ -195,6 +279,11 @@ impl Server {
     /// # Errors
     ///
     /// As [`serve`](Self::serve).
+    ///
+    /// # Panics
+    ///
+    /// On a thread of an asynchronous runtime, which must not be blocked: use
+    /// [`serve`](Self::serve) there.
     pub fn run(self) -> Result<(), ServeError> {
         let stop = self.stop_handle();
         let mut ended = self.start();

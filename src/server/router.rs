@@ -359,3 +359,6 @@ impl Router {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

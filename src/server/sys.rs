@@ -45,6 +45,18 @@ enum Local {
     V6([u8; 16]),
 }
 
+#[cfg(test)]
+impl Peer {
+    /// A peer that nothing can be sent to.
+    pub(super) fn nobody() -> Self {
+        Self {
+            name: [0; NAME_LEN],
+            name_len: 0,
+            local: Local::Bound,
+        }
+    }
+}
+
 /// Buffers for one `recvmmsg`, and what it returned.
 pub(super) struct Received {
     buffers: Box<[u8]>,

@@ -1,0 +1,277 @@
+//! Two workers on one thread: while one runs a shard, inside its closure, the other finds it taken.
+
+use super::*;
+use crate::protocol::framed::RequestId;
+use crate::protocol::{ErrorCode, Op};
+use crate::server::batch::{ConnectionKey, Datagram};
+use crate::topic::Topic;
+
+const KEY: ConnectionKey = ConnectionKey {
+    index: 7,
+    serial: 42,
+};
+
+struct Worker {
+    router: Router,
+    requests: Requests,
+    /// Every reply that came to its connection, in order.
+    replies: Vec<(u32, Reply)>,
+}
+
+impl Worker {
+    fn pair() -> (Arc<Shared>, Self, Self) {
+        let shards = Shards::new(2).unwrap();
+        let (shared, _arrivals) = Shared::new(shards, 1_000);
+        let shared = Arc::new(shared);
+        let worker = |id| Self {
+            router: Router::new(WorkerId(id), Arc::clone(&shared)),
+            requests: Requests::new(shards),
+            replies: Vec::new(),
+        };
+        (Arc::clone(&shared), worker(0), worker(1))
+    }
+
+    /// Submits one COUNT a topic, with ids from `first` on.
+    fn count(&mut self, first: u32, topics: &[&str], source: Source<'_>) {
+        let bytes = topics.concat();
+        let mut at = 0;
+        for (id, topic) in (first..).zip(topics) {
+            let request = Request {
+                op: Op::Count,
+                topic: Topic::new(topic.as_bytes(), 100).unwrap(),
+            };
+            let queued = Queued {
+                op: request.op,
+                topic: at,
+                topic_len: topic.len() as u32,
+                id: RequestId(id),
+                datagram: 0,
+            };
+            at += topic.len() as u32;
+            self.requests.push(&request, queued);
+        }
+        let replies = std::cell::RefCell::new(&mut self.replies);
+        self.router.submit(
+            &mut self.requests,
+            bytes.as_bytes(),
+            source,
+            |request, reply| replies.borrow_mut().push((request.id.0, reply)),
+            |batch| note(batch, &mut replies.borrow_mut()),
+        );
+    }
+
+    fn collect(&mut self) {
+        self.router.collect(|batch| note(batch, &mut self.replies));
+    }
+}
+
+fn note(batch: &Batch, replies: &mut Vec<(u32, Reply)>) {
+    assert_eq!(batch.connection, Some(KEY));
+    replies.extend(
+        batch
+            .replies()
+            .map(|(request, reply)| (request.id.0, reply)),
+    );
+}
+
+/// Runs `meanwhile` while `worker` has the shard of `topic`, then lets it go, as `submit` does.
+fn while_taken(worker: &mut Worker, topic: &str, meanwhile: impl FnOnce()) {
+    let topic = Topic::new(topic.as_bytes(), 100).unwrap();
+    let id = worker.router.shared.shards().owner(topic);
+    let Router { shared, done, .. } = &mut worker.router;
+    let ran = shared.shards[id.index()].try_run(
+        |shard, batch| done.run(&shared.doors, shard, batch),
+        |_| meanwhile(),
+    );
+    let ((), backlog) = ran.expect("nobody has it");
+    worker.router.after_run(id, backlog);
+}
+
+fn counts(range: std::ops::RangeInclusive<u64>) -> Vec<(u32, Reply)> {
+    range.map(|n| (n as u32, Reply::Count(n))).collect()
+}
+
+#[test]
+fn a_free_shard_is_run_at_once() {
+    let (_, mut one, mut other) = Worker::pair();
+    one.count(1, &["a", "b", "a"], Source::Connection(KEY));
+    one.replies.sort_by_key(|&(id, _)| id);
+    let expected = [
+        (1, Reply::Count(1)),
+        (2, Reply::Count(1)),
+        (3, Reply::Count(2)),
+    ];
+    assert_eq!(one.replies, expected);
+    other.count(1, &["a"], Source::Connection(KEY));
+    assert_eq!(
+        other.replies,
+        [(1, Reply::Count(3))],
+        "any worker reaches any shard"
+    );
+}
+
+#[test]
+fn a_taken_shard_gets_a_batch_and_whoever_has_it_runs_it() {
+    let (_, mut one, mut other) = Worker::pair();
+    while_taken(&mut one, "a", || {
+        other.count(1, &["a", "a"], Source::Connection(KEY));
+        assert_eq!(other.replies, [], "nothing ran, and nobody waited");
+        other.count(3, &["a"], Source::Connection(KEY));
+    });
+    // Both are back before `other` does anything with the shard.
+    other.count(4, &["a"], Source::Connection(KEY));
+    assert_eq!(other.replies, counts(1..=4));
+}
+
+/// Notes that it was called.
+struct Flag(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn only_a_sleeper_is_woken() {
+    for asleep in [false, true] {
+        let (shared, mut one, mut other) = Worker::pair();
+        let flag = Arc::new(Flag(false.into()));
+        let door = shared.door(WorkerId(1));
+        door.set_waker(Waker::from(Arc::clone(&flag)));
+        let woken = || flag.0.load(std::sync::atomic::Ordering::Relaxed);
+        while_taken(&mut one, "a", || {
+            other.count(1, &["a"], Source::Connection(KEY));
+            if asleep {
+                door.before_sleep();
+                assert!(!woken(), "it sleeps: nothing is in yet");
+            }
+        });
+        assert_eq!(woken(), asleep);
+        other.collect();
+        assert_eq!(other.replies, counts(1..=1));
+        door.before_sleep();
+        assert_eq!(woken(), asleep, "an empty inbox lets it sleep");
+    }
+}
+
+#[test]
+fn nobody_falls_asleep_over_a_full_inbox() {
+    let (shared, mut one, mut other) = Worker::pair();
+    let flag = Arc::new(Flag(false.into()));
+    let door = shared.door(WorkerId(1));
+    door.set_waker(Waker::from(Arc::clone(&flag)));
+    while_taken(&mut one, "a", || {
+        other.count(1, &["a"], Source::Connection(KEY));
+    });
+    door.before_sleep();
+    assert!(flag.0.load(std::sync::atomic::Ordering::Relaxed));
+}
+
+#[test]
+fn without_credit_a_worker_is_congested_until_a_batch_comes_back() {
+    let (_, mut one, mut other) = Worker::pair();
+    let credit = HAND_OVER_CREDIT as u32;
+    while_taken(&mut one, "a", || {
+        for id in 1..=credit {
+            assert!(!other.router.congested());
+            other.count(id, &["a"], Source::Connection(KEY));
+        }
+        // The last one finds no credit, and stays.
+        other.count(credit + 1, &["a"], Source::Connection(KEY));
+        assert!(other.router.congested());
+        other.collect();
+        assert!(!other.router.has_errands(), "nothing to do but wait");
+    });
+    other.collect();
+    assert!(other.router.has_errands());
+    other.router.run_errands();
+    assert!(!other.router.congested());
+    other.collect();
+    assert_eq!(other.replies, counts(1..=u64::from(credit) + 1));
+}
+
+#[test]
+fn a_visit_ends_at_its_limit_and_the_rest_is_an_errand() {
+    // More batches than one visit runs: from four workers, all in one channel.
+    let shards = Shards::new(8).unwrap();
+    let (shared, _arrivals) = Shared::new(shards, 1_000);
+    let shared = Arc::new(shared);
+    let mut workers: Vec<Worker> = (0..8)
+        .map(|id| Worker {
+            router: Router::new(WorkerId(id), Arc::clone(&shared)),
+            requests: Requests::new(shards),
+            replies: Vec::new(),
+        })
+        .collect();
+    let (first, others) = workers.split_first_mut().unwrap();
+    while_taken(first, "a", || {
+        for id in 0..HAND_OVER_CREDIT as u32 {
+            for other in &mut *others {
+                other.count(id, &["a"], Source::Connection(KEY));
+            }
+        }
+    });
+    let came_back = |others: &mut [Worker]| -> usize {
+        others
+            .iter_mut()
+            .map(|other| {
+                other.collect();
+                other.replies.len()
+            })
+            .sum()
+    };
+    let pushed = others.len() * HAND_OVER_CREDIT;
+    let ran = came_back(others);
+    assert!(ran < pushed, "one visit ran all {pushed}");
+    assert!(first.router.has_errands());
+    while first.router.has_errands() {
+        first.router.run_errands();
+    }
+    assert_eq!(came_back(others), pushed);
+    for other in others {
+        assert!(other.replies.is_sorted_by_key(|&(id, _)| id));
+    }
+}
+
+#[test]
+fn datagrams_are_answered_by_whoever_ran_them() {
+    let (_, mut one, mut other) = Worker::pair();
+    let datagrams = [Datagram {
+        peer: crate::server::sys::Peer::nobody(),
+        classic: true,
+        reply_limit: 1_400,
+    }];
+    while_taken(&mut one, "a", || {
+        other.count(1, &["a"], Source::Datagrams(&datagrams));
+    });
+    assert!(other.router.take_datagrams().is_none());
+    let batch = one.router.take_datagrams().expect("it ran here");
+    let replies: Vec<_> = batch.replies().map(|(_, reply)| reply).collect();
+    assert_eq!(replies, [Reply::Count(1)]);
+    assert_eq!(batch.datagrams.len(), 1);
+
+    let id = batch.shard.index();
+    assert_eq!(other.router.credit[id], HAND_OVER_CREDIT - 1);
+    one.router.give_back(batch);
+    other.collect();
+    assert_eq!(other.router.credit[id], HAND_OVER_CREDIT);
+    assert_eq!(other.replies, [], "its worker has nothing left to answer");
+}
+
+#[test]
+fn a_refusal_comes_back_like_any_reply() {
+    let shards = Shards::ONE;
+    let (shared, _arrivals) = Shared::new(shards, 1);
+    let mut only = Worker {
+        router: Router::new(WorkerId(0), Arc::new(shared)),
+        requests: Requests::new(shards),
+        replies: Vec::new(),
+    };
+    only.count(1, &["a", "b", "a"], Source::Connection(KEY));
+    let refused = Reply::Error(ErrorCode::TooManyTopics);
+    assert_eq!(
+        only.replies,
+        [(1, Reply::Count(1)), (2, refused), (3, Reply::Count(2))]
+    );
+}
