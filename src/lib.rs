@@ -24,6 +24,9 @@
 //!
 //! Dependencies point one way: `topic ← protocol ← shard ← server` and `topic ← protocol ← client`.
 
+#[cfg(all(feature = "server", not(target_os = "linux")))]
+compile_error!("the server needs Linux; the feature `client` alone does not");
+
 #[cfg(feature = "client")]
 pub mod client;
 pub mod protocol;
@@ -35,3 +38,8 @@ pub mod topic;
 
 #[cfg(feature = "client")]
 pub use client::{Client, Error, blocking};
+
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

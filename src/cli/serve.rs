@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use globalcounter::server::{Config, Server};
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Shards};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -45,7 +46,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", env = "GLOBALCOUNTER_SHARDS", value_parser = parse_shards)]
     shards: Option<Shards>,
     /// Keep each worker on one processor
-    #[arg(long, env = "GLOBALCOUNTER_PIN")]
+    #[arg(long, env = "GLOBALCOUNTER_PIN", value_parser = BoolishValueParser::new())]
     pin: bool,
     /// The most topics; a new one over it is refused, none is evicted
     #[arg(

@@ -301,12 +301,13 @@ impl Connection {
 
     /// Writes the replies that are there already.
     fn finish(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
-        self.send(context, &scratch.output)?;
+        let sent = self.send(context, &scratch.output);
+        // Also after an error: the next connection must find nothing of this one's.
         scratch.output.clear();
         if scratch.output.capacity() > UNSENT_LIMIT {
             scratch.output = Vec::new();
         }
-        Ok(Step::Again)
+        sent.map(|()| Step::Again)
     }
 
     /// The peer shut its side down: it may still wait for replies.

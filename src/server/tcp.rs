@@ -17,14 +17,15 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// Accepts connections and serves each in a task, until it is dropped.
 pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+    // Told at 1, 2, 4, 8, …: a flood of connections must not become a flood of lines.
     let mut refused: u64 = 0;
+    let mut failed: u64 = 0;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let max = worker.limits.max_connections;
                 let Some(open) = OpenConnection::new(&worker.open, max) else {
                     refused += 1;
-                    // 1, 2, 4, 8, …: a flood of connections must not become a flood of lines.
                     if refused.is_power_of_two() {
                         warn!(refused, max, "closed a connection over --max-connections");
                     }
@@ -35,7 +36,10 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
             }
             Err(error) if is_about_the_peer(&error) => {}
             Err(error) => {
-                warn!(%error, "can't accept connections now");
+                failed += 1;
+                if failed.is_power_of_two() {
+                    warn!(failed, %error, "can't accept connections now");
+                }
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             }
         }

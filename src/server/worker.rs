@@ -226,6 +226,12 @@ impl Worker {
         congested
     }
 
+    /// Whether something is put off that the errands task must still do.
+    fn busy(&self) -> bool {
+        let router = self.router.borrow();
+        router.has_errands() || router.congested()
+    }
+
     /// The task that takes back batches when nobody else does, and does what was put off. It sleeps
     /// until the door or [`after_routing`](Self::after_routing) wakes it.
     async fn errands(self: Rc<Self>) {
@@ -294,6 +300,10 @@ impl Worker {
         let all_gone = async {
             while !self.connections.borrow().is_empty() {
                 self.emptied.notified().await;
+            }
+            // Batches that others left to this worker, or that it could not hand over yet.
+            while self.busy() {
+                tokio::task::yield_now().await;
             }
             if let Some(udp) = &self.udp {
                 udp.flushed().await;

@@ -137,6 +137,39 @@ fn bad_usage() {
 }
 
 #[test]
+fn settings_come_from_the_environment_too() {
+    let serve = |name: &str, value: &str| {
+        let output = command()
+            .env(name, value)
+            .args(["serve", "--tcp", "off", "--udp", "off"])
+            .assert();
+        let code = output.get_output().status.code();
+        (
+            code,
+            String::from_utf8_lossy(&output.get_output().stderr).into_owned(),
+        )
+    };
+    // Good ones get as far as having nothing to serve.
+    for (name, value) in [
+        ("GLOBALCOUNTER_SHARDS", "3"),
+        ("GLOBALCOUNTER_PIN", "1"),
+        ("GLOBALCOUNTER_PIN", "false"),
+        ("GLOBALCOUNTER_MAX_TOPICS", "5"),
+    ] {
+        let (code, text) = serve(name, value);
+        assert_eq!(code, Some(1), "{name}={value}: {text}");
+        assert!(text.contains("both TCP and UDP are off"), "{text}");
+    }
+    for (name, value) in [
+        ("GLOBALCOUNTER_SHARDS", "0"),
+        ("GLOBALCOUNTER_PIN", "perhaps"),
+    ] {
+        let (code, text) = serve(name, value);
+        assert_eq!(code, Some(2), "{name}={value}: {text}");
+    }
+}
+
+#[test]
 fn a_server_that_can_not_start() {
     let server = Process::start(1);
     let taken = server.tcp.to_string();

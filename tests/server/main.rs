@@ -9,6 +9,7 @@
 //! - `lifecycle`: binding, stopping, signals, idle processor use
 //! - `client`: the library's clients, also against servers that fail
 //! - `command`: the command line
+//! - `readme`: what the README says can be done, can be done
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -20,4 +21,5 @@ mod frames;
 mod lifecycle;
 mod order;
 mod peers;
+mod readme;
 mod support;

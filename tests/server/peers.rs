@@ -149,6 +149,28 @@ fn peers_that_disappear_leave_nothing_behind() {
     assert!(matches!(connection.ask(Op::Count, "gone"), Reply::Count(_)));
 }
 
+/// Regression: replies that could not be written stayed in the worker's buffer, and went to the
+/// connection that it served next.
+#[test]
+fn what_one_peer_does_not_take_goes_to_no_other() {
+    let server = Process::start(1);
+    let mut other = Framed::connect(server.tcp);
+    let request = frame(1, Op::Count, "gone");
+    for n in 1..=300 {
+        let mut stream = connect(server.tcp);
+        let bytes = if n % 2 == 0 {
+            request.repeat(500)
+        } else {
+            request[..5].to_vec()
+        };
+        stream.write_all(&bytes).unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(stream);
+        assert_eq!(other.ask(Op::Count, "other"), Reply::Count(n));
+    }
+}
+
 #[test]
 fn connections_over_the_limit_are_closed() {
     let server = Process::with(&["--shards", "2", "--max-connections", "5"]);
