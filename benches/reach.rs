@@ -71,36 +71,36 @@ impl Way for RunOrHandOver {
             let _ = self.inboxes[from].put(batch);
         };
         let mut own = Batch::new(me, size);
-        let mut away = 0;
+        let mut spare: Vec<Batch> = (0..CREDIT).map(|_| Batch::new(me, size)).collect();
         for _ in 0..batches {
             let backlog = match self.reach.try_run(run, |shard| own.run(shard, &self.names)) {
                 Some(((), backlog)) => backlog,
                 None => {
-                    away += 1;
-                    self.reach.hand_over(Batch::new(me, size), run)
+                    let batch = spare.pop().expect("the loop below left one");
+                    self.reach.hand_over(batch, run)
                 }
             };
             self.finish(backlog, run);
-            loop {
-                while self.inboxes[me].take().is_some() {
-                    away -= 1;
-                }
-                if away < CREDIT {
-                    break;
-                }
-                thread::yield_now();
-            }
+            self.collect(me, &mut spare, 1);
         }
-        while away > 0 {
-            while self.inboxes[me].take().is_some() {
-                away -= 1;
-            }
-            thread::yield_now();
-        }
+        self.collect(me, &mut spare, CREDIT);
     }
 }
 
 impl RunOrHandOver {
+    /// Takes batches back until `enough` are there.
+    fn collect(&self, me: usize, spare: &mut Vec<Batch>, enough: usize) {
+        loop {
+            while let Some(batch) = self.inboxes[me].take() {
+                spare.push(batch);
+            }
+            if spare.len() >= enough {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+
     fn finish(&self, mut backlog: Backlog, run: impl Fn(&mut Shard, Batch)) {
         while backlog == Backlog::Left {
             backlog = self.reach.visit(&run);
@@ -134,20 +134,17 @@ impl OwnerThread {
 
 impl Way for OwnerThread {
     fn submit(&self, me: usize, batches: u64, size: usize) {
-        let mut away = 0;
+        let mut spare: Vec<Batch> = (0..CREDIT).map(|_| Batch::new(me, size)).collect();
         for _ in 0..batches {
-            self.to_owner
-                .send(Batch::new(me, size))
-                .expect("the owner lives");
-            away += 1;
-            if away == CREDIT {
-                self.back[me].recv().expect("the owner lives");
-                away -= 1;
-            }
-            away -= self.back[me].try_iter().count();
+            let batch = match spare.pop() {
+                Some(batch) => batch,
+                None => self.back[me].recv().expect("the owner lives"),
+            };
+            self.to_owner.send(batch).expect("the owner lives");
+            spare.extend(self.back[me].try_iter());
         }
-        for _ in 0..away {
-            self.back[me].recv().expect("the owner lives");
+        while spare.len() < CREDIT {
+            spare.push(self.back[me].recv().expect("the owner lives"));
         }
     }
 }

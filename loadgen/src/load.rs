@@ -171,3 +171,83 @@ impl Connection {
         framed::encode_request(RequestId(id), &call, &mut self.output);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use globalcounter::server::{Config, Server};
+
+    use super::*;
+
+    fn plan(server: SocketAddr) -> Plan {
+        Plan {
+            server,
+            connections: 3,
+            pipeline: 8,
+            topics: 10,
+            warm_up: Duration::from_millis(10),
+            duration: Duration::from_millis(100),
+        }
+    }
+
+    fn run(server: SocketAddr) -> Result<Measured> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(measure(&plan(server)))
+    }
+
+    #[test]
+    fn it_measures_a_server() {
+        let config = Config {
+            tcp: Some(([127, 0, 0, 1], 0).into()),
+            udp: None,
+            ..Config::default()
+        };
+        let server = Server::bind(config).unwrap();
+        let address = server.tcp_addr().unwrap();
+        let stop = server.stop_handle();
+        let serving = std::thread::spawn(|| server.run());
+        let measured = run(address).unwrap();
+        assert!(measured.latency.len() > 24, "more than the first pipelines");
+        assert!(measured.latency.max() > 0);
+        stop.stop();
+        serving.join().unwrap().unwrap();
+    }
+
+    /// What happens when the server reads a request and then says `answer` and no more.
+    fn against(answer: &'static [u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let peers: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
+            for mut peer in peers {
+                let mut buffer = [0; 10];
+                peer.read_exact(&mut buffer).unwrap();
+                // It may have given up on all of us by now.
+                let _ = peer.write_all(answer);
+            }
+        });
+        let error = run(address).unwrap_err();
+        server.join().unwrap();
+        format!("{error:#}")
+    }
+
+    #[test]
+    fn servers_that_fail_are_told_apart() {
+        let nobody = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        assert!(format!("{:#}", run(nobody).unwrap_err()).contains("refused"));
+        let gone = against(b"");
+        assert!(gone.contains("closed") || gone.contains("reset"), "{gone}");
+        assert!(against(b"HTTP/1.1 400 Bad Request\r\n").contains("no reply"));
+        let refusal = b"\xff\x00\x01\x00\x00\x00\x00\x06";
+        assert!(against(refusal).contains("too many topics"));
+        let unasked = b"\x90\x00\x08\x00\x00\x00\x63\x00\x00\x00\x00\x00\x00\x00\x01";
+        assert!(against(unasked).contains("id 99"));
+    }
+}

@@ -103,7 +103,7 @@ pub(super) struct Moved {
 enum Phase {
     /// Nothing was read yet.
     Opening,
-    /// Came from another worker, with bytes that are not served yet.
+    /// Has moved: there may be bytes that are read, but not served.
     Arrived,
     /// Frames, any number of them.
     Framed,
@@ -153,17 +153,23 @@ impl Connection {
     ///
     /// Where the runtime can't watch its socket.
     pub(super) fn arrive(worker: Rc<Worker>, moved: Moved) -> io::Result<Self> {
-        let mut unsent = moved.unsent;
-        let hello = Answer::Hello(worker.hello());
-        framed::encode_answer(moved.hello, &hello, &mut unsent);
         let stream = TcpStream::from_std(moved.stream)?;
-        let connection = Self {
+        let mut connection = Self {
             partial: moved.unserved,
-            phase: Phase::Arrived,
             ..Self::new(worker, stream, moved.open)
         };
-        connection.entry.link.append(&unsent);
+        connection.entry.link.append(&moved.unsent);
+        connection.settle(moved.hello);
         Ok(connection)
+    }
+
+    /// Answers the HELLO that a connection moved for, and goes on behind it.
+    fn settle(&mut self, hello: RequestId) {
+        let mut reply = Vec::new();
+        let answer = Answer::Hello(self.entry.worker.hello());
+        framed::encode_answer(hello, &answer, &mut reply);
+        self.entry.link.append(&reply);
+        self.phase = Phase::Arrived;
     }
 
     /// Serves it to its end, or until another worker takes over.
@@ -209,6 +215,10 @@ impl Connection {
             }
             Phase::Opening | Phase::Framed => self.read(context),
             Phase::Arrived => self.serve_unserved(context),
+            Phase::Moving { hello, .. } if self.entry.worker.stopping() => {
+                self.settle(hello); // the other worker may have stopped already
+                Ok(Step::Again)
+            }
             Phase::Moving { .. } if self.entry.link.in_flight() > 0 => Ok(Step::Wait),
             Phase::Moving { to, hello } => Ok(Step::End(End::Move { to, hello })),
             Phase::Closing { .. } if self.entry.link.in_flight() > 0 || !all_written => {
@@ -285,7 +295,7 @@ impl Connection {
         self.finish(context, scratch)
     }
 
-    /// Serves what another worker had read.
+    /// Serves what was read before the move.
     fn serve_unserved(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         if self.entry.worker.congested(context.waker()) {
             return Ok(Step::Wait);
