@@ -181,13 +181,14 @@ impl Connection {
     }
 
     fn depart(self, to: WorkerId, hello: RequestId) -> io::Result<()> {
-        self.entry.worker.shared().door(to).move_in(Moved {
+        let moved = Moved {
             stream: self.stream.into_std()?,
             unserved: self.partial,
             unsent: self.entry.link.take_unsent(),
             hello,
             open: self.open,
-        });
+        };
+        self.entry.worker.move_to(to, moved);
         Ok(())
     }
 

@@ -306,8 +306,13 @@ impl Server {
             stop,
             ..
         } = self;
-        let (shared, arrivals) = Shared::new(config.shards, config.max_topics);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared::new(config.shards, config.max_topics));
+        let (departures, arrivals): (Vec<_>, Vec<_>) = config
+            .shards
+            .ids()
+            .map(|_| mpsc::unbounded_channel())
+            .unzip();
+        let departures: Arc<[_]> = departures.into();
         let open = Arc::new(AtomicUsize::new(0));
         let processors = if config.pin {
             config::processors()
@@ -328,6 +333,7 @@ impl Server {
                 udp: udp.next(),
                 processor: processors.next(),
                 arrivals,
+                departures: Arc::clone(&departures),
                 stop: stop.subscribe(),
             };
             let report = Report {

@@ -12,10 +12,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
-use tokio::sync::mpsc;
 
 use super::batch::{Batch, Queued, Source, WorkerId};
-use super::connection::Moved;
 use super::inbox::{Inbox, Owner};
 use super::reach::{Backlog, Reach};
 use crate::protocol::{Reply, Request};
@@ -47,36 +45,25 @@ pub(super) struct Shared {
 pub(super) struct Door {
     inbox: Inbox<Box<Batch>>,
     waker: OnceLock<Waker>,
-    /// Connections that move to this worker: no more than may be open.
-    arrivals: mpsc::UnboundedSender<Moved>,
 }
 
 impl Shared {
-    /// As many shards as workers, with room for `max_topics` topics in all. Each worker gets one of
-    /// the receivers, in order.
-    pub(super) fn new(
-        ids: Shards,
-        max_topics: usize,
-    ) -> (Self, Vec<mpsc::UnboundedReceiver<Moved>>) {
+    /// As many shards as workers, with room for `max_topics` topics in all.
+    pub(super) fn new(ids: Shards, max_topics: usize) -> Self {
         let quota = TopicQuota::new(max_topics);
         let room = usize::from(ids.count()) * HAND_OVER_CREDIT;
         let reach = |_| CachePadded::new(Reach::new(Shard::new(quota.clone()), room));
-        let mut receivers = Vec::new();
         let door = |_| {
-            let (arrivals, receiver) = mpsc::unbounded_channel();
-            receivers.push(receiver);
             CachePadded::new(Door {
                 inbox: Inbox::new(room),
                 waker: OnceLock::new(),
-                arrivals,
             })
         };
-        let shared = Self {
+        Self {
             ids,
             shards: ids.ids().map(reach).collect(),
             doors: ids.ids().map(door).collect(),
-        };
-        (shared, receivers)
+        }
     }
 
     /// Which shards there are.
@@ -95,12 +82,6 @@ impl Door {
     pub(super) fn set_waker(&self, waker: Waker) {
         // A task has one waker for life, so a second call brings the same.
         let _ = self.waker.set(waker);
-    }
-
-    /// Has the worker serve a connection from now on. It is closed where that worker is gone.
-    pub(super) fn move_in(&self, moved: Moved) {
-        // Dropping it closes it.
-        let _ = self.arrivals.send(moved);
     }
 
     /// Has the worker look into its inbox.

@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) processor: Option<usize>,
     /// Connections that other workers moved here.
     pub(super) arrivals: mpsc::UnboundedReceiver<Moved>,
+    /// Where every worker gets those. No more can be on their way than may be open.
+    pub(super) departures: Arc<[mpsc::UnboundedSender<Moved>]>,
     /// Turns true when the worker is to stop.
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -58,6 +60,7 @@ pub(super) struct Worker {
     /// Bytes of replies that connections have not taken yet.
     pub(super) unsent: Rc<Cell<usize>>,
     shared: Arc<Shared>,
+    departures: Arc<[mpsc::UnboundedSender<Moved>]>,
     router: RefCell<Router>,
     connections: RefCell<Slab<Rc<Link>>>,
     /// Counts connections; see [`ConnectionKey::serial`].
@@ -110,6 +113,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
         unsent: Rc::default(),
         router: RefCell::new(Router::new(plan.id, Arc::clone(&plan.shared))),
         shared: plan.shared,
+        departures: plan.departures,
         connections: RefCell::new(Slab::new()),
         serial: Cell::new(0),
         stalled: RefCell::new(Vec::new()),
@@ -160,6 +164,12 @@ impl Worker {
     /// Whether to answer what was read, and read no more.
     pub(super) fn stopping(&self) -> bool {
         self.stopping.get()
+    }
+
+    /// Has another worker serve a connection from now on.
+    pub(super) fn move_to(&self, worker: WorkerId, moved: Moved) {
+        // Where that worker is gone, the connection is dropped here, which closes it.
+        let _ = self.departures[usize::from(worker.0)].send(moved);
     }
 
     /// Enters a new connection.

@@ -21,7 +21,7 @@ struct Worker {
 impl Worker {
     fn pair() -> (Arc<Shared>, Self, Self) {
         let shards = Shards::new(2).unwrap();
-        let (shared, _arrivals) = Shared::new(shards, 1_000);
+        let shared = Shared::new(shards, 1_000);
         let shared = Arc::new(shared);
         let worker = |id| Self {
             router: Router::new(WorkerId(id), Arc::clone(&shared)),
@@ -195,7 +195,7 @@ fn without_credit_a_worker_is_congested_until_a_batch_comes_back() {
 fn a_visit_ends_at_its_limit_and_the_rest_is_an_errand() {
     // More batches than one visit runs: from four workers, all in one channel.
     let shards = Shards::new(8).unwrap();
-    let (shared, _arrivals) = Shared::new(shards, 1_000);
+    let shared = Shared::new(shards, 1_000);
     let shared = Arc::new(shared);
     let mut workers: Vec<Worker> = (0..8)
         .map(|id| Worker {
@@ -262,7 +262,7 @@ fn datagrams_are_answered_by_whoever_ran_them() {
 #[test]
 fn a_refusal_comes_back_like_any_reply() {
     let shards = Shards::ONE;
-    let (shared, _arrivals) = Shared::new(shards, 1);
+    let shared = Shared::new(shards, 1);
     let mut only = Worker {
         router: Router::new(WorkerId(0), Arc::new(shared)),
         requests: Requests::new(shards),
