@@ -180,9 +180,8 @@ fn announce(server: &Server, shards: u16) -> Result<()> {
 
 /// Each connection takes a file descriptor: asks for as many as the system lets it have.
 fn raise_descriptor_limit(config: &Config) {
-    let needed = config.max_connections as u64
-        + u64::from(config.shards.count()) * OTHER_DESCRIPTORS_PER_SHARD
-        + OTHER_DESCRIPTORS;
+    let others = u64::from(config.shards.count()) * OTHER_DESCRIPTORS_PER_SHARD + OTHER_DESCRIPTORS;
+    let needed = (config.max_connections as u64).saturating_add(others);
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return;
     };

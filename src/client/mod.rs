@@ -300,7 +300,6 @@ impl Client {
             Err(error) => Err(Failure::not_applied(Kind::Invalid(error.to_string()))),
         };
         let failure = match outcome {
-            Ok(Answered::Reply(Reply::Error(code))) => Failure::not_applied(Kind::Refused(code)),
             Ok(Answered::Reply(reply)) => return Ok(reply),
             Ok(other) => mismatch(&other),
             Err(failure) => failure,
@@ -325,9 +324,15 @@ fn mismatch(answer: &impl fmt::Debug) -> Failure {
 
 impl Link {
     async fn call(&self, call: &Call<'_>) -> Outcome {
-        match self {
+        let outcome = match self {
             Self::Tcp(tcp) => tcp.call(call).await,
             Self::Udp(udp) => udp.call(call).await,
+        };
+        match outcome {
+            Ok(Answered::Reply(Reply::Error(code))) => {
+                Err(Failure::not_applied(Kind::Refused(code)))
+            }
+            outcome => outcome,
         }
     }
 }

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Outcome;
 use super::error::{Failure, Kind};
@@ -34,18 +34,15 @@ pub(super) struct Tcp {
     options: Options,
 }
 
+/// A call on its way to the connection.
 #[derive(Debug)]
-enum Job {
-    Call {
-        id: RequestId,
-        frame: Vec<u8>,
-        /// Set before the frame's first byte may be written.
-        sent: Arc<AtomicBool>,
-        reply: oneshot::Sender<Outcome>,
-    },
-    /// A call got no reply in time: where nothing at all came since it began, the connection is
-    /// dead.
-    TimedOut { began: Instant },
+struct Job {
+    id: RequestId,
+    frame: Vec<u8>,
+    /// Who comes first, sets it: the task before it writes the frame, or the caller when it gives
+    /// up. So the frame of a call that has failed as certainly not applied is never written.
+    claimed: Arc<AtomicBool>,
+    reply: oneshot::Sender<Outcome>,
 }
 
 impl Tcp {
@@ -65,40 +62,28 @@ impl Tcp {
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let mut frame = Vec::new();
         framed::encode_request(id, call, &mut frame);
-        let sent = Arc::new(AtomicBool::new(false));
+        let claimed = Arc::new(AtomicBool::new(false));
         let (reply, outcome) = oneshot::channel();
-        let job = Job::Call {
+        let job = Job {
             id,
             frame,
-            sent: Arc::clone(&sent),
+            claimed: Arc::clone(&claimed),
             reply,
         };
-        let began = Instant::now();
         let done = async {
-            let gone = || {
-                let error = io::Error::other("the client's runtime has ended");
-                Kind::Lost(Arc::new(error))
-            };
-            let queued = self.jobs.send(job).await;
-            queued.map_err(|_| Failure::not_applied(gone()))?;
-            outcome.await.unwrap_or_else(|_| {
-                Err(Failure {
-                    kind: gone(),
-                    maybe_applied: sent.load(Ordering::Acquire),
-                })
-            })
+            // Either error means that the task is gone, with its runtime.
+            self.jobs.send(job).await.ok()?;
+            outcome.await.ok()
         };
-        match timeout(self.options.timeout, done).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                // A full queue is no loss: the calls in it will time out as well.
-                let _ = self.jobs.try_send(Job::TimedOut { began });
-                Err(Failure {
-                    kind: Kind::TimedOut(format!("within {:?}", self.options.timeout)),
-                    maybe_applied: sent.load(Ordering::Acquire),
-                })
-            }
-        }
+        let kind = match timeout(self.options.timeout, done).await {
+            Ok(Some(outcome)) => return outcome,
+            Ok(None) => Kind::Lost(Arc::new(io::Error::other("the client's runtime has ended"))),
+            Err(_) => Kind::TimedOut(format!("within {:?}", self.options.timeout)),
+        };
+        Err(Failure {
+            kind,
+            maybe_applied: claimed.swap(true, Ordering::AcqRel),
+        })
     }
 }
 
@@ -115,35 +100,31 @@ async fn open(host: &str, limit: Duration) -> Result<TcpStream, Failure> {
         .map_err(|error| Failure::not_applied(Kind::Unreachable(Arc::new(error))))
 }
 
-/// The task: one connection after another, as long as there are clients.
+/// The task: one connection after another, as long as there are clients. A new one is made when a
+/// call wants it, which then finds out whether the server is back.
 async fn run(mut jobs: mpsc::Receiver<Job>, host: String, limit: Duration, first: TcpStream) {
-    let mut session = Session::new(first);
+    // Taken from the queue, not given to a connection yet.
+    let mut waiting = Vec::new();
+    let mut session = Session::new(first, limit);
     loop {
-        let why = match session.serve(&mut jobs).await {
+        match session.serve(&mut jobs, &mut waiting).await {
             Ok(()) => return,
-            Err(why) => why,
-        };
-        session.fail_all(&why);
-
-        // The next call finds out whether the server is back.
+            Err(why) => session.fail_all(&why),
+        }
         session = loop {
-            let Some(job) = jobs.recv().await else { return };
-            let Job::Call { reply, .. } = &job else {
-                continue;
-            };
-            if reply.is_closed() {
+            if waiting.is_empty() && jobs.recv_many(&mut waiting, QUEUE_LEN).await == 0 {
+                return;
+            }
+            waiting.retain(|job| !job.reply.is_closed());
+            if waiting.is_empty() {
                 continue;
             }
             match open(&host, limit).await {
-                Ok(stream) => {
-                    let mut session = Session::new(stream);
-                    session.enter(job);
-                    break session;
-                }
+                Ok(stream) => break Session::new(stream, limit),
                 Err(failure) => {
-                    if let Job::Call { reply, .. } = job {
+                    for job in waiting.drain(..) {
                         // Whoever gave up meanwhile is not told.
-                        let _ = reply.send(Err(failure));
+                        let _ = job.reply.send(Err(failure.clone()));
                     }
                 }
             }
@@ -161,7 +142,10 @@ struct Session {
     written: u64,
     entered: u64,
     input: Vec<u8>,
-    last_received: Instant,
+    /// How long the server may be silent while calls are in flight.
+    silence_limit: Duration,
+    /// Since when they wait for a sign of it.
+    silent_since: Instant,
 }
 
 struct InFlight {
@@ -171,7 +155,7 @@ struct InFlight {
 }
 
 impl Session {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream, timeout: Duration) -> Self {
         Self {
             stream,
             in_flight: HashMap::new(),
@@ -179,29 +163,35 @@ impl Session {
             written: 0,
             entered: 0,
             input: Vec::with_capacity(READ_LEN),
-            last_received: Instant::now(),
+            // A little less than a call's, so that when a call has timed out its dead connection
+            // is gone already, and the next call connects anew.
+            silence_limit: timeout - timeout / 16,
+            silent_since: Instant::now(),
         }
     }
 
     /// Serves calls until there are no more clients (`Ok`) or the connection is of no more use.
-    async fn serve(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Result<(), Kind> {
+    /// What is in `waiting` then was not sent.
+    async fn serve(
+        &mut self,
+        jobs: &mut mpsc::Receiver<Job>,
+        waiting: &mut Vec<Job>,
+    ) -> Result<(), Kind> {
         let lost = |error| Kind::Lost(Arc::new(error));
-        let mut batch = Vec::new();
+        let mut silence = std::pin::pin!(sleep_until(self.silent_since + self.silence_limit));
+        self.enter(waiting);
         loop {
+            let idle = self.in_flight.is_empty() && self.output.is_empty();
             let (mut reader, mut writer) = self.stream.split();
             tokio::select! {
-                taken = jobs.recv_many(&mut batch, QUEUE_LEN), if self.output.len() < UNWRITTEN_LIMIT => {
-                    if taken == 0 {
-                        return Ok(());
+                biased;
+                () = &mut silence, if !idle => {
+                    let end = self.silent_since + self.silence_limit;
+                    if end <= Instant::now() {
+                        let limit = self.silence_limit;
+                        return Err(Kind::TimedOut(format!("of any kind within {limit:?}")));
                     }
-                    for job in batch.drain(..) {
-                        self.enter_or_end(job)?;
-                    }
-                }
-                written = writer.write(&self.output), if !self.output.is_empty() => {
-                    let written = written.map_err(lost)?;
-                    self.written += written as u64;
-                    self.output.drain(..written);
+                    silence.as_mut().reset(end);
                 }
                 read = reader.read_buf(&mut self.input) => {
                     if read.map_err(lost)? == 0 {
@@ -210,44 +200,52 @@ impl Session {
                             "the server closed it",
                         )));
                     }
-                    self.last_received = Instant::now();
+                    self.silent_since = Instant::now();
                     self.take_replies()?;
+                }
+                written = writer.write(&self.output), if !self.output.is_empty() => {
+                    let written = written.map_err(lost)?;
+                    self.written += written as u64;
+                    self.output.drain(..written);
+                }
+                taken = jobs.recv_many(waiting, QUEUE_LEN), if self.output.len() < UNWRITTEN_LIMIT => {
+                    if taken == 0 {
+                        return Ok(());
+                    }
+                    if idle {
+                        self.check_alive().await.map_err(lost)?;
+                        self.silent_since = Instant::now();
+                    }
+                    self.enter(waiting);
                 }
             }
         }
     }
 
-    fn enter_or_end(&mut self, job: Job) -> Result<(), Kind> {
-        match job {
-            Job::TimedOut { began } if self.last_received < began => {
-                let silent = io::Error::new(io::ErrorKind::TimedOut, "the server is silent");
-                Err(Kind::Lost(Arc::new(silent)))
-            }
-            job => {
-                self.enter(job);
-                Ok(())
-            }
+    /// Looks whether an idle connection has ended meanwhile, before anything is sent on it. A
+    /// blocking client's runtime only runs during calls, so it may not know yet.
+    async fn check_alive(&mut self) -> io::Result<()> {
+        // Lets the runtime look at its sockets.
+        tokio::task::yield_now().await;
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
         }
     }
 
-    fn enter(&mut self, job: Job) {
-        let Job::Call {
-            id,
-            frame,
-            sent,
-            reply,
-        } = job
-        else {
-            return;
-        };
-        if reply.is_closed() {
-            return; // cancelled before it was sent
+    /// Has calls written, but for those that nobody waits for any more.
+    fn enter(&mut self, waiting: &mut Vec<Job>) {
+        for job in waiting.drain(..) {
+            if job.reply.is_closed() || job.claimed.swap(true, Ordering::AcqRel) {
+                continue;
+            }
+            let start = self.entered;
+            self.entered += job.frame.len() as u64;
+            self.output.extend_from_slice(&job.frame);
+            let reply = job.reply;
+            self.in_flight.insert(job.id, InFlight { reply, start });
         }
-        sent.store(true, Ordering::Release);
-        let start = self.entered;
-        self.entered += frame.len() as u64;
-        self.output.extend_from_slice(&frame);
-        self.in_flight.insert(id, InFlight { reply, start });
     }
 
     /// Hands every whole reply to who waits for it.
@@ -271,6 +269,7 @@ impl Session {
                 kind: why.clone(),
                 maybe_applied: waiting.start < self.written,
             };
+            // Whoever gave up meanwhile is not told.
             let _ = waiting.reply.send(Err(failure));
         }
     }

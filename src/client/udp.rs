@@ -2,6 +2,7 @@
 //! send by themselves; one task receives for all, and knows each reply by its id.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,9 +14,10 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::Outcome;
 use super::error::{Failure, Kind};
 use super::options::Options;
+use super::{Answered, Outcome};
+use crate::protocol::Reply;
 use crate::protocol::framed::{self, Call, RequestId};
 
 /// A datagram's largest payload, and then some.
@@ -58,7 +60,7 @@ impl Udp {
         let receiver = tokio::spawn(receive(Arc::clone(&shared))).abort_handle();
         Ok(Self {
             shared,
-            next_id: AtomicU32::new(1),
+            next_id: AtomicU32::new(random()),
             options,
             receiver,
         })
@@ -81,13 +83,20 @@ impl Udp {
         let _ticket = self.shared.enter(id, sender);
 
         *lock(&self.shared.refusal) = None;
-        let mut sent = false;
+        let mut sent = 0;
         for _ in 0..self.options.attempts.max(1) {
             match self.shared.socket.send(&datagram).await {
-                Ok(_) => sent = true,
+                Ok(_) => sent += 1,
                 Err(error) => *lock(&self.shared.refusal) = Some(Arc::new(error)),
             }
             match timeout(self.options.attempt_timeout, &mut reply).await {
+                Ok(Ok(Ok(Answered::Reply(Reply::Error(code))))) => {
+                    // Of several datagrams another may have been applied, its reply lost.
+                    return Err(Failure {
+                        kind: Kind::Refused(code),
+                        maybe_applied: sent > 1,
+                    });
+                }
                 Ok(Ok(outcome)) => return outcome,
                 Ok(Err(_)) => {
                     let gone = io::Error::other("the client's runtime has ended");
@@ -106,7 +115,7 @@ impl Udp {
         };
         Err(Failure {
             kind,
-            maybe_applied: sent,
+            maybe_applied: sent > 0,
         })
     }
 }
@@ -139,6 +148,12 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         lock(&self.shared.waiting).remove(&self.id);
     }
+}
+
+/// Where ids begin. The next process to get this socket's port must not take replies that come late
+/// for its own.
+fn random() -> u32 {
+    RandomState::new().build_hasher().finish() as u32
 }
 
 async fn open(host: &str) -> io::Result<UdpSocket> {

@@ -96,7 +96,7 @@ impl ErrorCode {
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {
-            Self::BadOpcode => "no such method",
+            Self::BadOpcode => "no method",
             Self::BadTopic => "topic not UTF-8",
             Self::TopicTooLong => "topic too long",
             Self::BadFrame => "bad frame",
@@ -116,9 +116,10 @@ const _: () = {
         assert!(ErrorCode::ALL[i].message().len() <= MESSAGE_LEN_LIMIT);
         i += 1;
     }
-    // These two answer what may be shorter than a header: no byte at all, or 1 byte of a frame.
-    assert!(2 + ErrorCode::BadOpcode.message().len() <= 16);
+    // These two answer what may be shorter than a header: 1 byte of a frame, or no byte at all.
     assert!(8 + ErrorCode::BadFrame.message().len() <= 1 + 16);
+    assert!(8 + ErrorCode::BadOpcode.message().len() <= 1 + 16);
+    assert!(2 + ErrorCode::BadOpcode.message().len() <= 16);
 };
 
 impl From<TopicError> for ErrorCode {

@@ -91,8 +91,10 @@ pub(super) struct Batch {
     replies: Vec<Reply>,
 }
 
-/// A recycled batch keeps no more than this many bytes of topics: one read of a connection.
-const KEEP_BYTES: usize = 128 * 1024;
+/// A recycled batch keeps room for no more than this many requests, and bytes of their topics.
+/// Larger ones come from reads that are full to the brim, which have other costs.
+const KEEP_REQUESTS: usize = 2 * 1024;
+const KEEP_BYTES: usize = 64 * 1024;
 
 impl Batch {
     /// An empty batch of `from`.
@@ -159,13 +161,18 @@ impl Batch {
 
     fn clear(&mut self) {
         self.connection = None;
-        self.datagrams.clear();
         self.awaited = false;
-        self.requests.clear();
-        self.replies.clear();
-        self.topics.clear();
-        if self.topics.capacity() > KEEP_BYTES {
-            self.topics = Vec::new();
-        }
+        empty(&mut self.datagrams, KEEP_REQUESTS);
+        empty(&mut self.requests, KEEP_REQUESTS);
+        empty(&mut self.replies, KEEP_REQUESTS);
+        empty(&mut self.topics, KEEP_BYTES);
+    }
+}
+
+/// Empties a buffer; one with room for more than `keep` items is freed.
+pub(super) fn empty<T>(buffer: &mut Vec<T>, keep: usize) {
+    buffer.clear();
+    if buffer.capacity() > keep {
+        *buffer = Vec::new();
     }
 }

@@ -90,14 +90,12 @@ impl Default for Config {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) max_topic_len: usize,
-    pub(super) max_connections: usize,
 }
 
 impl Limits {
     pub(super) fn of(config: &Config) -> Self {
         Self {
             max_topic_len: config.max_topic_len,
-            max_connections: config.max_connections,
         }
     }
 }

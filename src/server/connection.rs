@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::batch::{ConnectionKey, Source, WorkerId};
+use super::batch::{ConnectionKey, Source, WorkerId, empty};
 use super::intake::{self, FramesEnd};
-use super::link::{self, Link, OpenConnection};
+use super::link::{KEEP_LEN, Link, OpenConnection};
 use super::router::Requests;
 use super::worker::Worker;
 use crate::protocol::framed::{self, Answer, RequestId};
@@ -249,7 +249,9 @@ impl Connection {
         link.write_to(|replies| Pin::new(&mut *stream).poll_write(context, replies))
     }
 
-    /// Writes `output` after all that is unsent; what the peer does not take becomes unsent.
+    /// Writes `output` after all that is unsent; what the peer does not take becomes unsent. What
+    /// came back from other workers is among the unsent by now, and older than `output`: so the
+    /// replies to a topic keep their order.
     fn send(&mut self, context: &mut Context<'_>, mut output: &[u8]) -> io::Result<()> {
         if self.entry.link.unsent() == 0 {
             while !output.is_empty() {
@@ -314,10 +316,7 @@ impl Connection {
     fn finish(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
         let sent = self.send(context, &scratch.output);
         // Also after an error: the next connection must find nothing of this one's.
-        scratch.output.clear();
-        if scratch.output.capacity() > UNSENT_LIMIT {
-            scratch.output = Vec::new();
-        }
+        empty(&mut scratch.output, UNSENT_LIMIT);
         sent.map(|()| Step::Again)
     }
 
@@ -379,7 +378,7 @@ impl Connection {
         let worker = &*self.entry.worker;
         let whole = 0..input.len();
         let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
-        link::empty(&mut self.partial);
+        empty(&mut self.partial, KEEP_LEN);
         match intake::take_frames(worker, input, whole, None, requests, answer) {
             FramesEnd::At(end) => self.partial.extend_from_slice(&input[end..]),
             FramesEnd::Lost => self.phase = Phase::Closing { linger: true },

@@ -3,16 +3,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
-use super::batch::Batch;
+use tokio::sync::Notify;
+
+use super::batch::{Batch, empty};
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
 
-/// What an emptied buffer of a connection keeps, in bytes.
+/// What an emptied buffer of a connection keeps, in bytes; idle connections hold little.
 pub(super) const KEEP_LEN: usize = 4 * 1024;
 
 /// One connection, as its worker knows it.
@@ -128,7 +131,7 @@ impl Link {
             self.worker_unsent.update(|all| all - taken);
         }
         self.written.set(0);
-        empty(&mut replies);
+        empty(&mut replies, KEEP_LEN);
         Ok(true)
     }
 
@@ -162,32 +165,78 @@ impl Drop for Link {
     }
 }
 
-/// Empties a connection's buffer; a large one is freed, so that idle connections hold little.
-pub(super) fn empty(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    if buffer.capacity() > KEEP_LEN {
-        *buffer = Vec::new();
+/// The connections of all workers together.
+#[derive(Debug)]
+pub(super) struct Connections {
+    open: AtomicUsize,
+    max: usize,
+    /// How many workers may still accept one.
+    accepting: AtomicUsize,
+    ended: Notify,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct OpenConnection(Arc<Connections>);
+
+/// Held by a worker as long as it may accept connections.
+#[derive(Debug)]
+pub(super) struct Accepting(Arc<Connections>);
+
+impl Connections {
+    /// None yet, and at most `max` at a time.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            max,
+            accepting: AtomicUsize::new(0),
+            ended: Notify::new(),
+        }
+    }
+
+    /// One worker more that may accept connections.
+    pub(super) fn accept(self: &Arc<Self>) -> Accepting {
+        self.accepting.fetch_add(1, Ordering::Relaxed);
+        Accepting(Arc::clone(self))
+    }
+
+    /// Returns when there is no connection left and none can come: nothing moves between workers
+    /// any more either.
+    pub(super) async fn all_ended(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            let left = |count: &AtomicUsize| count.load(Ordering::Acquire) > 0;
+            if !left(&self.accepting) && !left(&self.open) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn one_less(&self, count: &AtomicUsize) {
+        if count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ended.notify_waiters();
+        }
     }
 }
 
-/// One of the connections that all workers may have together.
-#[derive(Debug)]
-pub(super) struct OpenConnection {
-    count: Arc<AtomicUsize>,
+impl Accepting {
+    /// Counts one more connection; `None` where that would be one too many.
+    pub(super) fn open(&self) -> Option<OpenConnection> {
+        let open = OpenConnection(Arc::clone(&self.0));
+        (self.0.open.fetch_add(1, Ordering::Relaxed) < self.0.max).then_some(open)
+    }
 }
 
-impl OpenConnection {
-    /// Counts one more; `None` where that would be more than `max`.
-    pub(super) fn new(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        let open = Self {
-            count: Arc::clone(count),
-        };
-        (count.fetch_add(1, Ordering::Relaxed) < max).then_some(open)
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.one_less(&self.0.accepting);
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.one_less(&self.0.open);
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use nix::sys::socket::{SetSockOpt, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// How many connections may wait to be accepted, where the system allows as many.
@@ -21,9 +22,9 @@ const UDP_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Binds `count` TCP listeners to `address`. With port 0 the system chooses one for all.
 pub(super) fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    let group = bind_group(address, count, Type::STREAM, Protocol::TCP, |socket| {
-        // Or a restarted server could not listen while old connections are still winding up. It
-        // does not let two servers listen: the second's `listen` fails.
+    let prepare = |socket: &Socket| {
+        // Or a restarted server could not listen while old connections are still winding up. Two
+        // sockets may then be bound, but only the first of them can listen.
         socket.set_reuse_address(true)?;
         // Connections inherit these.
         socket.set_tcp_nodelay(true)?;
@@ -32,16 +33,15 @@ pub(super) fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListen
             .with_time(PEER_TIMEOUT)
             .with_interval(PROBE_INTERVAL);
         socket.set_tcp_keepalive(&probes)
-    })?;
-    for socket in &group {
-        socket.listen(BACKLOG)?;
-    }
+    };
+    let listen = |socket: &Socket| socket.listen(BACKLOG);
+    let group = bind_group(address, count, Type::STREAM, Protocol::TCP, prepare, listen)?;
     Ok(group.into_iter().map(TcpListener::from).collect())
 }
 
 /// Binds `count` UDP sockets to `address`. With port 0 the system chooses one for all.
 pub(super) fn udp(address: SocketAddr, count: usize) -> io::Result<Vec<Socket>> {
-    bind_group(address, count, Type::DGRAM, Protocol::UDP, |socket| {
+    let prepare = |socket: &Socket| {
         // Larger buffers are a wish: the system may grant less.
         let _ = socket.set_recv_buffer_size(UDP_BUFFER);
         let _ = socket.set_send_buffer_size(UDP_BUFFER);
@@ -50,30 +50,34 @@ pub(super) fn udp(address: SocketAddr, count: usize) -> io::Result<Vec<Socket>> 
         }
         // On a wildcard address a reply must leave from where its request was sent to.
         match address {
-            SocketAddr::V4(_) => nix_option(socket, nix::sys::socket::sockopt::Ipv4PacketInfo),
-            SocketAddr::V6(_) => nix_option(socket, nix::sys::socket::sockopt::Ipv6RecvPacketInfo),
+            SocketAddr::V4(_) => nix_option(socket, sockopt::Ipv4PacketInfo),
+            SocketAddr::V6(_) => nix_option(socket, sockopt::Ipv6RecvPacketInfo),
         }
+    };
+    bind_group(address, count, Type::DGRAM, Protocol::UDP, prepare, |_| {
+        Ok(())
     })
 }
 
 fn nix_option<O>(socket: &Socket, option: O) -> io::Result<()>
 where
-    O: nix::sys::socket::SetSockOpt<Val = bool>,
+    O: SetSockOpt<Val = bool>,
 {
-    Ok(nix::sys::socket::setsockopt(socket, option, &true)?)
+    Ok(setsockopt(socket, option, &true)?)
 }
 
-/// Binds `count` sockets to one address.
+/// Binds `count` sockets to one address; `open` makes a bound one ready for peers.
 ///
-/// The first is bound alone and only then shares its address, so that an address that anybody has
-/// is refused. With SO_REUSEPORT from the start a second server would bind as well, the kernel
-/// would deal the peers out between the two, and each would hand out the same numbers.
+/// The first is bound and opened alone and only then shares its address, so that an address that
+/// anybody has is refused. With SO_REUSEPORT any earlier a second server could have it as well, the
+/// kernel would deal the peers out between the two, and each would hand out the same numbers.
 fn bind_group(
     address: SocketAddr,
     count: usize,
     kind: Type,
     protocol: Protocol,
     prepare: impl Fn(&Socket) -> io::Result<()>,
+    open: impl Fn(&Socket) -> io::Result<()>,
 ) -> io::Result<Vec<Socket>> {
     let bind = |address: SocketAddr, share: bool| {
         let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
@@ -81,6 +85,7 @@ fn bind_group(
         prepare(&socket)?;
         socket.set_reuse_port(share)?;
         socket.bind(&address.into())?;
+        open(&socket)?;
         socket.set_reuse_port(true)?;
         Ok::<_, io::Error>(socket)
     };
@@ -101,6 +106,30 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+
+    /// Of many servers that start at once on one address, one gets it.
+    #[test]
+    fn an_address_is_given_to_one_of_many() {
+        for _ in 0..50 {
+            let free = tcp(([127, 0, 0, 1], 0).into(), 1).unwrap();
+            let address = free[0].local_addr().unwrap();
+            drop(free);
+            let start = std::sync::Barrier::new(4);
+            let held: Vec<_> = std::thread::scope(|scope| {
+                let racing: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            start.wait();
+                            (tcp(address, 3), udp(address, 3))
+                        })
+                    })
+                    .collect();
+                racing.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            assert!(held.iter().filter(|(tcp, _)| tcp.is_ok()).count() <= 1);
+            assert!(held.iter().filter(|(_, udp)| udp.is_ok()).count() <= 1);
+        }
+    }
 
     /// What a connection is said to inherit, it does inherit here.
     #[test]

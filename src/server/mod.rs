@@ -24,7 +24,6 @@ mod worker;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::{io, thread};
 
 use socket2::Socket;
@@ -36,6 +35,7 @@ pub use config::Config;
 use config::Limits;
 
 use batch::WorkerId;
+use link::Connections;
 use router::Shared;
 
 /// A server that holds its addresses and is ready to serve.
@@ -299,6 +299,11 @@ impl Server {
 
     /// Starts the workers; the channel says how each ended, and closes after the last.
     fn start(self) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
+        let shared = Arc::new(Shared::new(self.config.shards, self.config.max_topics));
+        self.start_with(&shared)
+    }
+
+    fn start_with(self, shared: &Arc<Shared>) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
         let Self {
             config,
             tcp,
@@ -306,14 +311,13 @@ impl Server {
             stop,
             ..
         } = self;
-        let shared = Arc::new(Shared::new(config.shards, config.max_topics));
         let (departures, arrivals): (Vec<_>, Vec<_>) = config
             .shards
             .ids()
             .map(|_| mpsc::unbounded_channel())
             .unzip();
         let departures: Arc<[_]> = departures.into();
-        let open = Arc::new(AtomicUsize::new(0));
+        let connections = Arc::new(Connections::new(config.max_connections));
         let processors = if config.pin {
             config::processors()
         } else {
@@ -326,9 +330,10 @@ impl Server {
             let worker = id.number();
             let plan = worker::Plan {
                 id: WorkerId(worker),
-                shared: Arc::clone(&shared),
+                shared: Arc::clone(shared),
                 limits: Limits::of(&config),
-                open: Arc::clone(&open),
+                accepting: connections.accept(),
+                connections: Arc::clone(&connections),
                 tcp: tcp.next(),
                 udp: udp.next(),
                 processor: processors.next(),
@@ -396,4 +401,28 @@ fn bind<T>(
         address,
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: each worker's waker kept its runtime alive, which kept the shards alive.
+    #[test]
+    fn a_server_that_stopped_is_freed() {
+        let config = Config {
+            tcp: Some(([127, 0, 0, 1], 0).into()),
+            udp: Some(([127, 0, 0, 1], 0).into()),
+            ..Config::default()
+        };
+        let server = Server::bind(config).unwrap();
+        let stop = server.stop_handle();
+        let shared = Arc::new(Shared::new(server.config.shards, 10));
+        let mut ended = server.start_with(&shared);
+        stop.stop();
+        while let Some(worker) = ended.blocking_recv() {
+            worker.unwrap();
+        }
+        assert_eq!(Arc::strong_count(&shared), 1);
+    }
 }

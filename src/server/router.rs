@@ -8,10 +8,11 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
 
 use super::batch::{Batch, Queued, Source, WorkerId};
 use super::inbox::{Inbox, Owner};
@@ -44,7 +45,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Door {
     inbox: Inbox<Box<Batch>>,
-    waker: OnceLock<Waker>,
+    /// Whom to wake; taken back when the worker ends, since it keeps the worker's runtime alive.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Shared {
@@ -56,7 +58,7 @@ impl Shared {
         let door = |_| {
             CachePadded::new(Door {
                 inbox: Inbox::new(room),
-                waker: OnceLock::new(),
+                waker: Mutex::new(None),
             })
         };
         Self {
@@ -78,15 +80,14 @@ impl Shared {
 }
 
 impl Door {
-    /// Says whom to wake when something comes in; once, before anything can.
-    pub(super) fn set_waker(&self, waker: Waker) {
-        // A task has one waker for life, so a second call brings the same.
-        let _ = self.waker.set(waker);
+    /// Says whom to wake when something comes in; `None`: nobody any more.
+    pub(super) fn set_waker(&self, waker: Option<Waker>) {
+        *self.waker.lock() = waker;
     }
 
     /// Has the worker look into its inbox.
     pub(super) fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
+        if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
         }
     }
@@ -150,7 +151,6 @@ pub(super) struct Router {
     overflow: VecDeque<Box<Batch>>,
     /// Shards where a visit ended at its limit.
     backlog: Vec<ShardId>,
-    #[expect(clippy::vec_box, reason = "batches are boxed all along")]
     spare: Vec<Box<Batch>>,
     replies: Vec<Reply>,
     done: Done,
@@ -160,7 +160,6 @@ pub(super) struct Router {
 #[derive(Debug, Default)]
 struct Done {
     /// Batches of datagrams: whoever ran them answers them.
-    #[expect(clippy::vec_box, reason = "batches are boxed all along")]
     datagrams: Vec<Box<Batch>>,
     /// Workers that sleep over what was put into their inbox.
     sleepers: Vec<WorkerId>,

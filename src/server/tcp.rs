@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tracing::warn;
 
 use super::connection::Connection;
-use super::link::OpenConnection;
+use super::link::Accepting;
 use super::worker::Worker;
 
 /// How long to wait when the process has no more file descriptors. Until one is free every accept
@@ -16,18 +16,17 @@ use super::worker::Worker;
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// Accepts connections and serves each in a task, until it is dropped.
-pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, accepting: Accepting) {
     // Told at 1, 2, 4, 8, …: a flood of connections must not become a flood of lines.
     let mut refused: u64 = 0;
     let mut failed: u64 = 0;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let max = worker.limits.max_connections;
-                let Some(open) = OpenConnection::new(&worker.open, max) else {
+                let Some(open) = accepting.open() else {
                     refused += 1;
                     if refused.is_power_of_two() {
-                        warn!(refused, max, "closed a connection over --max-connections");
+                        warn!(refused, "closed a connection over --max-connections");
                     }
                     continue;
                 };

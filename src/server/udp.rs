@@ -5,7 +5,7 @@ use std::cell::{RefCell, RefMut};
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use socket2::Socket;
 use tokio::io::Interest;
@@ -32,6 +32,8 @@ const RECEIVES_PER_TURN: usize = 4;
 pub(super) struct UdpPort {
     socket: UdpSocket,
     outgoing: RefCell<Outgoing>,
+    /// Batches whose replies are in `outgoing`.
+    answered: RefCell<Vec<Box<Batch>>>,
     /// The task that serves the socket; it also sends what could not be sent at once.
     waker: RefCell<Option<Waker>>,
     flushed: tokio::sync::Notify,
@@ -60,43 +62,44 @@ impl UdpPort {
         Ok(Self {
             socket: UdpSocket::from_std(socket.into())?,
             outgoing: RefCell::new(Outgoing::new()),
+            answered: RefCell::default(),
             waker: RefCell::new(None),
             flushed: tokio::sync::Notify::new(),
         })
     }
 
     /// Packs the replies of a batch of datagrams that ran here; [`flush`](Self::flush) sends them.
-    pub(super) fn answer(&self, batch: &Batch) {
+    pub(super) fn answer(&self, batch: Box<Batch>) {
         let mut packer = Packer::new(self);
         for (request, reply) in batch.replies() {
             let datagram = &batch.datagrams[request.datagram as usize];
-            packer.add(
-                request.datagram,
-                datagram,
-                request.id,
-                &Answer::Reply(reply),
-            );
+            let answer = Answer::Reply(reply);
+            packer.add(request.datagram, datagram, request.id, &answer);
         }
+        drop(packer);
+        self.answered.borrow_mut().push(batch);
     }
 
     /// Sends what waits. What the socket does not take now is sent when it does; until then the
-    /// task receives nothing.
-    pub(super) fn flush(&self) {
+    /// task receives nothing. Returns the batches whose replies are all sent: not before, so that
+    /// the other workers' credit bounds what waits here.
+    pub(super) fn flush(&self) -> Vec<Box<Batch>> {
         let mut outgoing = self.outgoing.borrow_mut();
-        if outgoing.is_empty() {
-            return;
-        }
-        let sent = self
-            .socket
-            .try_io(Interest::WRITABLE, || outgoing.send(self.socket.as_fd()));
-        match sent {
-            Ok(0) => {}
-            Ok(refused) => debug!(refused, "replies that the kernel would not send"),
-            Err(_) => self.wake(),
-        }
-        if outgoing.is_empty() {
+        if !outgoing.is_empty() {
+            let sent = self
+                .socket
+                .try_io(Interest::WRITABLE, || outgoing.send(self.socket.as_fd()));
+            match sent {
+                Ok(0) => {}
+                Ok(refused) => debug!(refused, "replies that the kernel would not send"),
+                Err(_) => {
+                    self.wake();
+                    return Vec::new();
+                }
+            }
             self.flushed.notify_waiters();
         }
+        self.answered.take()
     }
 
     /// Has the task look again.
@@ -151,35 +154,35 @@ impl Worker {
             if port.socket.poll_send_ready(context).is_pending() {
                 return Poll::Pending;
             }
-            port.flush();
+            self.after_routing(); // flushes, and gives back what is answered
         }
         if self.stopping() || self.congested(context.waker()) {
             return Poll::Pending;
         }
         loop {
-            match port.socket.poll_recv_ready(context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => {
-                    warn!(%error, "can't wait for datagrams any more");
-                    return Poll::Pending;
-                }
-                Poll::Pending => return Poll::Pending,
+            if let Err(error) = ready!(port.socket.poll_recv_ready(context)) {
+                warn!(%error, "can't wait for datagrams any more");
+                return Poll::Pending;
             }
+            let mut count = 0;
             let result = port.socket.try_io(Interest::READABLE, || {
-                match received.receive(port.socket.as_fd()) {
-                    // Fewer than asked for: nothing more waits, and what comes later is told anew
-                    // (edge-triggered). Saying so saves the next call, which would only find out.
-                    Ok(count) if count < DATAGRAMS => Err(io::ErrorKind::WouldBlock.into()),
-                    other => other.map(drop),
+                count = received.receive(port.socket.as_fd())?;
+                if count < DATAGRAMS {
+                    // Nothing more waits, and what comes later is told anew (edge-triggered).
+                    // Saying so saves the next call, which would only find out.
+                    return Err(io::ErrorKind::WouldBlock.into());
                 }
+                Ok(())
             });
+            if count > 0 {
+                return Poll::Ready(());
+            }
             match result {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     // A datagram of our own that could not be delivered, say; not the next one's
                     // fault.
                     debug!(%error, "receiving datagrams");
                 }
-                _ if received.count() > 0 => return Poll::Ready(()),
                 _ => {}
             }
         }
@@ -220,7 +223,7 @@ impl Exchange {
         drop(packer);
         datagrams.clear();
         pings.clear();
-        port.flush();
+        worker.after_routing(); // sends them
     }
 
     /// Takes in the requests of one datagram.

@@ -6,7 +6,6 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use tracing::{debug, warn};
 
 use super::batch::{Batch, ConnectionKey, Queued, Source, WorkerId};
 use super::connection::{Connection, Moved, Scratch};
-use super::link::Link;
+use super::link::{Accepting, Connections, Link};
 use super::router::{Requests, Router, Shared};
 use super::udp::UdpPort;
 use super::{Limits, tcp};
@@ -35,8 +34,9 @@ pub(super) struct Plan {
     pub(super) id: WorkerId,
     pub(super) shared: Arc<Shared>,
     pub(super) limits: Limits,
-    /// How many connections all workers have together.
-    pub(super) open: Arc<AtomicUsize>,
+    pub(super) connections: Arc<Connections>,
+    /// Dropped when this worker accepts no more.
+    pub(super) accepting: Accepting,
     pub(super) tcp: Option<TcpListener>,
     pub(super) udp: Option<Socket>,
     /// The processor to stay on.
@@ -54,7 +54,6 @@ pub(super) struct Plan {
 pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) limits: Limits,
-    pub(super) open: Arc<AtomicUsize>,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) udp: Option<UdpPort>,
     /// Bytes of replies that connections have not taken yet.
@@ -68,8 +67,6 @@ pub(super) struct Worker {
     /// Tasks that would read if the worker were not congested.
     stalled: RefCell<Vec<Waker>>,
     stopping: Cell<bool>,
-    /// Woken when the last connection of a stopping worker is gone.
-    emptied: tokio::sync::Notify,
 }
 
 /// Runs a worker on this thread until it is told to stop.
@@ -82,7 +79,10 @@ pub(super) fn run(plan: Plan) -> io::Result<()> {
         pin(processor)?;
     }
     let runtime = runtime(plan.id, &plan.shared)?;
-    runtime.block_on(serve(plan))
+    let (id, shared) = (plan.id, Arc::clone(&plan.shared));
+    let result = runtime.block_on(serve(plan));
+    shared.door(id).set_waker(None);
+    result
 }
 
 fn pin(processor: usize) -> io::Result<()> {
@@ -107,7 +107,6 @@ async fn serve(plan: Plan) -> io::Result<()> {
     let worker = Rc::new(Worker {
         id: plan.id,
         limits: plan.limits,
-        open: plan.open,
         scratch: RefCell::new(Scratch::new(shards)),
         udp,
         unsent: Rc::default(),
@@ -118,7 +117,6 @@ async fn serve(plan: Plan) -> io::Result<()> {
         serial: Cell::new(0),
         stalled: RefCell::new(Vec::new()),
         stopping: Cell::new(false),
-        emptied: tokio::sync::Notify::new(),
     });
 
     tokio::task::spawn_local(Rc::clone(&worker).errands());
@@ -129,8 +127,12 @@ async fn serve(plan: Plan) -> io::Result<()> {
         Some(listener) => Some(tokio::task::spawn_local(tcp::accept(
             Rc::clone(&worker),
             tokio::net::TcpListener::from_std(listener)?,
+            plan.accepting,
         ))),
-        None => None,
+        None => {
+            drop(plan.accepting);
+            None
+        }
     };
 
     tokio::task::spawn_local(take_in(Rc::clone(&worker), plan.arrivals));
@@ -140,8 +142,9 @@ async fn serve(plan: Plan) -> io::Result<()> {
     let _ = stop.wait_for(|&stop| stop).await;
     if let Some(acceptor) = acceptor {
         acceptor.abort();
+        let _ = acceptor.await; // until its listener is closed; it was aborted, as it says
     }
-    worker.stop().await;
+    worker.stop(&plan.connections).await;
     Ok(())
 }
 
@@ -183,11 +186,7 @@ impl Worker {
 
     /// Forgets a connection; replies still on their way to it are dropped when they arrive.
     pub(super) fn disconnect(&self, key: ConnectionKey) {
-        let mut connections = self.connections.borrow_mut();
-        connections.remove(key.index);
-        if connections.is_empty() {
-            self.emptied.notify_one();
-        }
+        self.connections.borrow_mut().remove(key.index);
     }
 
     /// Takes a read's requests to their shards: `reply` gets the outcomes that are there at once,
@@ -246,7 +245,9 @@ impl Worker {
     /// until the door or [`after_routing`](Self::after_routing) wakes it.
     async fn errands(self: Rc<Self>) {
         std::future::poll_fn(|context| {
-            self.shared.door(self.id).set_waker(context.waker().clone());
+            self.shared
+                .door(self.id)
+                .set_waker(Some(context.waker().clone()));
             {
                 let mut router = self.router.borrow_mut();
                 router.collect(|batch| self.returned(batch));
@@ -258,15 +259,17 @@ impl Worker {
         .await;
     }
 
-    /// What every use of the router ends with.
-    fn after_routing(&self) {
+    /// What every use of the router ends with: answers datagrams that ran here, sees to errands, or
+    /// lets those read that waited.
+    pub(super) fn after_routing(&self) {
         if let Some(udp) = &self.udp {
             let mut router = self.router.borrow_mut();
             while let Some(batch) = router.take_datagrams() {
-                udp.answer(&batch);
+                udp.answer(batch);
+            }
+            for batch in udp.flush() {
                 router.give_back(batch);
             }
-            udp.flush();
         }
         let router = self.router.borrow();
         if router.has_errands() {
@@ -292,7 +295,7 @@ impl Worker {
     }
 
     /// Lets connections answer what they read, then returns; gives up on peers that don't take it.
-    async fn stop(&self) {
+    async fn stop(&self, all: &Connections) {
         self.stopping.set(true);
         if let Some(udp) = &self.udp {
             udp.wake();
@@ -308,9 +311,8 @@ impl Worker {
             link.wake();
         }
         let all_gone = async {
-            while !self.connections.borrow().is_empty() {
-                self.emptied.notified().await;
-            }
+            // Those of other workers too: one may be about to move here.
+            all.all_ended().await;
             // Batches that others left to this worker, or that it could not hand over yet.
             while self.busy() {
                 tokio::task::yield_now().await;

@@ -127,6 +127,20 @@ fn framed_over_udp() {
     }
 }
 
+/// Also behind a frame, where a single byte is what it answers.
+#[test]
+fn no_error_is_much_larger_than_what_it_answers() {
+    let server = Embedded::start(2);
+    let socket = datagrams(server.udp);
+    let count = frame(1, Op::Count, "");
+    for op in 0..=127u8 {
+        let datagram = [&count[..], &[op]].concat();
+        let reply = exchange(&socket, &datagram);
+        assert!(reply.len() <= 15 + 1 + 16, "op {op}: {} bytes", reply.len());
+        assert!(exchange(&socket, &[op]).len() <= 1 + 16, "op {op}");
+    }
+}
+
 #[test]
 fn datagrams_that_break_off() {
     let server = Embedded::start(2);

@@ -351,3 +351,108 @@ async fn cancelled_calls_harm_nobody() {
         .await
         .unwrap();
 }
+
+/// A server that ignores its first connection, and echoes PINGs and counts on every later one.
+fn server_that_ignores_the_first() -> SocketAddr {
+    let listener = TcpListener::bind(port_0().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let ignored = listener.accept().unwrap();
+        while let Ok((mut stream, _)) = listener.accept() {
+            std::thread::spawn(move || {
+                let mut sum = 0;
+                let mut header = [0; 7];
+                while stream.read_exact(&mut header).is_ok() {
+                    let len = u16::from_be_bytes([header[1], header[2]]);
+                    let mut body = vec![0; len.into()];
+                    stream.read_exact(&mut body).unwrap();
+                    sum += 1;
+                    let reply = match header[0] {
+                        23 => [&[151, 0, 0], &header[3..]].concat(),
+                        _ => [&[144, 0, 8], &header[3..], &[0; 7], &[sum]].concat(),
+                    };
+                    stream.write_all(&reply).unwrap();
+                }
+            });
+        }
+        drop(ignored);
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_dead_connection_is_replaced_though_nothing_more_can_be_written_to_it() {
+    let options = Options::default().timeout(Duration::from_millis(300));
+    let url = url("tcp", server_that_ignores_the_first());
+    let client = Client::connect_with(&url, options).await.unwrap();
+    let topic = "x".repeat(60_000);
+    let calls: Vec<_> = (0..300)
+        .map(|_| {
+            let (client, topic) = (client.clone(), topic.clone());
+            tokio::spawn(async move { client.count(&topic).await })
+        })
+        .collect();
+    let mut timed_out = 0;
+    for call in calls {
+        timed_out += usize::from(call.await.unwrap().is_err_and(|error| error.is_timeout()));
+    }
+    assert!(timed_out > 0, "the first connection is ignored");
+    client.ping().await.unwrap();
+}
+
+#[test]
+fn after_a_timeout_the_next_call_connects_anew() {
+    let options = Options::default().timeout(Duration::from_millis(100));
+    let url = url("tcp", server_that_ignores_the_first());
+    let client = blocking::Client::connect_with(&url, options).unwrap();
+    let error = client.count("a").unwrap_err();
+    assert!(
+        error.is_timeout() && error.may_have_been_applied(),
+        "{error}"
+    );
+    assert_eq!(client.count("a").unwrap(), 1);
+}
+
+/// Its runtime only runs during calls: it has not heard that the old server is gone.
+#[test]
+fn a_blocking_client_comes_back_after_its_server() {
+    let server = Embedded::start(2);
+    let (tcp, udp) = (server.tcp, server.udp);
+    let client = blocking::Client::connect(&url("tcp", tcp)).unwrap();
+    assert_eq!(client.count("a").unwrap(), 1);
+    drop(server);
+    let _server = Embedded::with(globalcounter::server::Config {
+        tcp: Some(tcp),
+        udp: Some(udp),
+        ..config(2)
+    });
+    assert_eq!(client.count("a").unwrap(), 1);
+}
+
+/// The datagram that was refused was not applied; one before it may have been.
+#[tokio::test]
+async fn a_refusal_after_a_resend_leaves_it_open() {
+    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let mut buffer = [0; 100];
+        for datagrams in [2, 1] {
+            let mut peer = None;
+            for _ in 0..datagrams {
+                peer = Some(socket.recv_from(&mut buffer).unwrap().1);
+            }
+            let reply = [&[255, 0, 1][..], &buffer[3..7], &[5]].concat();
+            socket.send_to(&reply, peer.unwrap()).unwrap();
+        }
+    });
+    let client = Client::connect(&url("udp", address)).await.unwrap();
+    let error = client.count("a").await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Overflow));
+    assert!(error.may_have_been_applied(), "{error}");
+    let patient = Client::connect_with(&url("udp", address), patient())
+        .await
+        .unwrap();
+    let error = patient.count("a").await.unwrap_err();
+    assert!(!error.may_have_been_applied(), "{error}");
+    server.join().unwrap();
+}

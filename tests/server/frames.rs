@@ -55,7 +55,7 @@ fn the_vectors_of_the_protocol() {
         (b"\x01a", b"\x81"),
         (b"\x00", b"\x80\x01"),
         (b"\x00\xff", b"\xff\x02topic not UTF-8"),
-        (b"\x07a", b"\xff\x01no such method"),
+        (b"\x07a", b"\xff\x01no method"),
     ];
     let server = Embedded::start(2);
     let socket = datagrams(server.udp);

@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use globalcounter::protocol::framed::{self, Call, Hello, RequestId};
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::server::{BindError, Config, Server};
+use globalcounter::topic::ShardId;
 use nix::sys::signal::Signal;
 
 use crate::support::{
@@ -172,6 +174,39 @@ fn signals_stop_it_after_it_answered_what_it_read() {
         assert!(server.ended().success(), "{signal}");
         println!("{signal}: {answered} replies");
         assert!(TcpStream::connect(server.tcp).is_err());
+    }
+}
+
+/// Regression: a connection on its way to a worker that had stopped already took its replies along.
+#[test]
+fn stopping_loses_no_connection_that_moves() {
+    const COUNTS: u32 = 10_000;
+    for round in 0..5 {
+        let server = Embedded::start(4);
+        let mut connection = Framed::connect(server.tcp);
+        let mut other = Framed::connect(server.tcp);
+        let mut requests = Vec::new();
+        for id in 0..COUNTS {
+            requests.extend(frame(id, Op::Count, "moving"));
+        }
+        for n in 0..2_000u32 {
+            let hello = Hello {
+                shard: Some(ShardId::new((n % 4) as u16)),
+                token: b"",
+            };
+            framed::encode_request(RequestId(COUNTS + n), &Call::Hello(hello), &mut requests);
+        }
+        connection.send(&requests);
+        eventually("all is counted", || {
+            other.ask(Op::Get, "moving") == Reply::Get(COUNTS.into())
+        });
+        drop(other);
+        drop(server);
+        let mut answered = 0;
+        while let Some((id, ())) = connection.receive(|_| ()) {
+            answered += u32::from(id < COUNTS);
+        }
+        assert_eq!(answered, COUNTS, "round {round}");
     }
 }
 

@@ -138,7 +138,7 @@ fn only_a_sleeper_is_woken() {
         let (shared, mut one, mut other) = Worker::pair();
         let flag = Arc::new(Flag(false.into()));
         let door = shared.door(WorkerId(1));
-        door.set_waker(Waker::from(Arc::clone(&flag)));
+        door.set_waker(Some(Waker::from(Arc::clone(&flag))));
         let woken = || flag.0.load(std::sync::atomic::Ordering::Relaxed);
         while_taken(&mut one, "a", || {
             other.count(1, &["a"], Source::Connection(KEY));
@@ -160,7 +160,7 @@ fn nobody_falls_asleep_over_a_full_inbox() {
     let (shared, mut one, mut other) = Worker::pair();
     let flag = Arc::new(Flag(false.into()));
     let door = shared.door(WorkerId(1));
-    door.set_waker(Waker::from(Arc::clone(&flag)));
+    door.set_waker(Some(Waker::from(Arc::clone(&flag))));
     while_taken(&mut one, "a", || {
         other.count(1, &["a"], Source::Connection(KEY));
     });
