@@ -6,7 +6,9 @@ mod serve;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use globalcounter::server::BindError;
 
 /// Complete order for a distributed system: counts topics over TCP and UDP.
 #[derive(Debug, Parser)]
@@ -35,8 +37,10 @@ enum Command {
 
 /// Reads the arguments, does what they say, and says how it ended.
 pub(crate) fn run() -> ExitCode {
-    // Exits with 2, or with 0 after --help and --version.
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Ask(command) => ask::run(&command),
@@ -46,7 +50,39 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => {
             // The causes follow the colon: still one line.
             eprintln!("globalcounter: {error:#}");
-            ExitCode::FAILURE
+            if is_bad_usage(&error) {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
+}
+
+/// Says in one line what is wrong with the arguments; or the help or version that they ask for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    // What is wrong is the first paragraph; usage and tips follow.
+    let text = error.render().to_string();
+    let lines = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .map(str::trim);
+    let line = lines.collect::<Vec<_>>().join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    eprintln!("globalcounter: {line} (see globalcounter --help)");
+    ExitCode::from(2)
+}
+
+/// Whether what was asked for can't be, whatever the server or the system say.
+fn is_bad_usage(error: &anyhow::Error) -> bool {
+    if let Some(error) = error.downcast_ref::<globalcounter::Error>() {
+        return error.is_invalid();
+    }
+    matches!(
+        error.downcast_ref(),
+        Some(BindError::NoTransport | BindError::Setting { .. })
+    )
 }

@@ -43,6 +43,9 @@ use crate::protocol::framed::{Answer, Call};
 use crate::protocol::{Op, Reply, Request};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic};
 
+/// The most characters of a topic that an error repeats.
+const LONGEST_TOLD: usize = 60;
+
 /// What came of a call.
 type Outcome = Result<Answered, Failure>;
 
@@ -308,7 +311,11 @@ impl Client {
     }
 
     fn failed(&self, method: &str, topic: &str, failure: Failure) -> Error {
-        failure.of(format!("{method} {topic:?} at {}", self.inner.address))
+        let address = &self.inner.address;
+        failure.of(match topic.char_indices().nth(LONGEST_TOLD) {
+            None => format!("{method} {topic:?} at {address}"),
+            Some((end, _)) => format!("{method} {:?}… at {address}", &topic[..end]),
+        })
     }
 
     fn mismatch(&self, method: &str, topic: &str, reply: Reply) -> Error {
