@@ -12,6 +12,9 @@ use globalcounter::client::Options;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Add one to each topic and print its new sum
+    #[command(after_help = "Examples:\n  \
+        globalcounter count visits\n  \
+        globalcounter count --server udp://127.0.0.1:9999 orders \"paid orders\"")]
     Count {
         #[command(flatten)]
         topics: Topics,
@@ -19,6 +22,8 @@ pub(super) enum Command {
         server: Server,
     },
     /// Add N to each topic and print its new sum; the last N numbers are yours
+    #[command(after_help = "Example:\n  \
+        globalcounter add 100 tickets    prints 250: 151 to 250 are yours")]
     Add {
         /// How many numbers to take
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -50,6 +55,8 @@ pub(super) enum Command {
         server: Server,
     },
     /// Raise each topic's sum to at least FLOOR, never lower it, and print it
+    #[command(after_help = "Example:\n  \
+        globalcounter advance 5000 orders    the next count is 5001 or more")]
     Advance {
         /// The sum to reach
         floor: u64,

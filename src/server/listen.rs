@@ -133,20 +133,21 @@ mod tests {
 
     /// What a connection is said to inherit, it does inherit here.
     #[test]
-    fn connections_inherit_the_options_of_their_listener() {
-        let listeners = tcp(([127, 0, 0, 1], 0).into(), 2).unwrap();
-        let address = listeners[0].local_addr().unwrap();
-        assert_eq!(listeners[1].local_addr().unwrap(), address);
-        let _client = TcpStream::connect(address).unwrap();
+    fn connections_inherit_the_options_of_their_listener() -> io::Result<()> {
+        let listeners = tcp(([127, 0, 0, 1], 0).into(), 2)?;
+        let address = listeners[0].local_addr()?;
+        assert_eq!(listeners[1].local_addr()?, address);
+        let _client = TcpStream::connect(address)?;
         let accepted = loop {
             if let Some((accepted, _)) = listeners.iter().find_map(|l| l.accept().ok()) {
                 break Socket::from(accepted);
             }
         };
-        assert!(accepted.tcp_nodelay().unwrap());
-        assert!(accepted.keepalive().unwrap());
-        assert_eq!(accepted.tcp_keepalive_time().unwrap(), PEER_TIMEOUT);
-        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), PROBE_INTERVAL);
-        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(PEER_TIMEOUT));
+        assert!(accepted.tcp_nodelay()?);
+        assert!(accepted.keepalive()?);
+        assert_eq!(accepted.tcp_keepalive_time()?, PEER_TIMEOUT);
+        assert_eq!(accepted.tcp_keepalive_interval()?, PROBE_INTERVAL);
+        assert_eq!(accepted.tcp_user_timeout()?, Some(PEER_TIMEOUT));
+        Ok(())
     }
 }
