@@ -78,7 +78,7 @@ impl Client {
             .build()
             .map_err(|error| {
                 let kind = Kind::Unreachable(Arc::new(error));
-                Failure::not_applied(kind).of(format!("connecting to {url}"))
+                Failure::not_applied(kind).of(format!("connecting to {url:?}"))
             })?;
         Ok(Self {
             client: runtime.block_on(super::Client::connect_with(url, options))?,

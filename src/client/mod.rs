@@ -148,7 +148,7 @@ impl Client {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(url: &str, options: Options) -> Result<Self, Error> {
-        let failed = |failure: Failure| failure.of(format!("connecting to {url}"));
+        let failed = |failure: Failure| failure.of(format!("connecting to {url:?}"));
         let address: Address = url
             .parse()
             .map_err(|why| failed(Failure::not_applied(Kind::Invalid(why))))?;

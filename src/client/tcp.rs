@@ -24,6 +24,9 @@ const QUEUE_LEN: usize = 1024;
 /// While this many bytes are not written, no further calls are taken from the queue.
 const UNWRITTEN_LIMIT: usize = 256 * 1024;
 
+/// Any longer timeout comes to the same, and this one can be added to the clock.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// The most bytes that one read takes.
 const READ_LEN: usize = 64 * 1024;
 
@@ -165,7 +168,7 @@ impl Session {
             input: Vec::with_capacity(READ_LEN),
             // A little less than a call's, so that when a call has timed out its dead connection
             // is gone already, and the next call connects anew.
-            silence_limit: timeout - timeout / 16,
+            silence_limit: (timeout - timeout / 16).min(FOREVER),
             silent_since: Instant::now(),
         }
     }

@@ -28,6 +28,9 @@ use crate::topic::ShardId;
 /// How long a stopping worker waits for peers to take their last replies.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long it sleeps between two looks whether all is done.
+const STOP_STEP: Duration = Duration::from_millis(1);
+
 /// What a worker's thread is started with.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -313,16 +316,22 @@ impl Worker {
         let all_gone = async {
             // Those of other workers too: one may be about to move here.
             all.all_ended().await;
-            // Batches that others left to this worker, or that it could not hand over yet.
-            while self.busy() {
-                tokio::task::yield_now().await;
-            }
-            if let Some(udp) = &self.udp {
-                udp.flushed().await;
+            // Batches that others left to this worker, or that it could not hand over yet; and no
+            // reply that is not sent.
+            loop {
+                if let Some(udp) = &self.udp {
+                    udp.flushed().await;
+                }
+                if !self.busy() {
+                    return;
+                }
+                // Not a mere yield: only a thread that sleeps is told what came back.
+                tokio::time::sleep(STOP_STEP).await;
             }
         };
-        if tokio::time::timeout(STOP_LIMIT, all_gone).await.is_err() {
-            let left = self.connections.borrow().len();
+        let in_time = tokio::time::timeout(STOP_LIMIT, all_gone).await.is_ok();
+        let left = self.connections.borrow().len();
+        if !in_time && left > 0 {
             warn!(
                 left,
                 "gave up on connections that did not take their replies"

@@ -429,6 +429,21 @@ fn a_blocking_client_comes_back_after_its_server() {
     assert_eq!(client.count("a").unwrap(), 1);
 }
 
+#[tokio::test]
+async fn no_timeout_is_too_long() {
+    let server = Embedded::start(1);
+    let options = Options::default()
+        .timeout(Duration::MAX)
+        .attempt_timeout(Duration::MAX);
+    for url in [url("tcp", server.tcp), url("udp", server.udp)] {
+        let client = Client::connect_with(&url, options.clone()).await.unwrap();
+        assert!(client.count("a").await.is_ok());
+    }
+    tokio::task::spawn_blocking(move || drop(server))
+        .await
+        .unwrap();
+}
+
 /// The datagram that was refused was not applied; one before it may have been.
 #[tokio::test]
 async fn a_refusal_after_a_resend_leaves_it_open() {

@@ -112,6 +112,7 @@ fn what_the_server_refuses() {
 fn bad_usage() {
     for arguments in [
         &["count"][..],
+        &["count", "a", "--shards", "2"],
         &["add", "0", "a"],
         &["add", "many", "a"],
         &["advance", "-1", "a"],
