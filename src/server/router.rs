@@ -31,7 +31,7 @@ const SPARE_BATCHES: usize = 64;
 
 /// A shard, and the way to it. Batches are boxed all along: what moves between threads is a
 /// pointer.
-type ShardReach = CachePadded<Reach<Shard, Box<Batch>>>;
+pub(super) type ShardReach = CachePadded<Reach<Shard, Box<Batch>>>;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -71,6 +71,12 @@ impl Shared {
     /// Which shards there are.
     pub(super) fn shards(&self) -> Shards {
         self.ids
+    }
+
+    /// The way to a shard.
+    #[cfg(test)]
+    pub(super) fn reach(&self, id: ShardId) -> &ShardReach {
+        &self.shards[id.index()]
     }
 
     /// A worker's door.
