@@ -29,6 +29,11 @@ pub(super) enum Kind {
     NotAServer(String),
 }
 
+/// What became of a client's task when nobody answers for it any more.
+pub(super) fn runtime_ended() -> Arc<io::Error> {
+    Arc::new(io::Error::other("the client's runtime has ended"))
+}
+
 /// A [`Kind`], and whether the request may have reached the server.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {

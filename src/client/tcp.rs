@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Outcome;
-use super::error::{Failure, Kind};
+use super::error::{Failure, Kind, runtime_ended};
 use super::options::Options;
 use crate::protocol::framed::{self, Call, NotAReply, RequestId};
 
@@ -80,7 +80,7 @@ impl Tcp {
         };
         let kind = match timeout(self.options.timeout, done).await {
             Ok(Some(outcome)) => return outcome,
-            Ok(None) => Kind::Lost(Arc::new(io::Error::other("the client's runtime has ended"))),
+            Ok(None) => Kind::Lost(runtime_ended()),
             Err(_) => Kind::TimedOut(format!("within {:?}", self.options.timeout)),
         };
         Err(Failure {

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::error::{Failure, Kind};
+use super::error::{Failure, Kind, runtime_ended};
 use super::options::Options;
 use super::{Answered, Outcome};
 use crate::protocol::Reply;
@@ -99,9 +99,10 @@ impl Udp {
                 }
                 Ok(Ok(outcome)) => return outcome,
                 Ok(Err(_)) => {
-                    let gone = io::Error::other("the client's runtime has ended");
-                    *lock(&self.shared.refusal) = Some(Arc::new(gone));
-                    break;
+                    return Err(Failure {
+                        kind: Kind::Unreachable(runtime_ended()),
+                        maybe_applied: sent > 0,
+                    });
                 }
                 Err(_) => {}
             }

@@ -86,20 +86,6 @@ impl Default for Config {
     }
 }
 
-/// The settings that workers look at while they serve.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) max_topic_len: usize,
-}
-
-impl Limits {
-    pub(super) fn of(config: &Config) -> Self {
-        Self {
-            max_topic_len: config.max_topic_len,
-        }
-    }
-}
-
 /// The processors that this process may use, by the system's numbers.
 pub(super) fn processors() -> Vec<usize> {
     let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {

@@ -41,7 +41,7 @@ pub(super) fn take_frames(
     let mut at = span.start;
     loop {
         let rest = &bytes[at..span.end];
-        let frame = match framed::decode_request(rest, worker.limits.max_topic_len) {
+        let frame = match framed::decode_request(rest, worker.max_topic_len) {
             Ok(Some(frame)) => frame,
             Ok(None) => return FramesEnd::At(at - span.start),
             Err(NotARequest::Reply(_)) => return FramesEnd::Lost,
@@ -86,7 +86,7 @@ pub(super) fn take_message(
     requests: &mut Requests,
 ) -> Result<(), ErrorCode> {
     let message = &bytes[span.clone()];
-    let request = classic::decode_request(message, worker.limits.max_topic_len)?;
+    let request = classic::decode_request(message, worker.max_topic_len)?;
     requests.push(
         &request,
         queued(&request, span.end, RequestId::NONE, datagram),

@@ -177,13 +177,11 @@ impl Worker {
             if count > 0 {
                 return Poll::Ready(());
             }
-            match result {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    // A datagram of our own that could not be delivered, say; not the next one's
-                    // fault.
-                    debug!(%error, "receiving datagrams");
-                }
-                _ => {}
+            if let Err(error) = result
+                && error.kind() != io::ErrorKind::WouldBlock
+            {
+                // A datagram of our own that could not be delivered, say; not the next one's fault.
+                debug!(%error, "receiving datagrams");
             }
         }
     }

@@ -19,8 +19,8 @@ use super::batch::{Batch, ConnectionKey, Queued, Source, WorkerId};
 use super::connection::{Connection, Moved, Scratch};
 use super::link::{Accepting, Connections, Link};
 use super::router::{Requests, Router, Shared};
+use super::tcp;
 use super::udp::UdpPort;
-use super::{Limits, tcp};
 use crate::protocol::framed::{Hello, HelloReply};
 use crate::protocol::{ErrorCode, Reply};
 use crate::topic::ShardId;
@@ -36,11 +36,10 @@ const STOP_STEP: Duration = Duration::from_millis(1);
 pub(super) struct Plan {
     pub(super) id: WorkerId,
     pub(super) shared: Arc<Shared>,
-    pub(super) limits: Limits,
+    pub(super) max_topic_len: usize,
     pub(super) connections: Arc<Connections>,
-    /// Dropped when this worker accepts no more.
-    pub(super) accepting: Accepting,
-    pub(super) tcp: Option<TcpListener>,
+    /// Where it accepts connections; the second is dropped when it accepts no more.
+    pub(super) tcp: Option<(TcpListener, Accepting)>,
     pub(super) udp: Option<Socket>,
     /// The processor to stay on.
     pub(super) processor: Option<usize>,
@@ -56,7 +55,7 @@ pub(super) struct Plan {
 /// it waits.
 pub(super) struct Worker {
     pub(super) id: WorkerId,
-    pub(super) limits: Limits,
+    pub(super) max_topic_len: usize,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) udp: Option<UdpPort>,
     /// Bytes of replies that connections have not taken yet.
@@ -109,7 +108,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
     let shards = plan.shared.shards();
     let worker = Rc::new(Worker {
         id: plan.id,
-        limits: plan.limits,
+        max_topic_len: plan.max_topic_len,
         scratch: RefCell::new(Scratch::new(shards)),
         udp,
         unsent: Rc::default(),
@@ -127,15 +126,12 @@ async fn serve(plan: Plan) -> io::Result<()> {
         tokio::task::spawn_local(Rc::clone(&worker).serve_datagrams());
     }
     let acceptor = match plan.tcp {
-        Some(listener) => Some(tokio::task::spawn_local(tcp::accept(
+        Some((listener, accepting)) => Some(tokio::task::spawn_local(tcp::accept(
             Rc::clone(&worker),
             tokio::net::TcpListener::from_std(listener)?,
-            plan.accepting,
+            accepting,
         ))),
-        None => {
-            drop(plan.accepting);
-            None
-        }
+        None => None,
     };
 
     tokio::task::spawn_local(take_in(Rc::clone(&worker), plan.arrivals));
@@ -225,7 +221,7 @@ impl Worker {
 
     /// What this worker answers to HELLO.
     pub(super) fn hello(&self) -> HelloReply {
-        let max_topic_len = self.limits.max_topic_len as u16; // Config: at most TOPIC_LEN_LIMIT
+        let max_topic_len = self.max_topic_len as u16; // Config: at most TOPIC_LEN_LIMIT
         HelloReply::new(self.shared.shards(), ShardId::new(self.id.0), max_topic_len)
     }
 

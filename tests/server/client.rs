@@ -107,9 +107,7 @@ async fn what_the_server_refuses_was_not_applied() {
         refused(client.count("a").await, ErrorCode::Overflow);
         refused(client.count("b").await, ErrorCode::TooManyTopics);
     }
-    tokio::task::spawn_blocking(move || drop(server))
-        .await
-        .unwrap();
+    server.stop().await;
 }
 
 #[tokio::test]
@@ -130,9 +128,7 @@ async fn what_can_not_be_asked_is_invalid() {
                 .is_invalid()
         );
     }
-    tokio::task::spawn_blocking(move || drop(server))
-        .await
-        .unwrap();
+    server.stop().await;
 }
 
 /// An address where nobody listens.
@@ -247,9 +243,7 @@ async fn a_tcp_client_comes_back_after_its_server() {
     let (tcp, udp) = (server.tcp, server.udp);
     let client = Client::connect(&url("tcp", tcp)).await.unwrap();
     assert_eq!(client.count("a").await.unwrap(), 1);
-    tokio::task::spawn_blocking(move || drop(server))
-        .await
-        .unwrap();
+    server.stop().await;
 
     let start = Instant::now();
     let error = client.count("a").await.unwrap_err();
@@ -263,9 +257,7 @@ async fn a_tcp_client_comes_back_after_its_server() {
     });
     // The first call after the loss finds the server again by itself.
     assert_eq!(client.count("a").await.unwrap(), 1);
-    tokio::task::spawn_blocking(move || drop(server))
-        .await
-        .unwrap();
+    server.stop().await;
 }
 
 /// Reads one request, then does something else than answering it.
@@ -329,9 +321,7 @@ async fn many_calls_share_one_connection() {
     }
     sums.sort_unstable();
     assert!(sums.into_iter().eq(1..=5_000));
-    tokio::task::spawn_blocking(move || drop(server))
-        .await
-        .unwrap();
+    server.stop().await;
 }
 
 /// A call that is given up while it waits takes nothing from the others.
@@ -347,9 +337,7 @@ async fn cancelled_calls_harm_nobody() {
         }
         assert!(client.count("cancelled").await.unwrap() >= 1);
     }
-    tokio::task::spawn_blocking(move || drop(server))
-        .await
-        .unwrap();
+    server.stop().await;
 }
 
 /// A server that ignores its first connection, and echoes PINGs and counts on every later one.
@@ -439,9 +427,7 @@ async fn no_timeout_is_too_long() {
         let client = Client::connect_with(&url, options.clone()).await.unwrap();
         assert!(client.count("a").await.is_ok());
     }
-    tokio::task::spawn_blocking(move || drop(server))
-        .await
-        .unwrap();
+    server.stop().await;
 }
 
 /// The datagram that was refused was not applied; one before it may have been.

@@ -1,7 +1,6 @@
 //! What the server is for: sums without gaps or repetition, in real-time order.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use globalcounter::Client;
@@ -117,7 +116,7 @@ async fn connect(number: usize, tcp: SocketAddr, udp: SocketAddr) -> Client {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_clients_see_one_order() {
-    let server = Arc::new(Embedded::start(8));
+    let server = Embedded::start(8);
     let mut tasks = JoinSet::new();
     for number in 0..CLIENTS {
         let client = connect(number, server.tcp, server.udp).await;
@@ -137,7 +136,5 @@ async fn sixty_four_clients_see_one_order() {
         assert!(is_one_to_n(history), "topic {topic}");
         assert_eq!(violation(history), None, "topic {topic}");
     }
-    tokio::task::spawn_blocking(move || drop(server))
-        .await
-        .unwrap();
+    server.stop().await;
 }

@@ -52,6 +52,13 @@ impl Embedded {
     }
 }
 
+impl Embedded {
+    /// Stops it from an asynchronous test, whose thread must not wait for that.
+    pub(crate) async fn stop(self) {
+        tokio::task::spawn_blocking(|| drop(self)).await.unwrap();
+    }
+}
+
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.stop.stop();

@@ -1,0 +1,80 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::topic::{Shards, Topic};
+
+/// Regression: each worker's waker kept its runtime alive, which kept the shards alive.
+#[test]
+fn a_server_that_stopped_is_freed() {
+    let config = Config {
+        tcp: Some(([127, 0, 0, 1], 0).into()),
+        udp: Some(([127, 0, 0, 1], 0).into()),
+        ..Config::default()
+    };
+    let server = Server::bind(config).unwrap();
+    let stop = server.stop_handle();
+    let shared = Arc::new(Shared::new(server.config.shards, 10));
+    let mut ended = server.start_with(&shared);
+    stop.stop();
+    while let Some(worker) = ended.blocking_recv() {
+        worker.unwrap();
+    }
+    assert_eq!(Arc::strong_count(&shared), 1);
+}
+
+/// Regression: a worker with a batch that it could not even hand over spun until it gave up, and
+/// the batch was lost.
+#[test]
+fn a_congested_worker_stops_soon_and_answers() {
+    let config = Config {
+        tcp: None,
+        udp: Some(([127, 0, 0, 1], 0).into()),
+        shards: Shards::new(2).unwrap(),
+        ..Config::default()
+    };
+    let server = Server::bind(config).unwrap();
+    let stop = server.stop_handle();
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.connect(server.udp_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let shared = Arc::new(Shared::new(server.config.shards, 10));
+    let mut ended = server.start_with(&shared);
+
+    let owner = shared.shards().owner(Topic::new(b"a", 1).unwrap());
+    let mut ran = Vec::new();
+    let started = shared.reach(owner).try_run(
+        |shard, mut batch| {
+            batch.run(shard);
+            ran.push(batch);
+        },
+        |_| {
+            let mut pong = [0; 7];
+            for _ in 0..router::HAND_OVER_CREDIT {
+                peer.send(b"\x00a").unwrap();
+                // Served in order: when this is answered, that is in the channel.
+                peer.send(b"\x17\x00\x00\x00\x00\x00\x01").unwrap();
+                assert_eq!(peer.recv(&mut pong).unwrap(), 7);
+            }
+            // No credit is left: it is read, stays in the overflow, and nothing more is read.
+            let last_two = b"\x10\x00\x01\x00\x00\x00\x09a\x17\x00\x00\x00\x00\x00\x02";
+            peer.send(last_two).unwrap();
+            assert_eq!(peer.recv(&mut pong).unwrap(), 7);
+            stop.stop();
+            Instant::now()
+        },
+    );
+    let (started, _) = started.expect("nobody has the shard yet");
+    assert_eq!(ran.len(), router::HAND_OVER_CREDIT);
+    let mut router = router::Router::new(ran[0].from, Arc::clone(&shared));
+    for batch in ran {
+        router.give_back(batch);
+    }
+    let mut reply = [0; 15];
+    assert_eq!(peer.recv(&mut reply).unwrap(), 15);
+    assert_eq!((reply[6], reply[14]), (9, 17), "the last one of all counts");
+    while let Some(worker) = ended.blocking_recv() {
+        worker.unwrap();
+    }
+    assert!(started.elapsed() < Duration::from_secs(3));
+}
