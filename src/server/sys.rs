@@ -1,36 +1,57 @@
 //! Datagrams in batches: `recvmmsg` and `sendmmsg`, each datagram with the local address that it
 //! was sent to, so that its reply leaves from there. The only file with `unsafe`.
 //!
+//! One message of such a call is one datagram, or several of the same peer: what the kernel
+//! coalesced on the way in (GRO), what it is to segment on the way out (GSO). Both are off unless
+//! asked for.
+//!
 //! nix wraps both calls, but its `sendmmsg` takes one list of control messages for all datagrams
 //! of a call, and each reply here has an own local address.
 
 #![allow(unsafe_code)]
+// 2 MiB of buffers are asked for by name.
+#![allow(clippy::new_without_default)]
 
 use std::io;
+use std::iter;
 use std::mem::{size_of, zeroed};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-/// The most datagrams that one system call receives or sends. 32 buffers of 64 KiB are 2 MiB of
-/// address space a worker, touched only as far as datagrams fill them.
-pub(super) const DATAGRAMS: usize = 32;
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
-/// The largest payload that UDP can carry is smaller, so none is ever truncated.
+/// The most messages that one system call receives or sends; each is a datagram, unless segmented
+/// or coalesced. 32 buffers of 64 KiB are 2 MiB of address space a worker, touched only as far as
+/// datagrams fill them.
+pub const DATAGRAMS: usize = 32;
+
+/// The largest payload that UDP can carry is smaller, and so is what the kernel coalesces: nothing
+/// is ever truncated.
 const BUFFER_LEN: usize = 65_536;
+
+/// The most datagrams in one message: the kernel's UDP_MAX_SEGMENTS, 64 in older ones and 128 in
+/// newer. It refuses a message with more.
+const SEGMENTS: usize = 64;
+
+/// The most bytes in one message, over all its datagrams: as a whole it is one IP packet until it
+/// is segmented, 65,535 bytes with 20 of IPv4's header and 8 of UDP's.
+const MESSAGE_LEN: usize = 65_507;
 
 /// Bytes of a socket address: `sockaddr_in6`, the larger of the two families.
 const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();
 
-/// Room for one control message with packet information, in words (for its alignment). The larger
-/// one is IPv6's: a header of 16 bytes and 20 bytes of data.
-const CONTROL_WORDS: usize = 5;
+/// Room for a control message with packet information, of which IPv6's is the larger, and one with
+/// a segment length: UDP_GRO's int, UDP_SEGMENT's u16. In words, for their alignment.
+const CONTROL_WORDS: usize =
+    (space_of::<libc::in6_pktinfo>() + space_of::<libc::c_int>()).div_ceil(size_of::<u64>());
 const CONTROL_LEN: usize = CONTROL_WORDS * size_of::<u64>();
 
 type Control = [u64; CONTROL_WORDS];
 
 /// Who sent a datagram, and to which local address. The address is kept as the kernel said it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Peer {
+pub struct Peer {
     name: [u8; NAME_LEN],
     name_len: u8,
     local: Local,
@@ -45,10 +66,10 @@ enum Local {
     V6([u8; 16]),
 }
 
-#[cfg(test)]
 impl Peer {
-    /// A peer that nothing can be sent to.
-    pub(super) fn nobody() -> Self {
+    /// The peer that the socket is connected to. On one that is not connected, nobody.
+    #[must_use]
+    pub fn connected() -> Self {
         Self {
             name: [0; NAME_LEN],
             name_len: 0,
@@ -57,35 +78,68 @@ impl Peer {
     }
 }
 
+/// Has the kernel hand over datagrams of one peer, equally long and one right after another, as one
+/// message: [`Received::datagrams`] takes it apart.
+///
+/// # Errors
+///
+/// What the kernel says: older than Linux 5.0, it does not know the option.
+pub fn enable_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(setsockopt(&socket, sockopt::UdpGroSegment, &true)?)
+}
+
+/// Whether the kernel knows segmentation: from Linux 4.18 on.
+#[must_use]
+pub fn knows_segmentation(socket: BorrowedFd<'_>) -> bool {
+    getsockopt(&socket, sockopt::UdpGsoSegment).is_ok()
+}
+
 /// Buffers for one `recvmmsg`, and what it returned.
-pub(super) struct Received {
+pub struct Received {
     buffers: Box<[u8]>,
     names: Box<[[u8; NAME_LEN]]>,
     controls: Box<[Control]>,
     vectors: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
+    told: Box<[Told]>,
     count: usize,
+}
+
+/// What the kernel told about a message, in control messages.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    local: Local,
+    /// The length of the datagrams, where it coalesced several.
+    segment: Option<usize>,
+}
+
+impl Told {
+    const NOTHING: Self = Self {
+        local: Local::Bound,
+        segment: None,
+    };
 }
 
 impl Received {
     /// Buffers without datagrams.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             buffers: vec![0; DATAGRAMS * BUFFER_LEN].into(),
             names: vec![[0; NAME_LEN]; DATAGRAMS].into(),
             controls: vec![[0; CONTROL_WORDS]; DATAGRAMS].into(),
             vectors: (0..DATAGRAMS).map(|_| no_vector()).collect(),
             headers: (0..DATAGRAMS).map(|_| no_header()).collect(),
+            told: vec![Told::NOTHING; DATAGRAMS].into(),
             count: 0,
         }
     }
 
-    /// Receives what waits, at most [`DATAGRAMS`]; returns how many. Never blocks.
+    /// Receives what waits, at most [`DATAGRAMS`] messages; returns how many. Never blocks.
     ///
     /// # Errors
     ///
     /// What the kernel says; `WouldBlock` where nothing waits.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.count = 0;
         let buffers = self.buffers.chunks_exact_mut(BUFFER_LEN);
         for (vector, buffer) in self.vectors.iter_mut().zip(buffers) {
@@ -113,43 +167,69 @@ impl Received {
             )
         };
         self.count = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        for (told, header) in self.told.iter_mut().zip(&self.headers[..self.count]) {
+            *told = told_with(&header.msg_hdr);
+        }
         Ok(self.count)
     }
 
-    /// How many datagrams the last call received.
-    pub(super) fn count(&self) -> usize {
+    /// How many messages the last call received; without GRO, each is a datagram.
+    pub fn count(&self) -> usize {
         self.count
     }
 
     /// All buffers, one after another: what [`span`](Self::span) counts in.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.buffers
     }
 
-    /// Where in [`bytes`](Self::bytes) the `i`-th datagram of the last call lies.
-    pub(super) fn span(&self, i: usize) -> std::ops::Range<usize> {
+    /// Where in [`bytes`](Self::bytes) the `i`-th message of the last call lies.
+    pub fn span(&self, i: usize) -> Range<usize> {
         assert!(i < self.count);
         let start = i * BUFFER_LEN;
         start..start + (self.headers[i].msg_len as usize).min(BUFFER_LEN)
     }
 
-    /// Who sent the `i`-th datagram of the last call.
-    pub(super) fn peer(&self, i: usize) -> Peer {
+    /// How many bytes each datagram of the `i`-th message has, but the last, which may be shorter:
+    /// the length of the message, unless the kernel coalesced several. 0 for an empty datagram,
+    /// which is always a message of its own.
+    pub fn segment_len(&self, i: usize) -> usize {
+        assert!(i < self.count);
+        self.told[i].segment.unwrap_or_else(|| self.span(i).len())
+    }
+
+    /// Where in [`bytes`](Self::bytes) each datagram of the `i`-th message of the last call lies:
+    /// at least one, and one empty range for an empty datagram.
+    pub fn datagrams(&self, i: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let span = self.span(i);
+        let len = self.segment_len(i);
+        let mut next = Some(span.start);
+        iter::from_fn(move || {
+            let start = next?;
+            let end = span.end.min(start + len);
+            next = (end < span.end).then_some(end);
+            Some(start..end)
+        })
+    }
+
+    /// Who sent the `i`-th message of the last call.
+    pub fn peer(&self, i: usize) -> Peer {
         assert!(i < self.count);
         let header = &self.headers[i].msg_hdr;
         Peer {
             name: self.names[i],
             name_len: (header.msg_namelen as usize).min(NAME_LEN) as u8,
-            local: local_of(header),
+            local: self.told[i].local,
         }
     }
 }
 
-/// The local address in a received datagram's control messages.
-fn local_of(header: &libc::msghdr) -> Local {
+/// What a received message's control messages say.
+fn told_with(header: &libc::msghdr) -> Told {
+    let mut told = Told::NOTHING;
     // SAFETY: `header` is as recvmmsg left it, so its control buffer holds `msg_controllen` bytes
     // of whole control messages, which the CMSG macros stay within; data is read unaligned, and
-    // the kernel wrote a whole structure for these two types.
+    // the kernel wrote a whole structure, or int, for these three types.
     unsafe {
         let mut control = libc::CMSG_FIRSTHDR(header);
         while !control.is_null() {
@@ -157,25 +237,38 @@ fn local_of(header: &libc::msghdr) -> Local {
             match ((*control).cmsg_level, (*control).cmsg_type) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let info: libc::in_pktinfo = ptr::read_unaligned(data.cast());
-                    return Local::V4(info.ipi_spec_dst.s_addr.to_ne_bytes());
+                    told.local = Local::V4(info.ipi_spec_dst.s_addr.to_ne_bytes());
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info: libc::in6_pktinfo = ptr::read_unaligned(data.cast());
-                    return Local::V6(info.ipi6_addr.s6_addr);
+                    told.local = Local::V6(info.ipi6_addr.s6_addr);
                 }
-                _ => control = libc::CMSG_NXTHDR(header, control),
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let len: libc::c_int = ptr::read_unaligned(data.cast());
+                    told.segment = usize::try_from(len).ok().filter(|&len| len > 0);
+                }
+                _ => {}
             }
+            control = libc::CMSG_NXTHDR(header, control);
         }
     }
-    Local::Bound
+    told
 }
 
 /// Datagrams that wait to be sent, in order.
-pub(super) struct Outgoing {
+pub struct Outgoing {
     bytes: Vec<u8>,
     datagrams: Vec<Datagram>,
     /// How many of `datagrams` are sent.
     sent: usize,
+    /// The longest datagrams that go several to a message; 0 where none do.
+    segment_limit: usize,
+    /// Of `datagrams`, those before this one go one to a message: together they were refused.
+    alone_until: usize,
+    /// What becomes of `segment_limit` if the first of them is taken now that it goes alone.
+    suspicion: Option<usize>,
+    /// How many datagrams each message of the last call has.
+    runs: [usize; DATAGRAMS],
     names: Box<[[u8; NAME_LEN]]>,
     controls: Box<[Control]>,
     vectors: Box<[libc::iovec]>,
@@ -189,11 +282,15 @@ struct Datagram {
 
 impl Outgoing {
     /// Nothing to send.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             bytes: Vec::new(),
             datagrams: Vec::new(),
             sent: 0,
+            segment_limit: 0,
+            alone_until: 0,
+            suspicion: None,
+            runs: [0; DATAGRAMS],
             names: vec![[0; NAME_LEN]; DATAGRAMS].into(),
             controls: vec![[0; CONTROL_WORDS]; DATAGRAMS].into(),
             vectors: (0..DATAGRAMS).map(|_| no_vector()).collect(),
@@ -201,23 +298,37 @@ impl Outgoing {
         }
     }
 
+    /// Whether the kernel is to make the datagrams: consecutive ones to one peer and equally long,
+    /// but for a shorter last one, are given to it as one message. Off at first.
+    ///
+    /// Where it refuses to (a datagram longer than the path's MTU, a network device that can't
+    /// compute checksums), they are sent one by one, and no more are given to it together that are
+    /// as long, or, where length is not the reason, none at all.
+    ///
+    /// Only for a socket that [`knows_segmentation`]: an older kernel ignores what it does not know
+    /// and sends one large datagram.
+    pub fn set_segmentation(&mut self, on: bool) {
+        self.segment_limit = if on { MESSAGE_LEN } else { 0 };
+        self.suspicion = None;
+    }
+
     /// Whether all is sent.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.datagrams.is_empty()
     }
 
     /// The payload of the datagram in the making, to append to; [`close`](Self::close) ends it.
-    pub(super) fn open(&mut self) -> &mut Vec<u8> {
+    pub fn open(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
     /// Bytes of the datagram in the making.
-    pub(super) fn open_len(&self) -> usize {
+    pub fn open_len(&self) -> usize {
         self.bytes.len() - self.datagrams.last().map_or(0, |last| last.end)
     }
 
     /// Ends the datagram in the making; it goes to `to`, from the address that `to` had written to.
-    pub(super) fn close(&mut self, to: Peer) {
+    pub fn close(&mut self, to: Peer) {
         let end = self.bytes.len();
         self.datagrams.push(Datagram { end, to });
     }
@@ -228,15 +339,26 @@ impl Outgoing {
     /// # Errors
     ///
     /// `WouldBlock` where the socket takes no more now; what is left stays.
-    pub(super) fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    pub fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let mut refused = 0;
         while self.sent < self.datagrams.len() {
             match self.send_some(socket) {
-                Ok(sent) => self.sent += sent,
+                Ok(sent) => {
+                    self.sent += sent;
+                    if let Some(limit) = self.suspicion.take() {
+                        self.segment_limit = limit;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) if self.runs[0] > 1 => {
+                    let len = self.datagrams[self.sent].end - self.start_of(self.sent);
+                    self.suspicion = limit_after(&error, len);
+                    self.alone_until = self.sent + self.runs[0];
+                }
                 Err(_) => {
                     self.sent += 1;
+                    self.suspicion = None;
                     refused += 1;
                 }
             }
@@ -244,28 +366,34 @@ impl Outgoing {
         self.bytes.clear();
         self.datagrams.clear();
         self.sent = 0;
+        self.alone_until = 0;
         Ok(refused)
     }
 
     /// One `sendmmsg`; returns how many datagrams it took, at least one.
     fn send_some(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let mut start = match self.sent {
-            0 => 0,
-            sent => self.datagrams[sent - 1].end,
-        };
-        let count = (self.datagrams.len() - self.sent).min(DATAGRAMS);
-        for (i, datagram) in self.datagrams[self.sent..][..count].iter().enumerate() {
-            let payload = &mut self.bytes[start..datagram.end];
-            start = datagram.end;
-            self.vectors[i].iov_base = payload.as_mut_ptr().cast();
-            self.vectors[i].iov_len = payload.len();
-            self.names[i] = datagram.to.name;
-            let header = &mut self.headers[i].msg_hdr;
-            header.msg_name = self.names[i].as_mut_ptr().cast();
-            header.msg_namelen = datagram.to.name_len.into();
-            header.msg_iov = &raw mut self.vectors[i];
+        let mut first = self.sent;
+        let mut start = self.start_of(first);
+        let mut count = 0;
+        while count < DATAGRAMS && first < self.datagrams.len() {
+            let run = self.run(first, start);
+            let Datagram { end: cut, ref to } = self.datagrams[first];
+            let segment = (run > 1).then_some((cut - start) as u16);
+            let end = self.datagrams[first + run - 1].end;
+            let payload = &mut self.bytes[start..end];
+            self.vectors[count].iov_base = payload.as_mut_ptr().cast();
+            self.vectors[count].iov_len = payload.len();
+            self.names[count] = to.name;
+            let header = &mut self.headers[count].msg_hdr;
+            header.msg_name = self.names[count].as_mut_ptr().cast();
+            header.msg_namelen = to.name_len.into();
+            header.msg_iov = &raw mut self.vectors[count];
             header.msg_iovlen = 1;
-            set_local(header, &mut self.controls[i], datagram.to.local);
+            set_control(header, &mut self.controls[count], to.local, segment);
+            self.runs[count] = run;
+            count += 1;
+            first += run;
+            start = end;
         }
         // SAFETY: the first `count` headers name vectors, names and control buffers of the stated
         // lengths, exclusively borrowed through `self` and alive during the call.
@@ -277,56 +405,121 @@ impl Outgoing {
                 (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
             )
         };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
+        Ok(self.runs[..sent].iter().sum())
+    }
+
+    /// Where the `i`-th datagram begins.
+    fn start_of(&self, i: usize) -> usize {
+        i.checked_sub(1).map_or(0, |last| self.datagrams[last].end)
+    }
+
+    /// How many datagrams go into one message, from the `first`-th on, which begins at `start`.
+    fn run(&self, first: usize, start: usize) -> usize {
+        let Datagram { mut end, ref to } = self.datagrams[first];
+        let len = end - start;
+        if len > self.segment_limit || len == 0 || first < self.alone_until {
+            return 1;
+        }
+        let mut count = 1;
+        for next in self.datagrams[first + 1..].iter().take(SEGMENTS - 1) {
+            let next_len = next.end - end;
+            let fits = next_len <= len && next.end - start <= MESSAGE_LEN;
+            if next_len == 0 || !fits || next.to != *to {
+                break;
+            }
+            count += 1;
+            end = next.end;
+            if next_len < len {
+                break;
+            }
+        }
+        count
     }
 }
 
-/// Has a datagram leave from `local`, by a control message in `control`.
-fn set_local(header: &mut libc::msghdr, control: &mut Control, local: Local) {
-    let (level, kind, len) = match local {
-        Local::Bound => {
-            header.msg_control = ptr::null_mut();
-            header.msg_controllen = 0;
-            return;
+/// The longest datagrams to go several to a message, after one with some `len` bytes long was
+/// refused with `error`, if that is how the kernel refuses to segment.
+///
+/// Some of these errors have other reasons too (a peer at port 0 is EINVAL). So it takes more than
+/// the error: that the same datagrams are taken one by one. Or a peer could end it for everyone.
+fn limit_after(error: &io::Error, len: usize) -> Option<usize> {
+    match error.raw_os_error()? {
+        // Too long for the path.
+        libc::EINVAL | libc::EMSGSIZE => Some(len - 1),
+        // The device, the route or the kernel can't at all.
+        libc::EIO | libc::EOPNOTSUPP | libc::ENOPROTOOPT => Some(0),
+        _ => None,
+    }
+}
+
+/// Has a message leave from `local`, in datagrams of `segment` bytes, by what it writes to
+/// `control`.
+fn set_control(
+    header: &mut libc::msghdr,
+    control: &mut Control,
+    local: Local,
+    segment: Option<u16>,
+) {
+    let mut len = match local {
+        Local::Bound => 0,
+        Local::V4(address) => {
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: libc::in_addr {
+                    s_addr: u32::from_ne_bytes(address),
+                },
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            put_control(control, 0, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
         }
-        Local::V4(_) => (
-            libc::IPPROTO_IP,
-            libc::IP_PKTINFO,
-            size_of::<libc::in_pktinfo>(),
-        ),
-        Local::V6(_) => (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_PKTINFO,
-            size_of::<libc::in6_pktinfo>(),
-        ),
+        Local::V6(address) => {
+            let info = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr { s6_addr: address },
+                ipi6_ifindex: 0,
+            };
+            put_control(control, 0, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+        }
     };
-    header.msg_control = control.as_mut_ptr().cast();
-    // SAFETY: CMSG_SPACE and CMSG_LEN only compute. `control` is aligned for a cmsghdr and has
-    // room for one with either structure (CONTROL_WORDS), which the assertion below states; the
-    // structures are plain numbers, for which zeros are a value, and are written unaligned.
+    if let Some(segment) = segment {
+        len = put_control(control, len, libc::SOL_UDP, libc::UDP_SEGMENT, segment);
+    }
+    header.msg_control = match len {
+        0 => ptr::null_mut(),
+        _ => control.as_mut_ptr().cast(),
+    };
+    header.msg_controllen = len as _;
+}
+
+/// Writes a control message behind the `used` bytes of those before it; returns how many they are
+/// then.
+fn put_control<T: Copy>(
+    control: &mut Control,
+    used: usize,
+    level: libc::c_int,
+    kind: libc::c_int,
+    data: T,
+) -> usize {
+    let end = used + space_of::<T>();
+    assert!(end <= CONTROL_LEN && used.is_multiple_of(align_of::<libc::cmsghdr>()));
+    // SAFETY: `control` is aligned for a cmsghdr and so is `used`, and up to `end` there is room
+    // for one and its data: the assertion above. The header is plain numbers, for which zeros are a
+    // value; data is written unaligned. CMSG_LEN and CMSG_DATA only compute.
     unsafe {
-        let space = libc::CMSG_SPACE(len as libc::c_uint) as usize;
-        assert!(space <= CONTROL_LEN);
-        header.msg_controllen = space as _;
-        let message = libc::CMSG_FIRSTHDR(header);
+        let message: *mut libc::cmsghdr = control.as_mut_ptr().byte_add(used).cast();
+        message.write(zeroed());
         (*message).cmsg_level = level;
         (*message).cmsg_type = kind;
-        (*message).cmsg_len = libc::CMSG_LEN(len as libc::c_uint) as _;
-        let data = libc::CMSG_DATA(message);
-        match local {
-            Local::Bound => {}
-            Local::V4(address) => {
-                let mut info: libc::in_pktinfo = zeroed();
-                info.ipi_spec_dst.s_addr = u32::from_ne_bytes(address);
-                ptr::write_unaligned(data.cast(), info);
-            }
-            Local::V6(address) => {
-                let mut info: libc::in6_pktinfo = zeroed();
-                info.ipi6_addr.s6_addr = address;
-                ptr::write_unaligned(data.cast(), info);
-            }
-        }
+        (*message).cmsg_len = libc::CMSG_LEN(size_of::<T>() as libc::c_uint) as _;
+        ptr::write_unaligned(libc::CMSG_DATA(message).cast(), data);
     }
+    end
+}
+
+/// How many bytes a control message with a `T` takes.
+const fn space_of<T>() -> usize {
+    // SAFETY: only computes.
+    unsafe { libc::CMSG_SPACE(size_of::<T>() as libc::c_uint) as usize }
 }
 
 fn no_vector() -> libc::iovec {
@@ -340,3 +533,6 @@ fn no_header() -> libc::mmsghdr {
     // SAFETY: plain numbers and pointers, for which zeros are a value.
     unsafe { zeroed() }
 }
+
+#[cfg(test)]
+mod tests;
