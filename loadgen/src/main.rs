@@ -1,73 +1,85 @@
-//! The load generator: keeps a server busy with COUNTs over framed TCP and says how fast it was.
+//! The load generator: drives counter servers as hard or as steadily as it is told, says how fast
+//! they were, and checks that their order held.
+//!
+//! Stages are folders: `args` (flags → [`plan`]) → `workload` (what is asked) → `target` (how it
+//! looks on the wire) → `drive` (connections and clocks) → `verify`, `report`. `null` is a server to
+//! measure against, `compare` runs several servers beside each other.
 
-mod load;
+mod args;
+mod compare;
+mod drive;
+mod measure;
+mod null;
+mod observe;
+mod plan;
 mod report;
+mod target;
+mod verify;
+mod workload;
 
-use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Measure a globalcounter server: a fixed number of requests in flight, for a fixed time.
-#[derive(Debug, Parser)]
-#[command(
-    name = "loadgen",
-    version,
-    max_term_width = 100,
-    after_help = "Exit codes: 0 measured, 1 the server failed or is not there, 2 bad usage."
-)]
-struct Arguments {
-    /// The server's TCP address
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9999")]
-    server: SocketAddr,
-    /// How many connections
-    #[arg(long, value_name = "N", default_value = "16")]
-    connections: NonZeroUsize,
-    /// How many requests each connection has in flight
-    #[arg(long, value_name = "N", default_value = "64")]
-    pipeline: NonZeroU32,
-    /// How many topics are counted, all equally often
-    #[arg(long, value_name = "N", default_value = "10000")]
-    topics: NonZeroUsize,
-    /// How long to measure, in seconds, after a tenth of it to warm up
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
-    duration: Duration,
-}
-
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "it must be a number of seconds above 0".into())
-}
-
-fn run(arguments: &Arguments) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting a runtime")?;
-    let plan = load::Plan {
-        server: arguments.server,
-        connections: arguments.connections.get(),
-        pipeline: arguments.pipeline.get(),
-        topics: arguments.topics.get(),
-        warm_up: arguments.duration / 10,
-        duration: arguments.duration,
-    };
-    let measured = runtime.block_on(load::measure(&plan))?;
-    report::print(&measured).context("writing to standard output")
-}
+use args::{Command, CommandLine, Run};
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = match CommandLine::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return args::refuse(&error),
+    };
+    if cfg!(debug_assertions) {
+        eprintln!("loadgen: not optimised: its figures mean nothing (build it with --release)");
+    }
+    raise_descriptor_limit();
+    let ended = match arguments.command {
+        Some(Command::Null(arguments)) => null::run(&arguments),
+        Some(Command::Compare(arguments)) => compare::run(&arguments),
+        None => match arguments.run.plan() {
+            Ok(plan) => run(&arguments.run, &plan),
+            Err(error) => {
+                eprintln!("loadgen: {error:#} (see loadgen --help)");
+                return ExitCode::from(2);
+            }
+        },
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // The causes follow the colon: still one line.
             eprintln!("loadgen: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A run or a ramp, and its reports.
+fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
+    let process = measure::process_of(plan, arguments.pid())?;
+    let report = match arguments.ramp() {
+        Some((bounds, slo)) => measure::ramp(plan, bounds, slo, process.as_ref())?,
+        None => measure::run(plan, process.as_ref())?,
+    };
+    print!("{}", report::table::report(&report));
+    let output = arguments.output();
+    if let Some(path) = &output.json {
+        report::write_json(&report, path)?;
+    }
+    if let Some(path) = &output.html {
+        let page = report::page(&report)?;
+        std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Each connection takes a file descriptor: asks for as many as the system lets it have.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Where it can't be raised, a connection too many says so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

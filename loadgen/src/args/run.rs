@@ -1,0 +1,370 @@
+//! The flags of a run, and the [`Plan`] that they come to.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+use globalcounter::protocol::Op;
+
+use crate::drive::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
+use crate::plan::{Pace, Plan, Until};
+use crate::target::{self, Matching, Target, Transport};
+use crate::workload::{Distribution, Mix, Names, Spacing, Workload, method_name};
+
+/// Requests in flight on each connection where a pipeline is possible.
+const PIPELINE: usize = 64;
+
+/// How long a run warms up unless told: that part of its duration.
+const WARM_UP_SHARE: u32 = 10;
+
+/// How long a datagram's reply may take.
+const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a server may say nothing over TCP.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// What to speak: framed, udp, classic-udp, classic-tcp, resp, memcached or memcached-udp
+    #[arg(long, value_name = "NAME", default_value = "framed", value_parser = parse_target,
+        help_heading = "Target")]
+    target: &'static dyn Target,
+    /// The server's address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9999", value_parser = parse_server,
+        help_heading = "Target")]
+    server: SocketAddr,
+    /// Requests in one datagram [target udp]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count,
+        help_heading = "Target")]
+    frames_per_datagram: usize,
+    /// Send and receive runs of datagrams as one (UDP GSO and GRO)
+    #[arg(long, help_heading = "Target")]
+    gso: bool,
+    /// Learn which shard owns which topic, and give each connection one shard [target framed]
+    #[arg(long, help_heading = "Target")]
+    shard_aware: bool,
+
+    /// How many connections
+    #[arg(long, value_name = "N", default_value = "16", value_parser = parse_count,
+        help_heading = "Load")]
+    connections: usize,
+    /// Requests in flight on each connection [default: 64, or 1 where replies have no ids over UDP]
+    #[arg(long, value_name = "N", value_parser = parse_count, conflicts_with_all = ["rate", "ramp"],
+        help_heading = "Load")]
+    pipeline: Option<usize>,
+    /// Open loop: so many requests a second, whatever the server does; latency counts from when a
+    /// request was due
+    #[arg(long, value_name = "R", value_parser = parse_rate, conflicts_with = "ramp",
+        help_heading = "Load")]
+    rate: Option<f64>,
+    /// Open loops from one rate to another: finds the highest that keeps --slo
+    #[arg(long, value_name = "FROM..TO", help_heading = "Load")]
+    ramp: Option<Bounds>,
+    /// The most that p99 may be in a ramp, in milliseconds
+    #[arg(long, value_name = "MS", default_value = "1", value_parser = parse_milliseconds,
+        requires = "ramp", help_heading = "Load")]
+    slo: Duration,
+    /// How the requests of an open loop are spaced
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "poisson",
+        help_heading = "Load"
+    )]
+    arrivals: Spacing,
+    /// How long to measure, in seconds; of a ramp, each rate
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds,
+        help_heading = "Load")]
+    duration: Duration,
+    /// Measure so many requests instead
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+        conflicts_with_all = ["duration", "ramp"], help_heading = "Load")]
+    requests: Option<u64>,
+    /// How long to go before measuring begins, in seconds [default: a tenth of --duration]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds_or_none, help_heading = "Load")]
+    warmup: Option<Duration>,
+    /// After how many seconds a datagram is lost [default: 1], or a TCP server is given up for
+    /// saying nothing [default: 5]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, help_heading = "Load")]
+    timeout: Option<Duration>,
+
+    /// How many topics
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Requests")]
+    topics: u32,
+    /// Bytes of a topic's name
+    #[arg(long, value_name = "BYTES", default_value = "16", value_parser = parse_count,
+        help_heading = "Requests")]
+    topic_len: usize,
+    /// How often each topic: uniform, zipf[:EXPONENT], or hot[:SHARE] for one topic
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "uniform",
+        help_heading = "Requests"
+    )]
+    distribution: Distribution,
+    /// Which methods, with their weights: count, add, get, reset, delete, advance
+    #[arg(
+        long,
+        value_name = "METHOD=N,…",
+        default_value = "count",
+        help_heading = "Requests"
+    )]
+    mix: Mix,
+    /// Where all that is random comes from: the same seed sends the same requests
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Requests")]
+    seed: u64,
+    /// Count every topic once before, so that all exist (always so for memcached)
+    #[arg(long, help_heading = "Requests")]
+    prepare: bool,
+
+    /// How many threads make requests
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count,
+        help_heading = "This machine")]
+    threads: usize,
+    /// Keep the threads on these processors, in turn
+    #[arg(
+        long,
+        value_name = "CPU,…",
+        value_delimiter = ',',
+        help_heading = "This machine"
+    )]
+    pin: Vec<usize>,
+    /// The server's process, for its processor time and memory [default: whoever listens there]
+    #[arg(long, value_name = "PID", help_heading = "This machine")]
+    pid: Option<i32>,
+
+    /// Check what every reply said: no sum twice, real-time order, no gaps
+    #[arg(long, conflicts_with = "ramp", help_heading = "Report")]
+    verify: bool,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    json: Option<PathBuf>,
+    /// Write the report as a page with plots
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    html: Option<PathBuf>,
+}
+
+/// Where reports go.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// The rates between which a ramp goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bounds {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+}
+
+impl FromStr for Bounds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) = text
+            .split_once("..")
+            .ok_or("it must be two rates, as in 10000..1000000")?;
+        let bounds = Self {
+            from: parse_rate(from)?,
+            to: parse_rate(to)?,
+        };
+        if bounds.from >= bounds.to {
+            return Err("the second rate must be the higher one".into());
+        }
+        Ok(bounds)
+    }
+}
+
+fn parse_target(name: &str) -> Result<&'static dyn Target, String> {
+    target::named(name).ok_or_else(|| {
+        let names: Vec<&str> = target::ALL.into_iter().map(Target::name).collect();
+        format!("it must be one of {}", names.join(", "))
+    })
+}
+
+fn parse_server(text: &str) -> Result<SocketAddr, String> {
+    let addresses = text
+        .to_socket_addrs()
+        .map_err(|_| "it must be a host and a port, as in 127.0.0.1:9999")?;
+    let mut addresses: Vec<SocketAddr> = addresses.collect();
+    // Where a name has both kinds, servers here listen on the older one unless told.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses
+        .first()
+        .copied()
+        .ok_or_else(|| "it has no address".into())
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|&count| (1..=1_000_000).contains(&count))
+        .ok_or_else(|| "it must be a number from 1 to 1000000".into())
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|rate: &f64| (0.1..=1e9).contains(rate))
+        .ok_or_else(|| "it must be a number of requests a second, up to 1000000000".into())
+}
+
+fn parse_seconds_or_none(text: &str) -> Result<Duration, String> {
+    /// A day: more is a slip of the finger.
+    const MOST: f64 = 86_400.0;
+    text.parse()
+        .ok()
+        .filter(|seconds: &f64| (0.0..=MOST).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "it must be a number of seconds, up to 86400".into())
+}
+
+/// A length of time, in seconds.
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
+    parse_seconds_or_none(text)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "it must be a number of seconds above 0, up to 86400".into())
+}
+
+fn parse_milliseconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|millis: &f64| *millis > 0.0 && *millis < 1e6)
+        .map(|millis| Duration::from_secs_f64(millis / 1e3))
+        .ok_or_else(|| "it must be a number of milliseconds above 0".into())
+}
+
+impl Arguments {
+    /// Where reports go.
+    pub(crate) fn output(&self) -> Output {
+        Output {
+            json: self.json.clone(),
+            html: self.html.clone(),
+        }
+    }
+
+    /// The rates to try, and the limit on p99.
+    pub(crate) fn ramp(&self) -> Option<(Bounds, Duration)> {
+        self.ramp.map(|bounds| (bounds, self.slo))
+    }
+
+    /// The server's process, as it was told.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
+    /// The plan.
+    ///
+    /// # Errors
+    ///
+    /// Flags that don't go together; the message names them.
+    pub(crate) fn plan(&self) -> Result<Plan> {
+        let target = self.target;
+        let transport = target.transport();
+        let packed = transport == Transport::Datagrams { packed: true };
+        let datagrams = matches!(transport, Transport::Datagrams { .. });
+        ensure!(
+            packed || self.frames_per_datagram == 1,
+            "--frames-per-datagram is for the target udp, not {}",
+            target.name()
+        );
+        ensure!(
+            datagrams || !self.gso,
+            "--gso is for targets over UDP, not {}",
+            target.name()
+        );
+        ensure!(
+            target.knows_shards() || !self.shard_aware,
+            "--shard-aware is for the target framed, not {}",
+            target.name()
+        );
+        for op in self.mix.ops() {
+            ensure!(
+                target.has(op),
+                "{} has no method {}",
+                target.name(),
+                method_name(op)
+            );
+            let checked = matches!(op, Op::Count | Op::Add(_) | Op::Get);
+            if self.verify && !checked {
+                bail!(
+                    "--verify checks count, add and get; {} would change sums",
+                    method_name(op)
+                );
+            }
+        }
+        ensure!(
+            self.threads <= self.connections,
+            "--threads {} is more than --connections {}",
+            self.threads,
+            self.connections
+        );
+        let warm_up = match (self.warmup, self.requests) {
+            (Some(warm_up), _) => warm_up,
+            (None, Some(_)) => Duration::ZERO,
+            (None, None) => self.duration / WARM_UP_SHARE,
+        };
+        Ok(Plan {
+            target,
+            server: self.server,
+            workload: Workload {
+                names: Names::new(self.topics, self.topic_len)?,
+                distribution: self.distribution,
+                mix: self.mix.clone(),
+                seed: self.seed,
+            },
+            pace: self.pace()?,
+            connections: self.connections,
+            per_datagram: self.frames_per_datagram,
+            gso: self.gso,
+            shard_aware: self.shard_aware,
+            threads: self.threads,
+            processors: self.pin.clone(),
+            prepare: self.prepare,
+            warm_up,
+            until: match self.requests {
+                Some(requests) => Until::Requests(requests),
+                None => Until::Elapsed(self.duration),
+            },
+            timeout: self.timeout.unwrap_or(if datagrams {
+                DATAGRAM_TIMEOUT
+            } else {
+                STREAM_TIMEOUT
+            }),
+            verify: self.verify,
+        })
+    }
+
+    fn pace(&self) -> Result<Pace> {
+        let transport = self.target.transport();
+        let name = self.target.name();
+        if let Some(rate) = self.rate.or(self.ramp.map(|bounds| bounds.from)) {
+            return Ok(Pace::Open {
+                rate,
+                spacing: self.arrivals,
+            });
+        }
+        let (usual, most) = match (transport, self.target.matching()) {
+            (Transport::OneShot, _) => (1, 1),
+            (Transport::Datagrams { .. }, Matching::InOrder) => (1, MAX_IN_FLIGHT),
+            (_, Matching::ById(u16::BITS)) => (PIPELINE, MAX_IN_FLIGHT_BY_ID16),
+            _ => (PIPELINE, MAX_IN_FLIGHT),
+        };
+        let pipeline = self.pipeline.unwrap_or(usual);
+        ensure!(
+            pipeline <= most,
+            "--pipeline is at most {most} for {name}, not {pipeline}"
+        );
+        ensure!(
+            !self.verify || pipeline == 1 || usual > 1,
+            "--verify needs --pipeline 1 for {name}: its replies don't say which request they are for"
+        );
+        Ok(Pace::Closed { pipeline })
+    }
+}

@@ -1,0 +1,374 @@
+//! The servers that are compared: where they are installed, how each is started so that it does what
+//! the others do, and stopped.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Serialize;
+
+use crate::observe::{self, Process};
+use crate::target::Transport;
+
+/// How long a server may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether one has started that does not say so.
+const START_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Memory that memcached may use, in MiB: more than any row needs.
+const MEMCACHED_MEMORY: &str = "4096";
+
+/// A server to start.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Server {
+    /// This project's, in memory.
+    Globalcounter {
+        shards: u16,
+    },
+    /// This project's, one shard, with a data directory.
+    Durable,
+    /// `loadgen null`.
+    Null {
+        gso: bool,
+    },
+    Redis {
+        options: &'static [&'static str],
+    },
+    Valkey {
+        options: &'static [&'static str],
+    },
+    Memcached {
+        threads: u16,
+    },
+}
+
+impl Server {
+    pub(super) const fn globalcounter(shards: u16) -> Self {
+        Self::Globalcounter { shards }
+    }
+}
+
+/// Where each program is.
+#[derive(Debug, Serialize)]
+pub(super) struct Installed {
+    #[serde(skip)]
+    globalcounter: PathBuf,
+    pub(super) redis: Option<Program>,
+    pub(super) valkey: Option<Program>,
+    pub(super) memcached: Option<Program>,
+}
+
+/// An installed program.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Program {
+    #[serde(skip)]
+    path: PathBuf,
+    /// As it says it itself.
+    pub(super) version: String,
+}
+
+/// The rivals, by the name of their program, which is also that of their Debian package.
+pub(super) const RIVALS: [&str; 3] = ["redis-server", "valkey-server", "memcached"];
+
+impl Installed {
+    /// Looks for all of them; `own` is this project's server.
+    ///
+    /// # Errors
+    ///
+    /// This project's server is not there.
+    pub(super) fn find(own: Option<&Path>) -> Result<Self> {
+        let [redis, valkey, memcached] = RIVALS.map(Program::find);
+        Ok(Self {
+            globalcounter: find_own(own)?,
+            redis,
+            valkey,
+            memcached,
+        })
+    }
+
+    /// The rivals with what was found of them.
+    pub(super) fn rivals(&self) -> [(&'static str, Option<&Program>); 3] {
+        let [redis, valkey, memcached] = RIVALS;
+        [
+            (redis, self.redis.as_ref()),
+            (valkey, self.valkey.as_ref()),
+            (memcached, self.memcached.as_ref()),
+        ]
+    }
+
+    /// What a server is called in a table.
+    pub(super) fn name(&self, server: &Server) -> String {
+        let with = |name: &str, options: &[&str]| {
+            let options: Vec<&str> = options.iter().map(|o| o.trim_start_matches("--")).collect();
+            [&[name], &options[..]].concat().join(" ")
+        };
+        match server {
+            Server::Globalcounter { shards: 1 } => "globalcounter".to_owned(),
+            Server::Globalcounter { shards } => format!("globalcounter, {shards} shards"),
+            Server::Durable => "globalcounter, durable".to_owned(),
+            Server::Null { gso: false } => "least (loadgen null)".to_owned(),
+            Server::Null { gso: true } => "least (loadgen null --gso)".to_owned(),
+            Server::Redis { options } => with("Redis", options),
+            Server::Valkey { options } => with("Valkey", options),
+            Server::Memcached { threads: 1 } => "memcached".to_owned(),
+            Server::Memcached { threads } => format!("memcached, {threads} threads"),
+        }
+    }
+
+    /// Starts a server on `processor` and waits until it serves.
+    ///
+    /// # Errors
+    ///
+    /// It is not installed, or does not start; with what it said.
+    pub(super) fn start(&self, server: &Server, processor: usize) -> Result<Running> {
+        match server {
+            Server::Globalcounter { shards } => {
+                let mut command = Command::new(&self.globalcounter);
+                command.args(["serve", "--shards", &shards.to_string()]);
+                start_announcing(command, Folder::new()?, processor)
+            }
+            Server::Durable => {
+                let folder = Folder::new()?;
+                let mut command = Command::new(&self.globalcounter);
+                command
+                    .args(["serve", "--shards", "1", "--data-dir"])
+                    .arg(folder.data());
+                start_announcing(command, folder, processor)
+            }
+            Server::Null { gso } => {
+                let own = std::env::current_exe().context("finding this program")?;
+                let mut command = Command::new(own);
+                command.arg("null").args(gso.then_some("--gso"));
+                start_announcing(command, Folder::new()?, processor)
+            }
+            Server::Redis { options } => start_redis(RIVALS[0], &self.redis, options, processor),
+            Server::Valkey { options } => start_redis(RIVALS[1], &self.valkey, options, processor),
+            Server::Memcached { threads } => {
+                let program = installed(RIVALS[2], &self.memcached)?;
+                let port = free_port()?.to_string();
+                let mut command = Command::new(&program.path);
+                command.args(["-l", "127.0.0.1", "-p", &port, "-U", &port]);
+                command.args(["-t", &threads.to_string(), "-m", MEMCACHED_MEMORY]);
+                // As root it wants to be told who to be.
+                command.args(["-u", "root"]);
+                start_listening(command, Folder::new()?, &port, processor)
+            }
+        }
+    }
+}
+
+impl Program {
+    fn find(name: &str) -> Option<Self> {
+        let path = in_path(name)?;
+        let said = Command::new(&path).arg("--version").output().ok()?;
+        let version = String::from_utf8_lossy(&said.stdout);
+        Some(Self {
+            path,
+            version: version.lines().next().unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+fn installed<'a>(name: &str, program: &'a Option<Program>) -> Result<&'a Program> {
+    program
+        .as_ref()
+        .ok_or_else(|| anyhow!("not installed (Debian's package: {name})"))
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+}
+
+/// This project's server: the one that was told, else beside this program, else in the path.
+fn find_own(told: Option<&Path>) -> Result<PathBuf> {
+    const NAME: &str = "globalcounter";
+    if let Some(path) = told {
+        if !path.is_file() {
+            bail!("there is no server at {}", path.display());
+        }
+        return Ok(path.to_owned());
+    }
+    let own = std::env::current_exe().context("finding this program")?;
+    let beside = own.with_file_name(NAME);
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    in_path(NAME).context(
+        "no globalcounter beside this program or in the path: build it with \
+         `cargo build --release --workspace`, or say --server-bin",
+    )
+}
+
+/// A server that runs; stopped when dropped.
+pub(super) struct Running {
+    child: Child,
+    process: Process,
+    tcp: SocketAddr,
+    udp: SocketAddr,
+    _folder: Folder,
+}
+
+impl Running {
+    pub(super) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub(super) fn address(&self, transport: Transport) -> SocketAddr {
+        match transport {
+            Transport::Datagrams { .. } => self.udp,
+            Transport::Stream | Transport::OneShot => self.tcp,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder for a server's files, and for what it says; removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let name = format!("loadgen-{}-{}", std::process::id(), free_port()?);
+        let path = std::env::temp_dir().join(name);
+        let data = path.join("data");
+        std::fs::create_dir_all(&data).with_context(|| format!("creating {}", data.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Where the server keeps its data.
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    /// Where its standard error goes: a pipe that nobody reads would stop it once full.
+    fn errors(&self) -> PathBuf {
+        self.0.join("errors")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port that nobody has. Somebody could take it before it is used; then the start fails.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Starts a process on `processor`: a child runs where the thread that starts it does.
+fn spawn(mut command: Command, processor: usize) -> Result<Child> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let starting = std::thread::spawn(move || -> Result<Child> {
+        observe::pin(&[processor])?;
+        Ok(command.spawn()?)
+    });
+    let started = starting
+        .join()
+        .map_err(|_| anyhow!("starting it panicked"))?;
+    started.with_context(|| format!("starting {name}"))
+}
+
+/// Starts a server of this project: it takes free ports and says which, a line each.
+fn start_announcing(mut command: Command, folder: Folder, processor: usize) -> Result<Running> {
+    command.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(File::create(folder.errors())?);
+    let mut child = spawn(command, processor)?;
+    let stdout = child.stdout.take().context("no output to read")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let mut address = |transport: &str| -> Option<SocketAddr> {
+        let line = lines.next()?.ok()?;
+        let (_, rest) = line.split_once(&format!("{transport}://"))?;
+        rest.split([' ', ',']).next()?.parse().ok()
+    };
+    if let (Some(tcp), Some(udp)) = (address("tcp"), address("udp")) {
+        // That is all that it ever says there.
+        return Ok(Running {
+            process: Process::with_pid(child.id() as i32)?,
+            child,
+            tcp,
+            udp,
+            _folder: folder,
+        });
+    }
+    Err(did_not_start(child, &folder))
+}
+
+/// What a server said that ended instead of starting.
+fn did_not_start(mut child: Child, folder: &Folder) -> anyhow::Error {
+    let _ = child.kill();
+    let _ = child.wait();
+    let said = std::fs::read_to_string(folder.errors()).unwrap_or_default();
+    let line = said
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("without a word");
+    anyhow!("it did not start: {}", line.trim())
+}
+
+fn start_redis(
+    name: &str,
+    program: &Option<Program>,
+    options: &[&str],
+    processor: usize,
+) -> Result<Running> {
+    let program = installed(name, program)?;
+    let port = free_port()?.to_string();
+    let folder = Folder::new()?;
+    let mut command = Command::new(&program.path);
+    command.args([
+        "--port",
+        &port,
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+    ]);
+    command.arg(folder.data()).args(options);
+    start_listening(command, folder, &port, processor)
+}
+
+/// Starts a server on a port that was chosen for it, and waits until it accepts connections.
+fn start_listening(
+    mut command: Command,
+    folder: Folder,
+    port: &str,
+    processor: usize,
+) -> Result<Running> {
+    let address: SocketAddr = format!("127.0.0.1:{port}").parse()?;
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(File::create(folder.errors())?);
+    let mut child = spawn(command, processor)?;
+    let deadline = Instant::now() + START_TIMEOUT;
+    while TcpStream::connect(address).is_err() {
+        if child.try_wait()?.is_some() || Instant::now() > deadline {
+            return Err(did_not_start(child, &folder));
+        }
+        std::thread::sleep(START_INTERVAL);
+    }
+    Ok(Running {
+        process: Process::with_pid(child.id() as i32)?,
+        child,
+        tcp: address,
+        udp: address,
+        _folder: folder,
+    })
+}

@@ -1,0 +1,163 @@
+//! What the threads of a run see, put together; and what the server's process uses meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use hdrhistogram::Histogram;
+
+use super::tally::{Event, Tick, Totals, new_histogram};
+use super::{LONGEST_TICK, Measured, Schedule, Watch};
+use crate::observe::{Process, Usage};
+use crate::plan::Plan;
+
+/// Starts the threads and puts together what they see.
+pub(super) fn collect(
+    plan: &Plan,
+    process: Option<&Process>,
+    starts: &[Sender<Schedule>],
+    seen: &Receiver<Event>,
+    watch: Watch<'_>,
+) -> Result<Measured> {
+    for _ in starts {
+        match seen.recv() {
+            Ok(Event::Connected) => {}
+            Ok(Event::Failed(error)) => return Err(error),
+            Ok(Event::Tick(_) | Event::Ended(_)) | Err(_) => {
+                bail!("a thread ended before it began")
+            }
+        }
+    }
+    let schedule = Schedule::of(plan);
+    for start in starts {
+        start
+            .send(schedule)
+            .context("a thread ended before it began")?;
+    }
+    let mut meter = process.map(|process| Meter::new(process, schedule));
+    let mut whole = Whole::new()?;
+    let mut running = starts.len();
+    while running > 0 {
+        let wait = meter.as_ref().map_or(LONGEST_TICK, Meter::until_next);
+        match seen.recv_timeout(wait) {
+            Ok(Event::Tick(tick)) => {
+                watch(&tick);
+                whole.add_tick(*tick)?;
+            }
+            Ok(Event::Ended(totals)) => {
+                running -= 1;
+                whole.add_totals(totals);
+            }
+            Ok(Event::Failed(error)) => return Err(error),
+            Ok(Event::Connected) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => bail!("a thread ended without a word"),
+        }
+        if let Some(meter) = &mut meter {
+            meter.read_if_due();
+        }
+    }
+    let usage = meter.and_then(Meter::finish);
+    Ok(whole.finish(schedule, usage))
+}
+
+/// Reads what the server's process uses when measuring begins and when it ends.
+struct Meter<'a> {
+    process: &'a Process,
+    schedule: Schedule,
+    before: Option<Usage>,
+    after: Option<Usage>,
+}
+
+impl<'a> Meter<'a> {
+    fn new(process: &'a Process, schedule: Schedule) -> Self {
+        Self {
+            process,
+            schedule,
+            before: None,
+            after: None,
+        }
+    }
+
+    fn due(&self) -> u64 {
+        match (&self.before, &self.after) {
+            (None, _) => self.schedule.start,
+            (_, None) => self.schedule.end,
+            _ => u64::MAX,
+        }
+    }
+
+    fn until_next(&self) -> Duration {
+        let wait = Duration::from_nanos(self.due().saturating_sub(self.schedule.now()));
+        wait.min(LONGEST_TICK)
+    }
+
+    fn read_if_due(&mut self) {
+        if self.schedule.now() < self.due() {
+            return;
+        }
+        let usage = self.process.usage();
+        if self.before.is_none() {
+            self.before = usage;
+        } else {
+            self.after = usage;
+        }
+    }
+
+    fn finish(mut self) -> Option<Usage> {
+        let before = self.before.take()?;
+        let after = self.after.take().or_else(|| self.process.usage())?;
+        Some(Usage {
+            processor: after.processor.saturating_sub(before.processor),
+            resident: after.resident,
+        })
+    }
+}
+
+/// What all threads saw.
+struct Whole {
+    ticks: BTreeMap<u64, Tick>,
+    latency: Histogram<u64>,
+    totals: Totals,
+}
+
+impl Whole {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            ticks: BTreeMap::new(),
+            latency: new_histogram()?,
+            totals: Totals::default(),
+        })
+    }
+
+    fn add_tick(&mut self, tick: Tick) -> Result<()> {
+        self.latency.add(&tick.latency)?;
+        match self.ticks.get_mut(&tick.at) {
+            Some(same) => same.add(&tick)?,
+            None => {
+                self.ticks.insert(tick.at, tick);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_totals(&mut self, totals: Totals) {
+        self.totals.add(totals);
+    }
+
+    fn finish(self, schedule: Schedule, usage: Option<Usage>) -> Measured {
+        let end = schedule.end.min(self.totals.ended);
+        Measured {
+            elapsed: Duration::from_nanos(end.saturating_sub(schedule.start).max(1)),
+            replies: self.totals.replies,
+            latency: self.latency,
+            refused: self.totals.refused,
+            lost: self.totals.lost - self.totals.late.min(self.totals.lost),
+            late: self.totals.late,
+            unasked: self.totals.unasked,
+            ticks: self.ticks.into_values().collect(),
+            usage,
+            history: self.totals.history,
+        }
+    }
+}

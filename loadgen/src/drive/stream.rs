@@ -1,0 +1,141 @@
+//! A TCP connection with many requests in flight.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net;
+
+use anyhow::{Context, Result, bail};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use super::flight::{Asked, Flight};
+use super::lane::{Found, Lane, Shared};
+use super::{CONNECT_TIMEOUT, hello};
+use crate::plan::Plan;
+
+pub(super) struct Stream {
+    socket: TcpStream,
+    flight: Flight,
+    output: Vec<u8>,
+    /// How much of `output` is written.
+    written: usize,
+    /// The beginning of a reply whose end has not come yet.
+    partial: Vec<u8>,
+}
+
+impl Stream {
+    /// Connects; with `shard`, to that shard's worker.
+    pub(super) fn connect(plan: &Plan, shard: Option<u16>) -> Result<Self> {
+        let connecting = || -> Result<_> {
+            let mut socket = net::TcpStream::connect_timeout(&plan.server, CONNECT_TIMEOUT)?;
+            socket.set_nodelay(true)?;
+            if let Some(shard) = shard {
+                hello::exchange(&mut socket, Some(shard))?;
+            }
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let socket = connecting().with_context(|| format!("connecting to {}", plan.server))?;
+        Ok(Self {
+            socket: TcpStream::from_std(socket),
+            flight: Flight::new(plan.target.matching()),
+            output: Vec::new(),
+            written: 0,
+            partial: Vec::new(),
+        })
+    }
+
+    /// Books every whole reply in `input`; returns how many bytes they take.
+    fn take_replies(&mut self, input: &[u8], now: u64, shared: &mut Shared) -> Result<usize> {
+        let mut at = 0;
+        while let Some(decoded) = shared.target.decode(&input[at..])? {
+            at += decoded.len;
+            if shared.book(&mut self.flight, &decoded, now) == Found::Nothing {
+                bail!(
+                    "the server sent a reply to nothing that was asked (id {})",
+                    decoded.id
+                );
+            }
+        }
+        Ok(at)
+    }
+
+    /// Takes in `read`, which came after what is in `partial`.
+    fn take_in(&mut self, read: &[u8], now: u64, shared: &mut Shared) -> Result<()> {
+        if self.partial.is_empty() {
+            let taken = self.take_replies(read, now, shared)?;
+            self.partial.extend_from_slice(&read[taken..]);
+            return Ok(());
+        }
+        let mut input = std::mem::take(&mut self.partial);
+        input.extend_from_slice(read);
+        let taken = self.take_replies(&input, now, shared)?;
+        input.drain(..taken);
+        self.partial = input;
+        Ok(())
+    }
+}
+
+impl Lane for Stream {
+    fn register(&mut self, registry: &Registry, token: Token) -> Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        Ok(registry.register(&mut self.socket, token, interest)?)
+    }
+
+    fn flight(&self) -> &Flight {
+        &self.flight
+    }
+
+    #[inline]
+    fn ask(&mut self, asked: Asked, topic: &[u8], shared: &mut Shared) -> Result<()> {
+        let id = self.flight.add(asked);
+        shared.target.encode(id, asked.op, topic, &mut self.output);
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Shared) -> Result<()> {
+        while self.written < self.output.len() {
+            match self.socket.write(&self.output[self.written..]) {
+                Ok(n) => self.written += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(lost(error)),
+            }
+        }
+        self.output.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    fn ready(&mut self, event: &Event, shared: &mut Shared) -> Result<()> {
+        if !(event.is_readable() || event.is_error()) {
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut shared.buffer);
+        let ended = loop {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => break Err(lost(ErrorKind::UnexpectedEof.into())),
+                Ok(n) => {
+                    let now = shared.schedule.now();
+                    if let Err(error) = self.take_in(&buffer[..n], now, shared) {
+                        break Err(error);
+                    }
+                    // Less than there was room for: that was all, and what comes later is told.
+                    if n < buffer.len() {
+                        break Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Err(lost(error)),
+            }
+        };
+        shared.buffer = buffer;
+        ended
+    }
+}
+
+/// Says that a connection ended while it was needed.
+fn lost(error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context("the server closed the connection")
+}

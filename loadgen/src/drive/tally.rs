@@ -1,0 +1,215 @@
+//! What a thread sees: replies, latencies, refusals, losses; by ticks, so that a plot can be made.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+
+use anyhow::Result;
+use globalcounter::protocol::Op;
+use hdrhistogram::Histogram;
+
+use super::Schedule;
+use super::flight::Asked;
+use crate::target::Outcome;
+use crate::verify::History;
+
+/// The longest latency that is told apart from longer ones, in nanoseconds: a minute.
+const LONGEST: u64 = 60_000_000_000;
+
+/// What a thread tells the one that started it.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// All its connections are open.
+    Connected,
+    Tick(Box<Tick>),
+    Ended(Totals),
+    Failed(anyhow::Error),
+}
+
+/// What was seen in a short while.
+#[derive(Debug, Clone)]
+pub(crate) struct Tick {
+    /// Its number since measuring began.
+    pub(crate) at: u64,
+    /// How long a tick is, in nanoseconds.
+    pub(crate) length: u64,
+    /// Replies that came.
+    pub(crate) replies: u64,
+    /// Latencies of those that were due since measuring began, in nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+}
+
+/// What was seen over a whole run.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    /// Replies while it was measured.
+    pub(super) replies: u64,
+    pub(super) refused: BTreeMap<String, u64>,
+    pub(super) lost: u64,
+    pub(super) late: u64,
+    pub(super) unasked: u64,
+    /// When the last reply came.
+    pub(super) ended: u64,
+    pub(super) history: History,
+}
+
+/// An empty histogram of latencies.
+///
+/// # Errors
+///
+/// None that can happen: the bounds are fixed.
+pub(super) fn new_histogram() -> Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, LONGEST, 3)?)
+}
+
+impl Tick {
+    fn new(at: u64, schedule: &Schedule) -> Result<Self> {
+        Ok(Self {
+            at,
+            length: schedule.tick,
+            replies: 0,
+            latency: new_histogram()?,
+        })
+    }
+
+    /// Adds what another thread saw at the same time.
+    pub(super) fn add(&mut self, other: &Self) -> Result<()> {
+        self.replies += other.replies;
+        Ok(self.latency.add(&other.latency)?)
+    }
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, other: Self) {
+        self.replies += other.replies;
+        self.lost += other.lost;
+        self.late += other.late;
+        self.unasked += other.unasked;
+        self.ended = self.ended.max(other.ended);
+        self.history.add(other.history);
+        for (code, times) in other.refused {
+            *self.refused.entry(code).or_default() += times;
+        }
+    }
+}
+
+/// Counts what one thread sees.
+pub(super) struct Tally {
+    schedule: Schedule,
+    tick: Tick,
+    tick_end: u64,
+    totals: Totals,
+    events: Sender<Event>,
+}
+
+impl Tally {
+    pub(super) fn new(schedule: Schedule, history: History, events: Sender<Event>) -> Result<Self> {
+        Ok(Self {
+            tick: Tick::new(0, &schedule)?,
+            tick_end: schedule.start + schedule.tick,
+            totals: Totals {
+                history,
+                ..Totals::default()
+            },
+            schedule,
+            events,
+        })
+    }
+
+    /// Books a reply that came at `now`.
+    #[inline]
+    pub(super) fn reply(&mut self, asked: &Asked, outcome: &Outcome, now: u64) {
+        self.totals.ended = now;
+        if (self.schedule.start..self.schedule.end).contains(&now) {
+            self.totals.replies += 1;
+            self.tick.replies += 1;
+        }
+        let missing_matters = matches!(asked.op, Op::Count | Op::Add(_));
+        match outcome {
+            Outcome::Refused(code) => return self.refuse(code),
+            Outcome::Missing if missing_matters => return self.refuse("NOT_FOUND"),
+            _ => {}
+        }
+        if asked.due >= self.schedule.start {
+            self.tick
+                .latency
+                .saturating_record(now.saturating_sub(asked.due));
+        }
+        if self.totals.history.keeps() {
+            self.keep(asked, outcome, now);
+        }
+    }
+
+    /// Books a reply to a request that was given up.
+    pub(super) fn late(&mut self, asked: &Asked, outcome: &Outcome, now: u64) {
+        self.totals.late += 1;
+        self.reply(asked, outcome, now);
+    }
+
+    /// Books a request that was given up.
+    pub(super) fn lost(&mut self) {
+        self.totals.lost += 1;
+    }
+
+    /// Books a request whose reply never came.
+    pub(super) fn unanswered(&mut self, asked: &Asked) {
+        self.totals.history.unanswered(asked.topic, asked.op);
+    }
+
+    /// Books a reply to nothing.
+    pub(super) fn unasked(&mut self) {
+        self.totals.unasked += 1;
+    }
+
+    fn keep(&mut self, asked: &Asked, outcome: &Outcome, now: u64) {
+        let sum = match outcome {
+            Outcome::Sum(sum) => *sum,
+            Outcome::Missing => 0,
+            Outcome::Done | Outcome::Refused(_) => return,
+        };
+        let (topic, sent) = (asked.topic, asked.sent);
+        self.totals.history.reply(topic, asked.op, sum, sent, now);
+    }
+
+    #[cold]
+    fn refuse(&mut self, code: &str) {
+        match self.totals.refused.get_mut(code) {
+            Some(times) => *times += 1,
+            None => {
+                self.totals.refused.insert(code.to_owned(), 1);
+            }
+        }
+    }
+
+    /// Whether no more replies can be kept.
+    pub(super) fn is_full(&self) -> bool {
+        self.totals.history.is_full()
+    }
+
+    /// When the last reply came.
+    pub(super) fn last_reply(&self) -> u64 {
+        self.totals.ended
+    }
+
+    /// Hands over the tick that is past. False where nobody wants to know any more.
+    #[inline]
+    pub(super) fn tick(&mut self, now: u64) -> Result<bool> {
+        if now < self.tick_end || now >= self.schedule.end {
+            return Ok(true);
+        }
+        let at = (now - self.schedule.start) / self.schedule.tick;
+        self.tick_end = self.schedule.start + (at + 1) * self.schedule.tick;
+        self.hand_over(at)
+    }
+
+    fn hand_over(&mut self, next: u64) -> Result<bool> {
+        let next = Tick::new(next, &self.schedule)?;
+        let past = std::mem::replace(&mut self.tick, next);
+        Ok(self.events.send(Event::Tick(Box::new(past))).is_ok())
+    }
+
+    /// Hands over the last tick, and all else that was seen.
+    pub(super) fn finish(mut self) -> Result<Totals> {
+        self.hand_over(u64::MAX)?;
+        Ok(self.totals)
+    }
+}

@@ -1,0 +1,262 @@
+//! Requests to replies, in any dialect, with nothing in between. Knows no sockets.
+
+use globalcounter::protocol::framed::{self, Answer, Call, HelloReply};
+use globalcounter::protocol::{Dialect, Op, Reply, classic};
+use globalcounter::topic::{ShardId, Shards, TOPIC_LEN_LIMIT};
+
+/// The sum of everything.
+const SUM: u64 = 1;
+
+/// Bytes of the header of a memcached datagram.
+const MEMCACHED_HEADER: usize = 8;
+
+/// What can't be answered; the connection has to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unknown;
+
+/// Appends the replies to all whole requests in `input`; returns how many bytes those take.
+pub(super) fn stream(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
+    match input.first() {
+        None => Ok(0),
+        Some(16..=31) => frames(input, out),
+        Some(b'*') => resp(input, out),
+        Some(b'a'..=b'z') => memcached(input, out),
+        Some(_) => Err(Unknown),
+    }
+}
+
+/// Appends the reply to a classic message.
+pub(super) fn message(message: &[u8], out: &mut Vec<u8>) {
+    let reply = match classic::decode_request(message, TOPIC_LEN_LIMIT) {
+        Ok(request) => reply_to(request.op),
+        Err(error) => Reply::Error(error),
+    };
+    classic::encode_reply(reply, out);
+}
+
+/// Appends the reply to a datagram; nothing where it is a reply itself.
+pub(super) fn datagram(datagram: &[u8], out: &mut Vec<u8>) {
+    // A request of memcached begins with any two bytes; what follows them is the same in all.
+    if let Some((header, text)) = datagram.split_first_chunk::<MEMCACHED_HEADER>()
+        && header[2..] == [0, 0, 0, 1, 0, 0]
+        && text.first().is_some_and(u8::is_ascii_lowercase)
+    {
+        out.extend_from_slice(header);
+        let _ = memcached(text, out);
+        return;
+    }
+    match datagram
+        .first()
+        .map_or(Dialect::Unknown, |&first| Dialect::of(first))
+    {
+        Dialect::Framed => {
+            let _ = frames(datagram, out);
+        }
+        Dialect::Reply => {}
+        _ => message(datagram, out),
+    }
+}
+
+fn reply_to(op: Op) -> Reply {
+    match op {
+        Op::Count => Reply::Count(SUM),
+        Op::Add(_) => Reply::Add(SUM),
+        Op::Get => Reply::Get(SUM),
+        Op::Advance(_) => Reply::Advance(SUM),
+        Op::Reset => Reply::Reset,
+        Op::Delete => Reply::Delete { existed: true },
+    }
+}
+
+fn frames(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
+    let mut at = 0;
+    loop {
+        let decoded = framed::decode_request(&input[at..], TOPIC_LEN_LIMIT);
+        let Some(frame) = decoded.map_err(|_| Unknown)? else {
+            return Ok(at);
+        };
+        match frame.call {
+            Ok(Call::Topic(request)) => framed::encode_reply(frame.id, reply_to(request.op), out),
+            Ok(Call::Hello(_)) => {
+                let hello = HelloReply::new(Shards::ONE, ShardId::new(0), TOPIC_LEN_LIMIT as u16);
+                framed::encode_answer(frame.id, &Answer::Hello(hello), out);
+            }
+            Ok(Call::Ping(body)) => framed::encode_answer(frame.id, &Answer::Pong(body), out),
+            Err(error) => framed::encode_reply(frame.id, Reply::Error(error), out),
+        }
+        at += frame.len;
+    }
+}
+
+/// The number up to the next CR LF, and what comes after that. `Ok(None)` where it breaks off.
+fn number(input: &[u8]) -> Result<Option<(usize, &[u8])>, Unknown> {
+    let mut number = 0usize;
+    for (i, &byte) in input.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' if i < 9 => number = number * 10 + usize::from(byte - b'0'),
+            b'\r' if i > 0 => {
+                return match input.get(i + 1) {
+                    Some(b'\n') => Ok(Some((number, &input[i + 2..]))),
+                    Some(_) => Err(Unknown),
+                    None => Ok(None),
+                };
+            }
+            _ => return Err(Unknown),
+        }
+    }
+    Ok(None)
+}
+
+/// A RESP command.
+struct Command<'a> {
+    name: &'a [u8],
+    /// What comes after it all.
+    rest: &'a [u8],
+}
+
+/// The command that `input` begins with. `Ok(None)` where it breaks off.
+fn command(input: &[u8]) -> Result<Option<Command<'_>>, Unknown> {
+    let Some((arguments, mut rest)) = number(&input[1..])? else {
+        return Ok(None);
+    };
+    let mut name: &[u8] = b"";
+    for i in 0..arguments {
+        match rest.first() {
+            Some(b'$') => {}
+            Some(_) => return Err(Unknown),
+            None => return Ok(None),
+        }
+        let Some((len, after)) = number(&rest[1..])? else {
+            return Ok(None);
+        };
+        let Some((argument, after)) = after.split_at_checked(len + 2) else {
+            return Ok(None);
+        };
+        if i == 0 {
+            name = &argument[..len];
+        }
+        rest = after;
+    }
+    Ok(Some(Command { name, rest }))
+}
+
+fn resp(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
+    let mut rest = input;
+    while let Some(first) = rest.first() {
+        if *first != b'*' {
+            return Err(Unknown);
+        }
+        let Some(command) = command(rest)? else {
+            break;
+        };
+        let reply: &[u8] = match command.name {
+            b"INCR" | b"INCRBY" | b"DEL" => b":1\r\n",
+            b"GET" => b"$1\r\n1\r\n",
+            b"PING" => b"+PONG\r\n",
+            b"CONFIG" => b"*0\r\n",
+            _ => b"+OK\r\n",
+        };
+        out.extend_from_slice(reply);
+        rest = command.rest;
+    }
+    Ok(input.len() - rest.len())
+}
+
+fn memcached(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
+    /// The longest line: a key of 250 bytes and some numbers.
+    const LINE_LIMIT: usize = 512;
+    let mut rest = input;
+    loop {
+        let Some(end) = rest.iter().take(LINE_LIMIT).position(|&byte| byte == b'\n') else {
+            if rest.len() >= LINE_LIMIT {
+                return Err(Unknown);
+            }
+            break;
+        };
+        let (line, mut after) = rest.split_at(end + 1);
+        let mut words = line.trim_ascii_end().split(|&byte| byte == b' ');
+        match words.next().unwrap_or_default() {
+            b"incr" => out.extend_from_slice(b"1\r\n"),
+            b"delete" => out.extend_from_slice(b"DELETED\r\n"),
+            b"get" => {
+                out.extend_from_slice(b"VALUE ");
+                out.extend_from_slice(words.next().unwrap_or_default());
+                out.extend_from_slice(b" 0 1\r\n1\r\nEND\r\n");
+            }
+            b"set" | b"add" => {
+                let digits = words.nth(3).and_then(|word| std::str::from_utf8(word).ok());
+                let len: usize = digits.and_then(|text| text.parse().ok()).ok_or(Unknown)?;
+                let Some((_, behind)) = after.split_at_checked(len.saturating_add(2)) else {
+                    break;
+                };
+                after = behind;
+                out.extend_from_slice(b"STORED\r\n");
+            }
+            _ => return Err(Unknown),
+        }
+        rest = after;
+    }
+    Ok(input.len() - rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::{self, Outcome, Transport};
+    use crate::workload::ADD;
+
+    /// Each target's requests get replies that the target reads, cut wherever they may be.
+    #[test]
+    fn every_target_is_answered() {
+        let ops = [Op::Count, Op::Add(ADD), Op::Get, Op::Reset, Op::Delete];
+        for target in target::ALL {
+            for op in ops
+                .into_iter()
+                .chain(target.creates_with())
+                .filter(|&op| target.has(op))
+            {
+                let mut request = Vec::new();
+                target.encode(7, op, b"topic-1", &mut request);
+                let mut reply = Vec::new();
+                match target.transport() {
+                    Transport::OneShot => message(&request, &mut reply),
+                    Transport::Datagrams { .. } => datagram(&request, &mut reply),
+                    Transport::Stream => {
+                        for cut in 0..request.len() {
+                            assert_eq!(
+                                stream(&request[..cut], &mut reply),
+                                Ok(0),
+                                "{target:?} {op:?}"
+                            );
+                        }
+                        let twice = request.repeat(2);
+                        assert_eq!(stream(&twice, &mut reply), Ok(twice.len()));
+                        reply.truncate(reply.len() / 2);
+                    }
+                }
+                let decoded = target.decode(&reply).unwrap().unwrap();
+                assert_eq!(decoded.len, reply.len(), "{target:?} {op:?}");
+                assert!(matches!(decoded.outcome, Outcome::Sum(1) | Outcome::Done));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_told() {
+        let mut out = Vec::new();
+        for input in [
+            &b"HTTP/1.1\r\n"[..],
+            b"*x\r\n",
+            b"*1\r\n:1\r\n",
+            b"nonsense\r\n",
+            b"\xff",
+        ] {
+            assert_eq!(
+                stream(input, &mut out),
+                Err(Unknown),
+                "{}",
+                input.escape_ascii()
+            );
+        }
+    }
+}

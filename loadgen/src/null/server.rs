@@ -1,0 +1,297 @@
+//! The sockets of the server that counts nothing: one loop over epoll.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+use globalcounter::server::sys::{DATAGRAMS, Outgoing, Received, enable_gro, knows_segmentation};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use super::answer;
+
+/// The most bytes that one read takes.
+const READ_LEN: usize = 256 * 1024;
+
+/// Replies to a peer that does not read them: beyond that, its requests are not read either.
+const UNREAD_LIMIT: usize = 1 << 20;
+
+/// The most events that one look brings.
+const EVENTS: usize = 1024;
+
+const LISTENER: Token = Token(usize::MAX - 1);
+const DATAGRAM_SOCKET: Token = Token(usize::MAX - 2);
+
+/// What a datagram socket's buffers hold, where the system allows as much.
+const UDP_BUFFER: usize = 4 * 1024 * 1024;
+
+pub(super) struct Server {
+    poll: Poll,
+    listener: Option<TcpListener>,
+    udp: Option<Udp>,
+    connections: Slab<Connection>,
+    buffer: Box<[u8]>,
+}
+
+struct Connection {
+    socket: TcpStream,
+    /// The beginning of a request whose end has not come yet.
+    partial: Vec<u8>,
+    /// Replies that could not be written yet.
+    unwritten: Vec<u8>,
+    /// Whether it is to be closed once those are.
+    closing: bool,
+}
+
+struct Udp {
+    socket: UdpSocket,
+    received: Box<Received>,
+    outgoing: Outgoing,
+}
+
+impl Server {
+    pub(super) fn bind(
+        tcp: Option<SocketAddr>,
+        udp: Option<SocketAddr>,
+        gso: bool,
+    ) -> Result<Self> {
+        let poll = Poll::new()?;
+        let mut listener = match tcp {
+            None => None,
+            Some(address) => {
+                let bound = TcpListener::bind(address);
+                Some(bound.with_context(|| format!("listening on tcp://{address}"))?)
+            }
+        };
+        let mut udp = match udp {
+            None => None,
+            Some(address) => {
+                let bound = Udp::bind(address, gso);
+                Some(bound.with_context(|| format!("receiving at udp://{address}"))?)
+            }
+        };
+        if let Some(listener) = &mut listener {
+            poll.registry()
+                .register(listener, LISTENER, Interest::READABLE)?;
+        }
+        if let Some(udp) = &mut udp {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry()
+                .register(&mut udp.socket, DATAGRAM_SOCKET, interest)?;
+        }
+        Ok(Self {
+            poll,
+            listener,
+            udp,
+            connections: Slab::new(),
+            buffer: vec![0; READ_LEN].into(),
+        })
+    }
+
+    /// Where it listens.
+    pub(super) fn addresses(&self) -> Result<Vec<(&'static str, SocketAddr)>> {
+        let mut addresses = Vec::new();
+        if let Some(listener) = &self.listener {
+            addresses.push(("tcp", listener.local_addr()?));
+        }
+        if let Some(udp) = &self.udp {
+            addresses.push(("udp", udp.socket.local_addr()?));
+        }
+        Ok(addresses)
+    }
+
+    /// Answers for ever.
+    pub(super) fn run(&mut self) -> Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            match self.poll.poll(&mut events, None) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept()?,
+                    DATAGRAM_SOCKET => {
+                        if let Some(udp) = &mut self.udp {
+                            udp.answer();
+                        }
+                    }
+                    Token(number) => self.serve(number),
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) -> Result<()> {
+        let Some(listener) = &self.listener else {
+            return Ok(());
+        };
+        loop {
+            let mut socket = match listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error).context("accepting a connection"),
+            };
+            let _ = socket.set_nodelay(true);
+            let place = self.connections.vacant_entry();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll
+                .registry()
+                .register(&mut socket, Token(place.key()), interest)?;
+            place.insert(Connection {
+                socket,
+                partial: Vec::new(),
+                unwritten: Vec::new(),
+                closing: false,
+            });
+        }
+    }
+
+    fn serve(&mut self, number: usize) {
+        if let Some(connection) = self.connections.get_mut(number)
+            && !connection.serve(&mut self.buffer)
+        {
+            self.connections.remove(number);
+        }
+    }
+}
+
+impl Connection {
+    /// Reads, answers and writes; false when it is over.
+    fn serve(&mut self, buffer: &mut [u8]) -> bool {
+        loop {
+            match self.write() {
+                Ok(()) if self.closing => return false,
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.closing || self.unwritten.len() > UNREAD_LIMIT {
+                        return true; // Being writable will be told.
+                    }
+                }
+                Err(_) => return false,
+            }
+            match self.socket.read(buffer) {
+                Ok(0) => return false,
+                Ok(n) => {
+                    if !self.take_in(&buffer[..n]) {
+                        return false;
+                    }
+                    let drained = n < buffer.len() && !self.closing;
+                    if drained {
+                        // What could not be written now will be when there is room.
+                        return self.write().is_ok_and(|()| true) || !self.unwritten.is_empty();
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Answers `read`, which came after what is in `partial`; false where it can't be understood.
+    fn take_in(&mut self, read: &[u8]) -> bool {
+        if self.partial.is_empty() {
+            if let [0 | 1, ..] = read {
+                answer::message(read, &mut self.unwritten);
+                self.closing = true;
+                return true;
+            }
+            let Ok(taken) = answer::stream(read, &mut self.unwritten) else {
+                return false;
+            };
+            self.partial.extend_from_slice(&read[taken..]);
+            return true;
+        }
+        self.partial.extend_from_slice(read);
+        let Ok(taken) = answer::stream(&self.partial, &mut self.unwritten) else {
+            return false;
+        };
+        self.partial.drain(..taken);
+        true
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut written = 0;
+        let ended = loop {
+            if written == self.unwritten.len() {
+                break Ok(());
+            }
+            match self.socket.write(&self.unwritten[written..]) {
+                Ok(n) => written += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        if written == self.unwritten.len() {
+            self.unwritten.clear();
+        } else {
+            self.unwritten.drain(..written);
+        }
+        ended
+    }
+}
+
+impl Udp {
+    fn bind(address: SocketAddr, gso: bool) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let options = socket2::SockRef::from(&socket);
+        // Larger buffers are a wish: the system may grant less.
+        let _ = options.set_recv_buffer_size(UDP_BUFFER);
+        let _ = options.set_send_buffer_size(UDP_BUFFER);
+        let mut outgoing = Outgoing::new();
+        if gso {
+            if !knows_segmentation(socket.as_fd()) {
+                return Err(io::Error::other("this kernel has no UDP GSO"));
+            }
+            enable_gro(socket.as_fd())?;
+            outgoing.set_segmentation(true);
+        }
+        Ok(Self {
+            socket: UdpSocket::from_std(socket),
+            received: Box::new(Received::new()),
+            outgoing,
+        })
+    }
+
+    /// Answers everything that waits. Replies that the socket does not take now are kept, and
+    /// nothing more is read before they are sent.
+    fn answer(&mut self) {
+        while self.send() {
+            match self.received.receive(self.socket.as_fd()) {
+                Ok(count) => {
+                    for i in 0..count {
+                        self.answer_message(i);
+                    }
+                    if count < DATAGRAMS {
+                        self.send();
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // That of an earlier reply whose peer is gone, say.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Answers the datagrams of one message.
+    fn answer_message(&mut self, i: usize) {
+        let peer = self.received.peer(i);
+        for span in self.received.datagrams(i) {
+            answer::datagram(&self.received.bytes()[span], self.outgoing.open());
+            if self.outgoing.open_len() > 0 {
+                self.outgoing.close(peer);
+            }
+        }
+    }
+
+    /// Whether all is sent.
+    fn send(&mut self) -> bool {
+        self.outgoing.is_empty() || self.outgoing.send(self.socket.as_fd()).is_ok()
+    }
+}

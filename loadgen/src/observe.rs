@@ -1,0 +1,201 @@
+//! What can be seen of this machine: the server's process, its processor time and memory, and what
+//! the machine is. Also who runs where.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use procfs::process::{FDTarget, all_processes};
+use procfs::{CpuInfo, Current};
+use serde::Serialize;
+
+/// A process of this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pid: i32,
+    name: String,
+}
+
+/// What a process used.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Usage {
+    /// Processor time of all its threads.
+    pub(crate) processor: Duration,
+    /// Resident memory, in bytes.
+    pub(crate) resident: u64,
+}
+
+impl Process {
+    /// The process with that number.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it can't be looked at.
+    pub(crate) fn with_pid(pid: i32) -> Result<Self> {
+        let process = procfs::process::Process::new(pid);
+        let stat = process.and_then(|process| process.stat());
+        let stat = stat.with_context(|| format!("there is no process {pid} to look at"))?;
+        Ok(Self {
+            pid,
+            name: stat.comm,
+        })
+    }
+
+    /// The process that listens at `server`, where it is one of this machine and may be looked at.
+    pub(crate) fn listening_at(server: SocketAddr, udp: bool) -> Option<Self> {
+        let sockets = listeners(server, udp);
+        if sockets.is_empty() {
+            return None;
+        }
+        let owns = |process: &procfs::process::Process| {
+            process.fd().is_ok_and(|descriptors| {
+                descriptors.flatten().any(|descriptor| {
+                    matches!(descriptor.target, FDTarget::Socket(inode) if sockets.contains(&inode))
+                })
+            })
+        };
+        let process = all_processes().ok()?.flatten().find(owns)?;
+        Self::with_pid(process.pid).ok()
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it has used since it began; `None` when it is gone.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let process = procfs::process::Process::new(self.pid).ok()?;
+        let stat = process.stat().ok()?;
+        // To the nanosecond, where the kernel tells it; else in ticks of a hundredth of a second.
+        let exact = || {
+            let mut nanos = 0;
+            for task in process.tasks().ok()? {
+                nanos += task.ok()?.schedstat().ok()?.sum_exec_runtime;
+            }
+            Some(Duration::from_nanos(nanos))
+        };
+        let in_ticks = || {
+            let ticks = stat.utime + stat.stime;
+            Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64)
+        };
+        Some(Usage {
+            processor: exact()
+                .filter(|time| !time.is_zero())
+                .unwrap_or_else(in_ticks),
+            resident: stat.rss * procfs::page_size(),
+        })
+    }
+}
+
+/// The sockets of this machine that receive what is sent to `server`, by their inodes.
+fn listeners(server: SocketAddr, udp: bool) -> HashSet<u64> {
+    let hears = |local: SocketAddr| {
+        let any = local.ip().is_unspecified() && server.ip().is_loopback();
+        local.port() == server.port() && (local.ip() == server.ip() || any)
+    };
+    if udp {
+        let tables = [procfs::net::udp(), procfs::net::udp6()];
+        // Connected ones belong to clients.
+        let entries = tables.into_iter().flatten().flatten();
+        let bound = entries.filter(|entry| entry.remote_address.port() == 0);
+        bound
+            .filter(|entry| hears(entry.local_address))
+            .map(|entry| entry.inode)
+            .collect()
+    } else {
+        let tables = [procfs::net::tcp(), procfs::net::tcp6()];
+        let entries = tables.into_iter().flatten().flatten();
+        let listening = entries.filter(|entry| entry.state == procfs::net::TcpState::Listen);
+        listening
+            .filter(|entry| hears(entry.local_address))
+            .map(|entry| entry.inode)
+            .collect()
+    }
+}
+
+/// The processors that this process may use, by the system's numbers.
+pub(crate) fn processors() -> Vec<usize> {
+    let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
+        return Vec::new();
+    };
+    (0..CpuSet::count())
+        .filter(|&processor| allowed.is_set(processor).unwrap_or(false))
+        .collect()
+}
+
+/// Keeps this thread, and what it starts from now on, on these processors.
+///
+/// # Errors
+///
+/// None of them is one that this process may use.
+pub(crate) fn pin(processors: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    for &processor in processors {
+        ensure!(
+            processor < CpuSet::count(),
+            "there is no processor {processor}"
+        );
+        set.set(processor)?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set)
+        .with_context(|| format!("keeping a thread on processors {processors:?}"))
+}
+
+/// What a measurement was made on.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Environment {
+    /// The processor's name.
+    pub(crate) processor: String,
+    /// How many of them this process may use.
+    pub(crate) processors: usize,
+    /// The kernel's release.
+    pub(crate) kernel: String,
+    /// Bytes of memory.
+    pub(crate) memory: u64,
+    /// When it was made: UTC, RFC 3339.
+    pub(crate) date: String,
+    /// The version of this program.
+    pub(crate) version: &'static str,
+    /// The command line.
+    pub(crate) command: String,
+}
+
+impl Environment {
+    /// This machine, now.
+    pub(crate) fn here() -> Self {
+        let cpu = CpuInfo::current().ok();
+        let model = cpu.and_then(|cpu| cpu.model_name(0).map(str::to_owned));
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let memory = procfs::Meminfo::current().map_or(0, |memory| memory.mem_total);
+        Self {
+            processor: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            processors: processors().len(),
+            kernel: kernel.trim().to_owned(),
+            memory,
+            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            command: command_line(),
+        }
+    }
+}
+
+/// The command line without the folder that the program lies in.
+fn command_line() -> String {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or_default().to_owned();
+    std::iter::once(name)
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! The report as one page that needs nothing else: no scripts, no fonts, no network.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+
+use super::plot::{Axis, Line, key, svg};
+use super::table::{self, duration, grouped};
+use super::{Load, Ramp, Report, Summary};
+
+/// The page's frame: style, and the places that are filled in.
+const FRAME: &str = include_str!("page.html");
+
+/// The whole page.
+///
+/// # Errors
+///
+/// A plot can't be drawn.
+pub(crate) fn page(report: &Report) -> Result<String> {
+    let mut body = String::new();
+    if let Some(ramp) = &report.ramp {
+        ramp_section(ramp, &mut body)?;
+    }
+    if let Some(result) = &report.result {
+        headline(&report.load, result, &mut body);
+        if report.ramp.is_none() {
+            let lines = over_time(result);
+            plot(
+                "Rate over time",
+                Axis::Seconds,
+                Axis::Rate,
+                &lines.0,
+                &mut body,
+            )?;
+            plot(
+                "Latency over time",
+                Axis::Seconds,
+                Axis::Latency,
+                &lines.1,
+                &mut body,
+            )?;
+        }
+        let by_percentile = [Line {
+            name: "latency",
+            points: result.percentiles.clone(),
+        }];
+        plot(
+            "Latency by percentile",
+            Axis::Percentile,
+            Axis::Latency,
+            &by_percentile,
+            &mut body,
+        )?;
+    }
+    body.push_str("<h2>In figures</h2>\n<pre>");
+    body.push_str(&escape(&table::report(report)));
+    body.push_str("</pre>\n");
+    let title = format!("{} at {}", report.load.target, report.load.server);
+    Ok(FRAME
+        .replace("{{title}}", &escape(&title))
+        .replace("{{load}}", &load(&report.load))
+        .replace("{{body}}", &body)
+        .replace("{{environment}}", &environment(report)))
+}
+
+/// What was asked for, in one sentence.
+fn load(load: &Load) -> String {
+    let pace = match (load.pipeline, load.rate) {
+        (Some(pipeline), _) => format!("{} × {pipeline} in flight", load.connections),
+        (None, Some(rate)) => format!(
+            "{} requests a second ({} arrivals) on {} connections",
+            grouped(rate as u64),
+            load.arrivals.unwrap_or_default(),
+            load.connections
+        ),
+        (None, None) => format!("{} connections", load.connections),
+    };
+    let topics = grouped(load.topics.into());
+    escape(&format!(
+        "{pace}, {topics} topics of {} bytes ({}), {}, seed {}",
+        load.topic_len, load.distribution, load.mix, load.seed
+    ))
+}
+
+fn headline(load: &Load, result: &Summary, out: &mut String) {
+    let mut tiles = vec![
+        ("requests a second", grouped(result.rate.round() as u64)),
+        ("p50", duration(result.latency.p50)),
+        ("p99", duration(result.latency.p99)),
+        ("p99.9", duration(result.latency.p999)),
+        ("max", duration(result.latency.max)),
+    ];
+    if let Some(asked) = load.rate {
+        tiles.insert(1, ("asked for", grouped(asked.round() as u64)));
+    }
+    if let Some(server) = &result.server {
+        tiles.push((
+            "of the server's processor a request",
+            format!("{:.0} ns", server.nanos_per_reply),
+        ));
+    }
+    let errors: u64 = result.errors.values().sum();
+    tiles.push(("errors", grouped(errors)));
+    if result.lost + result.late > 0 {
+        tiles.push((
+            "lost · late",
+            format!("{} · {}", grouped(result.lost), grouped(result.late)),
+        ));
+    }
+    out.push_str("<div class=\"tiles\">");
+    for (name, value) in tiles {
+        let _ = write!(out, "<div><b>{}</b>{}</div>", escape(&value), escape(name));
+    }
+    out.push_str("</div>\n");
+}
+
+/// Rates, and latencies, over time.
+fn over_time(result: &Summary) -> ([Line<'static>; 1], [Line<'static>; 3]) {
+    let line = |name, of: fn(&super::Point) -> f64| Line {
+        name,
+        points: result
+            .over_time
+            .iter()
+            .map(|point| (point.at, of(point)))
+            .collect(),
+    };
+    (
+        [line("requests a second", |point| point.rate)],
+        [
+            line("p50", |point| point.p50),
+            line("p99", |point| point.p99),
+            line("max", |point| point.max),
+        ],
+    )
+}
+
+fn ramp_section(ramp: &Ramp, out: &mut String) -> Result<()> {
+    let verdict = match ramp.highest {
+        Some(rate) => format!("{} a second", grouped(rate as u64)),
+        None => "no rate".to_owned(),
+    };
+    let slo = duration(ramp.slo);
+    let _ = writeln!(
+        out,
+        "<p class=\"verdict\"><b>{verdict}</b> with p99 up to {slo}</p>"
+    );
+    let mut steps = ramp.steps.clone();
+    steps.sort_by(|a, b| a.asked.total_cmp(&b.asked));
+    let line = |name, of: fn(&super::Latency) -> f64| Line {
+        name,
+        points: steps
+            .iter()
+            .map(|step| (step.asked, of(&step.latency)))
+            .collect(),
+    };
+    let lines = [
+        line("p50", |latency| latency.p50),
+        line("p99", |latency| latency.p99),
+        line("p99.9", |latency| latency.p999),
+    ];
+    plot(
+        "Latency by rate asked for",
+        Axis::Rate,
+        Axis::Latency,
+        &lines,
+        out,
+    )
+}
+
+fn plot(title: &str, x: Axis, y: Axis, lines: &[Line<'_>], out: &mut String) -> Result<()> {
+    let _ = writeln!(
+        out,
+        "<h2>{title}</h2>\n<p class=\"key\">{}</p>\n{}",
+        key(lines),
+        svg(x, y, lines)?
+    );
+    Ok(())
+}
+
+fn environment(report: &Report) -> String {
+    let here = &report.environment;
+    let line = format!(
+        "{} · {} processors · {} of memory · Linux {} · {} · loadgen {}",
+        here.processor,
+        here.processors,
+        table::bytes(here.memory),
+        here.kernel,
+        here.date,
+        here.version
+    );
+    format!(
+        "{}<br><code>{}</code>",
+        escape(&line),
+        escape(&here.command)
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -1,0 +1,54 @@
+//! globalcounter's classic dialect: one message at a time, without ids; a datagram or a connection
+//! for each.
+
+use globalcounter::protocol::{Op, Request, classic};
+use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
+
+use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+
+pub(super) const UDP: Classic = Classic {
+    name: "classic-udp",
+    transport: Transport::Datagrams { packed: false },
+};
+
+pub(super) const TCP: Classic = Classic {
+    name: "classic-tcp",
+    transport: Transport::OneShot,
+};
+
+pub(super) struct Classic {
+    name: &'static str,
+    transport: Transport,
+}
+
+impl Target for Classic {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    fn matching(&self) -> Matching {
+        Matching::InOrder
+    }
+
+    fn has(&self, op: Op) -> bool {
+        matches!(op, Op::Count | Op::Reset)
+    }
+
+    fn encode(&self, _: u32, op: Op, topic: &[u8], out: &mut Vec<u8>) {
+        let topic = Topic::new(topic, TOPIC_LEN_LIMIT).expect("names are made of ASCII");
+        classic::encode_request(Request { op, topic }, out).expect("a method that it has");
+    }
+
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
+        let reply = classic::decode_reply(input).ok_or_else(|| Rubbish::at(input))?;
+        Ok(Some(Decoded {
+            len: input.len(),
+            id: 0,
+            outcome: Outcome::from(reply),
+        }))
+    }
+}

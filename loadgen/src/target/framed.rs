@@ -1,0 +1,65 @@
+//! globalcounter's framed dialect: requests with ids, pipelined over TCP, packed into datagrams
+//! over UDP.
+
+use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
+use globalcounter::protocol::{Op, Request};
+use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
+
+use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+
+pub(super) const TCP: Framed = Framed {
+    name: "framed",
+    transport: Transport::Stream,
+};
+
+pub(super) const UDP: Framed = Framed {
+    name: "udp",
+    transport: Transport::Datagrams { packed: true },
+};
+
+pub(super) struct Framed {
+    name: &'static str,
+    transport: Transport,
+}
+
+impl Target for Framed {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    fn matching(&self) -> Matching {
+        Matching::ById(u32::BITS)
+    }
+
+    fn has(&self, _: Op) -> bool {
+        true
+    }
+
+    fn knows_shards(&self) -> bool {
+        self.transport == Transport::Stream
+    }
+
+    fn encode(&self, id: u32, op: Op, topic: &[u8], out: &mut Vec<u8>) {
+        let topic = Topic::new(topic, TOPIC_LEN_LIMIT).expect("names are made of ASCII");
+        let call = Call::Topic(Request { op, topic });
+        framed::encode_request(RequestId(id), &call, out);
+    }
+
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
+        let Some(frame) = framed::decode_reply(input).map_err(|_| Rubbish::at(input))? else {
+            return Ok(None);
+        };
+        match frame.answer {
+            Answer::Reply(reply) => Ok(Some(Decoded {
+                len: frame.len,
+                id: frame.id.0,
+                outcome: Outcome::from(reply),
+            })),
+            Answer::Hello(_) | Answer::Pong(_) => Err(Rubbish::at(input)),
+        }
+    }
+}

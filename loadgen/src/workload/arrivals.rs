@@ -1,0 +1,88 @@
+//! When requests are due in an open loop: a schedule of its own, which does not wait for the server.
+
+use rand_distr::{Distribution, Exp1};
+
+use super::Rng;
+
+/// How arrivals are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Spacing {
+    /// All equally far apart
+    Fixed,
+    /// At random, as from many independent callers
+    Poisson,
+}
+
+/// The times at which requests are due, ascending and without end.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    /// Nanoseconds from one to the next, on average.
+    interval: f64,
+    spacing: Spacing,
+    rng: Rng,
+    /// Nanoseconds; kept as a fraction, so that rounding does not change the rate.
+    due: f64,
+}
+
+impl Arrivals {
+    /// `rate` a second, from time 0.
+    pub(super) fn new(rate: f64, spacing: Spacing, rng: Rng) -> Self {
+        let mut arrivals = Self {
+            interval: 1e9 / rate,
+            spacing,
+            rng,
+            due: 0.0,
+        };
+        arrivals.advance();
+        arrivals
+    }
+
+    /// When the next request is due, in nanoseconds.
+    #[inline]
+    pub(crate) fn due(&self) -> u64 {
+        self.due as u64
+    }
+
+    /// Goes on to the one after it.
+    #[inline]
+    pub(crate) fn advance(&mut self) {
+        self.due += match self.spacing {
+            Spacing::Fixed => self.interval,
+            Spacing::Poisson => {
+                let gap: f64 = Exp1.sample(&mut self.rng);
+                gap * self.interval
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn times(spacing: Spacing) -> Vec<u64> {
+        let mut arrivals = Arrivals::new(1e6, spacing, Rng::seed_from_u64(1));
+        let next = || {
+            let due = arrivals.due();
+            arrivals.advance();
+            due
+        };
+        std::iter::repeat_with(next).take(10_000).collect()
+    }
+
+    #[test]
+    fn arrivals_keep_their_rate() {
+        let fixed = times(Spacing::Fixed);
+        assert_eq!(fixed[..3], [1_000, 2_000, 3_000]);
+        assert_eq!(fixed[9_999], 10_000_000);
+        let poisson = times(Spacing::Poisson);
+        assert!(poisson.is_sorted());
+        // A standard deviation is a hundredth of it.
+        assert!(poisson[9_999].abs_diff(10_000_000) < 400_000);
+        let gaps = poisson.windows(2).map(|pair| pair[1] - pair[0]);
+        let short = gaps.filter(|&gap| gap < 693).count(); // half of them, by the median of Exp
+        assert!(short.abs_diff(5_000) < 200, "{short}");
+    }
+}

@@ -1,0 +1,192 @@
+//! What goes wrong: a clear line, an exit code, no hang.
+
+use std::io::Read;
+use std::net::{TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use globalcounter::protocol::Reply;
+use globalcounter::protocol::framed;
+
+use crate::support::{answering_server, load, loadgen, tcp_server, udp_server};
+
+#[test]
+fn bad_usage_is_one_line_and_exit_code_2() {
+    for (flags, because) in [
+        ("--target http", "must be one of framed, udp, classic-udp"),
+        ("--server nowhere", "a host and a port"),
+        ("--connections 0", "1 to 1000000"),
+        ("--rate 0", "requests a second"),
+        ("--rate 5 --pipeline 2", "cannot be used with"),
+        ("--ramp 5..2", "the higher one"),
+        ("--ramp 5", "two rates"),
+        ("--slo 5", "required"),
+        ("--duration 0", "above 0"),
+        ("--duration x", "a number of seconds"),
+        ("--duration 1 --requests 5", "cannot be used with"),
+        (
+            "--topics 100000 --topic-len 3",
+            "names of 5 bytes at least, not 3",
+        ),
+        ("--distribution normal", "uniform, zipf"),
+        ("--mix incr", "there is no method"),
+        ("--mix count,count", "twice"),
+        (
+            "--target classic-udp --mix get",
+            "classic-udp has no method get",
+        ),
+        (
+            "--target memcached --mix advance",
+            "memcached has no method advance",
+        ),
+        ("--verify --mix reset", "--verify checks count, add and get"),
+        (
+            "--verify --target classic-udp --pipeline 2",
+            "needs --pipeline 1",
+        ),
+        ("--target classic-tcp --pipeline 2", "at most 1"),
+        ("--target memcached-udp --pipeline 257", "at most 256"),
+        ("--frames-per-datagram 2", "for the target udp"),
+        ("--gso", "for targets over UDP"),
+        ("--target resp --shard-aware", "for the target framed"),
+        ("--threads 17", "more than --connections 16"),
+        ("--nonsense", "unexpected argument"),
+        ("compare --row nonsense", "no such row"),
+        ("null --tcp here", "an address and a port"),
+    ] {
+        loadgen(flags).refused(2, because);
+    }
+}
+
+#[test]
+fn what_is_not_there_is_told() {
+    let tcp = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for target in [
+        "framed",
+        "classic-tcp",
+        "resp",
+        "memcached",
+        "framed --shard-aware",
+    ] {
+        load(tcp, &format!("--target {target}")).refused(1, "Connection refused");
+    }
+    for target in ["udp", "classic-udp", "memcached-udp"] {
+        load(udp, &format!("--target {target}")).refused(1, "nobody receives datagrams at");
+    }
+    loadgen("--pid 2147483647").refused(1, "there is no process 2147483647");
+    loadgen("null --tcp 192.0.2.1:1 --udp off").refused(1, "listening on tcp://192.0.2.1:1");
+    loadgen("compare --server-bin /nonexistent").refused(1, "there is no server at /nonexistent");
+}
+
+#[test]
+fn files_that_can_not_be_written_are_told() {
+    let server = crate::support::Embedded::start(1);
+    for flag in ["--json", "--html"] {
+        let ended = load(
+            server.tcp,
+            &format!("--requests 10 {flag} /nonexistent/file"),
+        );
+        assert_eq!(ended.code, 1);
+        assert!(ended.err.contains("writing /nonexistent/file"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_server_that_vanishes_is_told() {
+    let answered = AtomicUsize::new(0);
+    let server = answering_server(move |input| {
+        let (mut at, mut replies) = (0, Vec::new());
+        while let Ok(Some(frame)) = framed::decode_request(&input[at..], 1024) {
+            at += frame.len;
+            framed::encode_reply(frame.id, Reply::Count(1), &mut replies);
+        }
+        let before = answered.fetch_add(1, Ordering::Relaxed);
+        (before < 100).then_some((at, replies))
+    });
+    load(server, "--duration 30").refused(1, "the server closed the connection");
+
+    let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = gone.local_addr().unwrap();
+    let serving = std::thread::spawn(move || {
+        let mut buffer = [0; 100];
+        for _ in 0..100 {
+            let (len, peer) = gone.recv_from(&mut buffer).unwrap();
+            let frame = framed::decode_request(&buffer[..len], 1024)
+                .unwrap()
+                .unwrap();
+            let mut reply = Vec::new();
+            framed::encode_reply(frame.id, Reply::Count(1), &mut reply);
+            gone.send_to(&reply, peer).unwrap();
+        }
+    });
+    load(address, "--target udp --duration 30").refused(1, "nobody receives datagrams at");
+    serving.join().unwrap();
+}
+
+#[test]
+fn a_server_that_talks_rubbish_is_told() {
+    for (target, rubbish) in [
+        ("framed", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]),
+        ("framed --shard-aware", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        (
+            "framed",
+            b"\x90\x00\x08\x00\x00\x00\x63\x00\x00\x00\x00\x00\x00\x00\x01",
+        ),
+        ("framed", b"\x90\x00\x02\x00\x00\x00\x00\x00\x00"),
+        ("classic-tcp", b"hello"),
+        ("classic-tcp", b""),
+        ("resp", b"hello\r\n"),
+        ("resp", b":many\r\n"),
+        ("memcached", b"hello\r\n"),
+    ] {
+        let server = tcp_server(move |mut peer| {
+            let mut buffer = [0; 4096];
+            let _ = peer.read(&mut buffer);
+            let _ = std::io::Write::write_all(&mut peer, rubbish);
+            // Until the run has given up.
+            if !rubbish.is_empty() && !target.starts_with("classic") {
+                let _ = peer.read_to_end(&mut Vec::new());
+            }
+        });
+        let ended = load(server, &format!("--target {target}"));
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (1, ""),
+            "{target}: {ended:?}"
+        );
+        let told = [
+            "no reply",
+            "reply to nothing",
+            "without a reply",
+            "closed the connection",
+        ];
+        assert!(
+            told.iter().any(|words| ended.err.contains(words)),
+            "{target}: {ended:?}"
+        );
+        assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+    }
+    for target in ["udp", "classic-udp", "memcached-udp"] {
+        let server = udp_server(|_, _| vec![b"hello".to_vec()]);
+        load(server, &format!("--target {target}")).refused(1, "no reply: \"hello\"");
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = silent.local_addr().unwrap();
+    load(server, "--timeout 0.2").refused(1, "the server has not answered for");
+    load(server, "--timeout 0.2 --rate 100").refused(1, "the server has not answered for");
+    load(server, "--timeout 0.2 --target classic-tcp").refused(1, "has not answered for");
+    let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let flags = "--target udp --timeout 0.1 --duration 0.5";
+    let ended = load(deaf.local_addr().unwrap(), flags);
+    ended.refused(1, "no request was answered in time");
+}

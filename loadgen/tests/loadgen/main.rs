@@ -1,0 +1,14 @@
+//! The load generator from outside: the real binary, against servers in this process.
+//!
+//! - `runs`: every target, closed and open loops, reports
+//! - `order`: `--verify`, against servers that keep order, lose datagrams, or lie
+//! - `failures`: bad usage, and servers that are absent, vanish, fall silent or talk rubbish
+//! - `null_and_compare`: the server that counts nothing, and servers beside each other
+
+#![allow(clippy::unwrap_used)] // also outside of test functions
+
+mod failures;
+mod null_and_compare;
+mod order;
+mod runs;
+mod support;

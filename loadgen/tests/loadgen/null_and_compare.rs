@@ -1,0 +1,85 @@
+//! The server that counts nothing, and servers beside each other.
+
+use crate::support::{Null, load, loadgen, row};
+
+#[test]
+fn the_server_that_counts_nothing_answers_every_target() {
+    for arguments in [&[][..], &["--gso"]] {
+        let null = Null::start(arguments);
+        for target in [
+            "framed",
+            "udp --frames-per-datagram 16",
+            "udp --gso",
+            "classic-udp",
+            "classic-udp --gso --pipeline 32",
+            "classic-tcp",
+            "resp --mix count,add,get,reset,delete",
+            "memcached --mix count,add,get,reset,delete",
+            "memcached-udp",
+        ] {
+            let ended = load(
+                null.at(target),
+                &format!("--target {target} --requests 2000 --topics 99"),
+            );
+            let table = ended.measured();
+            assert!(
+                row(table, "requests").starts_with("2,000 in"),
+                "{target}: {table}"
+            );
+            assert_eq!(row(table, "errors"), "none", "{target}: {table}");
+        }
+    }
+}
+
+#[test]
+fn rows_are_listed() {
+    let ended = loadgen("compare --list");
+    for name in [
+        "framed-50x1",
+        "framed-16x64",
+        "resp",
+        "udp-classic-gso",
+        "topics-10m",
+        "memory",
+    ] {
+        row(ended.measured(), name);
+    }
+}
+
+/// The whole way of a comparison, as short as can be; its figures are those of a test machine.
+#[test]
+fn servers_are_compared() {
+    // The workspace's tests build it; this package's alone don't.
+    let server =
+        std::path::Path::new(env!("CARGO_BIN_EXE_loadgen")).with_file_name("globalcounter");
+    if !server.is_file() {
+        eprintln!("skipped: no globalcounter beside loadgen; cargo build --workspace makes it");
+        return;
+    }
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        eprintln!("skipped: servers and load need a processor each");
+        return;
+    }
+    let json = std::env::temp_dir().join(format!("loadgen-compare-{}.json", std::process::id()));
+    let flags = "--row framed-16x64 --row shards-2 --rounds 2 --duration 0.1";
+    let ended = loadgen(&format!("compare {flags} --json {}", json.display()));
+    let table = ended.measured();
+    assert!(table.contains("framed-16x64 · TCP framed"), "{table}");
+    assert!(table.contains("least (loadgen null)"), "{table}");
+    let report = std::fs::read(&json).unwrap();
+    std::fs::remove_file(&json).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    let entries = report["rows"][0]["entries"].as_array().unwrap();
+    assert_eq!(entries[0]["ratio"], 1.0);
+    assert!(entries[1]["ours"].as_bool().unwrap());
+    assert_eq!(entries[1]["rounds"].as_array().unwrap().len(), 2);
+    for entry in entries {
+        let measured = entry["nanos_per_reply"]
+            .as_f64()
+            .is_some_and(|nanos| nanos > 0.0);
+        let missing = entry["missing"]
+            .as_str()
+            .is_some_and(|why| why.contains("not installed"));
+        assert!(measured != missing, "{entry}");
+    }
+}

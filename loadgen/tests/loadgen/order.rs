@@ -1,0 +1,266 @@
+//! `--verify`: passes where the order holds, also over losses, and fails where it does not.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Mutex;
+
+use globalcounter::protocol::framed::{self, Call};
+use globalcounter::protocol::{Op, Reply};
+
+use crate::support::{Embedded, Null, answering_server, load, row, udp_server};
+
+#[test]
+fn the_order_of_this_server_holds_under_every_target() {
+    for shards in [1, 8] {
+        let server = Embedded::start(shards);
+        for target in [
+            "framed --mix count=8,add,get --threads 2",
+            "framed --shard-aware --distribution zipf",
+            "framed --rate 5000 --distribution hot:0.5",
+            "udp --frames-per-datagram 8 --mix count,get",
+            "udp --gso",
+            "classic-udp",
+            "classic-udp --rate 5000",
+            "classic-tcp",
+        ] {
+            let flags = format!("--target {target} --verify --requests 3000 --topics 20");
+            let ended = load(server.at(target), &flags);
+            let verdict = row(ended.measured(), "verified");
+            // The sums of all topics are asked for before and after.
+            assert_eq!(
+                verdict, "3,040 replies of 20 topics in one order, no gaps",
+                "{target}"
+            );
+        }
+    }
+}
+
+/// What a server does wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Lie {
+    /// Every 1,000th count gets the sum of the one before it.
+    Repeat,
+    /// Every 1,000th count gets a sum that was skipped earlier: late, but once.
+    GoBack,
+    /// Every 1,000th count skips a number.
+    Skip,
+    /// GET says less than was counted.
+    Forget,
+}
+
+/// Counts like a server, but lies.
+struct Liar {
+    lie: Lie,
+    sums: HashMap<Vec<u8>, u64>,
+    counts: u64,
+    kept_back: Option<u64>,
+}
+
+impl Liar {
+    fn new(lie: Lie) -> Self {
+        Self {
+            lie,
+            sums: HashMap::new(),
+            counts: 0,
+            kept_back: None,
+        }
+    }
+
+    fn count(&mut self, topic: &[u8]) -> u64 {
+        let sum = self.sums.entry(topic.to_owned()).or_default();
+        self.counts += 1;
+        let at = self.counts % 1_000;
+        match self.lie {
+            Lie::Repeat if at == 0 && *sum > 0 => return *sum,
+            Lie::GoBack if at == 1 => {
+                self.kept_back = Some(*sum + 1);
+                *sum += 1;
+            }
+            Lie::GoBack if at == 500 => {
+                if let Some(kept) = self.kept_back.take() {
+                    return kept;
+                }
+            }
+            Lie::Skip if at == 0 => *sum += 1,
+            _ => {}
+        }
+        *sum += 1;
+        *sum
+    }
+
+    fn reply(&mut self, call: Call<'_>) -> Reply {
+        let Call::Topic(request) = call else {
+            panic!("only counts and gets are asked");
+        };
+        let topic = request.topic.as_bytes();
+        match request.op {
+            Op::Count => Reply::Count(self.count(topic)),
+            Op::Get => {
+                let sum = self.sums.get(topic).copied().unwrap_or(0);
+                let forgets = self.lie == Lie::Forget && sum > 0;
+                Reply::Get(if forgets { sum - 1 } else { sum })
+            }
+            other => panic!("{other:?} was not asked"),
+        }
+    }
+
+    /// The replies to all whole frames, and how many bytes those take.
+    fn answer(&mut self, input: &[u8]) -> (usize, Vec<u8>) {
+        let (mut at, mut replies) = (0, Vec::new());
+        while let Ok(Some(frame)) = framed::decode_request(&input[at..], 1024) {
+            at += frame.len;
+            let reply = self.reply(frame.call.unwrap());
+            framed::encode_reply(frame.id, reply, &mut replies);
+        }
+        (at, replies)
+    }
+}
+
+fn lying_tcp(lie: Lie) -> SocketAddr {
+    let liar = Mutex::new(Liar::new(lie));
+    answering_server(move |input| Some(liar.lock().unwrap().answer(input)))
+}
+
+fn lying_udp(lie: Lie) -> SocketAddr {
+    let mut liar = Liar::new(lie);
+    udp_server(move |_, datagram| vec![liar.answer(datagram).1])
+}
+
+#[test]
+fn a_server_that_lies_is_found_out() {
+    for (lie, found) in [
+        (Lie::Repeat, "the same number went to two requests"),
+        (Lie::GoBack, "went back"),
+        (
+            Lie::Skip,
+            "numbers, and only 0 can have gone to requests without a reply",
+        ),
+        (Lie::Forget, "went back"),
+    ] {
+        for (server, target) in [(lying_tcp(lie), "framed"), (lying_udp(lie), "udp")] {
+            let flags = "--verify --requests 5000 --topics 1 --connections 4 --pipeline 8";
+            let ended = load(server, &format!("--target {target} {flags}"));
+            assert_eq!(
+                (ended.code, ended.out.as_str()),
+                (1, ""),
+                "{lie:?} {target}: {ended:?}"
+            );
+            assert!(
+                ended.err.contains("the order is broken"),
+                "{lie:?} {target}: {ended:?}"
+            );
+            assert!(ended.err.contains(found), "{lie:?} {target}: {ended:?}");
+            // The two requests that can't both be right.
+            let pair = ended.err.lines().skip(1);
+            assert_eq!(
+                pair.filter(|line| line.contains("sent at")).count(),
+                2,
+                "{ended:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_server_that_counts_nothing_has_no_order() {
+    let null = Null::start(&[]);
+    for target in [
+        "framed",
+        "udp",
+        "classic-udp",
+        "classic-tcp",
+        "resp",
+        "memcached",
+    ] {
+        let ended = load(
+            null.at(target),
+            &format!("--target {target} --verify --requests 500"),
+        );
+        assert_eq!(ended.code, 1, "{target}: {ended:?}");
+        assert!(
+            ended.err.contains("the order is broken"),
+            "{target}: {ended:?}"
+        );
+    }
+}
+
+/// A server that counts every datagram and loses the reply to some, which leaves gaps that the
+/// losses explain.
+#[test]
+fn numbers_of_lost_replies_are_gaps_and_no_lies() {
+    let mut counter = Liar::new(Lie::Forget);
+    counter.lie = Lie::Skip;
+    let server = udp_server(move |number, datagram| {
+        counter.counts = 0; // It never comes to a lie.
+        let (_, replies) = counter.answer(datagram);
+        if number % 100 == 99 {
+            vec![]
+        } else {
+            vec![replies]
+        }
+    });
+    // Few in flight, or the socket of a plain server overflows.
+    let flags = "--target udp --verify --requests 2000 --topics 5 --timeout 0.2 --pipeline 4";
+    let ended = load(server, flags);
+    let table = ended.measured();
+    let lost = row(table, "datagrams")
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
+    let gaps = format!("{lost} numbers went to requests that were lost");
+    assert!(lost.parse::<u32>().unwrap() >= 15, "{table}");
+    assert!(row(table, "verified").ends_with(&gaps), "{table}");
+}
+
+/// Replies that come after the timeout are late, not lost, and are checked like others.
+#[test]
+fn late_replies_are_told_from_lost_ones() {
+    let mut counter = Liar::new(Lie::Skip);
+    let mut held: Option<Vec<u8>> = None;
+    let server = udp_server(move |number, datagram| {
+        counter.counts = 0; // It never comes to a lie.
+        let (_, reply) = counter.answer(datagram);
+        if number == 100 {
+            held = Some(reply);
+            return vec![];
+        }
+        // With one in flight, the next one comes after that was given up.
+        held.take().into_iter().chain([reply]).collect()
+    });
+    let flags = "--target udp --verify --requests 300 --topics 3 --timeout 0.1";
+    let ended = load(server, &format!("{flags} --connections 1 --pipeline 1"));
+    let table = ended.measured();
+    assert_eq!(row(table, "datagrams"), "0 lost, 1 late", "{table}");
+    assert!(row(table, "verified").ends_with("no gaps"), "{table}");
+}
+
+/// Without ids, what is late comes to the socket that its request was sent from.
+#[test]
+fn late_classic_replies_are_told_too() {
+    let (mut sums, mut held) = (HashMap::<Vec<u8>, u8>::new(), None);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 100];
+        for number in 0.. {
+            let (len, peer) = socket.recv_from(&mut buffer).unwrap();
+            let sum = sums.entry(buffer[..len].to_owned()).or_default();
+            *sum += 1;
+            let reply = [0x80, *sum];
+            if number == 100 {
+                held = Some((reply, peer));
+                continue;
+            }
+            if let Some((late, peer)) = held.take() {
+                socket.send_to(&late, peer).unwrap();
+            }
+            socket.send_to(&reply, peer).unwrap();
+        }
+    });
+    let flags = "--target classic-udp --verify --requests 300 --topics 3 --timeout 0.1";
+    let ended = load(address, &format!("{flags} --connections 1"));
+    let table = ended.measured();
+    assert_eq!(row(table, "datagrams"), "0 lost, 1 late", "{table}");
+    assert!(row(table, "verified").ends_with("no gaps"), "{table}");
+}

@@ -1,0 +1,250 @@
+//! Runs that measure: targets, loops, flags, reports.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use globalcounter::protocol::Reply;
+use globalcounter::protocol::framed;
+use serde_json::Value;
+
+use crate::support::{Embedded, answering_server, load, row};
+
+/// The rows that every run has.
+const ROWS: [&str; 8] = [
+    "requests",
+    "rate achieved",
+    "latency p50",
+    "latency p90",
+    "latency p99",
+    "latency p99.9",
+    "latency max",
+    "errors",
+];
+
+fn number(text: &str) -> f64 {
+    let digits: String = text.chars().take_while(|c| !"/ ".contains(*c)).collect();
+    digits.replace(',', "").parse().unwrap()
+}
+
+#[test]
+fn every_target_of_this_server_is_measured() {
+    let server = Embedded::start(2);
+    for target in [
+        "framed",
+        "udp --frames-per-datagram 8",
+        "classic-udp",
+        "classic-tcp",
+    ] {
+        let ended = load(
+            server.at(target),
+            &format!("--target {target} --requests 2000"),
+        );
+        let table = ended.measured();
+        for name in ROWS {
+            row(table, name);
+        }
+        assert!(
+            row(table, "requests").starts_with("2,000 in"),
+            "{target}: {table}"
+        );
+        assert_eq!(row(table, "errors"), "none");
+        // The server is this very process.
+        assert!(row(table, "server").contains(&format!("(process {})", std::process::id())));
+    }
+}
+
+#[test]
+fn a_closed_loop_lasts_as_long_as_it_is_told() {
+    let server = Embedded::start(1);
+    let ended = load(
+        server.tcp,
+        "--duration 0.3 --connections 3 --pipeline 4 --threads 2 --pin 0",
+    );
+    let table = ended.measured();
+    assert!(row(table, "requests").ends_with("in 0.30 s"), "{table}");
+    assert!(number(row(table, "rate achieved")) > 100.0, "{table}");
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate() {
+    let server = Embedded::start(1);
+    for target in ["framed", "udp", "classic-udp", "classic-tcp"] {
+        for arrivals in ["fixed", "poisson"] {
+            let flags =
+                format!("--target {target} --rate 1000 --duration 0.5 --arrivals {arrivals}");
+            let ended = load(server.at(target), &flags);
+            let table = ended.measured();
+            assert_eq!(row(table, "rate asked"), "1,000/s");
+            let rate = number(row(table, "rate achieved"));
+            assert!(
+                (700.0..1300.0).contains(&rate),
+                "{target} {arrivals}: {table}"
+            );
+        }
+    }
+}
+
+#[test]
+fn all_methods_and_distributions_are_asked() {
+    let server = Embedded::start(2);
+    let mix = "--mix count=5,add,get,reset,delete,advance --requests 3000";
+    for flags in [
+        "",
+        "--distribution zipf:0.9",
+        "--distribution hot:0.5",
+        "--shard-aware",
+    ] {
+        let ended = load(server.tcp, &format!("{mix} --topics 50 {flags}"));
+        assert_eq!(row(ended.measured(), "errors"), "none", "{flags}");
+    }
+}
+
+#[test]
+fn refusals_are_counted_by_code() {
+    let server = Embedded::start(1);
+    // Over the server's limit of 1,024 bytes.
+    let ended = load(server.tcp, "--topic-len 1025 --requests 100");
+    ended.refused(1, "the server refused every request: TOPIC_TOO_LONG");
+}
+
+/// A server that stops for a while is seen by all requests that were due in that while, not only by
+/// those that were under way.
+#[test]
+fn an_open_loop_shows_a_pause() {
+    let answered = AtomicUsize::new(0);
+    let server = answering_server(move |input| {
+        let (taken, replies) = ones(input);
+        let before = answered.fetch_add(taken / FRAME_LEN, Ordering::Relaxed);
+        // In the middle of the run.
+        if (before..before + taken / FRAME_LEN).contains(&3_000) {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Some((taken, replies))
+    });
+    let file = std::env::temp_dir().join(format!("loadgen-pause-{}.json", std::process::id()));
+    let flags = "--connections 1 --rate 5000 --arrivals fixed --duration 1 --warmup 0.1";
+    load(server, &format!("{flags} --json {}", file.display())).measured();
+    let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let latency = &report["result"]["latency"];
+    let at_least = |percentile: &str, micros: f64| {
+        assert!(
+            latency[percentile].as_f64().unwrap() > micros,
+            "{latency} µs"
+        );
+    };
+    at_least("p99.9", 190_000.0);
+    // A fifth of all requests were due while it slept: half of those waited for half of it or more.
+    at_least("p90", 90_000.0);
+}
+
+#[test]
+fn a_ramp_finds_a_rate() {
+    let server = Embedded::start(1);
+    let ended = load(
+        server.tcp,
+        "--ramp 200..2000 --slo 10000 --duration 0.1 --arrivals fixed",
+    );
+    let table = ended.measured();
+    assert_eq!(
+        row(table, "highest rate with p99 up to 10.00 s:"),
+        "2,000/s",
+        "{table}"
+    );
+    let ended = load(server.tcp, "--ramp 1000..2000 --slo 0.0001 --duration 0.1");
+    assert!(
+        ended.measured().contains("no rate kept p99"),
+        "{}",
+        ended.out
+    );
+}
+
+#[test]
+fn reports_are_written() {
+    let server = Embedded::start(1);
+    let base = std::env::temp_dir().join(format!("loadgen-report-{}", std::process::id()));
+    let (json, html) = (base.with_extension("json"), base.with_extension("html"));
+    let files = format!("--json {} --html {}", json.display(), html.display());
+    load(
+        server.tcp,
+        &format!("--duration 0.5 --mix count,get {files}"),
+    )
+    .measured();
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(report["load"]["mix"], "count=1,get=1");
+    assert_eq!(report["load"]["target"], "framed");
+    assert!(
+        report["environment"]["command"]
+            .as_str()
+            .unwrap()
+            .starts_with("loadgen --server")
+    );
+    assert!(report["result"]["replies"].as_u64().unwrap() > 0);
+    assert!(
+        report["result"]["server"]["nanos_per_reply"]
+            .as_f64()
+            .unwrap()
+            > 0.0
+    );
+    assert!(report["result"]["over_time"].as_array().unwrap().len() >= 3);
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.matches("<svg").count() == 3);
+    // Nothing is fetched: the only address is the name of SVG itself.
+    let addresses = page.replace("http://www.w3.org/2000/svg", "");
+    for fetched in [
+        "http:",
+        "https:",
+        "<script",
+        "<link rel=\"stylesheet",
+        "@import",
+        "url(",
+    ] {
+        assert!(!addresses.contains(fetched), "{fetched}");
+    }
+    let ramp = format!("--ramp 500..1000 --slo 1000 --duration 0.1 {files}");
+    load(server.tcp, &ramp).measured();
+    assert!(
+        std::fs::read_to_string(&html)
+            .unwrap()
+            .contains("Latency by rate asked for")
+    );
+    std::fs::remove_file(&json).unwrap();
+    std::fs::remove_file(&html).unwrap();
+}
+
+/// Bytes of a COUNT of a topic of 16 bytes.
+const FRAME_LEN: usize = framed::HEADER_LEN + 16;
+
+/// How many bytes of `input` are whole frames, and a reply with sum 1 to each.
+fn ones(input: &[u8]) -> (usize, Vec<u8>) {
+    let (mut at, mut replies) = (0, Vec::new());
+    while let Ok(Some(frame)) = framed::decode_request(&input[at..], 1024) {
+        at += frame.len;
+        framed::encode_reply(frame.id, Reply::Count(1), &mut replies);
+    }
+    (at, replies)
+}
+
+/// The bytes of the frames that a run sent on its only connection.
+fn sent_with(seed: u32) -> Vec<u8> {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let seen = sent.clone();
+    let server = answering_server(move |input| {
+        let (taken, replies) = ones(input);
+        seen.lock().unwrap().extend_from_slice(&input[..taken]);
+        Some((taken, replies))
+    });
+    let flags =
+        format!("--requests 500 --connections 1 --pipeline 1 --distribution zipf --seed {seed}");
+    load(server, &flags).measured();
+    std::mem::take(&mut sent.lock().unwrap())
+}
+
+#[test]
+fn the_same_seed_sends_the_same_requests() {
+    let first = sent_with(7);
+    assert_eq!(first.len(), 500 * FRAME_LEN);
+    assert_eq!(first, sent_with(7));
+    assert_ne!(first, sent_with(8));
+}
