@@ -1,72 +1,152 @@
-//! What a request costs in the codec: decoding requests, encoding replies, each dialect.
+//! What a message costs in the codec: decoding and encoding requests and replies, one group a
+//! dialect. It finds what a change to a dialect costs on its own, without tables and sockets. The
+//! server decodes requests and encodes replies, clients and the load generator the other way round.
 
 #![allow(missing_docs)]
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use globalcounter::protocol::framed::{self, Call, RequestId};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
 use globalcounter::protocol::{Op, Reply, Request, classic};
-use globalcounter::topic::Topic;
+use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Topic};
 
-/// Requests in one buffer: what one read of a busy connection returns.
-const PIPELINE: u32 = 64;
-const MAX_TOPIC_LEN: usize = 1_024;
+/// Messages an iteration: what one read of a busy connection returns.
+const MESSAGES: u32 = 64;
+
+/// A sum of middling length: 6 of at most 8 bytes.
+const REPLY: Reply = Reply::Count(1 << 40);
+
+fn names() -> Vec<String> {
+    (0..MESSAGES).map(|i| format!("topic-{i:010}")).collect()
+}
 
 fn count(name: &str) -> Request<'_> {
     Request {
         op: Op::Count,
-        topic: Topic::new(name.as_bytes(), MAX_TOPIC_LEN).expect("a topic"),
+        topic: Topic::new(name.as_bytes(), DEFAULT_MAX_TOPIC_LEN).expect("a topic"),
     }
 }
 
-fn framed(c: &mut Criterion) {
-    let mut group = c.benchmark_group("framed");
-    group.throughput(Throughput::Elements(PIPELINE.into()));
-    let mut requests = Vec::new();
-    for id in 0..PIPELINE {
-        let name = format!("topic-{id:08}");
-        framed::encode_request(RequestId(id), &Call::Topic(count(&name)), &mut requests);
-    }
-    group.bench_function("decode 64 COUNTs", |b| {
+/// A message a buffer, as on the wire a datagram each.
+fn classic(c: &mut Criterion) {
+    let names = names();
+    let requests: Vec<Request<'_>> = names.iter().map(|name| count(name)).collect();
+    let encoded_requests: Vec<Vec<u8>> = requests
+        .iter()
+        .map(|&request| {
+            let mut message = Vec::new();
+            classic::encode_request(request, &mut message).expect("COUNT is classic");
+            message
+        })
+        .collect();
+    let mut encoded_reply = Vec::new();
+    classic::encode_reply(REPLY, &mut encoded_reply);
+    let encoded_replies = vec![encoded_reply; MESSAGES as usize];
+
+    let mut group = dialect(c, "classic");
+    group.bench_function("decode requests", |b| {
         b.iter(|| {
-            let mut rest = black_box(&requests[..]);
-            while let Ok(Some(frame)) = framed::decode_request(rest, MAX_TOPIC_LEN) {
-                rest = &rest[frame.len..];
-                black_box(&frame.call);
+            for message in black_box(&encoded_requests) {
+                let request = classic::decode_request(message, DEFAULT_MAX_TOPIC_LEN);
+                black_box(request.expect("a request"));
             }
         });
     });
-    group.bench_function("encode 64 replies", |b| {
-        b.iter_batched_ref(
-            || Vec::with_capacity(4_096),
-            |out| {
-                for id in 0..PIPELINE {
-                    framed::encode_reply(RequestId(id), black_box(Reply::Count(1 << 40)), out);
-                }
-            },
-            BatchSize::SmallInput,
-        );
+    group.bench_function("encode requests", |b| {
+        let mut out = Vec::new();
+        b.iter(|| {
+            for &request in black_box(&requests) {
+                out.clear();
+                classic::encode_request(request, &mut out).expect("COUNT is classic");
+                black_box(&out);
+            }
+        });
+    });
+    group.bench_function("decode replies", |b| {
+        b.iter(|| {
+            for message in black_box(&encoded_replies) {
+                black_box(classic::decode_reply(message).expect("a reply"));
+            }
+        });
+    });
+    group.bench_function("encode replies", |b| {
+        let mut out = Vec::new();
+        b.iter(|| {
+            for _ in 0..MESSAGES {
+                out.clear();
+                classic::encode_reply(black_box(REPLY), &mut out);
+                black_box(&out);
+            }
+        });
     });
     group.finish();
 }
 
-fn classic(c: &mut Criterion) {
-    let mut group = c.benchmark_group("classic");
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("decode COUNT", |b| {
-        b.iter(|| classic::decode_request(black_box(b"\x00topic-00000042"), MAX_TOPIC_LEN));
+/// All messages in one buffer, as a pipelined connection has them.
+fn framed(c: &mut Criterion) {
+    let names = names();
+    let requests: Vec<Request<'_>> = names.iter().map(|name| count(name)).collect();
+    let mut encoded_requests = Vec::new();
+    let mut encoded_replies = Vec::new();
+    for (id, &request) in (0..).map(RequestId).zip(&requests) {
+        framed::encode_request(id, &Call::Topic(request), &mut encoded_requests);
+        framed::encode_reply(id, REPLY, &mut encoded_replies);
+    }
+
+    let mut group = dialect(c, "framed");
+    group.bench_function("decode requests", |b| {
+        b.iter(|| {
+            let mut rest = black_box(&encoded_requests[..]);
+            while let Some(frame) =
+                framed::decode_request(rest, DEFAULT_MAX_TOPIC_LEN).expect("a request")
+            {
+                black_box(frame.call.expect("COUNT"));
+                rest = &rest[frame.len..];
+            }
+            assert!(rest.is_empty());
+        });
     });
-    group.bench_function("encode reply", |b| {
-        let mut out = Vec::with_capacity(16);
+    group.bench_function("encode requests", |b| {
+        let mut out = Vec::new();
         b.iter(|| {
             out.clear();
-            classic::encode_reply(black_box(Reply::Count(1 << 40)), &mut out);
+            for (id, &request) in (0..).map(RequestId).zip(black_box(&requests)) {
+                framed::encode_request(id, &Call::Topic(request), &mut out);
+            }
+            black_box(&out);
+        });
+    });
+    group.bench_function("decode replies", |b| {
+        b.iter(|| {
+            let mut rest = black_box(&encoded_replies[..]);
+            while let Some(frame) = framed::decode_reply(rest).expect("a reply") {
+                assert!(matches!(black_box(frame.answer), Answer::Reply(_)));
+                rest = &rest[frame.len..];
+            }
+            assert!(rest.is_empty());
+        });
+    });
+    group.bench_function("encode replies", |b| {
+        let mut out = Vec::new();
+        b.iter(|| {
+            out.clear();
+            for id in (0..MESSAGES).map(RequestId) {
+                framed::encode_reply(id, black_box(REPLY), &mut out);
+            }
             black_box(&out);
         });
     });
     group.finish();
 }
 
-criterion_group!(benches, framed, classic);
+/// A dialect's group, so that each says its messages a second.
+fn dialect<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = c.benchmark_group(name);
+    group.throughput(Throughput::Elements(MESSAGES.into()));
+    group
+}
+
+criterion_group!(benches, classic, framed);
 criterion_main!(benches);

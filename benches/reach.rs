@@ -206,7 +206,7 @@ fn reaching_a_shard(c: &mut Criterion) {
             .warm_up_time(Duration::from_millis(300));
         group.measurement_time(Duration::from_millis(1_500));
         for size in [1, 16, 64] {
-            // Requests in all, so that the figure is the time of one.
+            // The time is that of a batch of every thread, the throughput is requests: all of them.
             group.throughput(Throughput::Elements((threads * size) as u64));
             for (name, way) in &ways {
                 group.bench_with_input(BenchmarkId::new(*name, size), &size, |b, &size| {
