@@ -7,10 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 
-use super::tally::{Event, Tick, Totals, new_histogram};
+use super::tally::{Event, Moment, Tick, Totals, new_histogram};
 use super::{LONGEST_TICK, Measured, Schedule, Watch};
 use crate::observe::{Process, Usage};
 use crate::plan::Plan;
+
+/// How many ticks wait for what other threads saw in them: no thread is that far behind.
+const OPEN_TICKS: usize = 16;
 
 /// Starts the threads and puts together what they see.
 pub(super) fn collect(
@@ -116,7 +119,10 @@ impl<'a> Meter<'a> {
 
 /// What all threads saw.
 struct Whole {
+    /// The latest ticks, to which other threads may have something to add.
     ticks: BTreeMap<u64, Tick>,
+    /// Those before them.
+    moments: Vec<Moment>,
     latency: Histogram<u64>,
     totals: Totals,
 }
@@ -125,6 +131,7 @@ impl Whole {
     fn new() -> Result<Self> {
         Ok(Self {
             ticks: BTreeMap::new(),
+            moments: Vec::new(),
             latency: new_histogram()?,
             totals: Totals::default(),
         })
@@ -132,11 +139,14 @@ impl Whole {
 
     fn add_tick(&mut self, tick: Tick) -> Result<()> {
         self.latency.add(&tick.latency)?;
-        match self.ticks.get_mut(&tick.at) {
-            Some(same) => same.add(&tick)?,
-            None => {
-                self.ticks.insert(tick.at, tick);
-            }
+        if let Some(same) = self.ticks.get_mut(&tick.at) {
+            return same.add(&tick);
+        }
+        self.ticks.insert(tick.at, tick);
+        if self.ticks.len() > OPEN_TICKS
+            && let Some((_, oldest)) = self.ticks.pop_first()
+        {
+            self.moments.push(oldest.moment());
         }
         Ok(())
     }
@@ -147,6 +157,8 @@ impl Whole {
 
     fn finish(self, schedule: Schedule, usage: Option<Usage>) -> Measured {
         let end = schedule.end.min(self.totals.ended);
+        let mut moments = self.moments;
+        moments.extend(self.ticks.values().map(Tick::moment));
         Measured {
             elapsed: Duration::from_nanos(end.saturating_sub(schedule.start).max(1)),
             replies: self.totals.replies,
@@ -155,7 +167,7 @@ impl Whole {
             lost: self.totals.lost - self.totals.late.min(self.totals.lost),
             late: self.totals.late,
             unasked: self.totals.unasked,
-            ticks: self.ticks.into_values().collect(),
+            moments,
             usage,
             history: self.totals.history,
         }

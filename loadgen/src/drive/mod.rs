@@ -25,7 +25,7 @@ use crate::verify::History;
 use crate::workload::Requests;
 
 pub(crate) use flight::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
-pub(crate) use tally::Tick;
+pub(crate) use tally::{Moment, Tick};
 
 use datagrams::Datagrams;
 use hello::ShardMap;
@@ -62,7 +62,7 @@ pub(crate) struct Measured {
     /// Datagrams that answered nothing that was asked.
     pub(crate) unasked: u64,
     /// What was seen over time.
-    pub(crate) ticks: Vec<Tick>,
+    pub(crate) moments: Vec<Moment>,
     /// What the server's process used while it was measured, where it is on this machine.
     pub(crate) usage: Option<Usage>,
     /// What every reply said, where that was asked for.

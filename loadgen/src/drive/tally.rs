@@ -38,6 +38,21 @@ pub(crate) struct Tick {
     pub(crate) latency: Histogram<u64>,
 }
 
+/// What is kept of a tick.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// When it began, in nanoseconds since measuring began.
+    pub(crate) from: u64,
+    /// How long it was, in nanoseconds.
+    pub(crate) length: u64,
+    /// Replies that came.
+    pub(crate) replies: u64,
+    /// Latencies, in nanoseconds.
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+    pub(crate) max: u64,
+}
+
 /// What was seen over a whole run.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
@@ -69,6 +84,18 @@ impl Tick {
             replies: 0,
             latency: new_histogram()?,
         })
+    }
+
+    /// What is kept of it: a histogram takes 200 KiB, and a run can have many ticks.
+    pub(super) fn moment(&self) -> Moment {
+        Moment {
+            from: self.at * self.length,
+            length: self.length,
+            replies: self.replies,
+            p50: self.latency.value_at_quantile(0.5),
+            p99: self.latency.value_at_quantile(0.99),
+            max: self.latency.max(),
+        }
     }
 
     /// Adds what another thread saw at the same time.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::drive::{Measured, Tick};
+use crate::drive::{Measured, Moment};
 use crate::observe::{Environment, Process};
 use crate::plan::{Pace, Plan, Until};
 use crate::verify::Verdict;
@@ -196,7 +196,7 @@ impl Summary {
             unasked: measured.unasked,
             server,
             percentiles: percentiles(&measured.latency),
-            over_time: points(&measured.ticks, seconds),
+            over_time: points(&measured.moments, seconds),
         }
     }
 }
@@ -235,25 +235,19 @@ fn percentiles(latency: &Histogram<u64>) -> Vec<(f64, f64)> {
     curve
 }
 
-fn points(ticks: &[Tick], seconds: f64) -> Vec<Point> {
-    /// A last tick that is cut short says little about the rate.
+fn points(moments: &[Moment], seconds: f64) -> Vec<Point> {
+    /// A last one that is cut short says little about the rate.
     const SHORTEST: f64 = 0.5;
-    let whole = |tick: &&Tick| {
-        let length = tick.length as f64 / 1e9;
-        (seconds - tick.at as f64 * length) / length >= SHORTEST
-    };
-    let point = |tick: &Tick| {
-        let length = tick.length as f64 / 1e9;
-        let from = tick.at as f64 * length;
+    let point = |moment: &Moment| {
+        let (from, length) = (moment.from as f64 / 1e9, moment.length as f64 / 1e9);
         let to = (from + length).min(seconds);
-        let at = |quantile| micros(tick.latency.value_at_quantile(quantile));
-        Point {
+        (to - from >= SHORTEST * length).then(|| Point {
             at: to,
-            rate: tick.replies as f64 / (to - from),
-            p50: at(0.5),
-            p99: at(0.99),
-            max: micros(tick.latency.max()),
-        }
+            rate: moment.replies as f64 / (to - from),
+            p50: micros(moment.p50),
+            p99: micros(moment.p99),
+            max: micros(moment.max),
+        })
     };
-    ticks.iter().filter(whole).map(point).collect()
+    moments.iter().filter_map(point).collect()
 }
