@@ -137,11 +137,7 @@ impl Datagrams {
         let fresh = open(self.server, self.gso)?;
         let old = std::mem::replace(&mut self.socket, fresh);
         if let Some((registry, token)) = &self.registry {
-            registry.register(
-                &mut self.socket,
-                *token,
-                Interest::READABLE | Interest::WRITABLE,
-            )?;
+            registry.register(&mut self.socket, *token, Interest::READABLE)?;
         }
         let given_up = only.map(|asked| (old, asked));
         if let Some((_, asked)) = std::mem::replace(&mut self.given_up, given_up) {
@@ -176,11 +172,7 @@ fn refused(error: io::Error, server: SocketAddr) -> anyhow::Error {
 
 impl Lane for Datagrams {
     fn register(&mut self, registry: &Registry, token: Token) -> Result<()> {
-        registry.register(
-            &mut self.socket,
-            token,
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
+        registry.register(&mut self.socket, token, Interest::READABLE)?;
         self.registry = Some((registry.try_clone()?, token));
         Ok(())
     }
@@ -221,6 +213,8 @@ impl Lane for Datagrams {
             Ok(0) => Ok(()),
             // The kernel returns what came back for an earlier one.
             Ok(_) => Err(refused(ErrorKind::ConnectionRefused.into(), self.server)),
+            // Tried again with the next reply or the next look at what is lost, soon enough. To be
+            // told of room, the kernel would tell it after each datagram.
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error).with_context(|| format!("sending to {}", self.server)),
         }

@@ -123,6 +123,10 @@ impl Totals {
 pub(super) struct Tally {
     schedule: Schedule,
     tick: Tick,
+    /// The latest latency, and how many replies in a row had it: what was asked in one go and
+    /// answered in one go has the same, and is recorded in one go.
+    latency: u64,
+    times: u64,
     tick_end: u64,
     totals: Totals,
     events: Sender<Event>,
@@ -132,6 +136,8 @@ impl Tally {
     pub(super) fn new(schedule: Schedule, history: History, events: Sender<Event>) -> Result<Self> {
         Ok(Self {
             tick: Tick::new(0, &schedule)?,
+            latency: 0,
+            times: 0,
             tick_end: schedule.start + schedule.tick,
             totals: Totals {
                 history,
@@ -157,12 +163,24 @@ impl Tally {
             _ => {}
         }
         if asked.due >= self.schedule.start {
-            self.tick
-                .latency
-                .saturating_record(now.saturating_sub(asked.due));
+            let latency = now.saturating_sub(asked.due);
+            if latency != self.latency {
+                self.record();
+                self.latency = latency;
+            }
+            self.times += 1;
         }
         if self.totals.history.keeps() {
             self.keep(asked, outcome, now);
+        }
+    }
+
+    /// Records the replies in a row that had the same latency.
+    fn record(&mut self) {
+        let times = std::mem::take(&mut self.times);
+        if times > 0 {
+            let latency = &mut self.tick.latency;
+            latency.saturating_record_n(self.latency, times);
         }
     }
 
@@ -229,6 +247,7 @@ impl Tally {
     }
 
     fn hand_over(&mut self, next: u64) -> Result<bool> {
+        self.record();
         let next = Tick::new(next, &self.schedule)?;
         let past = std::mem::replace(&mut self.tick, next);
         Ok(self.events.send(Event::Tick(Box::new(past))).is_ok())
