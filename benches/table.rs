@@ -107,7 +107,7 @@ fn watched_filling(names: &[Name]) -> Shard {
     let mean = (before - start) / size as u32;
     let bytes = (resident() - memory) / size;
     println!(
-        "growing to {size} topics of {NAME_LEN} bytes: {mean:?} an insert, the longest {longest:.0?}; \
+        "growing to {size} topics of {NAME_LEN} bytes: {mean:?} an insert, the longest {longest:.2?}; \
          {bytes} bytes resident a topic"
     );
     shard
@@ -117,6 +117,7 @@ fn filled(mut shard: Shard, topics: &[Topic<'_>]) -> Shard {
     for &topic in topics {
         black_box(count(&mut shard, topic));
     }
+    assert_eq!(shard.topics(), topics.len());
     shard
 }
 
