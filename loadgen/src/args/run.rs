@@ -98,7 +98,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = "16", value_parser = parse_count,
         help_heading = "Requests")]
     topic_len: usize,
-    /// How often each topic: uniform, zipf[:EXPONENT], or hot[:SHARE] for one topic
+    /// How often each topic: uniform, zipf, zipf:EXPONENT, or hot, hot:SHARE for one topic
     #[arg(
         long,
         value_name = "HOW",
