@@ -12,6 +12,7 @@ mod tally;
 mod thread;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -174,10 +175,12 @@ fn go(
     } else {
         None
     };
+    let failed = AtomicBool::new(false);
     let run = Run {
         plan,
         asking,
         shards: shards.as_ref(),
+        failed: &failed,
     };
     std::thread::scope(|scope| {
         let (events, seen) = mpsc::channel();
@@ -194,8 +197,9 @@ fn go(
             });
         }
         drop(events);
-        // Leaving drops `starts` and `seen`, which ends the threads that still run.
+        // Leaving drops `starts`: a thread that waits for its schedule ends then as well.
         collect::collect(plan, process, &starts, &seen, watch)
+            .inspect_err(|_| failed.store(true, Ordering::Relaxed))
     })
     .with_context(|| format!("measuring {} at {}", plan.target.name(), plan.server))
 }
@@ -206,6 +210,8 @@ struct Run<'a> {
     plan: &'a Plan,
     asking: &'a Asking,
     shards: Option<&'a ShardMap>,
+    /// Whether any thread has failed, so that the others have no reason to go on.
+    failed: &'a AtomicBool,
 }
 
 impl Run<'_> {
@@ -260,7 +266,7 @@ impl Run<'_> {
                 }))
             }
         };
-        thread::Thread::new(plan, schedule, lanes, sources, events)?.run()
+        thread::Thread::new(plan, schedule, lanes, sources, events)?.run(self.failed)
     }
 
     /// What connection `i` asks for in a closed loop.

@@ -235,22 +235,24 @@ impl Tally {
         self.totals.ended
     }
 
-    /// Hands over the tick that is past. False where nobody wants to know any more.
+    /// Hands over the tick that is past.
     #[inline]
-    pub(super) fn tick(&mut self, now: u64) -> Result<bool> {
+    pub(super) fn tick(&mut self, now: u64) -> Result<()> {
         if now < self.tick_end || now >= self.schedule.end {
-            return Ok(true);
+            return Ok(());
         }
         let at = (now - self.schedule.start) / self.schedule.tick;
         self.tick_end = self.schedule.start + (at + 1) * self.schedule.tick;
         self.hand_over(at)
     }
 
-    fn hand_over(&mut self, next: u64) -> Result<bool> {
+    fn hand_over(&mut self, next: u64) -> Result<()> {
         self.record();
         let next = Tick::new(next, &self.schedule)?;
         let past = std::mem::replace(&mut self.tick, next);
-        Ok(self.events.send(Event::Tick(Box::new(past))).is_ok())
+        // Nobody hears it where another thread has failed.
+        let _ = self.events.send(Event::Tick(Box::new(past)));
+        Ok(())
     }
 
     /// Hands over the last tick, and all else that was seen.

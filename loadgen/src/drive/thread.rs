@@ -1,5 +1,6 @@
 //! The loop of one thread: makes requests when they are due, takes in replies, until the end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -137,8 +138,8 @@ impl<'a, L: Lane> Thread<'a, L> {
         })
     }
 
-    /// Runs until all is asked and answered, or lost.
-    pub(super) fn run(mut self) -> Result<Totals> {
+    /// Runs until all is asked and answered, or lost, or another thread has failed.
+    pub(super) fn run(mut self, failed: &AtomicBool) -> Result<Totals> {
         let mut events = Events::with_capacity(EVENTS);
         for lane in 0..self.lanes.len() {
             self.refill(lane)?;
@@ -148,7 +149,8 @@ impl<'a, L: Lane> Thread<'a, L> {
             if now >= self.shared.schedule.end || self.shared.tally.is_full() {
                 self.draining = true;
             }
-            if !self.shared.tally.tick(now)? {
+            self.shared.tally.tick(now)?;
+            if failed.load(Ordering::Relaxed) {
                 bail!("another thread failed first");
             }
             self.ask_what_is_due(now)?;

@@ -101,7 +101,7 @@ fn headline(load: &Load, result: &Summary, out: &mut String) {
     }
     let errors: u64 = result.errors.values().sum();
     tiles.push(("errors", grouped(errors)));
-    if result.lost + result.late > 0 {
+    if load.udp {
         tiles.push((
             "lost · late",
             format!("{} · {}", grouped(result.lost), grouped(result.late)),

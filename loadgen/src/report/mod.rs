@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::drive::{Measured, Moment};
 use crate::observe::{Environment, Process};
 use crate::plan::{Pace, Plan, Until};
+use crate::target::Transport;
 use crate::verify::Verdict;
 
 pub(crate) use html::page;
@@ -37,6 +38,8 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize)]
 pub(crate) struct Load {
     pub(crate) target: &'static str,
+    /// Whether datagrams carry it, which can be lost.
+    pub(crate) udp: bool,
     pub(crate) server: String,
     pub(crate) connections: usize,
     /// Requests in flight on each connection; none in an open loop.
@@ -151,6 +154,7 @@ impl Load {
         };
         Self {
             target: plan.target.name(),
+            udp: matches!(plan.target.transport(), Transport::Datagrams { .. }),
             server: plan.server.to_string(),
             connections: plan.connections,
             pipeline,

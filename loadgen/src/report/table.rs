@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Latency, Ramp, Report, Summary};
+use super::{Latency, Load, Ramp, Report, Summary};
 
 /// The whole report.
 pub(crate) fn report(report: &Report) -> String {
@@ -10,7 +10,7 @@ pub(crate) fn report(report: &Report) -> String {
     if let Some(ramp) = &report.ramp {
         ramp_table(ramp, &mut out);
     } else if let Some(result) = &report.result {
-        summary_table(report.load.rate, result, &mut out);
+        summary_table(&report.load, result, &mut out);
     }
     if let Some(verdict) = &report.verified {
         let gaps = match verdict.gaps {
@@ -34,10 +34,10 @@ fn row(out: &mut String, name: &str, value: &str) {
     let _ = writeln!(out, "{name:<18} {value}");
 }
 
-fn summary_table(asked: Option<f64>, summary: &Summary, out: &mut String) {
+fn summary_table(load: &Load, summary: &Summary, out: &mut String) {
     let seconds = format!("{} in {:.2} s", grouped(summary.replies), summary.seconds);
     row(out, "requests", &seconds);
-    if let Some(asked) = asked {
+    if let Some(asked) = load.rate {
         row(out, "rate asked", &per_second(asked));
     }
     row(out, "rate achieved", &per_second(summary.rate));
@@ -64,8 +64,7 @@ fn summary_table(asked: Option<f64>, summary: &Summary, out: &mut String) {
     for (code, times) in &summary.errors {
         row(out, "errors", &format!("{} {code}", grouped(*times)));
     }
-    let is_udp = summary.lost + summary.late + summary.unasked > 0;
-    if is_udp {
+    if load.udp {
         let text = format!(
             "{} lost, {} late",
             grouped(summary.lost),

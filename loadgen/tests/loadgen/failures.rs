@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use globalcounter::protocol::Reply;
 use globalcounter::protocol::framed;
@@ -127,6 +128,24 @@ fn a_server_that_vanishes_is_told() {
     });
     load(address, "--target udp --duration 30").refused(1, "nobody receives datagrams at");
     serving.join().unwrap();
+}
+
+/// The other threads end with it, though nothing is wrong with their connections, and even before
+/// measuring begins.
+#[test]
+fn a_run_fails_as_soon_as_one_connection_does() {
+    let accepted = AtomicUsize::new(0);
+    let server = tcp_server(move |mut peer| {
+        let mut buffer = [0; 4096];
+        let first = accepted.fetch_add(1, Ordering::Relaxed) == 0;
+        while let Ok(1..) = peer.read(&mut buffer)
+            && !first
+        {}
+    });
+    let start = Instant::now();
+    let flags = "--connections 2 --threads 2 --warmup 40 --timeout 50";
+    load(server, flags).refused(1, "the server closed the connection");
+    assert!(start.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

@@ -49,6 +49,16 @@ fn every_target_of_this_server_is_measured() {
             "{target}: {table}"
         );
         assert_eq!(row(table, "errors"), "none");
+        let losses = table.lines().find(|line| line.starts_with("datagrams"));
+        assert_eq!(
+            losses.is_some(),
+            target.contains("udp"),
+            "{target}: {table}"
+        );
+        assert!(
+            losses.is_none_or(|line| line.ends_with("0 lost, 0 late")),
+            "{table}"
+        );
         // The server is this very process.
         assert!(row(table, "server").contains(&format!("(process {})", std::process::id())));
     }
