@@ -18,7 +18,7 @@ fn the_order_of_this_server_holds_under_every_target() {
             "framed --shard-aware --distribution zipf",
             "framed --rate 5000 --distribution hot:0.5",
             "udp --frames-per-datagram 8 --mix count,get",
-            "udp --gso",
+            "udp --gso --pipeline 8",
             "classic-udp",
             "classic-udp --rate 5000",
             "classic-tcp",
@@ -228,7 +228,7 @@ fn late_replies_are_told_from_lost_ones() {
         // With one in flight, the next one comes after that was given up.
         held.take().into_iter().chain([reply]).collect()
     });
-    let flags = "--target udp --verify --requests 300 --topics 3 --timeout 0.1";
+    let flags = "--target udp --verify --requests 300 --topics 3 --timeout 0.5";
     let ended = load(server, &format!("{flags} --connections 1 --pipeline 1"));
     let table = ended.measured();
     assert_eq!(row(table, "datagrams"), "0 lost, 1 late", "{table}");
@@ -258,7 +258,7 @@ fn late_classic_replies_are_told_too() {
             socket.send_to(&reply, peer).unwrap();
         }
     });
-    let flags = "--target classic-udp --verify --requests 300 --topics 3 --timeout 0.1";
+    let flags = "--target classic-udp --verify --requests 300 --topics 3 --timeout 0.5";
     let ended = load(address, &format!("{flags} --connections 1"));
     let table = ended.measured();
     assert_eq!(row(table, "datagrams"), "0 lost, 1 late", "{table}");
