@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 use procfs::process::{FDTarget, all_processes};
 use procfs::{CpuInfo, Current};
@@ -73,22 +74,18 @@ impl Process {
     pub(crate) fn usage(&self) -> Option<Usage> {
         let process = procfs::process::Process::new(self.pid).ok()?;
         let stat = process.stat().ok()?;
-        // To the nanosecond, where the kernel tells it; else in ticks of a hundredth of a second.
+        // To the nanosecond, of all its threads, those that have ended too; where the kernel does
+        // not tell it, in ticks of a hundredth of a second.
         let exact = || {
-            let mut nanos = 0;
-            for task in process.tasks().ok()? {
-                nanos += task.ok()?.schedstat().ok()?.sum_exec_runtime;
-            }
-            Some(Duration::from_nanos(nanos))
+            let clock = clock_getcpuclockid(Pid::from_raw(self.pid)).ok()?;
+            Some(Duration::from(clock.now().ok()?))
         };
         let in_ticks = || {
             let ticks = stat.utime + stat.stime;
             Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64)
         };
         Some(Usage {
-            processor: exact()
-                .filter(|time| !time.is_zero())
-                .unwrap_or_else(in_ticks),
+            processor: exact().unwrap_or_else(in_ticks),
             resident: stat.rss * procfs::page_size(),
         })
     }

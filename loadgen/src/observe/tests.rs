@@ -16,3 +16,20 @@ fn the_process_behind_a_port_is_found() {
     assert!(at_tcp.usage().unwrap().resident > 100_000);
     assert!(Process::with_pid(i32::MAX).is_err());
 }
+
+/// What threads used stays counted when they end.
+#[test]
+fn processor_time_never_goes_back() {
+    let own = Process::with_pid(std::process::id() as i32).unwrap();
+    let before = own.usage().unwrap().processor;
+    let busy = std::thread::spawn(move || {
+        while own.usage().unwrap().processor < before + Duration::from_millis(30) {}
+        own
+    });
+    let own = busy.join().unwrap();
+    let after = own.usage().unwrap().processor;
+    assert!(
+        after >= before + Duration::from_millis(30),
+        "{before:?} to {after:?}"
+    );
+}
