@@ -17,6 +17,7 @@ mod target;
 mod verify;
 mod workload;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -62,7 +63,7 @@ fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
         Some((bounds, slo)) => measure::ramp(plan, bounds, slo, process.as_ref())?,
         None => measure::run(plan, process.as_ref())?,
     };
-    print!("{}", report::table::report(&report));
+    say(&report::table::report(&report))?;
     let output = arguments.output();
     if let Some(path) = &output.json {
         report::write_json(&report, path)?;
@@ -72,6 +73,14 @@ fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
         std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Writes to standard output, which may be closed or full.
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("writing to standard output")
 }
 
 /// Each connection takes a file descriptor: asks for as many as the system lets it have.

@@ -100,7 +100,7 @@ struct EntryResult {
     /// Whether it is the one that the row's goal is for.
     ours: bool,
     /// What its ratio is to: the entry of that number.
-    base: usize,
+    base: Option<usize>,
     /// Why there is nothing here.
     missing: Option<String>,
     rounds: Vec<Round>,
@@ -130,8 +130,7 @@ struct Round {
 /// There is no globalcounter to run, no second processor, or nothing could be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.list {
-        print!("{}", table::list(ROWS));
-        return Ok(());
+        return crate::say(&table::list(ROWS));
     }
     let processors = observe::processors();
     let (Some(&first), Some(&last)) = (processors.first(), processors.last()) else {
@@ -144,7 +143,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "the servers and the load need a processor each, and there is only {server_processor}"
     );
     let servers = Installed::find(arguments.server_bin.as_deref())?;
-    print!("{}", table::servers(&servers));
+    crate::say(&table::servers(&servers))?;
     // So that this program's other threads don't disturb the server either.
     observe::pin(&[load_processor])?;
     let bench = Bench {
@@ -158,7 +157,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let wanted = |row: &&Row| arguments.row.is_empty() || arguments.row.contains(&row.name);
     for row in ROWS.iter().filter(wanted) {
         let result = bench.row(row);
-        print!("{}", table::row(&result));
+        crate::say(&table::row(&result))?;
         rows.push(result);
     }
     let measured_any = rows
@@ -287,12 +286,17 @@ impl Bench<'_> {
                     .collect(),
             })
             .collect();
+        let measured: Vec<bool> = contenders
+            .iter()
+            .zip(&costs)
+            .map(|(contender, costs)| contender.running.is_ok() && !costs.is_empty())
+            .collect();
         let summarise = |(number, contender): (usize, Contender<'_>)| {
             let entry = contender.entry;
             // Round by round, so that what disturbed a round disturbed both.
-            let measured = entry.bases.iter().find(|&&base| !costs[base].is_empty());
-            let base = measured.copied().unwrap_or(number);
-            let pairs = costs[number].iter().zip(&costs[base]);
+            let base = entry.bases.iter().copied().find(|&base| measured[base]);
+            let base_costs = base.map_or(&[][..], |base| &costs[base]);
+            let pairs = costs[number].iter().zip(base_costs);
             let ratios: Vec<f64> = pairs.map(|(own, base)| own / base).collect();
             let of =
                 |value: fn(&Round) -> f64| median(contender.rounds.iter().map(value).collect());

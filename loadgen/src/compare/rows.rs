@@ -153,8 +153,8 @@ pub(super) const ROWS: &[Row] = &[
         &[
             entry(NULL, load("framed", 1, 512)),
             entry(ONE, load("framed", 1, 512)),
-            entry(REDIS, load("resp", 4, 512)),
-            entry(VALKEY, load("resp", 4, 512)),
+            against(&[], REDIS, load("resp", 4, 512)),
+            against(&[], VALKEY, load("resp", 4, 512)),
         ],
     ),
     Row {
@@ -244,14 +244,6 @@ pub(super) const ROWS: &[Row] = &[
                 Server::Memcached { threads: 2 },
                 load("memcached", 16, 64),
             ),
-            against(&[4], REDIS, load("resp", 16, 64)),
-            against(
-                &[4],
-                Server::Redis {
-                    options: &["--io-threads", "2"],
-                },
-                load("resp", 16, 64),
-            ),
         ],
     },
     Row {
@@ -268,14 +260,6 @@ pub(super) const ROWS: &[Row] = &[
                 &[2],
                 Server::Memcached { threads: 4 },
                 load("memcached", 16, 64),
-            ),
-            against(&[4], REDIS, load("resp", 16, 64)),
-            against(
-                &[4],
-                Server::Redis {
-                    options: &["--io-threads", "4"],
-                },
-                load("resp", 16, 64),
             ),
         ],
     },

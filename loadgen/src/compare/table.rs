@@ -61,20 +61,23 @@ fn entry_line(entry: &EntryResult, to_reach: Option<f64>, out: &mut String) {
         let _ = writeln!(out, " {bytes:>6.1} B a topic{verdict}");
         return;
     }
-    let (Some(rate), Some(nanos), Some(ratio)) = (entry.rate, entry.nanos_per_reply, entry.ratio)
-    else {
+    let (Some(rate), Some(nanos)) = (entry.rate, entry.nanos_per_reply) else {
         let _ = writeln!(out, " –");
         return;
+    };
+    let ratio = match entry.ratio {
+        Some(ratio) => format!("{ratio:>6.2} ×"),
+        None => format!("{:>6}  ", "–"),
     };
     let latency = |micros: Option<f64>| micros.map_or_else(String::new, duration);
     let _ = writeln!(
         out,
-        " {:>10}/s {:>8.0} ns {ratio:>6.2} ×  p50 {:>9}  p99 {:>9}{}",
+        " {:>10}/s {:>8.0} ns {ratio}  p50 {:>9}  p99 {:>9}{}",
         grouped(rate as u64),
         nanos,
         latency(entry.p50),
         latency(entry.p99),
-        verdict(entry.ours, Some(ratio), to_reach),
+        verdict(entry.ours, entry.ratio, to_reach),
     );
 }
 

@@ -156,7 +156,12 @@ impl Whole {
     }
 
     fn finish(self, schedule: Schedule, usage: Option<Usage>) -> Measured {
-        let end = schedule.end.min(self.totals.ended);
+        // By the clock also where the server stopped answering before.
+        let end = match schedule.end {
+            u64::MAX => self.totals.ended,
+            end if self.totals.full => end.min(self.totals.ended),
+            end => end,
+        };
         let mut moments = self.moments;
         moments.extend(self.ticks.values().map(Tick::moment));
         Measured {
@@ -167,6 +172,8 @@ impl Whole {
             lost: self.totals.lost - self.totals.late.min(self.totals.lost),
             late: self.totals.late,
             unasked: self.totals.unasked,
+            never_sent: self.totals.never_sent,
+            full: self.totals.full,
             moments,
             usage,
             history: self.totals.history,

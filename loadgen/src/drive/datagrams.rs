@@ -230,15 +230,20 @@ impl Lane for Datagrams {
 
     fn expire(&mut self, before: u64, shared: &mut Shared) -> Result<()> {
         let (mut lost, mut last) = (0, None);
-        let in_order = self.in_order;
-        self.flight.expire(before, |asked| {
+        let (in_order, mut forgotten) = (self.in_order, Vec::new());
+        let lose = |asked| {
             shared.tally.lost();
             lost += 1;
             // With ids it stays known, in case it is answered late.
             if in_order && let Some(other) = last.replace(asked) {
                 shared.tally.unanswered(&other);
             }
-        });
+        };
+        self.flight
+            .expire(before, lose, |asked| forgotten.push(asked));
+        for asked in &forgotten {
+            shared.tally.unanswered(asked);
+        }
         if lost == 0 || !in_order {
             return Ok(());
         }

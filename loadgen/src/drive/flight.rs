@@ -16,6 +16,9 @@ pub(crate) const MAX_IN_FLIGHT_BY_ID16: usize = 1 << 8;
 /// The most requests without a reply that are remembered in case it comes late.
 const MAX_OVERDUE: usize = 1 << 20;
 
+/// How many ids of a place are tried for one that is not overdue: all of 16 bits.
+const ID_TRIES: u32 = 255;
+
 /// A request that was made. Times are nanoseconds of the run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
@@ -54,6 +57,8 @@ pub(super) struct Places {
     place_bits: u32,
     id_mask: u32,
     overdue: HashMap<u32, Asked>,
+    /// Were overdue, until their ids were needed or there were too many.
+    forgotten: Vec<Asked>,
 }
 
 #[derive(Debug)]
@@ -78,6 +83,7 @@ impl Flight {
                     place_bits: most.ilog2(),
                     id_mask: u32::MAX >> (u32::BITS - bits),
                     overdue: HashMap::new(),
+                    forgotten: Vec::new(),
                 })
             }
         }
@@ -125,14 +131,23 @@ impl Flight {
 
     /// Gives up those sent before `before`. In order, that is all of them as soon as the first one
     /// is: whose the next reply would be is then unknown.
-    pub(super) fn expire(&mut self, before: u64, mut lost: impl FnMut(Asked)) {
+    /// Those whose late reply would not be known are also told to `forgotten`.
+    pub(super) fn expire(
+        &mut self,
+        before: u64,
+        mut lost: impl FnMut(Asked),
+        forgotten: impl FnMut(Asked),
+    ) {
         match self {
             Self::InOrder(waiting) => {
                 if waiting.front().is_some_and(|first| first.sent < before) {
                     waiting.drain(..).for_each(lost);
                 }
             }
-            Self::ById(places) => places.expire(before, &mut lost),
+            Self::ById(places) => {
+                places.expire(before, &mut lost);
+                places.forgotten.drain(..).for_each(forgotten);
+            }
         }
     }
 
@@ -144,7 +159,9 @@ impl Flight {
         };
         let by_id = by_id.into_iter().flat_map(|by_id| {
             let in_flight = by_id.places.iter().filter_map(|place| place.asked.as_ref());
-            in_flight.chain(by_id.overdue.values())
+            in_flight
+                .chain(by_id.overdue.values())
+                .chain(&by_id.forgotten)
         });
         in_order.into_iter().flatten().chain(by_id)
     }
@@ -162,6 +179,17 @@ impl Places {
             number
         });
         let place = &mut self.places[number as usize];
+        if !self.overdue.is_empty() {
+            // An id under which a late reply may come is used again only where all others are, too.
+            let uses = (self.id_mask >> self.place_bits).min(ID_TRIES);
+            for _ in 0..uses {
+                if !self.overdue.contains_key(&place.id) {
+                    break;
+                }
+                place.id = place.id.wrapping_add(1 << self.place_bits) & self.id_mask;
+            }
+            self.forgotten.extend(self.overdue.remove(&place.id));
+        }
         place.asked = Some(asked);
         place.id
     }
@@ -190,7 +218,9 @@ impl Places {
                 .is_some_and(|asked| asked.sent < before);
             if due && let Answered::InTime(asked) = self.take(id) {
                 if self.overdue.len() < MAX_OVERDUE {
-                    self.overdue.insert(id, asked);
+                    self.forgotten.extend(self.overdue.insert(id, asked));
+                } else {
+                    self.forgotten.push(asked);
                 }
                 lost(asked);
             }
@@ -240,9 +270,9 @@ mod tests {
         for bits in [16, 32] {
             let mut flight = Flight::new(Matching::ById(bits));
             let id = flight.add(asked(1, 10));
-            flight.expire(10, |_| panic!("not before"));
+            flight.expire(10, |_| panic!("not before"), |_| {});
             let mut lost = Vec::new();
-            flight.expire(11, |asked| lost.push(asked.topic));
+            flight.expire(11, |asked| lost.push(asked.topic), |_| {});
             assert_eq!((lost, flight.len()), (vec![1], 0));
             assert_eq!(flight.unanswered().count(), 1, "it may still come");
             let next = flight.add(asked(2, 20));
@@ -262,6 +292,19 @@ mod tests {
         assert_eq!(flight.limit(), MAX_IN_FLIGHT_BY_ID16);
     }
 
+    /// Every loss is told of at some time: still overdue, or forgotten.
+    #[test]
+    fn no_loss_is_swallowed_when_ids_come_round() {
+        let mut flight = Flight::new(Matching::ById(16));
+        let (mut lost, mut forgotten) = (0, 0);
+        for round in 0..1_000 {
+            flight.add(asked(0, round));
+            flight.expire(round + 1, |_| lost += 1, |_| forgotten += 1);
+        }
+        assert_eq!(lost, 1_000);
+        assert_eq!(flight.unanswered().count() + forgotten, 1_000);
+    }
+
     #[test]
     fn in_order_one_loss_loses_all() {
         let mut flight = Flight::new(Matching::InOrder);
@@ -270,7 +313,7 @@ mod tests {
         assert_eq!(topic(&flight.take(0)), Some((true, 1)));
         flight.add(asked(3, 30));
         let mut lost = 0;
-        flight.expire(21, |_| lost += 1);
+        flight.expire(21, |_| lost += 1, |_| {});
         assert_eq!((lost, flight.len()), (2, 0));
     }
 }

@@ -60,6 +60,11 @@ pub(crate) struct Measured {
     pub(crate) lost: u64,
     /// Datagrams' requests whose reply came after the timeout.
     pub(crate) late: u64,
+    /// Requests of an open loop that were due and could not be made: the server was too slow. They
+    /// are in the latencies, with how long they had waited at the end.
+    pub(crate) never_sent: u64,
+    /// Whether it ended early, because no more replies could be kept.
+    pub(crate) full: bool,
     /// Datagrams that answered nothing that was asked.
     pub(crate) unasked: u64,
     /// What was seen over time.
@@ -175,12 +180,12 @@ fn go(
     } else {
         None
     };
-    let failed = AtomicBool::new(false);
+    let signals = Signals::default();
     let run = Run {
         plan,
         asking,
         shards: shards.as_ref(),
-        failed: &failed,
+        signals: &signals,
     };
     std::thread::scope(|scope| {
         let (events, seen) = mpsc::channel();
@@ -199,7 +204,7 @@ fn go(
         drop(events);
         // Leaving drops `starts`: a thread that waits for its schedule ends then as well.
         collect::collect(plan, process, &starts, &seen, watch)
-            .inspect_err(|_| failed.store(true, Ordering::Relaxed))
+            .inspect_err(|_| signals.failed.store(true, Ordering::Relaxed))
     })
     .with_context(|| format!("measuring {} at {}", plan.target.name(), plan.server))
 }
@@ -210,8 +215,16 @@ struct Run<'a> {
     plan: &'a Plan,
     asking: &'a Asking,
     shards: Option<&'a ShardMap>,
-    /// Whether any thread has failed, so that the others have no reason to go on.
-    failed: &'a AtomicBool,
+    signals: &'a Signals,
+}
+
+/// What threads tell each other.
+#[derive(Debug, Default)]
+struct Signals {
+    /// One has failed, so the others have no reason to go on.
+    failed: AtomicBool,
+    /// One can't keep more replies, so all come to their end.
+    full: AtomicBool,
 }
 
 impl Run<'_> {
@@ -266,7 +279,7 @@ impl Run<'_> {
                 }))
             }
         };
-        thread::Thread::new(plan, schedule, lanes, sources, events)?.run(self.failed)
+        thread::Thread::new(plan, schedule, lanes, sources, events)?.run(self.signals)
     }
 
     /// What connection `i` asks for in a closed loop.

@@ -62,6 +62,10 @@ pub(super) struct Totals {
     pub(super) lost: u64,
     pub(super) late: u64,
     pub(super) unasked: u64,
+    /// Requests of an open loop that were due and could not be made.
+    pub(super) never_sent: u64,
+    /// Whether the run ended because no more replies could be kept.
+    pub(super) full: bool,
     /// When the last reply came.
     pub(super) ended: u64,
     pub(super) history: History,
@@ -111,6 +115,8 @@ impl Totals {
         self.lost += other.lost;
         self.late += other.late;
         self.unasked += other.unasked;
+        self.never_sent += other.never_sent;
+        self.full |= other.full;
         self.ended = self.ended.max(other.ended);
         self.history.add(other.history);
         for (code, times) in other.refused {
@@ -152,7 +158,12 @@ impl Tally {
     #[inline]
     pub(super) fn reply(&mut self, asked: &Asked, outcome: &Outcome, now: u64) {
         self.totals.ended = now;
-        if (self.schedule.start..self.schedule.end).contains(&now) {
+        // A run of so many requests has no end by the clock: those of its warm-up don't count.
+        let counts = match self.schedule.end {
+            u64::MAX => asked.due >= self.schedule.start,
+            end => (self.schedule.start..end).contains(&now),
+        };
+        if counts {
             self.totals.replies += 1;
             self.tick.replies += 1;
         }
@@ -163,16 +174,28 @@ impl Tally {
             _ => {}
         }
         if asked.due >= self.schedule.start {
-            let latency = now.saturating_sub(asked.due);
-            if latency != self.latency {
-                self.record();
-                self.latency = latency;
-            }
-            self.times += 1;
+            self.took(now.saturating_sub(asked.due));
         }
         if self.totals.history.keeps() {
             self.keep(asked, outcome, now);
         }
+    }
+
+    /// Books a request that was due, and by `now` could not be made.
+    pub(super) fn never_sent(&mut self, due: u64, now: u64) {
+        self.totals.never_sent += 1;
+        if due >= self.schedule.start {
+            self.took(now.saturating_sub(due));
+        }
+    }
+
+    #[inline]
+    fn took(&mut self, latency: u64) {
+        if latency != self.latency {
+            self.record();
+            self.latency = latency;
+        }
+        self.times += 1;
     }
 
     /// Records the replies in a row that had the same latency.
@@ -258,6 +281,7 @@ impl Tally {
     /// Hands over the last tick, and all else that was seen.
     pub(super) fn finish(mut self) -> Result<Totals> {
         self.hand_over(u64::MAX)?;
+        self.totals.full = self.is_full();
         Ok(self.totals)
     }
 }

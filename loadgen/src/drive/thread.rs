@@ -1,6 +1,6 @@
 //! The loop of one thread: makes requests when they are due, takes in replies, until the end.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use anyhow::{Result, bail};
 use globalcounter::server::sys::Received;
 use mio::{Events, Poll, Token};
 
-use super::Schedule;
 use super::flight::Asked;
 use super::hello::LanesByTopic;
 use super::lane::{Lane, Shared};
 use super::tally::{Event, Tally, Totals};
+use super::{Schedule, Signals};
 use crate::plan::Plan;
 use crate::target::Transport;
 use crate::verify::History;
@@ -139,18 +139,22 @@ impl<'a, L: Lane> Thread<'a, L> {
     }
 
     /// Runs until all is asked and answered, or lost, or another thread has failed.
-    pub(super) fn run(mut self, failed: &AtomicBool) -> Result<Totals> {
+    pub(super) fn run(mut self, signals: &Signals) -> Result<Totals> {
         let mut events = Events::with_capacity(EVENTS);
         for lane in 0..self.lanes.len() {
             self.refill(lane)?;
         }
         loop {
             let now = self.shared.schedule.now();
-            if now >= self.shared.schedule.end || self.shared.tally.is_full() {
-                self.draining = true;
+            if self.shared.tally.is_full() {
+                signals.full.store(true, Ordering::Relaxed);
             }
+            // In an open loop, what was due before the end is still to be made.
+            let is_closed = matches!(self.sources, Sources::Closed { .. });
+            self.draining |= is_closed && now >= self.shared.schedule.end;
+            self.draining |= signals.full.load(Ordering::Relaxed);
             self.shared.tally.tick(now)?;
-            if failed.load(Ordering::Relaxed) {
+            if signals.failed.load(Ordering::Relaxed) {
                 bail!("another thread failed first");
             }
             self.ask_what_is_due(now)?;
@@ -216,6 +220,15 @@ impl<'a, L: Lane> Thread<'a, L> {
             owners,
         } = &mut **open;
         let schedule = self.shared.schedule;
+        // Not for ever, where the server has stopped: what is left then counts as never sent, and
+        // with at least the latency that it has by now.
+        if now > schedule.end.saturating_add(self.timeout) && !self.draining {
+            while arrivals.due() < schedule.end {
+                self.shared.tally.never_sent(arrivals.due(), now);
+                arrivals.advance();
+            }
+            self.draining = true;
+        }
         for _ in 0..BURST {
             let due = arrivals.due();
             self.draining |= due >= schedule.end;

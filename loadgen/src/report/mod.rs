@@ -74,6 +74,8 @@ pub(crate) struct Summary {
     pub(crate) lost: u64,
     pub(crate) late: u64,
     pub(crate) unasked: u64,
+    /// Requests of an open loop that were due and could not be made.
+    pub(crate) never_sent: u64,
     pub(crate) server: Option<Server>,
     /// (percentile, microseconds), for a plot.
     pub(crate) percentiles: Vec<(f64, f64)>,
@@ -198,6 +200,7 @@ impl Summary {
             lost: measured.lost,
             late: measured.late,
             unasked: measured.unasked,
+            never_sent: measured.never_sent,
             server,
             percentiles: percentiles(&measured.latency),
             over_time: points(&measured.moments, seconds),

@@ -41,6 +41,10 @@ fn summary_table(load: &Load, summary: &Summary, out: &mut String) {
         row(out, "rate asked", &per_second(asked));
     }
     row(out, "rate achieved", &per_second(summary.rate));
+    if summary.never_sent > 0 {
+        let text = format!("{} that were due", grouped(summary.never_sent));
+        row(out, "never sent", &text);
+    }
     let Latency {
         p50,
         p90,

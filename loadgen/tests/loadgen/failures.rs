@@ -99,6 +99,22 @@ fn files_that_can_not_be_written_are_told() {
 }
 
 #[test]
+fn a_full_standard_output_is_told() {
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["compare", "--list"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("writing to standard output"), "{error}");
+}
+
+#[test]
 fn a_server_that_vanishes_is_told() {
     let answered = AtomicUsize::new(0);
     let server = answering_server(move |input| {
@@ -207,5 +223,5 @@ fn a_server_that_says_nothing_is_given_up() {
     let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
     let flags = "--target udp --timeout 0.1 --duration 0.5";
     let ended = load(deaf.local_addr().unwrap(), flags);
-    ended.refused(1, "no request was answered in time");
+    ended.refused(1, "no request was answered while it was measured");
 }

@@ -8,7 +8,7 @@ use globalcounter::protocol::Reply;
 use globalcounter::protocol::framed;
 use serde_json::Value;
 
-use crate::support::{Embedded, answering_server, load, row};
+use crate::support::{Embedded, answering_server, load, row, udp_server};
 
 /// The rows that every run has.
 const ROWS: [&str; 8] = [
@@ -147,6 +147,54 @@ fn an_open_loop_shows_a_pause() {
     at_least("p99.9", 190_000.0);
     // A fifth of all requests were due while it slept: half of those waited for half of it or more.
     at_least("p90", 90_000.0);
+}
+
+/// A classic UDP server that stops for a while when the datagram of that number has come.
+fn stopping_server(at: usize, pause: Duration) -> std::net::SocketAddr {
+    udp_server(move |number, _| {
+        if number == at {
+            std::thread::sleep(pause);
+        }
+        vec![vec![0x80, 1]]
+    })
+}
+
+/// One request at a time, 200 a second: 10 to warm up, 100 measured, until 0.55 s.
+const ONE_AT_A_TIME: &str = "--target classic-udp --connections 1 --rate 200 --arrivals fixed \
+    --duration 0.5 --warmup 0.05";
+
+/// What was due before the end is made and counted, also where the server stopped until after it.
+#[test]
+fn a_pause_over_the_end_is_not_left_out() {
+    let server = stopping_server(80, Duration::from_millis(300));
+    let file = std::env::temp_dir().join(format!("loadgen-end-{}.json", std::process::id()));
+    let flags = format!("{ONE_AT_A_TIME} --timeout 5 --json {}", file.display());
+    load(server, &flags).measured();
+    let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let latency = &report["result"]["latency"];
+    // 30 were due in it; the first 10 of them waited for a quarter of a second.
+    assert!(latency["p90"].as_f64().unwrap() > 200_000.0, "{latency} µs");
+}
+
+#[test]
+fn what_can_not_be_sent_is_told() {
+    let server = stopping_server(60, Duration::from_secs(30));
+    let ended = load(server, &format!("{ONE_AT_A_TIME} --timeout 0.1"));
+    let table = ended.measured();
+    assert!(number(row(table, "never sent")) > 20.0, "{table}");
+    // It is rated by the clock, not by when it last answered.
+    assert!(row(table, "requests").ends_with("in 0.50 s"), "{table}");
+}
+
+#[test]
+fn requests_of_the_warm_up_are_not_counted() {
+    let server = Embedded::start(1);
+    let ended = load(server.tcp, "--warmup 0.2 --requests 1000");
+    assert!(
+        row(ended.measured(), "requests").starts_with("1,000 in"),
+        "{ended:?}"
+    );
 }
 
 #[test]
