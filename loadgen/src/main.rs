@@ -13,6 +13,7 @@ mod null;
 mod observe;
 mod plan;
 mod report;
+mod sockets;
 mod target;
 mod verify;
 mod workload;

@@ -12,7 +12,6 @@ use crate::observe::{Environment, Process};
 use crate::plan::{Pace, Plan};
 use crate::report::progress::Progress;
 use crate::report::{Latency, Load, Ramp, Report, Step, Summary};
-use crate::target::Transport;
 use crate::verify::{self, History, Verdict};
 
 /// The rates of a ramp before it is known between which two the highest lies, about.
@@ -32,7 +31,7 @@ pub(crate) fn process_of(plan: &Plan, pid: Option<i32>) -> Result<Option<Process
     if let Some(pid) = pid {
         return Process::with_pid(pid).map(Some);
     }
-    let udp = matches!(plan.target.transport(), Transport::Datagrams { .. });
+    let udp = plan.target.transport().is_udp();
     Ok(Process::listening_at(plan.server, udp))
 }
 

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use globalcounter::server::affinity;
+use nix::sched::CpuSet;
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 use procfs::process::{FDTarget, all_processes};
@@ -117,32 +118,18 @@ fn listeners(server: SocketAddr, udp: bool) -> HashSet<u64> {
     }
 }
 
-/// The processors that this process may use, by the system's numbers.
-pub(crate) fn processors() -> Vec<usize> {
-    let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
-        return Vec::new();
-    };
-    (0..CpuSet::count())
-        .filter(|&processor| allowed.is_set(processor).unwrap_or(false))
-        .collect()
-}
-
-/// Keeps this thread, and what it starts from now on, on these processors.
+/// Keeps this thread, and what it starts from now on, on `processor`.
 ///
 /// # Errors
 ///
-/// None of them is one that this process may use.
-pub(crate) fn pin(processors: &[usize]) -> Result<()> {
-    let mut set = CpuSet::new();
-    for &processor in processors {
-        ensure!(
-            processor < CpuSet::count(),
-            "there is no processor {processor}"
-        );
-        set.set(processor)?;
-    }
-    sched_setaffinity(Pid::from_raw(0), &set)
-        .with_context(|| format!("keeping a thread on processors {processors:?}"))
+/// It is none that this process may use.
+pub(crate) fn pin(processor: usize) -> Result<()> {
+    ensure!(
+        processor < CpuSet::count(),
+        "there is no processor {processor}"
+    );
+    affinity::pin(processor)
+        .with_context(|| format!("keeping a thread on processors [{processor}]"))
 }
 
 /// What a measurement was made on.
@@ -173,7 +160,7 @@ impl Environment {
         let memory = procfs::Meminfo::current().map_or(0, |memory| memory.mem_total);
         Self {
             processor: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            processors: processors().len(),
+            processors: affinity::processors().len(),
             kernel: kernel.trim().to_owned(),
             memory,
             date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),

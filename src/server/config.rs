@@ -3,9 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
-use nix::sched::{CpuSet, sched_getaffinity};
-use nix::unistd::Pid;
-
 use super::BindError;
 use crate::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
 
@@ -84,14 +81,4 @@ impl Default for Config {
             max_connections: Self::DEFAULT_MAX_CONNECTIONS,
         }
     }
-}
-
-/// The processors that this process may use, by the system's numbers.
-pub(super) fn processors() -> Vec<usize> {
-    let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
-        return Vec::new();
-    };
-    (0..CpuSet::count())
-        .filter(|&processor| allowed.is_set(processor).unwrap_or(false))
-        .collect()
 }

@@ -6,6 +6,9 @@
 //! it, [`intake`] decodes it, [`router`] takes it to its shard through [`reach`], and the reply
 //! goes back the same way, or through the [`inbox`] of the worker that has the connection.
 
+// Public, like `sys`, for loadgen alone.
+#[doc(hidden)]
+pub mod affinity;
 mod batch;
 mod config;
 mod connection;
@@ -321,7 +324,7 @@ impl Server {
         let departures: Arc<[_]> = departures.into();
         let connections = Arc::new(Connections::new(config.max_connections));
         let processors = if config.pin {
-            config::processors()
+            affinity::processors()
         } else {
             Vec::new()
         };

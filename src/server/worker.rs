@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
+use super::affinity;
 use super::batch::{Batch, ConnectionKey, Queued, Source, WorkerId};
 use super::connection::{Connection, Moved, Scratch};
 use super::link::{Accepting, Connections, Link};
@@ -78,20 +79,13 @@ pub(super) struct Worker {
 /// Where the thread can't be set up: a runtime, a processor to stay on, a socket to register.
 pub(super) fn run(plan: Plan) -> io::Result<()> {
     if let Some(processor) = plan.processor {
-        pin(processor)?;
+        affinity::pin(processor)?;
     }
     let runtime = runtime(plan.id, &plan.shared)?;
     let (id, shared) = (plan.id, Arc::clone(&plan.shared));
     let result = runtime.block_on(serve(plan));
     shared.door(id).set_waker(None);
     result
-}
-
-fn pin(processor: usize) -> io::Result<()> {
-    let mut only = nix::sched::CpuSet::new();
-    only.set(processor)?;
-    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &only)?;
-    Ok(())
 }
 
 fn runtime(id: WorkerId, shared: &Arc<Shared>) -> io::Result<LocalRuntime> {

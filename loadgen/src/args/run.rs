@@ -268,7 +268,7 @@ impl Arguments {
         let target = self.target;
         let transport = target.transport();
         let packed = transport == Transport::Datagrams { packed: true };
-        let datagrams = matches!(transport, Transport::Datagrams { .. });
+        let datagrams = transport.is_udp();
         ensure!(
             packed || self.frames_per_datagram == 1,
             "--frames-per-datagram is for the target udp, not {}",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use globalcounter::server::affinity;
 use serde::Serialize;
 
 use crate::drive;
@@ -132,7 +133,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.list {
         return crate::say(&table::list(ROWS));
     }
-    let processors = observe::processors();
+    let processors = affinity::processors();
     let (Some(&first), Some(&last)) = (processors.first(), processors.last()) else {
         bail!("the processors of this machine can't be told");
     };
@@ -145,7 +146,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let servers = Installed::find(arguments.server_bin.as_deref())?;
     crate::say(&table::servers(&servers))?;
     // So that this program's other threads don't disturb the server either.
-    observe::pin(&[load_processor])?;
+    observe::pin(load_processor)?;
     let bench = Bench {
         servers: &servers,
         server_processor,

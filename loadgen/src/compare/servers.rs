@@ -276,7 +276,7 @@ fn free_port() -> Result<u16> {
 fn spawn(mut command: Command, processor: usize) -> Result<Child> {
     let name = command.get_program().to_string_lossy().into_owned();
     let starting = std::thread::spawn(move || -> Result<Child> {
-        observe::pin(&[processor])?;
+        observe::pin(processor)?;
         Ok(command.spawn()?)
     });
     let started = starting

@@ -5,10 +5,8 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use anyhow::{Context, Result, bail, ensure};
-use globalcounter::server::sys::{
-    DATAGRAMS, Outgoing, Peer, Received, enable_gro, knows_segmentation,
-};
+use anyhow::{Context, Result, bail};
+use globalcounter::server::sys::{DATAGRAMS, Outgoing, Peer, Received};
 use mio::event::Event;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
@@ -17,11 +15,8 @@ use socket2::{Domain, Socket, Type};
 use super::flight::{Asked, Flight};
 use super::lane::{Found, Lane, Shared};
 use crate::plan::Plan;
+use crate::sockets::prepare_udp;
 use crate::target::Matching;
-
-/// What a socket's buffers hold, where the system allows as much: all that is ever in flight on
-/// one, so that none is lost here.
-const BUFFER: usize = 4 * 1024 * 1024;
 
 pub(super) struct Datagrams {
     server: SocketAddr,
@@ -43,13 +38,7 @@ impl Datagrams {
         let matching = plan.target.matching();
         let socket = open(plan.server, plan.gso)?;
         let mut outgoing = Outgoing::new();
-        if plan.gso {
-            ensure!(
-                knows_segmentation(socket.as_fd()),
-                "this kernel has no UDP GSO"
-            );
-            outgoing.set_segmentation(true);
-        }
+        outgoing.set_segmentation(plan.gso);
         Ok(Self {
             server: plan.server,
             gso: plan.gso,
@@ -151,14 +140,9 @@ impl Datagrams {
 fn open(server: SocketAddr, gso: bool) -> Result<UdpSocket> {
     let opening = || -> io::Result<_> {
         let socket = Socket::new(Domain::for_address(server), Type::DGRAM, None)?;
-        // Larger buffers are a wish: the system may grant less.
-        let _ = socket.set_recv_buffer_size(BUFFER);
-        let _ = socket.set_send_buffer_size(BUFFER);
+        prepare_udp(socket.as_fd(), gso)?;
         socket.set_nonblocking(true)?;
         socket.connect(&server.into())?;
-        if gso {
-            enable_gro(socket.as_fd())?;
-        }
         Ok(socket)
     };
     let socket = opening().with_context(|| format!("opening a UDP socket to {server}"))?;
@@ -230,19 +214,17 @@ impl Lane for Datagrams {
 
     fn expire(&mut self, before: u64, shared: &mut Shared) -> Result<()> {
         let (mut lost, mut last) = (0, None);
-        let (in_order, mut forgotten) = (self.in_order, Vec::new());
-        let lose = |asked| {
+        let in_order = self.in_order;
+        self.flight.expire(before, |asked| {
             shared.tally.lost();
             lost += 1;
             // With ids it stays known, in case it is answered late.
             if in_order && let Some(other) = last.replace(asked) {
                 shared.tally.unanswered(&other);
             }
-        };
-        self.flight
-            .expire(before, lose, |asked| forgotten.push(asked));
-        for asked in &forgotten {
-            shared.tally.unanswered(asked);
+        });
+        for asked in self.flight.take_forgotten() {
+            shared.tally.unanswered(&asked);
         }
         if lost == 0 || !in_order {
             return Ok(());

@@ -131,23 +131,22 @@ impl Flight {
 
     /// Gives up those sent before `before`. In order, that is all of them as soon as the first one
     /// is: whose the next reply would be is then unknown.
-    /// Those whose late reply would not be known are also told to `forgotten`.
-    pub(super) fn expire(
-        &mut self,
-        before: u64,
-        mut lost: impl FnMut(Asked),
-        forgotten: impl FnMut(Asked),
-    ) {
+    pub(super) fn expire(&mut self, before: u64, mut lost: impl FnMut(Asked)) {
         match self {
             Self::InOrder(waiting) => {
                 if waiting.front().is_some_and(|first| first.sent < before) {
                     waiting.drain(..).for_each(lost);
                 }
             }
-            Self::ById(places) => {
-                places.expire(before, &mut lost);
-                places.forgotten.drain(..).for_each(forgotten);
-            }
+            Self::ById(places) => places.expire(before, &mut lost),
+        }
+    }
+
+    /// Those that were given up and whose late reply would not be known any more.
+    pub(super) fn take_forgotten(&mut self) -> Vec<Asked> {
+        match self {
+            Self::InOrder(_) => Vec::new(),
+            Self::ById(places) => std::mem::take(&mut places.forgotten),
         }
     }
 
@@ -270,9 +269,9 @@ mod tests {
         for bits in [16, 32] {
             let mut flight = Flight::new(Matching::ById(bits));
             let id = flight.add(asked(1, 10));
-            flight.expire(10, |_| panic!("not before"), |_| {});
+            flight.expire(10, |_| panic!("not before"));
             let mut lost = Vec::new();
-            flight.expire(11, |asked| lost.push(asked.topic), |_| {});
+            flight.expire(11, |asked| lost.push(asked.topic));
             assert_eq!((lost, flight.len()), (vec![1], 0));
             assert_eq!(flight.unanswered().count(), 1, "it may still come");
             let next = flight.add(asked(2, 20));
@@ -299,7 +298,8 @@ mod tests {
         let (mut lost, mut forgotten) = (0, 0);
         for round in 0..1_000 {
             flight.add(asked(0, round));
-            flight.expire(round + 1, |_| lost += 1, |_| forgotten += 1);
+            flight.expire(round + 1, |_| lost += 1);
+            forgotten += flight.take_forgotten().len();
         }
         assert_eq!(lost, 1_000);
         assert_eq!(flight.unanswered().count() + forgotten, 1_000);
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(topic(&flight.take(0)), Some((true, 1)));
         flight.add(asked(3, 30));
         let mut lost = 0;
-        flight.expire(21, |_| lost += 1, |_| {});
+        flight.expire(21, |_| lost += 1);
         assert_eq!((lost, flight.len()), (2, 0));
     }
 }

@@ -17,6 +17,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use globalcounter::protocol::Op;
 use hdrhistogram::Histogram;
 
 use crate::observe::{Process, Usage};
@@ -133,7 +134,7 @@ enum Asking {
     /// What the workload draws, at the plan's pace.
     Workload,
     /// Each topic once, as fast as it goes.
-    Each(globalcounter::protocol::Op),
+    Each(Op),
 }
 
 /// Carries out the plan and tells `watch` how it goes.
@@ -150,7 +151,7 @@ pub(crate) fn run(plan: &Plan, process: Option<&Process>, watch: Watch<'_>) -> R
 /// # Errors
 ///
 /// Those of [`run`].
-pub(crate) fn each_topic(plan: &Plan, op: globalcounter::protocol::Op) -> Result<Measured> {
+pub(crate) fn each_topic(plan: &Plan, op: Op) -> Result<Measured> {
     /// Enough to be fast on every target, and little enough for every socket's buffer.
     const PIPELINE: usize = 32;
     let mut plan = plan.clone();
@@ -237,7 +238,7 @@ impl Run<'_> {
     ) -> Result<tally::Totals> {
         let plan = self.plan;
         if !plan.processors.is_empty() {
-            crate::observe::pin(&[plan.processors[number % plan.processors.len()]])?;
+            crate::observe::pin(plan.processors[number % plan.processors.len()])?;
         }
         match plan.target.transport() {
             Transport::Stream => {

@@ -12,6 +12,7 @@ use super::flight::{Asked, Flight};
 use super::lane::{Found, Lane, Shared};
 use super::{CONNECT_TIMEOUT, hello};
 use crate::plan::Plan;
+use crate::sockets::Partial;
 
 pub(super) struct Stream {
     socket: TcpStream,
@@ -20,7 +21,7 @@ pub(super) struct Stream {
     /// How much of `output` is written.
     written: usize,
     /// The beginning of a reply whose end has not come yet.
-    partial: Vec<u8>,
+    partial: Partial,
 }
 
 impl Stream {
@@ -41,39 +42,24 @@ impl Stream {
             flight: Flight::new(plan.target.matching()),
             output: Vec::new(),
             written: 0,
-            partial: Vec::new(),
+            partial: Partial::default(),
         })
     }
+}
 
-    /// Books every whole reply in `input`; returns how many bytes they take.
-    fn take_replies(&mut self, input: &[u8], now: u64, shared: &mut Shared) -> Result<usize> {
-        let mut at = 0;
-        while let Some(decoded) = shared.target.decode(&input[at..])? {
-            at += decoded.len;
-            if shared.book(&mut self.flight, &decoded, now) == Found::Nothing {
-                bail!(
-                    "the server sent a reply to nothing that was asked (id {})",
-                    decoded.id
-                );
-            }
+/// Books every whole reply in `input`; returns how many bytes they take.
+fn take_replies(flight: &mut Flight, input: &[u8], now: u64, shared: &mut Shared) -> Result<usize> {
+    let mut at = 0;
+    while let Some(decoded) = shared.target.decode(&input[at..])? {
+        at += decoded.len;
+        if shared.book(flight, &decoded, now) == Found::Nothing {
+            bail!(
+                "the server sent a reply to nothing that was asked (id {})",
+                decoded.id
+            );
         }
-        Ok(at)
     }
-
-    /// Takes in `read`, which came after what is in `partial`.
-    fn take_in(&mut self, read: &[u8], now: u64, shared: &mut Shared) -> Result<()> {
-        if self.partial.is_empty() {
-            let taken = self.take_replies(read, now, shared)?;
-            self.partial.extend_from_slice(&read[taken..]);
-            return Ok(());
-        }
-        let mut input = std::mem::take(&mut self.partial);
-        input.extend_from_slice(read);
-        let taken = self.take_replies(&input, now, shared)?;
-        input.drain(..taken);
-        self.partial = input;
-        Ok(())
-    }
+    Ok(at)
 }
 
 impl Lane for Stream {
@@ -117,7 +103,9 @@ impl Lane for Stream {
                 Ok(0) => break Err(lost(ErrorKind::UnexpectedEof.into())),
                 Ok(n) => {
                     let now = shared.schedule.now();
-                    if let Err(error) = self.take_in(&buffer[..n], now, shared) {
+                    let flight = &mut self.flight;
+                    let take = |input: &[u8]| take_replies(flight, input, now, shared);
+                    if let Err(error) = self.partial.take_in(&buffer[..n], take) {
                         break Err(error);
                     }
                     // Less than there was room for: that was all, and what comes later is told.

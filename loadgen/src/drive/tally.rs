@@ -103,7 +103,7 @@ impl Tick {
     }
 
     /// Adds what another thread saw at the same time.
-    pub(super) fn add(&mut self, other: &Self) -> Result<()> {
+    pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
         self.replies += other.replies;
         Ok(self.latency.add(&other.latency)?)
     }

@@ -14,15 +14,9 @@ use super::lane::{Lane, Shared};
 use super::tally::{Event, Tally, Totals};
 use super::{Schedule, Signals};
 use crate::plan::Plan;
-use crate::target::Transport;
+use crate::sockets::{EVENTS, READ_LEN};
 use crate::verify::History;
 use crate::workload::{Arrivals, Names, Request, Requests};
-
-/// The most bytes that one read of a stream takes.
-const READ_LEN: usize = 256 * 1024;
-
-/// The most events that one look brings; others come with the next.
-const EVENTS: usize = 1024;
 
 /// In an open loop, a request due sooner than this is waited for without sleeping: the system
 /// sleeps in whole milliseconds.
@@ -126,7 +120,7 @@ impl<'a, L: Lane> Thread<'a, L> {
             name: names.buffer(),
             names,
             timeout: plan.timeout.as_nanos() as u64,
-            datagrams: matches!(plan.target.transport(), Transport::Datagrams { .. }),
+            datagrams: plan.target.transport().is_udp(),
             draining: false,
             turn: 0,
             unsent: vec![false; lanes.len()],
@@ -150,8 +144,7 @@ impl<'a, L: Lane> Thread<'a, L> {
                 signals.full.store(true, Ordering::Relaxed);
             }
             // In an open loop, what was due before the end is still to be made.
-            let is_closed = matches!(self.sources, Sources::Closed { .. });
-            self.draining |= is_closed && now >= self.shared.schedule.end;
+            self.draining |= self.is_closed() && now >= self.shared.schedule.end;
             self.draining |= signals.full.load(Ordering::Relaxed);
             self.shared.tally.tick(now)?;
             if signals.failed.load(Ordering::Relaxed) {
@@ -291,6 +284,10 @@ impl<'a, L: Lane> Thread<'a, L> {
         Ok(())
     }
 
+    fn is_closed(&self) -> bool {
+        matches!(self.sources, Sources::Closed { .. })
+    }
+
     fn in_flight(&self) -> usize {
         self.lanes.iter().map(|lane| lane.flight().len()).sum()
     }
@@ -298,7 +295,7 @@ impl<'a, L: Lane> Thread<'a, L> {
     /// Whether all is asked, and answered or lost. A lane of a closed loop has none in flight only
     /// where it has no more to ask.
     fn is_done(&self) -> bool {
-        let asked_all = self.draining || matches!(self.sources, Sources::Closed { .. });
+        let asked_all = self.draining || self.is_closed();
         asked_all && self.in_flight() == 0
     }
 

@@ -5,27 +5,19 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
-use globalcounter::server::sys::{DATAGRAMS, Outgoing, Received, enable_gro, knows_segmentation};
+use globalcounter::server::sys::{DATAGRAMS, Outgoing, Received};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 
 use super::answer;
-
-/// The most bytes that one read takes.
-const READ_LEN: usize = 256 * 1024;
+use crate::sockets::{EVENTS, Partial, READ_LEN, prepare_udp};
 
 /// Replies to a peer that does not read them: beyond that, its requests are not read either.
 const UNREAD_LIMIT: usize = 1 << 20;
 
-/// The most events that one look brings.
-const EVENTS: usize = 1024;
-
 const LISTENER: Token = Token(usize::MAX - 1);
 const DATAGRAM_SOCKET: Token = Token(usize::MAX - 2);
-
-/// What a datagram socket's buffers hold, where the system allows as much.
-const UDP_BUFFER: usize = 4 * 1024 * 1024;
 
 pub(super) struct Server {
     poll: Poll,
@@ -38,7 +30,7 @@ pub(super) struct Server {
 struct Connection {
     socket: TcpStream,
     /// The beginning of a request whose end has not come yet.
-    partial: Vec<u8>,
+    partial: Partial,
     /// Replies that could not be written yet.
     unwritten: Vec<u8>,
     /// Whether it is to be closed once those are.
@@ -146,7 +138,7 @@ impl Server {
                 .register(&mut socket, Token(place.key()), interest)?;
             place.insert(Connection {
                 socket,
-                partial: Vec::new(),
+                partial: Partial::default(),
                 unwritten: Vec::new(),
                 closing: false,
             });
@@ -185,7 +177,7 @@ impl Connection {
                     let drained = n < buffer.len() && !self.closing;
                     if drained {
                         // What could not be written now will be when there is room.
-                        return self.write().is_ok_and(|()| true) || !self.unwritten.is_empty();
+                        return self.write().is_ok() || !self.unwritten.is_empty();
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
@@ -197,24 +189,17 @@ impl Connection {
 
     /// Answers `read`, which came after what is in `partial`; false where it can't be understood.
     fn take_in(&mut self, read: &[u8]) -> bool {
-        if self.partial.is_empty() {
-            if let [0 | 1, ..] = read {
-                answer::message(read, &mut self.unwritten);
-                self.closing = true;
-                return true;
-            }
-            let Ok(taken) = answer::stream(read, &mut self.unwritten) else {
-                return false;
-            };
-            self.partial.extend_from_slice(&read[taken..]);
+        if let [0 | 1, ..] = read
+            && self.partial.is_empty()
+        {
+            answer::message(read, &mut self.unwritten);
+            self.closing = true;
             return true;
         }
-        self.partial.extend_from_slice(read);
-        let Ok(taken) = answer::stream(&self.partial, &mut self.unwritten) else {
-            return false;
-        };
-        self.partial.drain(..taken);
-        true
+        let out = &mut self.unwritten;
+        self.partial
+            .take_in(read, |input| answer::stream(input, out))
+            .is_ok()
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -242,18 +227,9 @@ impl Udp {
     fn bind(address: SocketAddr, gso: bool) -> io::Result<Self> {
         let socket = std::net::UdpSocket::bind(address)?;
         socket.set_nonblocking(true)?;
-        let options = socket2::SockRef::from(&socket);
-        // Larger buffers are a wish: the system may grant less.
-        let _ = options.set_recv_buffer_size(UDP_BUFFER);
-        let _ = options.set_send_buffer_size(UDP_BUFFER);
+        prepare_udp(socket.as_fd(), gso)?;
         let mut outgoing = Outgoing::new();
-        if gso {
-            if !knows_segmentation(socket.as_fd()) {
-                return Err(io::Error::other("this kernel has no UDP GSO"));
-            }
-            enable_gro(socket.as_fd())?;
-            outgoing.set_segmentation(true);
-        }
+        outgoing.set_segmentation(gso);
         Ok(Self {
             socket: UdpSocket::from_std(socket),
             watches_room: false,

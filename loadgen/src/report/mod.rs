@@ -15,7 +15,6 @@ use serde::Serialize;
 use crate::drive::{Measured, Moment};
 use crate::observe::{Environment, Process};
 use crate::plan::{Pace, Plan, Until};
-use crate::target::Transport;
 use crate::verify::Verdict;
 
 pub(crate) use html::page;
@@ -156,7 +155,7 @@ impl Load {
         };
         Self {
             target: plan.target.name(),
-            udp: matches!(plan.target.transport(), Transport::Datagrams { .. }),
+            udp: plan.target.transport().is_udp(),
             server: plan.server.to_string(),
             connections: plan.connections,
             pipeline,

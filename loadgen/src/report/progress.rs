@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::table::{duration, grouped};
@@ -13,14 +12,8 @@ use crate::plan::{Plan, Until};
 pub(crate) struct Progress {
     bar: ProgressBar,
     by_time: bool,
-    now: Option<Now>,
-}
-
-/// What all threads saw in the latest tick.
-struct Now {
-    at: u64,
-    replies: u64,
-    latency: Histogram<u64>,
+    /// What all threads saw in the latest tick.
+    now: Option<Tick>,
 }
 
 impl Progress {
@@ -52,18 +45,9 @@ impl Progress {
             self.bar.inc(tick.replies);
         }
         match &mut self.now {
-            Some(now) if now.at == tick.at => {
-                now.replies += tick.replies;
-                // Of one shape, so that adding can't fail.
-                let _ = now.latency.add(&tick.latency);
-            }
-            now => {
-                *now = Some(Now {
-                    at: tick.at,
-                    replies: tick.replies,
-                    latency: tick.latency.clone(),
-                });
-            }
+            // Of one shape, so that adding can't fail.
+            Some(now) if now.at == tick.at => drop(now.add(tick)),
+            now => *now = Some(tick.clone()),
         }
         if let Some(now) = &self.now {
             let rate = now.replies as f64 * 1e9 / tick.length as f64;

@@ -42,6 +42,13 @@ pub(crate) enum Transport {
     },
 }
 
+impl Transport {
+    /// Whether it is UDP, which can lose what it carries.
+    pub(crate) fn is_udp(self) -> bool {
+        matches!(self, Self::Datagrams { .. })
+    }
+}
+
 /// How a reply finds its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Matching {

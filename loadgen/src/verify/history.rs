@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use globalcounter::protocol::Op;
 
-/// The most replies that a run keeps: 2 GiB of them, and as much again
-/// while the list grows. The run ends when they are there.
+/// The most replies that a run keeps: 2 GiB of them, and as much again while the list
+/// grows. The run ends when they are there.
 pub(crate) const RECORDS: usize = 1 << 26;
 
 /// Bytes that a reply takes.
