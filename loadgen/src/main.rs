@@ -59,19 +59,19 @@ fn main() -> ExitCode {
 
 /// A run or a ramp, and its reports.
 fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
+    // Opened before there is anything to lose.
+    let output = arguments.output()?;
     let process = measure::process_of(plan, arguments.pid())?;
     let report = match arguments.ramp() {
         Some((bounds, slo)) => measure::ramp(plan, bounds, slo, process.as_ref())?,
         None => measure::run(plan, process.as_ref())?,
     };
     say(&report::table::report(&report))?;
-    let output = arguments.output();
-    if let Some(path) = &output.json {
-        report::write_json(&report, path)?;
+    if let Some(file) = output.json {
+        file.write(&report::json(&report)?)?;
     }
-    if let Some(path) = &output.html {
-        let page = report::page(&report)?;
-        std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+    if let Some(file) = output.html {
+        file.write(&report::page(&report)?)?;
     }
     Ok(())
 }

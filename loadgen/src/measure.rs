@@ -19,7 +19,8 @@ const RAMP_STEPS: i32 = 8;
 /// And how often what is between those two is halved.
 const RAMP_HALVINGS: i32 = 4;
 
-/// A rate that was achieved is at least this share of what was asked.
+/// A rate is achieved where at least this share of what was due while it was measured was also
+/// answered by then.
 const ACHIEVED: f64 = 0.98;
 
 /// The server's process: the one that was told, or whoever listens there.
@@ -96,7 +97,14 @@ fn refuse_nothing(measured: &Measured) -> Result<()> {
         );
     }
     let codes: Vec<&str> = measured.refused.keys().map(String::as_str).collect();
-    bail!("the server refused every request: {}", codes.join(", "))
+    let first = measured.first_refusal.as_deref().unwrap_or_default();
+    match codes[..] {
+        [code] if code == first => bail!("the server refused every request: {code}"),
+        _ => bail!(
+            "the server refused every request: {} (the first: {first})",
+            codes.join(", ")
+        ),
+    }
 }
 
 /// What every topic's sum is, where that is to be checked.
@@ -153,17 +161,29 @@ pub(crate) fn ramp(
     let mut try_rate = |rate: f64| -> Result<bool> {
         let plan = at_rate(plan, rate);
         let mut progress = Progress::of(&plan, &format!("{rate:.0}/s"));
-        let measured = drive::run(&plan, process, &mut |tick| progress.tick(tick))?;
+        let measured = drive::run(&plan, process, &mut |tick| progress.tick(tick))
+            .and_then(|measured| refuse_nothing(&measured).map(|()| measured));
         drop(progress);
-        refuse_nothing(&measured)?;
+        let measured = match measured {
+            Ok(measured) => measured,
+            // Where none was measured, it is not the rate.
+            Err(error) if steps.is_empty() => return Err(error),
+            Err(error) => {
+                steps.push(Step::failed(rate, &error));
+                return Ok(false);
+            }
+        };
         let latency = Latency::of(&measured.latency);
         let sound = measured.refused.is_empty() && measured.lost == 0;
-        let kept = sound && latency.p99 <= slo_micros && measured.rate() >= ACHIEVED * rate;
+        // Of those that were due: at random, they are some more or fewer than the rate says.
+        let achieved = measured.replies as f64 >= ACHIEVED * measured.latency.len() as f64;
+        let kept = sound && latency.p99 <= slo_micros && achieved;
         steps.push(Step {
             asked: rate,
             rate: measured.rate(),
             latency,
             kept,
+            failed: None,
         });
         if kept && best.as_ref().is_none_or(|(highest, _)| rate > *highest) {
             best = Some((rate, Summary::of(&measured, process)));

@@ -1,5 +1,5 @@
 //! One run, resolved: what [`crate::args`] makes of the flags, and what [`crate::drive`] carries
-//! out. Every field has a value that can be run.
+//! out. Flags that do not go together are refused before there is one.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -267,6 +267,8 @@ pub struct Outgoing {
     alone_until: usize,
     /// What becomes of `segment_limit` if the first of them is taken now that it goes alone.
     suspicion: Option<usize>,
+    /// Why the kernel refused a datagram for itself, last.
+    refusal: Option<io::Error>,
     /// How many datagrams each message of the last call has.
     runs: [usize; DATAGRAMS],
     names: Box<[[u8; NAME_LEN]]>,
@@ -290,6 +292,7 @@ impl Outgoing {
             segment_limit: 0,
             alone_until: 0,
             suspicion: None,
+            refusal: None,
             runs: [0; DATAGRAMS],
             names: vec![[0; NAME_LEN]; DATAGRAMS].into(),
             controls: vec![[0; CONTROL_WORDS]; DATAGRAMS].into(),
@@ -356,9 +359,10 @@ impl Outgoing {
                     self.suspicion = limit_after(&error, len);
                     self.alone_until = self.sent + self.runs[0];
                 }
-                Err(_) => {
+                Err(error) => {
                     self.sent += 1;
                     self.suspicion = None;
+                    self.refusal = Some(error);
                     refused += 1;
                 }
             }
@@ -368,6 +372,11 @@ impl Outgoing {
         self.sent = 0;
         self.alone_until = 0;
         Ok(refused)
+    }
+
+    /// Why the kernel refused the last of the datagrams that were given up.
+    pub fn take_refusal(&mut self) -> Option<io::Error> {
+        self.refusal.take()
     }
 
     /// One `sendmmsg`; returns how many datagrams it took, at least one.

@@ -1,5 +1,6 @@
 //! The flags of a run, and the [`Plan`] that they come to.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,9 +9,11 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use globalcounter::protocol::Op;
+use globalcounter::server::affinity;
 
 use crate::drive::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
 use crate::plan::{Pace, Plan, Until};
+use crate::report::ReportFile;
 use crate::target::{self, Matching, Target, Transport};
 use crate::workload::{Distribution, Mix, Names, Spacing, Workload, method_name};
 
@@ -19,6 +22,9 @@ const PIPELINE: usize = 64;
 
 /// How long a run warms up unless told: that part of its duration.
 const WARM_UP_SHARE: u32 = 10;
+
+/// The longest payload of UDP over IPv4: 65,535 bytes with the headers of both.
+const DATAGRAM_LEN: usize = 65_507;
 
 /// How long a datagram's reply may take.
 const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(1);
@@ -66,14 +72,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MS", default_value = "1", value_parser = parse_milliseconds,
         requires = "ramp", help_heading = "Load")]
     slo: Duration,
-    /// How the requests of an open loop are spaced
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "poisson",
-        help_heading = "Load"
-    )]
-    arrivals: Spacing,
+    /// How the requests of an open loop are spaced [default: poisson]
+    #[arg(long, value_name = "HOW", help_heading = "Load")]
+    arrivals: Option<Spacing>,
     /// How long to measure, in seconds; of a ramp, each rate
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds,
         help_heading = "Load")]
@@ -126,18 +127,15 @@ pub(crate) struct Arguments {
         help_heading = "This machine")]
     threads: usize,
     /// Keep the threads on these processors, in turn
-    #[arg(
-        long,
-        value_name = "CPU,…",
-        value_delimiter = ',',
-        help_heading = "This machine"
-    )]
+    #[arg(long, value_name = "CPU,…", value_delimiter = ',', value_parser = parse_processor,
+        help_heading = "This machine")]
     pin: Vec<usize>,
     /// The server's process, for its processor time and memory [default: whoever listens there]
     #[arg(long, value_name = "PID", help_heading = "This machine")]
     pid: Option<i32>,
 
-    /// Check what every reply said: no sum twice, real-time order, no gaps
+    /// Check what every reply said: no sum twice, real-time order, no gaps. Nobody else may count
+    /// these topics meanwhile
     #[arg(long, conflicts_with = "ramp", help_heading = "Report")]
     verify: bool,
     /// Write the report as JSON
@@ -149,10 +147,10 @@ pub(crate) struct Arguments {
 }
 
 /// Where reports go.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Output {
-    pub(crate) json: Option<PathBuf>,
-    pub(crate) html: Option<PathBuf>,
+    pub(crate) json: Option<ReportFile>,
+    pub(crate) html: Option<ReportFile>,
 }
 
 /// The rates between which a ramp goes.
@@ -188,9 +186,10 @@ fn parse_target(name: &str) -> Result<&'static dyn Target, String> {
 }
 
 fn parse_server(text: &str) -> Result<SocketAddr, String> {
-    let addresses = text
-        .to_socket_addrs()
-        .map_err(|_| "it must be a host and a port, as in 127.0.0.1:9999")?;
+    let addresses = text.to_socket_addrs().map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => "it must be a host and a port, as in 127.0.0.1:9999".to_owned(),
+        _ => format!("this host is not known ({error})"),
+    })?;
     let mut addresses: Vec<SocketAddr> = addresses.collect();
     // Where a name has both kinds, servers here listen on the older one unless told.
     addresses.sort_by_key(SocketAddr::is_ipv6);
@@ -205,6 +204,18 @@ fn parse_count(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|&count| (1..=1_000_000).contains(&count))
         .ok_or_else(|| "it must be a number from 1 to 1000000".into())
+}
+
+/// A processor that this process may use.
+pub(crate) fn parse_processor(text: &str) -> Result<usize, String> {
+    let processors = affinity::processors();
+    text.parse()
+        .ok()
+        .filter(|processor| processors.contains(processor))
+        .ok_or_else(|| {
+            let numbers: Vec<String> = processors.iter().map(usize::to_string).collect();
+            format!("it must be a processor of this machine: {}", numbers.join(", "))
+        })
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
@@ -242,11 +253,16 @@ fn parse_milliseconds(text: &str) -> Result<Duration, String> {
 
 impl Arguments {
     /// Where reports go.
-    pub(crate) fn output(&self) -> Output {
-        Output {
-            json: self.json.clone(),
-            html: self.html.clone(),
-        }
+    ///
+    /// # Errors
+    ///
+    /// A file that can't be written.
+    pub(crate) fn output(&self) -> Result<Output> {
+        let open = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::open).transpose();
+        Ok(Output {
+            json: open(&self.json)?,
+            html: open(&self.html)?,
+        })
     }
 
     /// The rates to try, and the limit on p99.
@@ -305,6 +321,37 @@ impl Arguments {
             self.threads,
             self.connections
         );
+        ensure!(
+            self.arrivals.is_none() || self.rate.is_some() || self.ramp.is_some(),
+            "--arrivals is for open loops: it needs --rate or --ramp"
+        );
+        ensure!(
+            self.json.is_none() || self.json != self.html,
+            "--json and --html can't both be written to one file"
+        );
+        let pace = self.pace()?;
+        if let Pace::Closed { pipeline } = pace {
+            ensure!(
+                self.frames_per_datagram <= pipeline,
+                "--frames-per-datagram {} is more than --pipeline {pipeline} lets be in flight",
+                self.frames_per_datagram
+            );
+        }
+        ensure!(
+            self.topic_len <= target.topic_len_limit(),
+            "{} has names of at most {} bytes, not {}",
+            target.name(),
+            target.topic_len_limit(),
+            self.topic_len
+        );
+        let names = Names::new(self.topics, self.topic_len)?;
+        if datagrams {
+            let len = self.longest_request(&names) * self.frames_per_datagram;
+            ensure!(
+                len <= DATAGRAM_LEN,
+                "a datagram has at most {DATAGRAM_LEN} bytes, and these would have {len}"
+            );
+        }
         let warm_up = match (self.warmup, self.requests) {
             (Some(warm_up), _) => warm_up,
             (None, Some(_)) => Duration::ZERO,
@@ -314,12 +361,12 @@ impl Arguments {
             target,
             server: self.server,
             workload: Workload {
-                names: Names::new(self.topics, self.topic_len)?,
+                names,
                 distribution: self.distribution,
                 mix: self.mix.clone(),
                 seed: self.seed,
             },
-            pace: self.pace()?,
+            pace,
             connections: self.connections,
             per_datagram: self.frames_per_datagram,
             gso: self.gso,
@@ -341,13 +388,23 @@ impl Arguments {
         })
     }
 
+    /// Bytes of the longest of the requests.
+    fn longest_request(&self, names: &Names) -> usize {
+        let len = |op| {
+            let mut request = Vec::new();
+            self.target.encode(0, op, &names.buffer(), &mut request);
+            request.len()
+        };
+        self.mix.ops().map(len).max().unwrap_or(0)
+    }
+
     fn pace(&self) -> Result<Pace> {
         let transport = self.target.transport();
         let name = self.target.name();
         if let Some(rate) = self.rate.or(self.ramp.map(|bounds| bounds.from)) {
             return Ok(Pace::Open {
                 rate,
-                spacing: self.arrivals,
+                spacing: self.arrivals.unwrap_or(Spacing::Poisson),
             });
         }
         let (usual, most) = match (transport, self.target.matching()) {

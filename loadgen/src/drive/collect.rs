@@ -12,7 +12,7 @@ use super::{LONGEST_TICK, Measured, Schedule, Watch};
 use crate::observe::{Process, Usage};
 use crate::plan::Plan;
 
-/// How many ticks wait for what other threads saw in them: no thread is that far behind.
+/// How many ticks wait for what other threads saw in them: few threads are that far behind.
 const OPEN_TICKS: usize = 16;
 
 /// Starts the threads and puts together what they see.
@@ -142,6 +142,11 @@ impl Whole {
         if let Some(same) = self.ticks.get_mut(&tick.at) {
             return same.add(&tick);
         }
+        let from = tick.at.saturating_mul(tick.length);
+        if let Some(past) = self.moments.iter_mut().rfind(|past| past.from == from) {
+            past.add_late(&tick);
+            return Ok(());
+        }
         self.ticks.insert(tick.at, tick);
         if self.ticks.len() > OPEN_TICKS
             && let Some((_, oldest)) = self.ticks.pop_first()
@@ -169,10 +174,12 @@ impl Whole {
             replies: self.totals.replies,
             latency: self.latency,
             refused: self.totals.refused,
+            first_refusal: self.totals.first_refusal,
             lost: self.totals.lost - self.totals.late.min(self.totals.lost),
             late: self.totals.late,
             unasked: self.totals.unasked,
             never_sent: self.totals.never_sent,
+            silent: self.totals.silent,
             full: self.totals.full,
             moments,
             usage,

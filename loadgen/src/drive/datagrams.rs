@@ -149,9 +149,14 @@ fn open(server: SocketAddr, gso: bool) -> Result<UdpSocket> {
     Ok(UdpSocket::from_std(socket.into()))
 }
 
-/// Says that nobody is there; UDP tells it through the next call on the socket.
+/// Says what the kernel told of a datagram: that nobody is there comes through the next call on the
+/// socket.
 fn refused(error: io::Error, server: SocketAddr) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!("nobody receives datagrams at {server}"))
+    let what = match error.kind() {
+        ErrorKind::ConnectionRefused => format!("nobody receives datagrams at {server}"),
+        _ => format!("a datagram to {server} was refused"),
+    };
+    anyhow::Error::new(error).context(what)
 }
 
 impl Lane for Datagrams {
@@ -195,8 +200,12 @@ impl Lane for Datagrams {
         }
         match self.outgoing.send(self.socket.as_fd()) {
             Ok(0) => Ok(()),
-            // The kernel returns what came back for an earlier one.
-            Ok(_) => Err(refused(ErrorKind::ConnectionRefused.into(), self.server)),
+            // The kernel may also return what came back for an earlier one.
+            Ok(_) => {
+                let error = self.outgoing.take_refusal();
+                let error = error.unwrap_or_else(|| ErrorKind::ConnectionRefused.into());
+                Err(refused(error, self.server))
+            }
             // Tried again with the next reply or the next look at what is lost, soon enough. To be
             // told of room, the kernel would tell it after each datagram.
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
@@ -213,10 +222,15 @@ impl Lane for Datagrams {
     }
 
     fn expire(&mut self, before: u64, shared: &mut Shared) -> Result<()> {
+        if !self.flight.may_expire(before) {
+            return Ok(());
+        }
+        // What waits in the socket is not lost, however long this program did not look.
+        self.receive(shared)?;
         let (mut lost, mut last) = (0, None);
         let in_order = self.in_order;
         self.flight.expire(before, |asked| {
-            shared.tally.lost();
+            shared.tally.lost(&asked);
             lost += 1;
             // With ids it stays known, in case it is answered late.
             if in_order && let Some(other) = last.replace(asked) {

@@ -57,6 +57,8 @@ pub(super) struct Places {
     place_bits: u32,
     id_mask: u32,
     overdue: HashMap<u32, Asked>,
+    /// None in flight was sent before that.
+    oldest: u64,
     /// Were overdue, until their ids were needed or there were too many.
     forgotten: Vec<Asked>,
 }
@@ -83,6 +85,7 @@ impl Flight {
                     place_bits: most.ilog2(),
                     id_mask: u32::MAX >> (u32::BITS - bits),
                     overdue: HashMap::new(),
+                    oldest: 0,
                     forgotten: Vec::new(),
                 })
             }
@@ -129,14 +132,23 @@ impl Flight {
         }
     }
 
+    /// Whether there may be some that were sent before `before`: mostly it takes no search to tell.
+    pub(super) fn may_expire(&self, before: u64) -> bool {
+        match self {
+            Self::InOrder(waiting) => waiting.front().is_some_and(|first| first.sent < before),
+            Self::ById(places) => places.oldest < before,
+        }
+    }
+
     /// Gives up those sent before `before`. In order, that is all of them as soon as the first one
     /// is: whose the next reply would be is then unknown.
     pub(super) fn expire(&mut self, before: u64, mut lost: impl FnMut(Asked)) {
+        if !self.may_expire(before) {
+            return;
+        }
         match self {
             Self::InOrder(waiting) => {
-                if waiting.front().is_some_and(|first| first.sent < before) {
-                    waiting.drain(..).for_each(lost);
-                }
+                waiting.drain(..).for_each(lost);
             }
             Self::ById(places) => places.expire(before, &mut lost),
         }
@@ -210,6 +222,12 @@ impl Places {
     }
 
     fn expire(&mut self, before: u64, lost: &mut impl FnMut(Asked)) {
+        // Those that are asked from now on are sent later than that.
+        self.oldest = before;
+        let in_flight = self.places.iter().filter_map(|place| place.asked.as_ref());
+        if let Some(oldest) = in_flight.map(|asked| asked.sent).min() {
+            self.oldest = oldest.max(before);
+        }
         for number in 0..self.places.len() {
             let id = self.places[number].id;
             let due = self.places[number]

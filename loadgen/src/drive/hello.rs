@@ -9,9 +9,9 @@ use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, Req
 use globalcounter::topic::{self, ShardId};
 
 use super::CONNECT_TIMEOUT;
-use crate::plan::Plan;
+use crate::plan::{Pace, Plan};
 
-/// The topics of each shard, and which shard each connection is for: they take turns.
+/// The topics of each shard, and which shard each connection is for: the shards take turns.
 pub(super) struct ShardMap {
     /// Topics by shard, ascending.
     own: Vec<Arc<[u32]>>,
@@ -19,6 +19,8 @@ pub(super) struct ShardMap {
     owners: Arc<[u16]>,
     /// The shards that own any topic.
     inhabited: Vec<u16>,
+    /// So many connections in a row are for the same one of them.
+    stride: usize,
 }
 
 impl ShardMap {
@@ -42,22 +44,31 @@ impl ShardMap {
         let inhabited: Vec<u16> = (0..hello.shards)
             .filter(|&shard| !own[usize::from(shard)].is_empty())
             .collect();
+        // In an open loop, threads have the requests: each needs a connection to each shard, and
+        // they take turns with the connections.
+        let stride = match plan.pace {
+            Pace::Closed { .. } => 1,
+            Pace::Open { .. } => plan.threads,
+        };
         ensure!(
-            plan.connections >= inhabited.len(),
-            "--shard-aware needs a connection for each of {} shards that own topics, not {}",
+            plan.connections / stride >= inhabited.len(),
+            "--shard-aware needs a connection for each of {} shards that own topics{}, and \
+             --connections is {}",
             inhabited.len(),
+            if stride > 1 { " on each thread" } else { "" },
             plan.connections
         );
         Ok(Self {
             own: own.into_iter().map(Arc::from).collect(),
             owners,
             inhabited,
+            stride,
         })
     }
 
     /// The shard that connection `number` is for.
     pub(super) fn shard_of(&self, number: usize) -> u16 {
-        self.inhabited[number % self.inhabited.len()]
+        self.inhabited[number / self.stride % self.inhabited.len()]
     }
 
     /// The topics of `shard`, ascending.
@@ -86,7 +97,7 @@ pub(super) struct LanesByTopic {
 }
 
 impl LanesByTopic {
-    /// Empty where this thread has no connection to that topic's shard.
+    /// There is always one.
     pub(super) fn of(&self, topic: u32) -> &[usize] {
         &self.lanes[usize::from(self.owners[topic as usize])]
     }

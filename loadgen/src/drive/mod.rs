@@ -24,7 +24,7 @@ use crate::observe::{Process, Usage};
 use crate::plan::{Pace, Plan, Until};
 use crate::target::Transport;
 use crate::verify::History;
-use crate::workload::Requests;
+use crate::workload::{Requests, Topics};
 
 pub(crate) use flight::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
 pub(crate) use tally::{Moment, Tick};
@@ -55,15 +55,19 @@ pub(crate) struct Measured {
     /// One value for each request due while it was measured that was answered and not refused, in
     /// nanoseconds.
     pub(crate) latency: Histogram<u64>,
-    /// Replies that refused, by their code; all of the run's.
+    /// Those of them that refused, by their code.
     pub(crate) refused: BTreeMap<String, u64>,
-    /// Datagrams' requests that no reply came for, in time or late.
+    /// The first refusal, also of a warm-up, in the server's own words.
+    pub(crate) first_refusal: Option<String>,
+    /// Datagrams' requests, due while it was measured, that no reply came for, in time or late.
     pub(crate) lost: u64,
-    /// Datagrams' requests whose reply came after the timeout.
+    /// The same whose reply came after the timeout.
     pub(crate) late: u64,
     /// Requests of an open loop that were due and could not be made: the server was too slow. They
     /// are in the latencies, with how long they had waited at the end.
     pub(crate) never_sent: u64,
+    /// The topics that no reply came for, where each was asked for once.
+    silent: Vec<u32>,
     /// Whether it ended early, because no more replies could be kept.
     pub(crate) full: bool,
     /// Datagrams that answered nothing that was asked.
@@ -133,8 +137,8 @@ pub(crate) type Watch<'a> = &'a mut dyn FnMut(&Tick);
 enum Asking {
     /// What the workload draws, at the plan's pace.
     Workload,
-    /// Each topic once, as fast as it goes.
-    Each(Op),
+    /// Each of these once, as fast as it goes.
+    Each(Op, Topics),
 }
 
 /// Carries out the plan and tells `watch` how it goes.
@@ -146,17 +150,19 @@ pub(crate) fn run(plan: &Plan, process: Option<&Process>, watch: Watch<'_>) -> R
     go(plan, &Asking::Workload, process, watch)
 }
 
-/// Asks for each topic once, as fast as it goes: to prepare them, or to learn their sums.
+/// Asks for each topic, as fast as it goes: to prepare them, or to learn their sums. Where replies
+/// get lost, it asks again for those topics. Returns what was seen the last time, and all of the
+/// history.
 ///
 /// # Errors
 ///
-/// Those of [`run`].
+/// Those of [`run`]; replies that are lost every time.
 pub(crate) fn each_topic(plan: &Plan, op: Op) -> Result<Measured> {
     /// Enough to be fast on every target, and little enough for every socket's buffer.
     const PIPELINE: usize = 32;
+    const TRIES: u32 = 5;
     let mut plan = plan.clone();
     plan.warm_up = Duration::ZERO;
-    plan.until = Until::Requests(u64::from(plan.workload.names.count()));
     plan.shard_aware = false;
     let pipeline = match (plan.pace, plan.target.transport()) {
         (Pace::Closed { pipeline }, _) => pipeline,
@@ -164,7 +170,23 @@ pub(crate) fn each_topic(plan: &Plan, op: Op) -> Result<Measured> {
         (Pace::Open { .. }, _) => 1,
     };
     plan.pace = Pace::Closed { pipeline };
-    go(&plan, &Asking::Each(op), None, &mut |_| {})
+    let mut topics = Topics::First(plan.workload.names.count());
+    let mut history = History::default();
+    for _ in 0..TRIES {
+        plan.until = Until::Requests(topics.len() as u64);
+        let asking = Asking::Each(op, topics);
+        let mut seen = go(&plan, &asking, None, &mut |_| {})?;
+        history.then(std::mem::take(&mut seen.history));
+        if seen.silent.is_empty() {
+            seen.history = history;
+            return Ok(seen);
+        }
+        topics = Topics::These(seen.silent.into());
+    }
+    bail!(
+        "{} topics were asked for {TRIES} times, and no reply came",
+        topics.len()
+    )
 }
 
 fn go(
@@ -245,7 +267,7 @@ impl Run<'_> {
                 let connect = |i| Stream::connect(plan, self.shards.map(|map| map.shard_of(i)));
                 self.run(number, connect, started, events)
             }
-            Transport::OneShot => self.run(number, |_| OneShot::new(plan), started, events),
+            Transport::OneShot => self.run(number, |i| OneShot::new(plan, i), started, events),
             Transport::Datagrams { .. } => {
                 self.run(number, |_| Datagrams::connect(plan), started, events)
             }
@@ -272,23 +294,26 @@ impl Run<'_> {
                 each: numbers.map(|i| self.lane_source(i)).collect(),
             },
             Pace::Open { rate, spacing } => {
-                let share = rate / plan.threads as f64;
                 thread::Sources::Open(Box::new(thread::Open {
-                    arrivals: plan.workload.arrivals(number, share, spacing),
+                    arrivals: plan
+                        .workload
+                        .arrivals(number, plan.threads, rate, spacing),
                     all: self.source(plan.workload.requests(number, None), number, plan.threads),
                     owners: self.shards.map(|map| map.lanes(numbers)),
                 }))
             }
         };
-        thread::Thread::new(plan, schedule, lanes, sources, events)?.run(self.signals)
+        let notes_silent = matches!(self.asking, Asking::Each(..));
+        let thread = thread::Thread::new(plan, schedule, lanes, sources, notes_silent, events)?;
+        thread.run(self.signals)
     }
 
     /// What connection `i` asks for in a closed loop.
     fn lane_source(&self, i: usize) -> thread::Source {
         let plan = self.plan;
-        let requests = match *self.asking {
-            Asking::Each(op) => {
-                Requests::each(op, plan.workload.names.count(), i, plan.connections)
+        let requests = match self.asking {
+            Asking::Each(op, topics) => {
+                Requests::each(*op, topics.clone(), i, plan.connections)
             }
             Asking::Workload => {
                 let own = self.shards.map(|map| map.own(map.shard_of(i)));

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -27,10 +27,13 @@ pub(super) struct OneShot {
 }
 
 impl OneShot {
-    pub(super) fn new(plan: &Plan) -> Result<Self> {
-        // So that a server that is not there is told before the run.
-        std::net::TcpStream::connect_timeout(&plan.server, super::CONNECT_TIMEOUT)
-            .with_context(|| format!("connecting to {}", plan.server))?;
+    /// Connection `number` of all.
+    pub(super) fn new(plan: &Plan, number: usize) -> Result<Self> {
+        if number == 0 {
+            // So that a server that is not there is told before the run.
+            std::net::TcpStream::connect_timeout(&plan.server, super::CONNECT_TIMEOUT)
+                .with_context(|| format!("connecting to {}", plan.server))?;
+        }
         Ok(Self {
             server: plan.server,
             registry: None,
@@ -132,6 +135,11 @@ impl Lane for OneShot {
         let Some(decoded) = shared.target.decode(&self.input)? else {
             bail!("the server closed the connection within a reply");
         };
+        ensure!(
+            decoded.len == self.input.len(),
+            "the server sent {} bytes after its reply",
+            self.input.len() - decoded.len
+        );
         shared.book(&mut self.flight, &decoded, now);
         Ok(())
     }

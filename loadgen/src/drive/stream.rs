@@ -45,6 +45,37 @@ impl Stream {
             partial: Partial::default(),
         })
     }
+
+    /// Reads everything that waits and books it.
+    ///
+    /// # Errors
+    ///
+    /// What is no reply; an [`io::Error`] where the connection ended.
+    fn read(&mut self, shared: &mut Shared) -> Result<()> {
+        let mut buffer = std::mem::take(&mut shared.buffer);
+        let ended = loop {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => break Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Ok(n) => {
+                    let now = shared.schedule.now();
+                    let flight = &mut self.flight;
+                    let take = |input: &[u8]| take_replies(flight, input, now, shared);
+                    if let Err(error) = self.partial.take_in(&buffer[..n], take) {
+                        break Err(error);
+                    }
+                    // Less than there was room for: that was all, and what comes later is told.
+                    if n < buffer.len() {
+                        break Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Err(error.into()),
+            }
+        };
+        shared.buffer = buffer;
+        ended
+    }
 }
 
 /// Books every whole reply in `input`; returns how many bytes they take.
@@ -79,13 +110,20 @@ impl Lane for Stream {
         Ok(())
     }
 
-    fn flush(&mut self, _: &mut Shared) -> Result<()> {
+    fn flush(&mut self, shared: &mut Shared) -> Result<()> {
         while self.written < self.output.len() {
             match self.socket.write(&self.output[self.written..]) {
                 Ok(n) => self.written += n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(lost(error)),
+                Err(error) => {
+                    // What the server said before it closed the connection tells more.
+                    let read = self.read(shared).map_err(|error| error.downcast::<io::Error>());
+                    return Err(match read {
+                        Err(Err(no_reply)) => no_reply,
+                        Ok(()) | Err(Ok(_)) => closed(error, shared),
+                    });
+                }
             }
         }
         self.output.clear();
@@ -97,33 +135,19 @@ impl Lane for Stream {
         if !(event.is_readable() || event.is_error()) {
             return Ok(());
         }
-        let mut buffer = std::mem::take(&mut shared.buffer);
-        let ended = loop {
-            match self.socket.read(&mut buffer) {
-                Ok(0) => break Err(lost(ErrorKind::UnexpectedEof.into())),
-                Ok(n) => {
-                    let now = shared.schedule.now();
-                    let flight = &mut self.flight;
-                    let take = |input: &[u8]| take_replies(flight, input, now, shared);
-                    if let Err(error) = self.partial.take_in(&buffer[..n], take) {
-                        break Err(error);
-                    }
-                    // Less than there was room for: that was all, and what comes later is told.
-                    if n < buffer.len() {
-                        break Ok(());
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => break Err(lost(error)),
-            }
-        };
-        shared.buffer = buffer;
-        ended
+        self.read(shared)
+            .map_err(|error| match error.downcast::<io::Error>() {
+                Ok(error) => closed(error, shared),
+                Err(no_reply) => no_reply,
+            })
     }
 }
 
-/// Says that a connection ended while it was needed.
-fn lost(error: io::Error) -> anyhow::Error {
-    anyhow::Error::new(error).context("the server closed the connection")
+/// Says that a connection ended while it was needed, and what the server had refused before.
+fn closed(error: io::Error, shared: &Shared) -> anyhow::Error {
+    let what = match shared.tally.first_refusal() {
+        Some(said) => format!("the server closed the connection after it had said {said:?}"),
+        None => "the server closed the connection".to_owned(),
+    };
+    anyhow::Error::new(error).context(what)
 }

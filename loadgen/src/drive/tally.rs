@@ -59,11 +59,15 @@ pub(super) struct Totals {
     /// Replies while it was measured.
     pub(super) replies: u64,
     pub(super) refused: BTreeMap<String, u64>,
+    /// The first refusal in the server's own words.
+    pub(super) first_refusal: Option<String>,
     pub(super) lost: u64,
     pub(super) late: u64,
     pub(super) unasked: u64,
     /// Requests of an open loop that were due and could not be made.
     pub(super) never_sent: u64,
+    /// The topics that no reply came for, where each is asked for once.
+    pub(super) silent: Vec<u32>,
     /// Whether the run ended because no more replies could be kept.
     pub(super) full: bool,
     /// When the last reply came.
@@ -109,6 +113,18 @@ impl Tick {
     }
 }
 
+impl Moment {
+    /// Adds what a thread tells that was far behind the others; of the percentiles the greater ones
+    /// are kept.
+    pub(super) fn add_late(&mut self, tick: &Tick) {
+        let late = tick.moment();
+        self.replies += late.replies;
+        self.p50 = self.p50.max(late.p50);
+        self.p99 = self.p99.max(late.p99);
+        self.max = self.max.max(late.max);
+    }
+}
+
 impl Totals {
     pub(super) fn add(&mut self, other: Self) {
         self.replies += other.replies;
@@ -116,6 +132,8 @@ impl Totals {
         self.late += other.late;
         self.unasked += other.unasked;
         self.never_sent += other.never_sent;
+        self.silent.extend(other.silent);
+        self.first_refusal = self.first_refusal.take().or(other.first_refusal);
         self.full |= other.full;
         self.ended = self.ended.max(other.ended);
         self.history.add(other.history);
@@ -135,11 +153,18 @@ pub(super) struct Tally {
     times: u64,
     tick_end: u64,
     totals: Totals,
+    /// Whether topics are noted that no reply came for.
+    notes_silent: bool,
     events: Sender<Event>,
 }
 
 impl Tally {
-    pub(super) fn new(schedule: Schedule, history: History, events: Sender<Event>) -> Result<Self> {
+    pub(super) fn new(
+        schedule: Schedule,
+        history: History,
+        notes_silent: bool,
+        events: Sender<Event>,
+    ) -> Result<Self> {
         Ok(Self {
             tick: Tick::new(0, &schedule)?,
             latency: 0,
@@ -150,6 +175,7 @@ impl Tally {
                 ..Totals::default()
             },
             schedule,
+            notes_silent,
             events,
         })
     }
@@ -169,8 +195,8 @@ impl Tally {
         }
         let missing_matters = matches!(asked.op, Op::Count | Op::Add(_));
         match outcome {
-            Outcome::Refused(code) => return self.refuse(code),
-            Outcome::Missing if missing_matters => return self.refuse("NOT_FOUND"),
+            Outcome::Refused(said) => return self.refuse(said, counts),
+            Outcome::Missing if missing_matters => return self.refuse("NOT_FOUND", counts),
             _ => {}
         }
         if asked.due >= self.schedule.start {
@@ -209,18 +235,21 @@ impl Tally {
 
     /// Books a reply to a request that was given up.
     pub(super) fn late(&mut self, asked: &Asked, outcome: &Outcome, now: u64) {
-        self.totals.late += 1;
+        self.totals.late += u64::from(asked.due >= self.schedule.start);
         self.reply(asked, outcome, now);
     }
 
     /// Books a request that was given up.
-    pub(super) fn lost(&mut self) {
-        self.totals.lost += 1;
+    pub(super) fn lost(&mut self, asked: &Asked) {
+        self.totals.lost += u64::from(asked.due >= self.schedule.start);
     }
 
     /// Books a request whose reply never came.
     pub(super) fn unanswered(&mut self, asked: &Asked) {
         self.totals.history.unanswered(asked.topic, asked.op);
+        if self.notes_silent {
+            self.totals.silent.push(asked.topic);
+        }
     }
 
     /// Books a reply to nothing.
@@ -238,14 +267,27 @@ impl Tally {
         self.totals.history.reply(topic, asked.op, sum, sent, now);
     }
 
+    /// Books a refusal, whose first word is its code; whether it `counts` is as with any reply.
     #[cold]
-    fn refuse(&mut self, code: &str) {
+    fn refuse(&mut self, said: &str, counts: bool) {
+        if self.totals.first_refusal.is_none() {
+            self.totals.first_refusal = Some(said.to_owned());
+        }
+        if !counts {
+            return;
+        }
+        let code = said.split(' ').next().unwrap_or(said);
         match self.totals.refused.get_mut(code) {
             Some(times) => *times += 1,
             None => {
                 self.totals.refused.insert(code.to_owned(), 1);
             }
         }
+    }
+
+    /// What the server refused first, in its own words.
+    pub(super) fn first_refusal(&self) -> Option<&str> {
+        self.totals.first_refusal.as_deref()
     }
 
     /// Whether no more replies can be kept.

@@ -96,6 +96,7 @@ impl<'a, L: Lane> Thread<'a, L> {
         schedule: Schedule,
         mut lanes: Vec<L>,
         sources: Sources,
+        notes_silent: bool,
         events: Sender<Event>,
     ) -> Result<Self> {
         let poll = Poll::new()?;
@@ -113,7 +114,7 @@ impl<'a, L: Lane> Thread<'a, L> {
             shared: Shared {
                 target: plan.target,
                 schedule,
-                tally: Tally::new(schedule, history, events)?,
+                tally: Tally::new(schedule, history, notes_silent, events)?,
                 buffer: vec![0; READ_LEN].into(),
                 received: Some(Box::new(Received::new())),
             },
@@ -277,8 +278,8 @@ impl<'a, L: Lane> Thread<'a, L> {
         }
         if now - self.quiet_since > patience {
             bail!(
-                "the server has not answered for {:.0} s, with {in_flight} requests in flight",
-                Duration::from_nanos(patience).as_secs_f64()
+                "the server has not answered for {:?}, with {in_flight} requests in flight",
+                Duration::from_nanos(patience)
             );
         }
         Ok(())

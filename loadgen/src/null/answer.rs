@@ -140,6 +140,20 @@ fn command(input: &[u8]) -> Result<Option<Command<'_>>, Unknown> {
     Ok(Some(Command { name, rest }))
 }
 
+/// The reply to INCR.
+const INCREMENTED: &[u8] = b":1\r\n";
+
+/// The reply to a command, by its name in capitals.
+fn reply_to_command(name: &[u8]) -> &'static [u8] {
+    match name {
+        b"INCR" | b"INCRBY" | b"DEL" => INCREMENTED,
+        b"GET" => b"$1\r\n1\r\n",
+        b"PING" => b"+PONG\r\n",
+        b"CONFIG" => b"*0\r\n",
+        _ => b"+OK\r\n",
+    }
+}
+
 fn resp(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
     let mut rest = input;
     while let Some(first) = rest.first() {
@@ -149,12 +163,9 @@ fn resp(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
         let Some(command) = command(rest)? else {
             break;
         };
-        let reply: &[u8] = match command.name {
-            b"INCR" | b"INCRBY" | b"DEL" => b":1\r\n",
-            b"GET" => b"$1\r\n1\r\n",
-            b"PING" => b"+PONG\r\n",
-            b"CONFIG" => b"*0\r\n",
-            _ => b"+OK\r\n",
+        let reply = match command.name {
+            b"INCR" => INCREMENTED,
+            name => reply_to_command(&name.to_ascii_uppercase()),
         };
         out.extend_from_slice(reply);
         rest = command.rest;

@@ -22,6 +22,8 @@ const DATAGRAM_SOCKET: Token = Token(usize::MAX - 2);
 pub(super) struct Server {
     poll: Poll,
     listener: Option<TcpListener>,
+    /// Whether there may be peers that could not be accepted.
+    waiting_peers: bool,
     udp: Option<Udp>,
     connections: Slab<Connection>,
     buffer: Box<[u8]>,
@@ -78,6 +80,7 @@ impl Server {
         Ok(Self {
             poll,
             listener,
+            waiting_peers: false,
             udp,
             connections: Slab::new(),
             buffer: vec![0; READ_LEN].into(),
@@ -113,7 +116,7 @@ impl Server {
                             udp.watch(self.poll.registry())?;
                         }
                     }
-                    Token(number) => self.serve(number),
+                    Token(number) => self.serve(number)?,
                 }
             }
         }
@@ -128,7 +131,14 @@ impl Server {
                 Ok((socket, _)) => socket,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error).context("accepting a connection"),
+                // Out of descriptors, mostly: tried again when a connection ends.
+                Err(error) => {
+                    if !self.waiting_peers {
+                        eprintln!("loadgen: accepting a connection: {error}");
+                    }
+                    self.waiting_peers = true;
+                    return Ok(());
+                }
             };
             let _ = socket.set_nodelay(true);
             let place = self.connections.vacant_entry();
@@ -145,12 +155,16 @@ impl Server {
         }
     }
 
-    fn serve(&mut self, number: usize) {
+    fn serve(&mut self, number: usize) -> Result<()> {
         if let Some(connection) = self.connections.get_mut(number)
             && !connection.serve(&mut self.buffer)
         {
             self.connections.remove(number);
+            if std::mem::take(&mut self.waiting_peers) {
+                self.accept()?;
+            }
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a run came to, as people and programs read it: a table, JSON, a page. Everything is derived
 //! here once, from what [`crate::drive`] measured.
 
+mod file;
 mod html;
 mod json;
 mod plot;
@@ -18,7 +19,8 @@ use crate::plan::{Pace, Plan, Until};
 use crate::verify::Verdict;
 
 pub(crate) use html::page;
-pub(crate) use json::write as write_json;
+pub(crate) use file::ReportFile;
+pub(crate) use json::json;
 
 /// All there is to say about a run, or about the steps of a ramp.
 #[derive(Debug, Serialize)]
@@ -70,6 +72,8 @@ pub(crate) struct Summary {
     pub(crate) latency: Latency,
     /// Replies that refused, by code.
     pub(crate) errors: BTreeMap<String, u64>,
+    /// The first of them in the server's own words.
+    pub(crate) first_error: Option<String>,
     pub(crate) lost: u64,
     pub(crate) late: u64,
     pub(crate) unasked: u64,
@@ -128,13 +132,15 @@ pub(crate) struct Ramp {
 }
 
 /// One rate of a ramp.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Step {
     /// Requests a second that were asked for.
     pub(crate) asked: f64,
     pub(crate) rate: f64,
     pub(crate) latency: Latency,
     pub(crate) kept: bool,
+    /// Why there is nothing to tell of it.
+    pub(crate) failed: Option<String>,
 }
 
 impl Load {
@@ -196,6 +202,7 @@ impl Summary {
             rate: measured.rate(),
             latency: Latency::of(&measured.latency),
             errors: measured.refused.clone(),
+            first_error: measured.first_refusal.clone(),
             lost: measured.lost,
             late: measured.late,
             unasked: measured.unasked,
@@ -203,6 +210,19 @@ impl Summary {
             server,
             percentiles: percentiles(&measured.latency),
             over_time: points(&measured.moments, seconds),
+        }
+    }
+}
+
+impl Step {
+    /// One that could not be measured.
+    pub(crate) fn failed(asked: f64, error: &anyhow::Error) -> Self {
+        Self {
+            asked,
+            rate: 0.0,
+            latency: Latency::default(),
+            kept: false,
+            failed: Some(format!("{error:#}")),
         }
     }
 }

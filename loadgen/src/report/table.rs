@@ -68,6 +68,11 @@ fn summary_table(load: &Load, summary: &Summary, out: &mut String) {
     for (code, times) in &summary.errors {
         row(out, "errors", &format!("{} {code}", grouped(*times)));
     }
+    if let Some(said) = &summary.first_error
+        && !summary.errors.contains_key(said)
+    {
+        row(out, "first error", said);
+    }
     if load.udp {
         let text = format!(
             "{} lost, {} late",
@@ -105,6 +110,10 @@ fn ramp_table(ramp: &Ramp, out: &mut String) {
         "rate asked", "achieved", "p50", "p99", "p99.9", "max"
     );
     for step in &ramp.steps {
+        if let Some(failed) = &step.failed {
+            let _ = writeln!(out, "{:>12} not kept: {failed}", grouped(step.asked as u64));
+            continue;
+        }
         let Latency {
             p50,
             p99,

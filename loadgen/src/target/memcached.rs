@@ -12,6 +12,9 @@ pub(super) const UDP: Memcached = Memcached { udp: true };
 /// a big-endian u16.
 const HEADER_LEN: usize = 8;
 
+/// The longest key: KEY_MAX_LENGTH of memcached.
+const KEY_LEN_LIMIT: usize = 250;
+
 /// The longest line of a reply: VALUE with a key of 250 bytes, or an error's.
 const LINE_LIMIT: usize = 2048;
 
@@ -51,6 +54,10 @@ impl Target for Memcached {
     /// `incr` does not create: `add` does, and leaves alone what is there.
     fn creates_with(&self) -> Option<Op> {
         Some(Op::Advance(0))
+    }
+
+    fn topic_len_limit(&self) -> usize {
+        KEY_LEN_LIMIT
     }
 
     fn encode(&self, id: u32, op: Op, topic: &[u8], out: &mut Vec<u8>) {
@@ -107,8 +114,8 @@ fn decode_text(input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
     let outcome = match words.next().unwrap_or_default() {
         b"STORED" | b"NOT_STORED" | b"DELETED" => Outcome::Done,
         b"NOT_FOUND" | b"END" => Outcome::Missing,
-        code @ (b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR") => {
-            Outcome::Refused(String::from_utf8_lossy(code).into_owned().into())
+        b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR" => {
+            Outcome::Refused(String::from_utf8_lossy(first).into_owned().into())
         }
         b"VALUE" => {
             let bytes = words.nth(2).and_then(number).filter(|&bytes| bytes <= 24);

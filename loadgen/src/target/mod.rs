@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use globalcounter::protocol::{ErrorCode, Op, Reply};
+use globalcounter::topic::TOPIC_LEN_LIMIT;
 
 /// Every target there is.
 pub(crate) const ALL: [&dyn Target; 7] = [
@@ -77,6 +78,11 @@ pub(crate) trait Target: Sync {
         None
     }
 
+    /// The most bytes that a topic's name may have.
+    fn topic_len_limit(&self) -> usize {
+        TOPIC_LEN_LIMIT
+    }
+
     /// Whether HELLO tells who owns a topic.
     fn knows_shards(&self) -> bool {
         false
@@ -115,7 +121,7 @@ pub(crate) enum Outcome {
     Done,
     /// There is no such topic.
     Missing,
-    /// It was refused; the error's code.
+    /// It was refused: what the server said, of which the first word is the error's code.
     Refused(Cow<'static, str>),
 }
 
@@ -126,7 +132,7 @@ impl From<Reply> for Outcome {
                 Self::Sum(sum)
             }
             Reply::Reset | Reply::Delete { .. } => Self::Done,
-            Reply::Error(ErrorCode::Other(code)) => Self::Refused(format!("code {code}").into()),
+            Reply::Error(ErrorCode::Other(code)) => Self::Refused(format!("CODE_{code}").into()),
             Reply::Error(code) => Self::Refused(code.name().into()),
         }
     }

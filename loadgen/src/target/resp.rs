@@ -72,9 +72,8 @@ impl Target for Resp {
             b':' => (Outcome::Sum(number(text).ok_or_else(rubbish)?), next),
             b'+' => (Outcome::Done, next),
             b'-' => {
-                let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-                let code = String::from_utf8_lossy(code).into_owned();
-                (Outcome::Refused(code.into()), next)
+                let said = String::from_utf8_lossy(text).into_owned();
+                (Outcome::Refused(said.into()), next)
             }
             b'$' if text == b"-1" => (Outcome::Missing, next),
             b'$' => {
@@ -132,7 +131,7 @@ mod tests {
         assert_eq!(outcome(b"+OK\r\n"), Outcome::Done);
         assert_eq!(
             outcome(b"-OOM no memory\r\n"),
-            Outcome::Refused("OOM".into())
+            Outcome::Refused("OOM no memory".into())
         );
         assert!(Resp.decode(b":x\r\n").is_err());
         assert!(Resp.decode(b"$2\r\n123\r\n").is_err());

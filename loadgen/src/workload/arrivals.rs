@@ -25,15 +25,26 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// `rate` a second, from time 0.
-    pub(super) fn new(rate: f64, spacing: Spacing, rng: Rng) -> Self {
+    /// Those of thread `number` out of `among`, which have `rate` a second together, from time 0.
+    pub(super) fn new(
+        rate: f64,
+        number: usize,
+        among: usize,
+        spacing: Spacing,
+        rng: Rng,
+    ) -> Self {
+        let interval = among as f64 * 1e9 / rate;
         let mut arrivals = Self {
-            interval: 1e9 / rate,
+            interval,
             spacing,
             rng,
             due: 0.0,
         };
-        arrivals.advance();
+        match spacing {
+            // They take turns, so that all together are equally far apart.
+            Spacing::Fixed => arrivals.due = (number + 1) as f64 * 1e9 / rate,
+            Spacing::Poisson => arrivals.advance(),
+        }
         arrivals
     }
 
@@ -63,7 +74,11 @@ mod tests {
     use super::*;
 
     fn times(spacing: Spacing) -> Vec<u64> {
-        let mut arrivals = Arrivals::new(1e6, spacing, Rng::seed_from_u64(1));
+        of_thread(0, 1, spacing)
+    }
+
+    fn of_thread(number: usize, among: usize, spacing: Spacing) -> Vec<u64> {
+        let mut arrivals = Arrivals::new(1e6, number, among, spacing, Rng::seed_from_u64(1));
         let next = || {
             let due = arrivals.due();
             arrivals.advance();
@@ -77,6 +92,7 @@ mod tests {
         let fixed = times(Spacing::Fixed);
         assert_eq!(fixed[..3], [1_000, 2_000, 3_000]);
         assert_eq!(fixed[9_999], 10_000_000);
+        assert_eq!(of_thread(1, 3, Spacing::Fixed)[..3], [2_000, 5_000, 8_000]);
         let poisson = times(Spacing::Poisson);
         assert!(poisson.is_sorted());
         // A standard deviation is a hundredth of it.

@@ -6,10 +6,12 @@ mod distribution;
 mod mix;
 mod names;
 
+use std::iter::StepBy;
+use std::ops::Range;
 use std::sync::Arc;
 
 use globalcounter::protocol::Op;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 pub(crate) use arrivals::{Arrivals, Spacing};
@@ -39,11 +41,21 @@ pub(crate) type Request = (Op, u32);
 #[derive(Debug)]
 pub(crate) enum Requests {
     Drawn(Drawn),
-    Each { op: Op, topics: TopicRange },
+    Each {
+        op: Op,
+        topics: Topics,
+        /// Which of `topics`.
+        places: StepBy<Range<usize>>,
+    },
 }
 
-/// Which topics out of all.
-pub(crate) type TopicRange = std::iter::StepBy<std::ops::Range<u32>>;
+/// Topics, each once.
+#[derive(Debug, Clone)]
+pub(crate) enum Topics {
+    /// The first so many.
+    First(u32),
+    These(Arc<[u32]>),
+}
 
 /// Requests as a [`Workload`] says, from its seed.
 #[derive(Debug)]
@@ -64,24 +76,51 @@ impl Workload {
         })
     }
 
-    /// When the requests of thread number `stream` are due, `rate` a second.
-    pub(crate) fn arrivals(&self, stream: usize, rate: f64, spacing: Spacing) -> Arrivals {
+    /// When the requests of thread number `stream` out of `among` are due, `rate` a second of all.
+    pub(crate) fn arrivals(
+        &self,
+        stream: usize,
+        among: usize,
+        rate: f64,
+        spacing: Spacing,
+    ) -> Arrivals {
         // Another generator than the requests': with one, the spacing would change the requests.
-        Arrivals::new(rate, spacing, self.rng(usize::MAX - stream))
+        let rng = self.rng(usize::MAX - stream);
+        Arrivals::new(rate, stream, among, spacing, rng)
     }
 
     fn rng(&self, stream: usize) -> Rng {
-        Rng::seed_from_u64(self.seed.wrapping_add(stream as u64))
+        // Scattered first: or a seed's second stream would be the next seed's first.
+        let scattered: u64 = Rng::seed_from_u64(self.seed).random();
+        Rng::seed_from_u64(scattered.wrapping_add(stream as u64))
+    }
+}
+
+impl Topics {
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::First(count) => *count as usize,
+            Self::These(topics) => topics.len(),
+        }
+    }
+
+    fn at(&self, place: usize) -> u32 {
+        match self {
+            Self::First(_) => place as u32,
+            Self::These(topics) => topics[place],
+        }
     }
 }
 
 impl Requests {
     /// Each topic once: of all `topics`, those of connection `number` out of `connections`.
-    pub(crate) fn each(op: Op, topics: u32, number: usize, connections: usize) -> Self {
-        let first = u32::try_from(number).unwrap_or(topics).min(topics);
+    pub(crate) fn each(op: Op, topics: Topics, number: usize, connections: usize) -> Self {
+        let places = number.min(topics.len())..topics.len();
         Self::Each {
             op,
-            topics: (first..topics).step_by(connections),
+            topics,
+            places: places.step_by(connections),
         }
     }
 
@@ -90,7 +129,7 @@ impl Requests {
     pub(crate) fn next(&mut self) -> Option<Request> {
         match self {
             Self::Drawn(Drawn { rng, choice, mix }) => Some((mix.draw(rng), choice.draw(rng))),
-            Self::Each { op, topics } => Some((*op, topics.next()?)),
+            Self::Each { op, topics, places } => Some((*op, topics.at(places.next()?))),
         }
     }
 }

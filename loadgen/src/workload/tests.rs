@@ -19,18 +19,21 @@ fn the_same_seed_asks_the_same() {
     assert_eq!(first(1, 0), first(1, 0));
     assert_ne!(first(1, 0), first(2, 0));
     assert_ne!(first(1, 0), first(1, 1));
+    assert_ne!(first(1, 1), first(2, 0));
 }
 
 #[test]
 fn each_topic_is_asked_once() {
     let mut seen: Vec<u32> = (0..3)
         .flat_map(|number| {
-            let mut requests = Requests::each(Op::Get, 10, number, 3);
+            let mut requests = Requests::each(Op::Get, Topics::First(10), number, 3);
             std::iter::from_fn(move || requests.next())
         })
         .map(|(_, topic)| topic)
         .collect();
     seen.sort_unstable();
     assert_eq!(seen, (0..10).collect::<Vec<_>>());
-    assert_eq!(Requests::each(Op::Get, 2, 5, 6).next(), None);
+    assert_eq!(Requests::each(Op::Get, Topics::First(2), 5, 6).next(), None);
+    let mut some = Requests::each(Op::Get, Topics::These([7, 8, 9].into()), 1, 2);
+    assert_eq!((some.next(), some.next()), (Some((Op::Get, 8)), None));
 }
