@@ -17,8 +17,8 @@ use crate::drive;
 use crate::measure;
 use crate::observe::{self, Environment, Process};
 use crate::plan::{Pace, Plan, Until};
-use crate::report;
 use crate::report::progress::Rounds;
+use crate::report::{self, ReportFile};
 use crate::target;
 use crate::workload::{Distribution, Names, Workload};
 use rows::{Entry, Load, Measure, ROWS, Row};
@@ -30,8 +30,12 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// The topics' names: as long as the ones that the targets were set for.
 const TOPIC_LEN: usize = 16;
 
-/// How long a server may say nothing, or a datagram take.
+/// How long a server may say nothing over TCP.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After how long a datagram is lost, and its place is used again. Little of a round, so that a loss
+/// does not idle a socket; long beside any reply that comes.
+const DATAGRAM_TIMEOUT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 #[command(
@@ -55,10 +59,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     server_bin: Option<PathBuf>,
     /// The processor that servers are kept on [default: the first]
-    #[arg(long, value_name = "CPU")]
+    #[arg(long, value_name = "CPU", value_parser = crate::args::parse_processor)]
     server_cpu: Option<usize>,
     /// The processor that the load is kept on [default: the last]
-    #[arg(long, value_name = "CPU")]
+    #[arg(long, value_name = "CPU", value_parser = crate::args::parse_processor)]
     load_cpu: Option<usize>,
     /// Write everything that was measured as JSON
     #[arg(long, value_name = "FILE")]
@@ -111,6 +115,8 @@ struct EntryResult {
     p50: Option<f64>,
     p99: Option<f64>,
     bytes_per_topic: Option<f64>,
+    /// Datagrams without a reply, in all rounds.
+    lost: u64,
     /// Of processor time a request, or of memory a topic, to that of the base.
     ratio: Option<f64>,
 }
@@ -122,6 +128,8 @@ struct Round {
     nanos_per_reply: f64,
     p50: f64,
     p99: f64,
+    /// Datagrams without a reply in time.
+    lost: u64,
 }
 
 /// Measures the rows that were asked for.
@@ -143,7 +151,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         server_processor != load_processor,
         "the servers and the load need a processor each, and there is only {server_processor}"
     );
+    let file = arguments.json.as_deref().map(ReportFile::open);
+    let file = file.transpose()?;
     let servers = Installed::find(arguments.server_bin.as_deref())?;
+    servers::stop_all_on_signals()?;
     crate::say(&table::servers(&servers))?;
     // So that this program's other threads don't disturb the server either.
     observe::pin(load_processor)?;
@@ -174,8 +185,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         servers,
         rows,
     };
-    if let Some(path) = &arguments.json {
-        report::write_json(&comparison, path)?;
+    if let Some(file) = file {
+        file.write(&report::json(&comparison)?)?;
     }
     ensure!(measured_any, "nothing could be measured");
     Ok(())
@@ -207,8 +218,10 @@ impl Bench<'_> {
             .collect();
         if row.measure == Measure::Processor {
             let bar = Rounds::of(row.name, u64::from(self.rounds) * row.entries.len() as u64);
+            let mut order: Vec<usize> = (0..contenders.len()).collect();
             for _ in 0..self.rounds {
-                for contender in &mut contenders {
+                for &number in &order {
+                    let contender = &mut contenders[number];
                     if let Ok((running, plan)) = &contender.running {
                         match measure_once(plan, running.process()) {
                             Ok(measured) => contender.rounds.push(measured),
@@ -217,6 +230,8 @@ impl Bench<'_> {
                     }
                     bar.inc();
                 }
+                // Another one is first then: whoever is, comes after another's load.
+                order.rotate_left(1);
             }
         }
         self.summarise(row, contenders)
@@ -270,7 +285,11 @@ impl Bench<'_> {
             prepare: true,
             warm_up: WARM_UP,
             until: Until::Elapsed(self.duration),
-            timeout: TIMEOUT,
+            timeout: if target.transport().is_udp() {
+                DATAGRAM_TIMEOUT
+            } else {
+                TIMEOUT
+            },
             verify: false,
         })
     }
@@ -315,6 +334,7 @@ impl Bench<'_> {
                 p50: of(|round| round.p50),
                 p99: of(|round| round.p99),
                 bytes_per_topic: contender.bytes_per_topic,
+                lost: contender.rounds.iter().map(|round| round.lost).sum(),
                 ratio: median(ratios),
                 rounds: contender.rounds,
             }
@@ -341,6 +361,7 @@ fn measure_once(plan: &Plan, process: &Process) -> Result<Round> {
         nanos_per_reply: measured.processor_nanos().context("it answered nothing")?,
         p50: latency.p50,
         p99: latency.p99,
+        lost: measured.lost + measured.late,
     })
 }
 

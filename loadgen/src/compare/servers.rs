@@ -1,14 +1,19 @@
 //! The servers that are compared: where they are installed, how each is started so that it does what
 //! the others do, and stopped.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::observe::{self, Process};
@@ -209,11 +214,10 @@ fn find_own(told: Option<&Path>) -> Result<PathBuf> {
 
 /// A server that runs; stopped when dropped.
 pub(super) struct Running {
-    child: Child,
+    _started: Started,
     process: Process,
     tcp: SocketAddr,
     udp: SocketAddr,
-    _folder: Folder,
 }
 
 impl Running {
@@ -229,14 +233,6 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A folder for a server's files, and for what it says; removed when dropped.
 struct Folder(PathBuf);
 
@@ -245,8 +241,9 @@ impl Folder {
         let name = format!("loadgen-{}-{}", std::process::id(), free_port()?);
         let path = std::env::temp_dir().join(name);
         let data = path.join("data");
+        let folder = Self(path);
         std::fs::create_dir_all(&data).with_context(|| format!("creating {}", data.display()))?;
-        Ok(Self(path))
+        Ok(folder)
     }
 
     /// Where the server keeps its data.
@@ -272,55 +269,112 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// Starts a process on `processor`: a child runs where the thread that starts it does.
-fn spawn(mut command: Command, processor: usize) -> Result<Child> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let starting = std::thread::spawn(move || -> Result<Child> {
-        observe::pin(processor)?;
-        Ok(command.spawn()?)
-    });
-    let started = starting
-        .join()
-        .map_err(|_| anyhow!("starting it panicked"))?;
-    started.with_context(|| format!("starting {name}"))
+/// A process that was started, whether it serves yet or not; stopped when dropped.
+struct Started {
+    child: Child,
+    folder: Folder,
+}
+
+/// Every process that runs, and its folder: what a signal has to stop and remove.
+static RUNNING: Mutex<BTreeMap<u32, PathBuf>> = Mutex::new(BTreeMap::new());
+
+/// Has SIGINT, SIGTERM and SIGHUP end this program without leaving servers or their files behind.
+///
+/// # Errors
+///
+/// The system lets no signal be handled.
+pub(super) fn stop_all_on_signals() -> Result<()> {
+    /// What a shell says of a program that a signal ended: 128 and the signal's number.
+    const INTERRUPTED: i32 = 130;
+    let stop_all = || {
+        let running = RUNNING.lock();
+        for (&id, folder) in running.iter() {
+            let _ = kill(Pid::from_raw(id as i32), Signal::SIGKILL);
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        // Still locked: nothing is started any more.
+        std::process::exit(INTERRUPTED);
+    };
+    ctrlc::set_handler(stop_all).context("handling signals")
+}
+
+impl Started {
+    /// Starts a process on `processor`: a child runs where the thread that starts it does.
+    fn new(mut command: Command, folder: Folder, processor: usize) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::null());
+        command.stderr(File::create(folder.errors())?);
+        let path = folder.0.clone();
+        let starting = std::thread::spawn(move || -> Result<Child> {
+            observe::pin(processor)?;
+            let mut running = RUNNING.lock();
+            let child = command.spawn()?;
+            running.insert(child.id(), path);
+            Ok(child)
+        });
+        let started = starting
+            .join()
+            .map_err(|_| anyhow!("starting it panicked"))?;
+        let child = started.with_context(|| format!("starting {name}"))?;
+        Ok(Self { child, folder })
+    }
+
+    /// It serves there.
+    fn running(self, tcp: SocketAddr, udp: SocketAddr) -> Result<Running> {
+        Ok(Running {
+            process: Process::with_pid(self.child.id() as i32)?,
+            tcp,
+            udp,
+            _started: self,
+        })
+    }
+
+    /// What it said that ended instead of starting, or did nothing.
+    fn did_not_start(self) -> anyhow::Error {
+        let said = std::fs::read_to_string(self.folder.errors()).unwrap_or_default();
+        let line = said.lines().find(|line| !line.trim().is_empty());
+        match line {
+            Some(line) => anyhow!("it did not start: {}", line.trim()),
+            None => anyhow!("it did not start within {START_TIMEOUT:?}, or ended without a word"),
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let mut running = RUNNING.lock();
+        // It may have ended by itself. Its number is not another's before it was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        running.remove(&self.child.id());
+    }
 }
 
 /// Starts a server of this project: it takes free ports and says which, a line each.
 fn start_announcing(mut command: Command, folder: Folder, processor: usize) -> Result<Running> {
     command.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    command.stderr(File::create(folder.errors())?);
-    let mut child = spawn(command, processor)?;
-    let stdout = child.stdout.take().context("no output to read")?;
-    let mut lines = BufReader::new(stdout).lines();
-    let mut address = |transport: &str| -> Option<SocketAddr> {
-        let line = lines.next()?.ok()?;
+    command.stdout(Stdio::piped());
+    let mut started = Started::new(command, folder, processor)?;
+    let stdout = started.child.stdout.take().context("no output to read")?;
+    let (said, lines) = mpsc::channel();
+    // Ends with the server, or with the first line that nobody wants.
+    std::thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines();
+        lines
+            .map_while(Result::ok)
+            .try_for_each(|line| said.send(line))
+    });
+    let deadline = Instant::now() + START_TIMEOUT;
+    let address = |transport: &str| -> Option<SocketAddr> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = lines.recv_timeout(left).ok()?;
         let (_, rest) = line.split_once(&format!("{transport}://"))?;
         rest.split([' ', ',']).next()?.parse().ok()
     };
-    if let (Some(tcp), Some(udp)) = (address("tcp"), address("udp")) {
-        // That is all that it ever says there.
-        return Ok(Running {
-            process: Process::with_pid(child.id() as i32)?,
-            child,
-            tcp,
-            udp,
-            _folder: folder,
-        });
+    match (address("tcp"), address("udp")) {
+        (Some(tcp), Some(udp)) => started.running(tcp, udp),
+        _ => Err(started.did_not_start()),
     }
-    Err(did_not_start(child, &folder))
-}
-
-/// What a server said that ended instead of starting.
-fn did_not_start(mut child: Child, folder: &Folder) -> anyhow::Error {
-    let _ = child.kill();
-    let _ = child.wait();
-    let said = std::fs::read_to_string(folder.errors()).unwrap_or_default();
-    let line = said
-        .lines()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("without a word");
-    anyhow!("it did not start: {}", line.trim())
 }
 
 fn start_redis(
@@ -354,21 +408,14 @@ fn start_listening(
     processor: usize,
 ) -> Result<Running> {
     let address: SocketAddr = format!("127.0.0.1:{port}").parse()?;
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(File::create(folder.errors())?);
-    let mut child = spawn(command, processor)?;
+    command.stdout(Stdio::null());
+    let mut started = Started::new(command, folder, processor)?;
     let deadline = Instant::now() + START_TIMEOUT;
     while TcpStream::connect(address).is_err() {
-        if child.try_wait()?.is_some() || Instant::now() > deadline {
-            return Err(did_not_start(child, &folder));
+        if started.child.try_wait()?.is_some() || Instant::now() > deadline {
+            return Err(started.did_not_start());
         }
         std::thread::sleep(START_INTERVAL);
     }
-    Ok(Running {
-        process: Process::with_pid(child.id() as i32)?,
-        child,
-        tcp: address,
-        udp: address,
-        _folder: folder,
-    })
+    started.running(address, address)
 }

@@ -72,12 +72,16 @@ fn entry_line(entry: &EntryResult, to_reach: Option<f64>, out: &mut String) {
     let latency = |micros: Option<f64>| micros.map_or_else(String::new, duration);
     let _ = writeln!(
         out,
-        " {:>10}/s {:>8.0} ns {ratio}  p50 {:>9}  p99 {:>9}{}",
+        " {:>10}/s {:>8.0} ns {ratio}  p50 {:>9}  p99 {:>9}{}{}",
         grouped(rate as u64),
         nanos,
         latency(entry.p50),
         latency(entry.p99),
         verdict(entry.ours, entry.ratio, to_reach),
+        match entry.lost {
+            0 => String::new(),
+            lost => format!("  {} datagrams lost", grouped(lost)),
+        },
     );
 }
 

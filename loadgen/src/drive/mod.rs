@@ -293,15 +293,11 @@ impl Run<'_> {
                 pipeline,
                 each: numbers.map(|i| self.lane_source(i)).collect(),
             },
-            Pace::Open { rate, spacing } => {
-                thread::Sources::Open(Box::new(thread::Open {
-                    arrivals: plan
-                        .workload
-                        .arrivals(number, plan.threads, rate, spacing),
-                    all: self.source(plan.workload.requests(number, None), number, plan.threads),
-                    owners: self.shards.map(|map| map.lanes(numbers)),
-                }))
-            }
+            Pace::Open { rate, spacing } => thread::Sources::Open(Box::new(thread::Open {
+                arrivals: plan.workload.arrivals(number, plan.threads, rate, spacing),
+                all: self.source(plan.workload.requests(number, None), number, plan.threads),
+                owners: self.shards.map(|map| map.lanes(numbers)),
+            })),
         };
         let notes_silent = matches!(self.asking, Asking::Each(..));
         let thread = thread::Thread::new(plan, schedule, lanes, sources, notes_silent, events)?;
@@ -312,9 +308,7 @@ impl Run<'_> {
     fn lane_source(&self, i: usize) -> thread::Source {
         let plan = self.plan;
         let requests = match self.asking {
-            Asking::Each(op, topics) => {
-                Requests::each(*op, topics.clone(), i, plan.connections)
-            }
+            Asking::Each(op, topics) => Requests::each(*op, topics.clone(), i, plan.connections),
             Asking::Workload => {
                 let own = self.shards.map(|map| map.own(map.shard_of(i)));
                 plan.workload.requests(i, own)

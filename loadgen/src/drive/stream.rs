@@ -118,7 +118,9 @@ impl Lane for Stream {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     // What the server said before it closed the connection tells more.
-                    let read = self.read(shared).map_err(|error| error.downcast::<io::Error>());
+                    let read = self
+                        .read(shared)
+                        .map_err(anyhow::Error::downcast::<io::Error>);
                     return Err(match read {
                         Err(Err(no_reply)) => no_reply,
                         Ok(()) | Err(Ok(_)) => closed(error, shared),

@@ -129,7 +129,10 @@ impl Server {
         loop {
             let mut socket = match listener.accept() {
                 Ok((socket, _)) => socket,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.waiting_peers = false;
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
                 // Out of descriptors, mostly: tried again when a connection ends.
                 Err(error) => {
@@ -160,7 +163,7 @@ impl Server {
             && !connection.serve(&mut self.buffer)
         {
             self.connections.remove(number);
-            if std::mem::take(&mut self.waiting_peers) {
+            if self.waiting_peers {
                 self.accept()?;
             }
         }

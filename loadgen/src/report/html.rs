@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::plot::{Axis, Line, key, svg};
 use super::table::{self, duration, grouped};
-use super::{Load, Ramp, Report, Summary};
+use super::{Load, Ramp, Report, Step, Summary};
 
 /// The page's frame: style, and the places that are filled in.
 const FRAME: &str = include_str!("page.html");
@@ -144,7 +144,8 @@ fn ramp_section(ramp: &Ramp, out: &mut String) -> Result<()> {
         out,
         "<p class=\"verdict\"><b>{verdict}</b> with p99 up to {slo}</p>"
     );
-    let mut steps = ramp.steps.clone();
+    let measured = ramp.steps.iter().filter(|step| step.failed.is_none());
+    let mut steps: Vec<&Step> = measured.collect();
     steps.sort_by(|a, b| a.asked.total_cmp(&b.asked));
     let line = |name, of: fn(&super::Latency) -> f64| Line {
         name,

@@ -18,8 +18,8 @@ use crate::observe::{Environment, Process};
 use crate::plan::{Pace, Plan, Until};
 use crate::verify::Verdict;
 
-pub(crate) use html::page;
 pub(crate) use file::ReportFile;
+pub(crate) use html::page;
 pub(crate) use json::json;
 
 /// All there is to say about a run, or about the steps of a ramp.

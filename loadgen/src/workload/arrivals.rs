@@ -26,13 +26,7 @@ pub(crate) struct Arrivals {
 
 impl Arrivals {
     /// Those of thread `number` out of `among`, which have `rate` a second together, from time 0.
-    pub(super) fn new(
-        rate: f64,
-        number: usize,
-        among: usize,
-        spacing: Spacing,
-        rng: Rng,
-    ) -> Self {
+    pub(super) fn new(rate: f64, number: usize, among: usize, spacing: Spacing, rng: Rng) -> Self {
         let interval = among as f64 * 1e9 / rate;
         let mut arrivals = Self {
             interval,

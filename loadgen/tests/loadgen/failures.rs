@@ -48,6 +48,23 @@ fn bad_usage_is_one_line_and_exit_code_2() {
         ("--target memcached-udp --pipeline 257", "at most 256"),
         ("--frames-per-datagram 2", "for the target udp"),
         ("--gso", "for targets over UDP"),
+        (
+            "--target udp --frames-per-datagram 65 --pipeline 64",
+            "more than --pipeline 64",
+        ),
+        (
+            "--target udp --frames-per-datagram 64 --topic-len 1024",
+            "at most 65507 bytes, and these would have 65984",
+        ),
+        (
+            "--target memcached --topic-len 251",
+            "at most 250 bytes, not 251",
+        ),
+        ("--arrivals fixed", "needs --rate or --ramp"),
+        ("--json /tmp/a --html /tmp/a", "one file"),
+        ("--pin 99999", "a processor of this machine"),
+        ("compare --server-cpu 99999", "a processor of this machine"),
+        ("--server host.invalid:1", "this host is not known"),
         ("--target resp --shard-aware", "for the target framed"),
         ("--threads 17", "more than --connections 16"),
         ("--nonsense", "unexpected argument"),
@@ -86,16 +103,11 @@ fn what_is_not_there_is_told() {
 }
 
 #[test]
-fn files_that_can_not_be_written_are_told() {
-    let server = crate::support::Embedded::start(1);
+fn files_that_can_not_be_written_are_told_before_the_run() {
     for flag in ["--json", "--html"] {
-        let ended = load(
-            server.tcp,
-            &format!("--requests 10 {flag} /nonexistent/file"),
-        );
-        assert_eq!(ended.code, 1);
-        assert!(ended.err.contains("writing /nonexistent/file"), "{ended:?}");
+        loadgen(&format!("{flag} /nonexistent/file")).refused(1, "writing /nonexistent/file");
     }
+    loadgen("compare --json /nonexistent/file").refused(1, "writing /nonexistent/file");
 }
 
 #[test]
@@ -224,4 +236,33 @@ fn a_server_that_says_nothing_is_given_up() {
     let flags = "--target udp --timeout 0.1 --duration 0.5";
     let ended = load(deaf.local_addr().unwrap(), flags);
     ended.refused(1, "no request was answered while it was measured");
+}
+
+/// What it said before it closed the connection, in its own words.
+#[test]
+fn the_servers_own_words_are_kept() {
+    let server = answering_server(|input| {
+        let reply = b"-ERR max number of clients reached\r\n".to_vec();
+        Some((input.len(), reply))
+    });
+    let flags = "--target resp --connections 1 --pipeline 1 --requests 10";
+    let because = "refused every request: ERR (the first: ERR max number of clients reached)";
+    load(server, flags).refused(1, because);
+    // Closed right after it was said.
+    let server = tcp_server(|mut peer| {
+        let _ = peer.read(&mut [0; 100]);
+        let _ = std::io::Write::write_all(&mut peer, b"-ERR go away\r\n");
+    });
+    load(server, flags).refused(1, "closed the connection");
+}
+
+/// It says nothing on standard output, and nothing is left of it.
+#[test]
+fn a_server_that_does_not_start_is_told() {
+    let ended =
+        loadgen("compare --row framed-16x64 --rounds 1 --duration 0.1 --server-bin /bin/true");
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        return ended.refused(1, "need a processor each");
+    }
+    assert!(ended.out.contains("ended without a word"), "{ended:?}");
 }

@@ -219,6 +219,32 @@ fn a_ramp_finds_a_rate() {
     );
 }
 
+/// A rate at which the server fails is one that it does not keep; what was measured before stays.
+#[test]
+fn a_ramp_survives_a_server_that_fails() {
+    let answered = AtomicUsize::new(0);
+    let server = answering_server(move |input| {
+        let (taken, replies) = ones(input);
+        let before = answered.fetch_add(taken / FRAME_LEN, Ordering::Relaxed);
+        (before < 500).then_some((taken, replies))
+    });
+    let flags = "--ramp 100..10000 --slo 10000 --duration 0.5 --arrivals fixed --connections 1";
+    let table = load(server, flags).measured().to_owned();
+    assert!(table.contains("not kept: measuring framed"), "{table}");
+    assert!(table.contains("highest rate with p99"), "{table}");
+}
+
+/// Each thread reaches each shard, or it is refused.
+#[test]
+fn open_loops_of_several_threads_know_shards() {
+    let server = Embedded::start(4);
+    let flags = "--shard-aware --rate 5000 --duration 0.3 --threads 2";
+    let ended = load(server.tcp, &format!("{flags} --connections 8 --verify"));
+    assert_eq!(row(ended.measured(), "errors"), "none");
+    let ended = load(server.tcp, &format!("{flags} --connections 7"));
+    ended.refused(1, "each of 4 shards that own topics on each thread");
+}
+
 #[test]
 fn reports_are_written() {
     let server = Embedded::start(1);

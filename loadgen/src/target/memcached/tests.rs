@@ -14,7 +14,10 @@ fn replies_are_read() {
     assert_eq!(outcome(b"NOT_FOUND\r\n"), Outcome::Missing);
     assert_eq!(outcome(b"STORED\r\n"), Outcome::Done);
     let refused = outcome(b"SERVER_ERROR out of memory\r\n");
-    assert_eq!(refused, Outcome::Refused("SERVER_ERROR".into()));
+    assert_eq!(
+        refused,
+        Outcome::Refused("SERVER_ERROR out of memory".into())
+    );
     assert_eq!(TCP.decode(b"VALUE a 0 2\r\n12\r\nEN").unwrap(), None);
     assert!(TCP.decode(b"hello\r\n").is_err());
 }
