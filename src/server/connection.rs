@@ -17,7 +17,7 @@ use super::batch::{ConnectionKey, Source, WorkerId, empty};
 use super::intake::{self, FramesEnd};
 use super::link::{KEEP_LEN, Link, OpenConnection};
 use super::router::Requests;
-use super::worker::Worker;
+use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
 use crate::topic::Shards;
@@ -203,7 +203,7 @@ impl Connection {
                 Err(_) => return Poll::Ready(End::Over),
             }
         }
-        context.waker().wake_by_ref();
+        give_way(context);
         Poll::Pending
     }
 

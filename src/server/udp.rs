@@ -16,7 +16,7 @@ use super::batch::{Batch, Datagram, Source};
 use super::intake::{self, FramesEnd};
 use super::router::Requests;
 use super::sys::{DATAGRAMS, Outgoing, Received};
-use super::worker::Worker;
+use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
 
@@ -136,7 +136,7 @@ impl Worker {
                     Poll::Pending => return Poll::<()>::Pending,
                 }
             }
-            context.waker().wake_by_ref();
+            give_way(context);
             Poll::Pending
         })
         .await;
