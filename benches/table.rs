@@ -1,6 +1,6 @@
 //! What COUNT costs in a shard of 1 thousand, 1 million and 10 million topics: one that is there and
-//! a new one; the longest that a single new one waits while the table grows; and the memory that a
-//! topic takes. It judges changes to the table: its hash, its rows, how it grows.
+//! a new one; the longest that a single new one waits while the table grows; the memory that a
+//! topic takes; and what a step of a scan costs, since others wait for the shard meanwhile. It judges changes to the table: its hash, its rows, how it grows.
 //!
 //! A table of 10 million takes seconds to fill, and criterion wants everything done ten times. So
 //! the one that the hits need is watched while it fills, and a line says what came of it; the rest
@@ -20,7 +20,7 @@ use criterion::{
     criterion_main,
 };
 use globalcounter::protocol::{Op, Reply, Request};
-use globalcounter::shard::{Shard, TopicQuota};
+use globalcounter::shard::{Position, Shard, TopicQuota};
 use globalcounter::topic::Topic;
 
 const THOUSAND: usize = 1_000;
@@ -31,6 +31,9 @@ const TEN_MILLION: usize = 10_000_000;
 const NAME_LEN: usize = 16;
 
 type Name = [u8; NAME_LEN];
+
+/// Where what looks random begins.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// COUNT of topics that are there, in random order; back to back, so that waits for memory overlap
 /// as they do in a batch.
@@ -74,6 +77,25 @@ fn insert(c: &mut Criterion) {
                 |shard| filled(shard, &topics),
                 BatchSize::PerIteration,
             );
+        });
+    }
+    group.finish();
+}
+
+/// One step of a scan through a million topics, for so many of them; from a place of its own each,
+/// so that what it looks at is in no cache, as between requests.
+fn scan(c: &mut Criterion) {
+    let mut group = group(c, "scan");
+    let shard = LazyCell::new(|| filled(empty(MILLION), &topics(&names(MILLION))));
+    let mut random = SEED;
+    for count in [10, 1_000] {
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            b.iter(|| {
+                let from = Position::new(xorshift(&mut random) >> 19).expect("45 bits");
+                shard.scan(from, count, usize::MAX, |topic| {
+                    black_box(topic);
+                })
+            });
         });
     }
     group.finish();
@@ -147,15 +169,20 @@ fn topics(names: &[Name]) -> Vec<Topic<'_>> {
         .collect()
 }
 
-/// Fisher and Yates' shuffle, with xorshift from a fixed seed: the same in each run.
+/// Fisher and Yates' shuffle, from a fixed seed: the same in each run.
 fn shuffle(names: &mut [Name]) {
-    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut random = SEED;
     for i in (1..names.len()).rev() {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        names.swap(i, random as usize % (i + 1));
+        names.swap(i, xorshift(&mut random) as usize % (i + 1));
     }
+}
+
+/// The next of a series of numbers that look random.
+fn xorshift(random: &mut u64) -> u64 {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random
 }
 
 /// The process's resident memory, in bytes.
@@ -167,5 +194,5 @@ fn resident() -> usize {
     kib.expect("a number of kB") * 1_024
 }
 
-criterion_group!(benches, hit, insert);
+criterion_group!(benches, hit, insert, scan);
 criterion_main!(benches);

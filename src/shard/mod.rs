@@ -2,9 +2,11 @@
 //! in which it applies requests is the order of each of its topics. Knows no socket, no clock and
 //! no thread: who runs it, and when, is the server's business.
 
+mod position;
 mod quota;
 mod table;
 
+pub use position::Position;
 pub use quota::TopicQuota;
 
 use crate::protocol::{ErrorCode, Op, Reply, Request};
@@ -61,6 +63,47 @@ impl Shard {
     #[must_use]
     pub fn topics(&self) -> usize {
         self.topics.len()
+    }
+
+    /// One step of a scan through the topics, in order of their positions: reports those from
+    /// `from` on, until there were `count` (at least 1) or their names came to `bytes` bytes; the
+    /// last one may go beyond that. Topics that share a position are all reported, whatever the
+    /// limits. A step also ends after so many topics and places looked at that others don't wait
+    /// for the shard long, so it may report fewer, or none.
+    ///
+    /// Returns where to go on, always after `from`, or `None` where there are no more.
+    ///
+    /// A topic that is there from the first step to the last is reported exactly once, whatever
+    /// else comes, goes and grows between steps; one that comes or goes meanwhile at most once a
+    /// stay.
+    ///
+    /// ```
+    /// use globalcounter::protocol::{Op, Request};
+    /// use globalcounter::shard::{Position, Shard, TopicQuota};
+    /// use globalcounter::topic::Topic;
+    ///
+    /// let mut shard = Shard::new(TopicQuota::new(10));
+    /// for name in ["a", "b", "c"] {
+    ///     let topic = Topic::new(name.as_bytes(), 10)?;
+    ///     shard.apply(Request { op: Op::Count, topic });
+    /// }
+    /// let mut names = Vec::new();
+    /// let mut from = Some(Position::START);
+    /// while let Some(position) = from {
+    ///     from = shard.scan(position, 2, 1_000, |topic| names.push(topic.as_bytes().to_vec()));
+    /// }
+    /// names.sort();
+    /// assert_eq!(names, [b"a", b"b", b"c"]);
+    /// # Ok::<_, globalcounter::topic::TopicError>(())
+    /// ```
+    pub fn scan(
+        &self,
+        from: Position,
+        count: usize,
+        bytes: usize,
+        found: impl FnMut(Topic<'_>),
+    ) -> Option<Position> {
+        self.topics.scan(from, count, bytes, found)
     }
 
     fn raise(&mut self, topic: Topic<'_>, n: u64) -> Result<u64, ErrorCode> {
