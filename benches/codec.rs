@@ -9,6 +9,9 @@ use std::hint::black_box;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
+use globalcounter::protocol::resp::{
+    self, Arguments, Command, Form, Progress, Tally, Version, Writer,
+};
 use globalcounter::protocol::{Op, Reply, Request, classic};
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Topic};
 
@@ -141,6 +144,69 @@ fn framed(c: &mut Criterion) {
     group.finish();
 }
 
+/// The same in the Redis protocol: decoding a request finds its arguments and what they ask for.
+fn redis(c: &mut Criterion) {
+    let names = names();
+    let mut encoded_requests = Vec::new();
+    let mut encoded_replies = Vec::new();
+    for name in &names {
+        resp::encode_command(&[b"INCR", name.as_bytes()], &mut encoded_requests);
+        Writer::new(Version::Resp2, &mut encoded_replies).integer(1 << 40);
+    }
+
+    let mut group = dialect(c, "resp");
+    group.bench_function("decode requests", |b| {
+        let (mut progress, mut arguments) = (Progress::default(), Arguments::default());
+        b.iter(|| {
+            let mut rest = black_box(&mut encoded_requests[..]);
+            while let Some(len) =
+                resp::decode(rest, &mut progress, &mut arguments).expect("a command")
+            {
+                let spec = resp::find(&arguments, rest).expect("INCR");
+                let command = Command::read(spec, &arguments, rest, DEFAULT_MAX_TOPIC_LEN);
+                assert!(matches!(
+                    black_box(command.expect("a request")),
+                    Command::Topic { .. }
+                ));
+                rest = &mut rest[len..];
+            }
+            assert!(rest.is_empty());
+        });
+    });
+    group.bench_function("encode requests", |b| {
+        let mut out = Vec::new();
+        b.iter(|| {
+            out.clear();
+            for name in black_box(&names) {
+                resp::encode_command(&[b"INCR", name.as_bytes()], &mut out);
+            }
+            black_box(&out);
+        });
+    });
+    group.bench_function("decode replies", |b| {
+        b.iter(|| {
+            let mut rest = black_box(&encoded_replies[..]);
+            while let Some((value, len)) = resp::decode_reply(rest).expect("a reply") {
+                black_box(value);
+                rest = &rest[len..];
+            }
+            assert!(rest.is_empty());
+        });
+    });
+    group.bench_function("encode replies", |b| {
+        let (mut tally, mut out) = (Tally::default(), Vec::new());
+        b.iter(|| {
+            out.clear();
+            for _ in 0..MESSAGES {
+                let said = Form::Sum.said(black_box(Reply::Add(1 << 40)));
+                tally.say(said, &mut Writer::new(Version::Resp2, &mut out));
+            }
+            black_box(&out);
+        });
+    });
+    group.finish();
+}
+
 /// A dialect's group, so that each says its messages a second.
 fn dialect<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = c.benchmark_group(name);
@@ -148,5 +214,5 @@ fn dialect<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime>
     group
 }
 
-criterion_group!(benches, classic, framed);
+criterion_group!(benches, classic, framed, redis);
 criterion_main!(benches);

@@ -202,7 +202,7 @@ impl Client {
     /// [`Error`].
     pub async fn get(&self, topic: &str) -> Result<u64, Error> {
         match self.ask("get", Op::Get, topic).await? {
-            Reply::Get(sum) => Ok(sum),
+            Reply::Get(sum) => Ok(sum.unwrap_or(0)),
             other => Err(self.mismatch("get", topic, other)),
         }
     }

@@ -60,18 +60,23 @@ pub fn encode_request(request: Request<'_>, out: &mut Vec<u8>) -> Result<(), Err
 /// can't be decoded; they would be said as the sum they hold.
 pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
     match reply {
-        Reply::Count(sum) | Reply::Add(sum) | Reply::Get(sum) | Reply::Advance(sum) => {
-            let bytes = sum.to_be_bytes();
-            let leading_zeros = (sum.leading_zeros() / 8).min(7) as usize;
-            out.push(COUNT_REPLY);
-            out.extend_from_slice(&bytes[leading_zeros..]);
+        Reply::Count(sum) | Reply::Add(sum) | Reply::Get(Some(sum)) | Reply::Advance(sum) => {
+            encode_sum(sum, out);
         }
+        Reply::Get(None) => encode_sum(0, out),
         Reply::Reset | Reply::Delete { .. } => out.push(RESET_REPLY),
         Reply::Error(error) => {
             out.extend_from_slice(&[ERROR, error.code()]);
             out.extend_from_slice(error.message().as_bytes());
         }
     }
+}
+
+fn encode_sum(sum: u64, out: &mut Vec<u8>) {
+    let bytes = sum.to_be_bytes();
+    let leading_zeros = (sum.leading_zeros() / 8).min(7) as usize;
+    out.push(COUNT_REPLY);
+    out.extend_from_slice(&bytes[leading_zeros..]);
 }
 
 /// Reads a whole message as a reply; `None` where it is none. An error's words are dropped, its

@@ -272,7 +272,7 @@ fn encode(op: u8, id: RequestId, out: &mut Vec<u8>, body_len: usize, body: &[&[u
 ///
 /// # Panics
 ///
-/// Where the body would pass 65,535 bytes: a longer PING or HELLO token than a frame can carry.
+/// For [`Op::Incr`], which this dialect does not carry; and where the body would pass 65,535 bytes: a longer PING or HELLO token than a frame can carry.
 /// A topic can't be that long.
 pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
     match *call {
@@ -285,6 +285,7 @@ pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
                     let n = n.get().to_be_bytes();
                     encode(ADD, id, out, n.len() + topic.len(), &[&n, topic]);
                 }
+                Op::Incr(_) => unreachable!("only RESP carries INCR"),
                 Op::Get => encode(GET, id, out, topic.len(), &[topic]),
                 Op::Delete => encode(DELETE, id, out, topic.len(), &[topic]),
                 Op::Advance(floor) => {
@@ -313,7 +314,7 @@ pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Count(sum) => encode_sum(COUNT, id, sum, out),
         Reply::Add(last) => encode_sum(ADD, id, last, out),
-        Reply::Get(sum) => encode_sum(GET, id, sum, out),
+        Reply::Get(sum) => encode_sum(GET, id, sum.unwrap_or(0), out),
         Reply::Advance(sum) => encode_sum(ADVANCE, id, sum, out),
         Reply::Reset => encode(RESET | REPLY, id, out, 0, &[]),
         Reply::Delete { existed } => {
@@ -411,7 +412,7 @@ pub fn decode_reply(input: &[u8]) -> Result<Option<ReplyFrame<'_>>, NotAReply> {
             COUNT => Answer::Reply(Reply::Count(sum()?)),
             RESET => Answer::Reply(Reply::Reset),
             ADD => Answer::Reply(Reply::Add(sum()?)),
-            GET => Answer::Reply(Reply::Get(sum()?)),
+            GET => Answer::Reply(Reply::Get(Some(sum()?))),
             DELETE => Answer::Reply(Reply::Delete {
                 existed: *body.first().ok_or(short)? != 0,
             }),

@@ -2,14 +2,15 @@
 //! clients. Owns every fact of docs/protocol.md and nothing else: no sockets, no counters, no
 //! clock, and no allocation per request. Server, client, load generator and tests share it.
 //!
-//! Two dialects are spoken: [`classic`], one message at a time, and [`framed`], pipelined and with
-//! request ids. [`Dialect::of`] tells them apart by the first byte.
+//! Three dialects are spoken: [`classic`], one message at a time; [`framed`], pipelined and with
+//! request ids; [`resp`], that of Redis. [`Dialect::of`] tells them apart by the first byte.
 
 pub mod classic;
 mod error;
 pub mod framed;
+pub mod resp;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 pub use error::ErrorCode;
 
@@ -24,6 +25,9 @@ pub enum Op {
     Reset,
     /// Add that many to the sum and return it: the caller owns the last so many numbers.
     Add(NonZeroU32),
+    /// Add that many, where the sum stays one that a Redis client can read as an integer: at most
+    /// [`resp::MAX_SUM`]. Only [`resp`] carries it.
+    Incr(NonZeroU64),
     /// Return the sum; counts nothing, creates nothing.
     Get,
     /// Forget the topic; its next COUNT returns 1.
@@ -48,10 +52,11 @@ pub enum Reply {
     Count(u64),
     /// RESET is done.
     Reset,
-    /// ADD: the last sum of the range that the caller now owns.
+    /// ADD, INCR: the last sum of the range that the caller now owns.
     Add(u64),
-    /// GET: the sum, 0 where there is no such topic.
-    Get(u64),
+    /// GET: the sum; `None` where there is no such topic, which [`framed`] says, and reads back, as
+    /// a sum of 0.
+    Get(Option<u64>),
     /// DELETE is done.
     Delete {
         /// Whether there was such a topic.
@@ -70,6 +75,8 @@ pub enum Dialect {
     Classic,
     /// Request ids, pipelines, batches: [`framed`].
     Framed,
+    /// The Redis protocol, on TCP alone: [`resp`].
+    Resp,
     /// Another server's reply. It is never answered, so that two servers can't be made to talk to
     /// each other.
     Reply,
@@ -84,6 +91,7 @@ impl Dialect {
         match first {
             classic::COUNT | classic::RESET => Self::Classic,
             framed::FIRST_OP..=framed::LAST_OP => Self::Framed,
+            b'*' | b'A'..=b'Z' | b'a'..=b'z' => Self::Resp,
             128..=255 => Self::Reply,
             _ => Self::Unknown,
         }
@@ -100,6 +108,7 @@ mod tests {
             let expected = match first {
                 0 | 1 => Dialect::Classic,
                 16..=31 => Dialect::Framed,
+                42 | 65..=90 | 97..=122 => Dialect::Resp,
                 128.. => Dialect::Reply,
                 _ => Dialect::Unknown,
             };

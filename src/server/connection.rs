@@ -342,7 +342,7 @@ impl Connection {
                 Dialect::Framed => self.phase = Phase::Framed,
                 Dialect::Classic => self.take_message(input, requests, output),
                 Dialect::Reply => self.phase = Phase::Closing { linger: false },
-                Dialect::Unknown => {
+                Dialect::Resp | Dialect::Unknown => {
                     classic::encode_reply(Reply::Error(ErrorCode::BadOpcode), output);
                     self.phase = Phase::Closing { linger: true };
                 }

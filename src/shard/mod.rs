@@ -9,7 +9,7 @@ mod table;
 pub use position::Position;
 pub use quota::TopicQuota;
 
-use crate::protocol::{ErrorCode, Op, Reply, Request};
+use crate::protocol::{ErrorCode, Op, Reply, Request, resp};
 use crate::topic::Topic;
 use table::Table;
 
@@ -41,8 +41,9 @@ impl Shard {
     pub fn apply(&mut self, request: Request<'_>) -> Reply {
         let Request { op, topic } = request;
         let applied = match op {
-            Op::Count => self.raise(topic, 1).map(Reply::Count),
-            Op::Add(n) => self.raise(topic, n.get().into()).map(Reply::Add),
+            Op::Count => self.raise(topic, 1, u64::MAX).map(Reply::Count),
+            Op::Add(n) => self.raise(topic, n.get().into(), u64::MAX).map(Reply::Add),
+            Op::Incr(n) => self.raise(topic, n.get(), resp::MAX_SUM).map(Reply::Add),
             Op::Get => Ok(Reply::Get(self.sum(topic))),
             Op::Reset => self.counter(topic).map(|counter| {
                 counter.sum = 0;
@@ -106,14 +107,20 @@ impl Shard {
         self.topics.scan(from, count, bytes, found)
     }
 
-    fn raise(&mut self, topic: Topic<'_>, n: u64) -> Result<u64, ErrorCode> {
+    /// Adds `n`, where that makes no more than `most`.
+    fn raise(&mut self, topic: Topic<'_>, n: u64, most: u64) -> Result<u64, ErrorCode> {
+        // A topic that is only now made must not stay when it is refused.
+        if n > most {
+            return Err(ErrorCode::Overflow);
+        }
         let counter = self.counter(topic)?;
-        counter.sum = counter.sum.checked_add(n).ok_or(ErrorCode::Overflow)?;
+        let raised = counter.sum.checked_add(n).filter(|&sum| sum <= most);
+        counter.sum = raised.ok_or(ErrorCode::Overflow)?;
         Ok(counter.sum)
     }
 
-    fn sum(&self, topic: Topic<'_>) -> u64 {
-        self.topics.find(topic).map_or(0, |counter| counter.sum)
+    fn sum(&self, topic: Topic<'_>) -> Option<u64> {
+        self.topics.find(topic).map(|counter| counter.sum)
     }
 
     /// The topic's counter, made where there is none yet.

@@ -14,7 +14,7 @@ impl Position {
 
     /// How many bits a position has: as many as two topics of millions hardly ever share, few
     /// enough to leave those alone that hashbrown works with.
-    pub(super) const BITS: u32 = 45;
+    pub const BITS: u32 = 45;
 
     /// Where a position's bits begin in a hash. hashbrown takes a row's bucket from the lowest
     /// bits (12 for up to 4,096 buckets) and tells rows apart by the top 7. Those must not be the

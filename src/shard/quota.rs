@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug, Clone)]
 pub struct TopicQuota {
     left: Arc<AtomicUsize>,
+    max: usize,
 }
 
 impl TopicQuota {
@@ -15,7 +16,14 @@ impl TopicQuota {
     pub fn new(max: usize) -> Self {
         Self {
             left: Arc::new(AtomicUsize::new(max)),
+            max,
         }
+    }
+
+    /// How many topics there are, of all who share it.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.max.saturating_sub(self.left.load(Ordering::Relaxed))
     }
 
     /// Takes room for one topic; false where there is none.

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use proptest::prelude::*;
 
@@ -18,15 +18,19 @@ fn add(n: u32) -> Op {
     Op::Add(NonZeroU32::new(n).expect("at least one"))
 }
 
+fn incr(n: u64) -> Op {
+    Op::Incr(NonZeroU64::new(n).expect("at least one"))
+}
+
 #[test]
 fn each_method_does_what_the_protocol_says() {
     let mut shard = shard(10);
     let mut on_a = |op| apply(&mut shard, op, "a");
-    assert_eq!(on_a(Op::Get), Reply::Get(0));
+    assert_eq!(on_a(Op::Get), Reply::Get(None));
     assert_eq!(on_a(Op::Count), Reply::Count(1));
     assert_eq!(on_a(Op::Count), Reply::Count(2));
     assert_eq!(on_a(add(10)), Reply::Add(12));
-    assert_eq!(on_a(Op::Get), Reply::Get(12));
+    assert_eq!(on_a(Op::Get), Reply::Get(Some(12)));
     assert_eq!(on_a(Op::Advance(100)), Reply::Advance(100));
     assert_eq!(on_a(Op::Advance(50)), Reply::Advance(100));
     assert_eq!(on_a(Op::Reset), Reply::Reset);
@@ -60,9 +64,24 @@ fn a_sum_never_wraps_and_a_refused_request_changes_nothing() {
     assert_eq!(apply(&mut shard, add(6), "a"), overflow);
     assert_eq!(apply(&mut shard, add(5), "a"), Reply::Add(u64::MAX));
     assert_eq!(apply(&mut shard, Op::Count, "a"), overflow);
-    assert_eq!(apply(&mut shard, Op::Get, "a"), Reply::Get(u64::MAX));
+    assert_eq!(apply(&mut shard, Op::Get, "a"), Reply::Get(Some(u64::MAX)));
     assert_eq!(apply(&mut shard, Op::Reset, "a"), Reply::Reset);
     assert_eq!(apply(&mut shard, Op::Count, "a"), Reply::Count(1));
+}
+
+#[test]
+fn incr_stops_at_what_a_redis_client_can_read() {
+    let overflow = Reply::Error(ErrorCode::Overflow);
+    let most = i64::MAX as u64;
+    let mut shard = shard(10);
+    assert_eq!(apply(&mut shard, incr(most + 1), "new"), overflow);
+    assert_eq!(shard.topics(), 0, "a refused topic leaves nothing behind");
+    assert_eq!(apply(&mut shard, incr(most), "new"), Reply::Add(most));
+    assert_eq!(apply(&mut shard, incr(1), "new"), overflow);
+    assert_eq!(apply(&mut shard, Op::Count, "new"), Reply::Count(most + 1));
+    assert_eq!(apply(&mut shard, incr(1), "new"), overflow);
+    let sum = Reply::Get(Some(most + 1));
+    assert_eq!(apply(&mut shard, Op::Get, "new"), sum);
 }
 
 #[test]
@@ -78,7 +97,7 @@ fn shards_share_one_limit_on_topics() {
         assert_eq!(apply(&mut one, op, "d"), too_many, "{op:?}");
     }
     assert_eq!(one.topics(), 1, "a refused topic leaves nothing behind");
-    assert_eq!(apply(&mut one, Op::Get, "d"), Reply::Get(0));
+    assert_eq!(apply(&mut one, Op::Get, "d"), Reply::Get(None));
     assert_eq!(apply(&mut one, Op::Count, "a"), Reply::Count(2));
     apply(&mut other, Op::Delete, "b");
     assert_eq!(apply(&mut one, Op::Count, "d"), Reply::Count(1));
@@ -94,15 +113,17 @@ struct Model(HashMap<String, u64>);
 impl Model {
     fn apply(&mut self, op: Op, topic: &str) -> Reply {
         let by = match op {
-            Op::Get => return Reply::Get(self.0.get(topic).copied().unwrap_or(0)),
+            Op::Get => return Reply::Get(self.0.get(topic).copied()),
             Op::Delete => {
                 let existed = self.0.remove(topic).is_some();
                 return Reply::Delete { existed };
             }
             Op::Count => 1,
             Op::Add(n) => n.get().into(),
+            Op::Incr(n) => n.get(),
             Op::Reset | Op::Advance(_) => 0,
         };
+        let existed = self.0.contains_key(topic);
         let sum = self.0.entry(topic.to_owned()).or_default();
         match op {
             Op::Reset => {
@@ -115,7 +136,14 @@ impl Model {
             }
             _ => {}
         }
-        let Some(new) = sum.checked_add(by) else {
+        let most = match op {
+            Op::Incr(_) => i64::MAX as u64,
+            _ => u64::MAX,
+        };
+        let Some(new) = sum.checked_add(by).filter(|&new| new <= most) else {
+            if !existed {
+                self.0.remove(topic);
+            }
             return Reply::Error(ErrorCode::Overflow);
         };
         *sum = new;
@@ -132,6 +160,9 @@ fn any_op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Count),
         1 => Just(Op::Reset),
         2 => any::<NonZeroU32>().prop_map(Op::Add),
+        2 => (1..=9u64).prop_map(incr),
+        1 => any::<NonZeroU64>().prop_map(Op::Incr),
+        1 => (i64::MAX as u64 - 5..=i64::MAX as u64 + 5).prop_map(Op::Advance),
         2 => Just(Op::Get),
         1 => Just(Op::Delete),
         1 => any::<u64>().prop_map(Op::Advance),

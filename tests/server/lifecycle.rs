@@ -198,7 +198,7 @@ fn stopping_loses_no_connection_that_moves() {
         }
         connection.send(&requests);
         eventually("all is counted", || {
-            other.ask(Op::Get, "moving") == Reply::Get(COUNTS.into())
+            other.ask(Op::Get, "moving") == Reply::Get(Some(COUNTS.into()))
         });
         drop(other);
         drop(server);

@@ -1,6 +1,7 @@
 //! Requests to replies, in any dialect, with nothing in between. Knows no sockets.
 
 use globalcounter::protocol::framed::{self, Answer, Call, HelloReply};
+use globalcounter::protocol::resp::{Arguments, Progress, decode_array};
 use globalcounter::protocol::{Dialect, Op, Reply, classic};
 use globalcounter::topic::{ShardId, Shards, TOPIC_LEN_LIMIT};
 
@@ -15,11 +16,16 @@ const MEMCACHED_HEADER: usize = 8;
 pub(super) struct Unknown;
 
 /// Appends the replies to all whole requests in `input`; returns how many bytes those take.
-pub(super) fn stream(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
+/// `arguments` is room to read commands in.
+pub(super) fn stream(
+    input: &[u8],
+    arguments: &mut Arguments,
+    out: &mut Vec<u8>,
+) -> Result<usize, Unknown> {
     match input.first() {
         None => Ok(0),
         Some(16..=31) => frames(input, out),
-        Some(b'*') => resp(input, out),
+        Some(b'*') => resp(input, arguments, out),
         Some(b'a'..=b'z') => memcached(input, out),
         Some(_) => Err(Unknown),
     }
@@ -60,8 +66,8 @@ pub(super) fn datagram(datagram: &[u8], out: &mut Vec<u8>) {
 fn reply_to(op: Op) -> Reply {
     match op {
         Op::Count => Reply::Count(SUM),
-        Op::Add(_) => Reply::Add(SUM),
-        Op::Get => Reply::Get(SUM),
+        Op::Add(_) | Op::Incr(_) => Reply::Add(SUM),
+        Op::Get => Reply::Get(Some(SUM)),
         Op::Advance(_) => Reply::Advance(SUM),
         Op::Reset => Reply::Reset,
         Op::Delete => Reply::Delete { existed: true },
@@ -88,58 +94,6 @@ fn frames(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
     }
 }
 
-/// The number up to the next CR LF, and what comes after that. `Ok(None)` where it breaks off.
-fn number(input: &[u8]) -> Result<Option<(usize, &[u8])>, Unknown> {
-    let mut number = 0usize;
-    for (i, &byte) in input.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' if i < 9 => number = number * 10 + usize::from(byte - b'0'),
-            b'\r' if i > 0 => {
-                return match input.get(i + 1) {
-                    Some(b'\n') => Ok(Some((number, &input[i + 2..]))),
-                    Some(_) => Err(Unknown),
-                    None => Ok(None),
-                };
-            }
-            _ => return Err(Unknown),
-        }
-    }
-    Ok(None)
-}
-
-/// A RESP command.
-struct Command<'a> {
-    name: &'a [u8],
-    /// What comes after it all.
-    rest: &'a [u8],
-}
-
-/// The command that `input` begins with. `Ok(None)` where it breaks off.
-fn command(input: &[u8]) -> Result<Option<Command<'_>>, Unknown> {
-    let Some((arguments, mut rest)) = number(&input[1..])? else {
-        return Ok(None);
-    };
-    let mut name: &[u8] = b"";
-    for i in 0..arguments {
-        match rest.first() {
-            Some(b'$') => {}
-            Some(_) => return Err(Unknown),
-            None => return Ok(None),
-        }
-        let Some((len, after)) = number(&rest[1..])? else {
-            return Ok(None);
-        };
-        let Some((argument, after)) = after.split_at_checked(len + 2) else {
-            return Ok(None);
-        };
-        if i == 0 {
-            name = &argument[..len];
-        }
-        rest = after;
-    }
-    Ok(Some(Command { name, rest }))
-}
-
 /// The reply to INCR.
 const INCREMENTED: &[u8] = b":1\r\n";
 
@@ -154,23 +108,28 @@ fn reply_to_command(name: &[u8]) -> &'static [u8] {
     }
 }
 
-fn resp(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
-    let mut rest = input;
-    while let Some(first) = rest.first() {
-        if *first != b'*' {
+fn resp(input: &[u8], arguments: &mut Arguments, out: &mut Vec<u8>) -> Result<usize, Unknown> {
+    let mut at = 0;
+    while let Some(&first) = input.get(at) {
+        if first != b'*' {
             return Err(Unknown);
         }
-        let Some(command) = command(rest)? else {
+        let command = &input[at..];
+        let decoded = decode_array(command, &mut Progress::default(), arguments);
+        let Some(len) = decoded.map_err(|_| Unknown)? else {
             break;
         };
-        let reply = match command.name {
+        if arguments.is_empty() {
+            return Err(Unknown);
+        }
+        let reply = match arguments.at(0, command) {
             b"INCR" => INCREMENTED,
             name => reply_to_command(&name.to_ascii_uppercase()),
         };
         out.extend_from_slice(reply);
-        rest = command.rest;
+        at += len;
     }
-    Ok(input.len() - rest.len())
+    Ok(at)
 }
 
 fn memcached(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
@@ -233,6 +192,9 @@ mod tests {
                     Transport::OneShot => message(&request, &mut reply),
                     Transport::Datagrams { .. } => datagram(&request, &mut reply),
                     Transport::Stream => {
+                        let stream = |input: &[u8], out: &mut _| {
+                            stream(input, &mut Arguments::default(), out)
+                        };
                         for cut in 0..request.len() {
                             assert_eq!(
                                 stream(&request[..cut], &mut reply),
@@ -263,7 +225,7 @@ mod tests {
             b"\xff",
         ] {
             assert_eq!(
-                stream(input, &mut out),
+                stream(input, &mut Arguments::default(), &mut out),
                 Err(Unknown),
                 "{}",
                 input.escape_ascii()

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
+use globalcounter::protocol::resp::Arguments;
 use globalcounter::server::sys::{DATAGRAMS, Outgoing, Received};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -33,6 +34,8 @@ struct Connection {
     socket: TcpStream,
     /// The beginning of a request whose end has not come yet.
     partial: Partial,
+    /// Room to read Redis commands in.
+    arguments: Arguments,
     /// Replies that could not be written yet.
     unwritten: Vec<u8>,
     /// Whether it is to be closed once those are.
@@ -152,6 +155,7 @@ impl Server {
             place.insert(Connection {
                 socket,
                 partial: Partial::default(),
+                arguments: Arguments::default(),
                 unwritten: Vec::new(),
                 closing: false,
             });
@@ -213,9 +217,13 @@ impl Connection {
             self.closing = true;
             return true;
         }
-        let out = &mut self.unwritten;
+        let Self {
+            arguments,
+            unwritten,
+            ..
+        } = self;
         self.partial
-            .take_in(read, |input| answer::stream(input, out))
+            .take_in(read, |input| answer::stream(input, arguments, unwritten))
             .is_ok()
     }
 

@@ -2,8 +2,9 @@
 //! goes before each datagram. Source: <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>.
 
 use globalcounter::protocol::Op;
+use globalcounter::protocol::resp::encode_number;
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport, line, number, write_number};
+use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport, line, number};
 
 pub(super) const TCP: Memcached = Memcached { udp: false };
 pub(super) const UDP: Memcached = Memcached { udp: true };
@@ -67,7 +68,7 @@ impl Target for Memcached {
         }
         let (command, rest): (&[u8], &[u8]) = match op {
             Op::Count => (b"incr ", b" 1\r\n"),
-            Op::Add(_) => (b"incr ", b" "),
+            Op::Add(_) | Op::Incr(_) => (b"incr ", b" "),
             Op::Get => (b"get ", b"\r\n"),
             Op::Reset => (b"set ", b" 0 0 1\r\n0\r\n"),
             Op::Delete => (b"delete ", b"\r\n"),
@@ -76,8 +77,13 @@ impl Target for Memcached {
         out.extend_from_slice(command);
         out.extend_from_slice(topic);
         out.extend_from_slice(rest);
-        if let Op::Add(n) = op {
-            write_number(n.get().into(), out);
+        let added = match op {
+            Op::Add(n) => Some(n.get().into()),
+            Op::Incr(n) => Some(n.get()),
+            _ => None,
+        };
+        if let Some(added) = added {
+            encode_number(added, out);
             out.extend_from_slice(b"\r\n");
         }
     }

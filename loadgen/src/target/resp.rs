@@ -2,13 +2,11 @@
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use globalcounter::protocol::Op;
+use globalcounter::protocol::resp::{Value, decode_reply, encode_command, encode_number};
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport, line, number, write_number};
+use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport, number};
 
 pub(super) const RESP: Resp = Resp;
-
-/// The longest line of a reply: an error's.
-const LINE_LIMIT: usize = 4096;
 
 pub(super) struct Resp;
 
@@ -31,61 +29,39 @@ impl Target for Resp {
     }
 
     fn encode(&self, _: u32, op: Op, topic: &[u8], out: &mut Vec<u8>) {
-        let begin: &[u8] = match op {
-            Op::Count => b"*2\r\n$4\r\nINCR\r\n$",
-            Op::Add(_) => b"*3\r\n$6\r\nINCRBY\r\n$",
-            Op::Get => b"*2\r\n$3\r\nGET\r\n$",
-            Op::Reset | Op::Advance(_) => b"*3\r\n$3\r\nSET\r\n$",
-            Op::Delete => b"*2\r\n$3\r\nDEL\r\n$",
+        let (name, argument): (&[u8], Option<u64>) = match op {
+            Op::Count => (b"INCR", None),
+            Op::Add(n) => (b"INCRBY", Some(n.get().into())),
+            Op::Incr(n) => (b"INCRBY", Some(n.get())),
+            Op::Get => (b"GET", None),
+            Op::Reset => (b"SET", Some(0)),
+            Op::Advance(floor) => (b"SET", Some(floor)),
+            Op::Delete => (b"DEL", None),
         };
-        out.extend_from_slice(begin);
-        write_number(topic.len() as u64, out);
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(topic);
-        let argument = match op {
-            Op::Add(n) => Some(u64::from(n.get())),
-            Op::Reset => Some(0),
-            Op::Advance(floor) => Some(floor),
-            Op::Count | Op::Get | Op::Delete => None,
-        };
-        if let Some(argument) = argument {
-            let mut digits = Vec::new();
-            write_number(argument, &mut digits);
-            out.extend_from_slice(b"\r\n$");
-            write_number(digits.len() as u64, out);
-            out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(&digits);
+        match argument {
+            None => encode_command(&[name, topic], out),
+            Some(argument) => {
+                let mut digits = Vec::new();
+                encode_number(argument, &mut digits);
+                encode_command(&[name, topic, &digits], out);
+            }
         }
-        out.extend_from_slice(b"\r\n");
     }
 
     fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
         let rubbish = || Rubbish::at(input);
-        let Some((first, next)) = line(input, LINE_LIMIT)? else {
-            return match input.first() {
-                Some(b':' | b'+' | b'-' | b'$') | None => Ok(None),
-                Some(_) => Err(rubbish()),
-            };
+        let Some((value, len)) = decode_reply(input).map_err(|_| rubbish())? else {
+            return Ok(None);
         };
-        let (kind, text) = first.split_first().ok_or_else(rubbish)?;
-        let (outcome, len) = match kind {
-            b':' => (Outcome::Sum(number(text).ok_or_else(rubbish)?), next),
-            b'+' => (Outcome::Done, next),
-            b'-' => {
-                let said = String::from_utf8_lossy(text).into_owned();
-                (Outcome::Refused(said.into()), next)
+        let outcome = match value {
+            Value::Integer(sum) => Outcome::Sum(sum.try_into().map_err(|_| rubbish())?),
+            Value::Bulk(digits) => Outcome::Sum(number(digits).ok_or_else(rubbish)?),
+            Value::Simple(_) => Outcome::Done,
+            Value::Null => Outcome::Missing,
+            Value::Error(said) => {
+                let said = String::from_utf8_lossy(said).into_owned();
+                Outcome::Refused(said.into())
             }
-            b'$' if text == b"-1" => (Outcome::Missing, next),
-            b'$' => {
-                let len = number(text).filter(|&len| len <= 20).ok_or_else(rubbish)? as usize;
-                let Some(data) = input.get(next..next + len + 2) else {
-                    return Ok(None);
-                };
-                let digits = data.strip_suffix(b"\r\n").ok_or_else(rubbish)?;
-                let sum = number(digits).ok_or_else(rubbish)?;
-                (Outcome::Sum(sum), next + data.len())
-            }
-            _ => return Err(rubbish()),
         };
         Ok(Some(Decoded {
             len,

@@ -98,7 +98,7 @@ impl Liar {
             Op::Get => {
                 let sum = self.sums.get(topic).copied().unwrap_or(0);
                 let forgets = self.lie == Lie::Forget && sum > 0;
-                Reply::Get(if forgets { sum - 1 } else { sum })
+                Reply::Get(Some(if forgets { sum - 1 } else { sum }))
             }
             other => panic!("{other:?} was not asked"),
         }

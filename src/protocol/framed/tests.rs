@@ -156,7 +156,7 @@ fn any_reply() -> impl Strategy<Value = Reply> {
         any::<u64>().prop_map(Reply::Count),
         Just(Reply::Reset),
         any::<u64>().prop_map(Reply::Add),
-        any::<u64>().prop_map(Reply::Get),
+        any::<u64>().prop_map(|sum| Reply::Get(Some(sum))),
         any::<bool>().prop_map(|existed| Reply::Delete { existed }),
         any::<u64>().prop_map(Reply::Advance),
         (0..=255u8).prop_map(|code| Reply::Error(ErrorCode::from_code(code))),

@@ -1,0 +1,483 @@
+//! What a command asks for, out of its arguments.
+
+use std::fmt;
+use std::num::NonZeroU64;
+
+use super::reply::refusal;
+use super::{Arguments, Form, MAX_SUM, Spec, Verb, Version};
+use crate::protocol::{ErrorCode, Op, Request};
+use crate::topic::Topic;
+
+/// How many topics SCAN looks for unless told otherwise.
+const SCAN_COUNT: usize = 10;
+
+/// The longest pattern, in bytes: comparing it with a name takes up to the product of their lengths
+/// in steps.
+const MAX_PATTERN: usize = 1_024;
+
+/// The longest word that a client says of itself, in bytes: it is kept.
+const MAX_CLIENT_WORD: usize = 256;
+
+/// The most commands that COMMAND INFO and COMMAND DOCS describe, when they are named: more than
+/// there are.
+const MAX_DESCRIBED: usize = 256;
+
+/// The most bytes of an argument that an error quotes: as in Redis.
+const QUOTED: usize = 128;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Something to do to the topic that is argument 1.
+    Topic {
+        /// What, to which.
+        request: Request<'a>,
+        /// How its reply is said.
+        form: Form,
+    },
+    /// The same thing to do to each of several topics: all arguments but the first.
+    Keys(Keys),
+    /// PING, or with a message.
+    Ping(Option<&'a [u8]>),
+    /// ECHO.
+    Echo(&'a [u8]),
+    /// HELLO.
+    Hello(Hello<'a>),
+    /// CLIENT SETNAME.
+    SetName(&'a str),
+    /// CLIENT SETINFO: which library has the connection, or (true) which version of it.
+    SetInfo {
+        /// Whether it is the version.
+        version: bool,
+        /// What it says.
+        value: &'a str,
+    },
+    /// CLIENT LIST.
+    List(Listed),
+    /// SCAN.
+    Scan(Scan<'a>),
+    /// OK is all there is to say.
+    Ok,
+    /// Another one, which has nothing to be read, or takes its arguments as they are.
+    Other,
+}
+
+/// What MGET, DEL, UNLINK and EXISTS ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// What to do to each.
+    pub op: Op,
+    /// Whether they are counted; otherwise each has its own reply, in a list.
+    pub counted: bool,
+}
+
+impl Keys {
+    /// How the reply of one is said.
+    #[must_use]
+    pub fn form(self, last: bool) -> Form {
+        match self.counted {
+            true => Form::Tally { last },
+            false => Form::Value,
+        }
+    }
+}
+
+/// Whom CLIENT LIST lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// All.
+    All,
+    /// Those with these numbers: the arguments from 3 on.
+    Some,
+    /// Those of a type that there is not.
+    None,
+}
+
+/// What HELLO says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello<'a> {
+    /// The version to speak from now on; `None`: as before.
+    pub version: Option<Version>,
+    /// The connection's name.
+    pub name: Option<&'a str>,
+}
+
+/// What SCAN asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scan<'a> {
+    /// Where to go on; 0: from the start.
+    pub cursor: u64,
+    /// Which topics to return.
+    pub pattern: Option<&'a [u8]>,
+    /// About how many to look at.
+    pub count: usize,
+    /// Whether topics are of the kind that was asked for.
+    pub strings: bool,
+}
+
+/// Why a command is not done. What it says of itself is what the client is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal<'a> {
+    /// There is no such command.
+    UnknownCommand {
+        /// Its name.
+        name: &'a [u8],
+        /// What came behind it.
+        arguments: [Option<&'a [u8]>; 4],
+    },
+    /// There is no such subcommand.
+    UnknownSubcommand {
+        /// Of this command.
+        of: &'static Spec,
+        /// Its name.
+        name: &'a [u8],
+    },
+    /// It takes another number of arguments.
+    Arity(&'static Spec),
+    /// A topic or a sum that can't be.
+    Code(ErrorCode),
+    /// It would go down.
+    OnlyUp,
+    /// A number was expected.
+    NotAnInteger,
+    /// SCAN's cursor is none.
+    Cursor,
+    /// An option that there is not, or not its value.
+    Syntax,
+    /// A pattern over [`MAX_PATTERN`].
+    PatternLength,
+    /// SET has more than a key and a sum.
+    SetOptions,
+    /// There is no such database.
+    Database,
+    /// HELLO wants a version that there is not.
+    Version,
+    /// HELLO wants a version that is no number.
+    VersionNumber,
+    /// It is part of a transaction.
+    Transaction,
+    /// The transaction ends with nothing done.
+    Aborted,
+    /// A transaction in a transaction.
+    Nested,
+    /// EXEC or DISCARD without a transaction.
+    NoTransaction(&'static Spec),
+    /// AUTH without a user, where nobody has to say a password.
+    NoPassword,
+    /// AUTH of a user that there is not.
+    NoSuchUser,
+    /// A name for a connection that can't be.
+    ClientName,
+    /// CLIENT SETINFO of something else than a library's name or version.
+    ClientInfo,
+}
+
+// `&Spec` is compared by its verb.
+impl PartialEq for Spec {
+    fn eq(&self, other: &Self) -> bool {
+        self.verb == other.verb
+    }
+}
+
+impl<'a> Command<'a> {
+    /// What the arguments of `spec`'s command, in `bytes`, ask for. Topics are at most
+    /// `max_topic_len` bytes long.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], where it can't be done whatever the counters are.
+    pub fn read(
+        spec: &'static Spec,
+        arguments: &Arguments,
+        bytes: &'a [u8],
+        max_topic_len: usize,
+    ) -> Result<Self, Refusal<'a>> {
+        if !spec.takes(arguments.len()) {
+            return Err(Refusal::Arity(spec));
+        }
+        let at = |i: usize| arguments.at(i, bytes);
+        let topic = |op: Op, form: Form| -> Result<Self, Refusal<'a>> {
+            let topic = Topic::new(at(1), max_topic_len).map_err(ErrorCode::from)?;
+            let request = Request { op, topic };
+            Ok(Self::Topic { request, form })
+        };
+        let keys = |op: Op, counted: bool| -> Result<Self, Refusal<'a>> {
+            for i in 1..arguments.len() {
+                Topic::new(at(i), max_topic_len).map_err(ErrorCode::from)?;
+            }
+            Ok(Self::Keys(Keys { op, counted }))
+        };
+        match spec.verb {
+            Verb::Incr => topic(Op::Incr(NonZeroU64::MIN), Form::Sum),
+            Verb::Get => topic(Op::Get, Form::Value),
+            Verb::IncrBy => topic(Op::Incr(increment(at(2))?), Form::Sum),
+            Verb::Set if arguments.len() > 3 => Err(Refusal::SetOptions),
+            Verb::Set => match sum(at(2))? {
+                0 => topic(Op::Reset, Form::Reset),
+                floor => topic(Op::Advance(floor), Form::Raise(floor)),
+            },
+            Verb::Type => topic(Op::Get, Form::Kind),
+            Verb::MGet => keys(Op::Get, false),
+            Verb::Exists => keys(Op::Get, true),
+            Verb::Del | Verb::Unlink => keys(Op::Delete, true),
+            Verb::Ping if arguments.len() > 2 => Err(Refusal::Arity(spec)),
+            Verb::Ping => Ok(Self::Ping((arguments.len() == 2).then(|| at(1)))),
+            Verb::Echo => Ok(Self::Echo(at(1))),
+            Verb::Scan => read_scan(arguments, bytes).map(Self::Scan),
+            Verb::Hello => read_hello(arguments, bytes).map(Self::Hello),
+            Verb::Auth => match arguments.len() {
+                2 => Err(Refusal::NoPassword),
+                3 => authenticate(at(1)).map(|()| Self::Ok),
+                _ => Err(Refusal::Syntax),
+            },
+            Verb::Select => match number(at(1)) {
+                Some(0) => Ok(Self::Ok),
+                None if !is_negative(at(1)) => Err(Refusal::NotAnInteger),
+                _ => Err(Refusal::Database),
+            },
+            Verb::ClientSetName => client_word(at(2)).map(Self::SetName),
+            Verb::ClientSetInfo => {
+                let version = match at(2).to_ascii_lowercase().as_slice() {
+                    b"lib-name" => false,
+                    b"lib-ver" => true,
+                    _ => return Err(Refusal::ClientInfo),
+                };
+                let value = client_word(at(3))?;
+                Ok(Self::SetInfo { version, value })
+            }
+            Verb::ClientList => read_list(arguments, bytes).map(Self::List),
+            Verb::ConfigGet if (2..arguments.len()).any(|i| at(i).len() > MAX_PATTERN) => {
+                Err(Refusal::PatternLength)
+            }
+            Verb::CommandInfo | Verb::CommandDocs if arguments.len() > 2 + MAX_DESCRIBED => {
+                Err(Refusal::Syntax)
+            }
+            _ => Ok(Self::Other),
+        }
+    }
+}
+
+/// A whole number without sign, blanks or leading zeros, as Redis reads one.
+#[must_use]
+pub fn number(text: &[u8]) -> Option<u64> {
+    match text {
+        [b'0'] => Some(0),
+        [b'1'..=b'9', ..] => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Whether a number below 0 is meant.
+fn is_negative(text: &[u8]) -> bool {
+    text.strip_prefix(b"-").and_then(number).is_some()
+}
+
+/// What SET sets to.
+fn sum(text: &[u8]) -> Result<u64, Refusal<'static>> {
+    match number(text) {
+        Some(sum) => Ok(sum),
+        None if is_negative(text) => Err(Refusal::OnlyUp),
+        None => Err(Refusal::NotAnInteger),
+    }
+}
+
+/// What INCRBY adds.
+fn increment(text: &[u8]) -> Result<NonZeroU64, Refusal<'static>> {
+    match sum(text)? {
+        MAX_SUM.. if text != MAX_SUM.to_string().as_bytes() => Err(Refusal::NotAnInteger),
+        n => NonZeroU64::new(n).ok_or(Refusal::OnlyUp),
+    }
+}
+
+fn read_scan<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Scan<'a>, Refusal<'a>> {
+    let at = |i: usize| arguments.at(i, bytes);
+    let mut scan = Scan {
+        cursor: number(at(1)).ok_or(Refusal::Cursor)?,
+        pattern: None,
+        count: SCAN_COUNT,
+        strings: true,
+    };
+    let mut i = 2;
+    while i < arguments.len() {
+        if i + 1 == arguments.len() {
+            return Err(Refusal::Syntax);
+        }
+        let value = at(i + 1);
+        match at(i).to_ascii_uppercase().as_slice() {
+            b"MATCH" if value.len() > MAX_PATTERN => return Err(Refusal::PatternLength),
+            b"MATCH" => scan.pattern = Some(value),
+            b"COUNT" => {
+                let count = number(value).ok_or(Refusal::NotAnInteger)?;
+                if count == 0 {
+                    return Err(Refusal::Syntax);
+                }
+                scan.count = usize::try_from(count).unwrap_or(usize::MAX);
+            }
+            b"TYPE" => scan.strings = value.eq_ignore_ascii_case(b"string"),
+            _ => return Err(Refusal::Syntax),
+        }
+        i += 2;
+    }
+    Ok(scan)
+}
+
+fn read_list<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Listed, Refusal<'a>> {
+    let at = |i: usize| arguments.at(i, bytes);
+    let option = match arguments.len() {
+        2 => return Ok(Listed::All),
+        3 => return Err(Refusal::Syntax),
+        _ => at(2).to_ascii_uppercase(),
+    };
+    match (option.as_slice(), arguments.len()) {
+        (b"TYPE", 4) if at(3).eq_ignore_ascii_case(b"normal") => Ok(Listed::All),
+        (b"TYPE", 4) => Ok(Listed::None),
+        (b"ID", len) if (3..len).all(|i| number(at(i)).is_some()) => Ok(Listed::Some),
+        (b"ID", _) => Err(Refusal::NotAnInteger),
+        _ => Err(Refusal::Syntax),
+    }
+}
+
+fn read_hello<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Hello<'a>, Refusal<'a>> {
+    let at = |i: usize| arguments.at(i, bytes);
+    let mut hello = Hello {
+        version: None,
+        name: None,
+    };
+    if arguments.len() > 1 {
+        let version = number(at(1)).ok_or(Refusal::VersionNumber)?;
+        hello.version = Some(Version::new(version).ok_or(Refusal::Version)?);
+    }
+    let mut i = 2;
+    while i < arguments.len() {
+        let left = arguments.len() - i - 1;
+        match at(i).to_ascii_uppercase().as_slice() {
+            b"AUTH" if left >= 2 => {
+                authenticate(at(i + 1))?;
+                i += 3;
+            }
+            b"SETNAME" if left >= 1 => {
+                hello.name = Some(client_word(at(i + 1))?);
+                i += 2;
+            }
+            _ => return Err(Refusal::Syntax),
+        }
+    }
+    Ok(hello)
+}
+
+/// Nobody has to say a password: as in a Redis that has none set, the default user may say any.
+fn authenticate(user: &[u8]) -> Result<(), Refusal<'static>> {
+    match user {
+        b"default" => Ok(()),
+        _ => Err(Refusal::NoSuchUser),
+    }
+}
+
+/// A word that CLIENT LIST can print.
+fn client_word(word: &[u8]) -> Result<&str, Refusal<'_>> {
+    match std::str::from_utf8(word) {
+        Ok(word)
+            if word.len() <= MAX_CLIENT_WORD
+                && word.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(word)
+        }
+        _ => Err(Refusal::ClientName),
+    }
+}
+
+impl<'a> Refusal<'a> {
+    /// What is said of a command that there is not. A counter has no way down, and is told so.
+    pub(super) fn unknown_command(arguments: &Arguments, bytes: &'a [u8]) -> Self {
+        let name = arguments.at(0, bytes);
+        let down: [&[u8]; 2] = [b"DECR", b"DECRBY"];
+        if down.iter().any(|down| down.eq_ignore_ascii_case(name)) {
+            return Self::OnlyUp;
+        }
+        let at = |i| (i < arguments.len()).then(|| arguments.at(i, bytes));
+        Self::UnknownCommand {
+            name,
+            arguments: [at(1), at(2), at(3), at(4)],
+        }
+    }
+}
+
+impl From<ErrorCode> for Refusal<'_> {
+    fn from(code: ErrorCode) -> Self {
+        Self::Code(code)
+    }
+}
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::UnknownCommand { name, arguments } => {
+                write!(
+                    f,
+                    "ERR unknown command '{}', with args beginning with: ",
+                    Quoted(name)
+                )?;
+                for argument in arguments.iter().map_while(|argument| *argument) {
+                    write!(f, "'{}' ", Quoted(argument))?;
+                }
+                Ok(())
+            }
+            Self::UnknownSubcommand { of, name } => {
+                let command = of.name.to_ascii_uppercase();
+                let name = Quoted(name);
+                write!(f, "ERR unknown subcommand '{name}'. Try {command} HELP.")
+            }
+            Self::Arity(spec) => {
+                let name = spec.name;
+                write!(f, "ERR wrong number of arguments for '{name}' command")
+            }
+            Self::Code(code) => f.write_str(refusal(code)),
+            Self::OnlyUp => f.write_str("ERR counters only go up"),
+            Self::NotAnInteger => f.write_str("ERR value is not an integer or out of range"),
+            Self::Cursor => f.write_str("ERR invalid cursor"),
+            Self::Syntax => f.write_str("ERR syntax error"),
+            Self::PatternLength => write!(f, "ERR a pattern has at most {MAX_PATTERN} bytes"),
+            Self::SetOptions => {
+                f.write_str("ERR syntax error: SET takes a key and a sum here, and no options")
+            }
+            Self::Database => f.write_str("ERR DB index is out of range"),
+            Self::Version => f.write_str("NOPROTO unsupported protocol version"),
+            Self::VersionNumber => {
+                f.write_str("ERR Protocol version is not an integer or out of range")
+            }
+            Self::Transaction => f.write_str("ERR no transactions here: send it without MULTI"),
+            Self::Aborted => {
+                f.write_str("EXECABORT Transaction discarded because of previous errors.")
+            }
+            Self::Nested => f.write_str("ERR MULTI calls can not be nested"),
+            Self::NoTransaction(spec) => {
+                let name = spec.name.to_ascii_uppercase();
+                write!(f, "ERR {name} without MULTI")
+            }
+            Self::NoPassword => f.write_str(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            ),
+            Self::NoSuchUser => {
+                f.write_str("WRONGPASS invalid username-password pair or user is disabled.")
+            }
+            Self::ClientName => f.write_str(
+                "ERR Client names cannot contain spaces, newlines or special characters.",
+            ),
+            Self::ClientInfo => {
+                f.write_str("ERR Unrecognized option: lib-name or lib-ver expected")
+            }
+        }
+    }
+}
+
+/// The beginning of what a client said, in an error.
+struct Quoted<'a>(&'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0[..self.0.len().min(QUOTED)];
+        f.write_str(&String::from_utf8_lossy(shown))
+    }
+}

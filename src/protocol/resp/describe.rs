@@ -1,0 +1,154 @@
+//! What COMMAND and its subcommands tell of the table.
+
+use super::{Argument, COMMANDS, Keying, Spec, Writer};
+
+/// The commands that are no subcommands.
+pub fn commands() -> impl Iterator<Item = &'static Spec> {
+    COMMANDS.iter().filter(|spec| !spec.is_subcommand())
+}
+
+/// Says what COMMAND INFO tells of a command: its name, arity, flags, first and last key and the
+/// step between keys, categories, tips (none), where its keys are, and its subcommands.
+pub fn describe(spec: &Spec, writer: &mut Writer<'_>) {
+    writer.array(10);
+    writer.bulk(spec.name.as_bytes());
+    writer.signed(spec.arity.into());
+    writer.set(spec.flags.len());
+    for flag in spec.flags {
+        writer.simple(flag);
+    }
+    let (first, last, step) = match spec.keys {
+        Keying::None => (0, 0, 0),
+        Keying::First => (1, 1, 1),
+        Keying::All => (1, -1, 1),
+    };
+    for place in [first, last, step] {
+        writer.signed(place);
+    }
+    writer.set(1);
+    writer.simple(&format!("@{}", spec.group.name()));
+    writer.array(0);
+    match spec.keys {
+        Keying::None => writer.array(0),
+        Keying::First | Keying::All => {
+            writer.array(1);
+            describe_keys(spec, last, writer);
+        }
+    }
+    writer.array(spec.subcommands().count());
+    for subcommand in spec.subcommands() {
+        describe(subcommand, writer);
+    }
+}
+
+/// Where the keys are: from argument 1 on, to `last`.
+fn describe_keys(spec: &Spec, last: i64, writer: &mut Writer<'_>) {
+    let writes = spec.flags.contains(&"write");
+    writer.map(3);
+    writer.bulk(b"flags");
+    writer.set(1);
+    writer.simple(if writes { "RW" } else { "RO" });
+    writer.bulk(b"begin_search");
+    writer.map(2);
+    writer.bulk(b"type");
+    writer.bulk(b"index");
+    writer.bulk(b"spec");
+    writer.map(1);
+    writer.bulk(b"index");
+    writer.integer(1);
+    writer.bulk(b"find_keys");
+    writer.map(2);
+    writer.bulk(b"type");
+    writer.bulk(b"range");
+    writer.bulk(b"spec");
+    writer.map(3);
+    // Counted from where the keys begin, unlike the place above.
+    for (key, value) in [("lastkey", last.min(0)), ("keystep", 1), ("limit", 0)] {
+        writer.bulk(key.as_bytes());
+        writer.signed(value);
+    }
+}
+
+/// Says a command's name and, as its value in a map, what COMMAND DOCS tells of it.
+pub fn explain(spec: &Spec, writer: &mut Writer<'_>) {
+    writer.bulk(spec.name.as_bytes());
+    let subcommands = spec.subcommands().count();
+    let arguments = spec.arguments.len();
+    writer.map(3 + usize::from(arguments > 0) + usize::from(subcommands > 0));
+    for (key, value) in [
+        ("summary", spec.summary),
+        ("since", spec.since),
+        ("group", spec.group.name()),
+    ] {
+        writer.bulk(key.as_bytes());
+        writer.bulk(value.as_bytes());
+    }
+    if arguments > 0 {
+        writer.bulk(b"arguments");
+        writer.array(arguments);
+        for argument in spec.arguments {
+            explain_argument(argument, writer);
+        }
+    }
+    if subcommands > 0 {
+        writer.bulk(b"subcommands");
+        writer.map(subcommands);
+        for subcommand in spec.subcommands() {
+            explain(subcommand, writer);
+        }
+    }
+}
+
+fn explain_argument(argument: &Argument, writer: &mut Writer<'_>) {
+    let flags = [
+        (argument.optional, "optional"),
+        (argument.multiple, "multiple"),
+    ];
+    let flags: Vec<&str> = flags
+        .into_iter()
+        .filter_map(|(is, flag)| is.then_some(flag))
+        .collect();
+    writer.map(2 + usize::from(argument.token.is_some()) + usize::from(!flags.is_empty()));
+    writer.bulk(b"name");
+    writer.bulk(argument.name.as_bytes());
+    writer.bulk(b"type");
+    writer.bulk(argument.kind.as_bytes());
+    if let Some(token) = argument.token {
+        writer.bulk(b"token");
+        writer.bulk(token.as_bytes());
+    }
+    if !flags.is_empty() {
+        writer.bulk(b"flags");
+        writer.array(flags.len());
+        for flag in flags {
+            writer.simple(flag);
+        }
+    }
+}
+
+/// Says what a command's HELP tells: how to call each subcommand, and what it does.
+pub fn help(of: &Spec, writer: &mut Writer<'_>) {
+    writer.array(1 + 2 * of.subcommands().count());
+    let command = of.name.to_ascii_uppercase();
+    writer.simple(&format!(
+        "{command} <subcommand> [<argument> ...]. Subcommands are:"
+    ));
+    for subcommand in of.subcommands() {
+        let (_, name) = subcommand.name.split_once('|').unwrap_or_default();
+        let mut line = name.to_ascii_uppercase();
+        for argument in subcommand.arguments {
+            let token = argument
+                .token
+                .map_or_else(String::new, |token| format!("{token} "));
+            let more = if argument.multiple { " ..." } else { "" };
+            let said = format!("{token}<{}>{more}", argument.name);
+            line.push(' ');
+            line.push_str(&match argument.optional {
+                true => format!("[{said}]"),
+                false => said,
+            });
+        }
+        writer.simple(&line);
+        writer.simple(&format!("    {}", subcommand.summary));
+    }
+}

@@ -1,0 +1,474 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::{ErrorCode, Op, Reply};
+
+const MAX_TOPIC: usize = 100;
+
+fn command(arguments: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_command(arguments, &mut out);
+    out
+}
+
+type Decoded = (Vec<Vec<u8>>, usize);
+
+/// The arguments of the command that `input` begins with, and its length.
+fn decoded(input: &[u8]) -> Result<Option<Decoded>, ProtocolError> {
+    let mut input = input.to_vec();
+    let mut arguments = Arguments::default();
+    let len = decode(&mut input, &mut Progress::default(), &mut arguments)?;
+    Ok(len.map(|len| (owned(&arguments, &input), len)))
+}
+
+fn owned(arguments: &Arguments, input: &[u8]) -> Vec<Vec<u8>> {
+    (0..arguments.len())
+        .map(|i| arguments.at(i, input).to_vec())
+        .collect()
+}
+
+fn words(input: &str) -> Vec<String> {
+    let (arguments, len) = decoded(input.as_bytes()).unwrap().unwrap();
+    assert_eq!(len, input.len());
+    let text = |argument| String::from_utf8(argument).unwrap();
+    arguments.into_iter().map(text).collect()
+}
+
+#[test]
+fn arrays_are_read() {
+    let incr = b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n";
+    assert_eq!(command(&[b"INCR", b"a"]), incr);
+    assert_eq!(words("*2\r\n$4\r\nINCR\r\n$0\r\n\r\n"), ["INCR", ""]);
+    assert_eq!(words("*0\r\n"), [""; 0]);
+    assert_eq!(words("*-1\r\n"), [""; 0]);
+    let long = "x".repeat(100);
+    assert_eq!(words(&format!("*1\r\n$100\r\n{long}\r\n")), [long]);
+}
+
+#[test]
+fn lines_are_read() {
+    assert_eq!(words("PING\r\n"), ["PING"]);
+    assert_eq!(words("  INCR \t a\n"), ["INCR", "a"]);
+    assert_eq!(words("\r\n"), [""; 0]);
+    assert_eq!(words("INCR \"a b\"\r\n"), ["INCR", "a b"]);
+    assert_eq!(words("INCR 'a \\' \\x41'\n"), ["INCR", "a ' \\x41"]);
+    assert_eq!(words("a \"\\x41\\n\\\"\\\\\" b\n"), ["a", "A\n\"\\", "b"]);
+    assert_eq!(words("a \"\" ''\n"), ["a", "", ""]);
+    assert_eq!(words("\"\\xzz\" x\"y\"\n"), ["xzz", "xy"]);
+}
+
+#[test]
+fn what_is_no_command_is_told_in_redis_words() {
+    let cases: [(&[u8], &str); 16] = [
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"*65537\r\n", "invalid multibulk length"),
+        (b"*99999999999999999999\r\n", "invalid multibulk length"),
+        (b"*2\r\n:1\r\n", "expected '$', got ':'"),
+        (b"*1\r\n$x\r\n", "invalid bulk length"),
+        (b"*1\r\n$-1\r\n", "invalid bulk length"),
+        (b"*1\r\n$524289\r\n", "invalid bulk length"),
+        (b"*1\r\n$4\r\nPINGxx", "expected CR LF"),
+        (b"*1\rx", "expected CR LF"),
+        (&[b'*'; 40], "too big mbulk count string"),
+        (
+            b"*1\r\n$111111111111111111111111111111111",
+            "too big bulk count string",
+        ),
+        (&[b'a'; MAX_INLINE], "too big inline request"),
+        (b"INCR \"a\n", "unbalanced quotes in request"),
+        (b"INCR 'a\n", "unbalanced quotes in request"),
+        (b"INCR \"a\"b\n", "unbalanced quotes in request"),
+        (b"INCR \"\\\n", "unbalanced quotes in request"),
+    ];
+    for (input, words) in cases {
+        let error = decoded(input).expect_err(words);
+        assert_eq!(error.to_string(), words, "{}", input.escape_ascii());
+    }
+}
+
+#[test]
+fn limits_are_where_they_are_said_to_be() {
+    let one = [b"x".as_slice(); MAX_ARGUMENTS];
+    assert!(decoded(&command(&one)).unwrap().is_some());
+    let long = vec![b'x'; MAX_ARGUMENT];
+    assert!(decoded(&command(&[&long])).unwrap().is_some());
+    let error = decoded(&command(&[&long, &long, &long]));
+    assert_eq!(error, Err(ProtocolError::CommandLength));
+    // One that never ends is refused before it has taken more than a read's bytes above the limit.
+    let mut endless = b"*65536\r\n".to_vec();
+    endless.resize(MAX_COMMAND + 9, b'$');
+    assert!(decoded(&endless).is_err());
+}
+
+/// What reading all at once gives, reading byte by byte gives as well.
+fn assert_resumes(input: &[u8]) -> Result<(), TestCaseError> {
+    let at_once = decoded(input);
+    let mut progress = Progress::default();
+    let mut arguments = Arguments::default();
+    for end in 0..=input.len() {
+        let mut so_far = input[..end].to_vec();
+        match decode(&mut so_far, &mut progress, &mut arguments) {
+            Ok(None) => {}
+            Ok(Some(len)) => {
+                prop_assert_eq!(len, end);
+                let found = Some((owned(&arguments, &so_far), len));
+                prop_assert_eq!(at_once, Ok(found));
+                prop_assert_eq!(progress, Progress::default());
+                return Ok(());
+            }
+            Err(error) => {
+                prop_assert_eq!(at_once, Err(error));
+                return Ok(());
+            }
+        }
+    }
+    prop_assert_eq!(at_once, Ok(None));
+    Ok(())
+}
+
+fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(b"*2\r\n".to_vec()),
+        Just(b"$1\r\na\r\n".to_vec()),
+        Just(b"$4\r\nINCR\r\n".to_vec()),
+        Just(b"\r\n".to_vec()),
+        Just(b"\"a b\"".to_vec()),
+        Just(b"incr a\n".to_vec()),
+        prop::collection::vec(any::<u8>(), 0..5),
+    ];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn commands_round_trip_and_wait_for_their_last_byte(
+        arguments in prop::collection::vec(any::<Vec<u8>>(), 1..8), next: Vec<u8>
+    ) {
+        let parts: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        let bytes = command(&parts);
+        for cut in 0..bytes.len() {
+            prop_assert_eq!(decoded(&bytes[..cut]), Ok(None));
+        }
+        prop_assert_eq!(decoded(&bytes), Ok(Some((arguments.clone(), bytes.len()))));
+        assert_resumes(&bytes)?;
+        let followed = [bytes.clone(), next].concat();
+        prop_assert_eq!(decoded(&followed), Ok(Some((arguments, bytes.len()))));
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(input in any_bytes()) {
+        if let Ok(Some((_, len))) = decoded(&input) {
+            prop_assert!(0 < len && len <= input.len());
+        }
+        assert_resumes(&input)?;
+    }
+
+    /// A word in quotes, with all that needs escapes, is read as it was meant.
+    #[test]
+    fn quoted_words_come_back(word: Vec<u8>) {
+        let escaped: String = word.iter().map(|byte| format!("\\x{byte:02X}")).collect();
+        let line = format!("incr \"{escaped}\" end\r\n");
+        let expected = vec![b"incr".to_vec(), word, b"end".to_vec()];
+        prop_assert_eq!(decoded(line.as_bytes()), Ok(Some((expected, line.len()))));
+    }
+
+    #[test]
+    fn replies_round_trip_and_wait_for_their_last_byte(number in 0..=MAX_SUM, bytes: Vec<u8>) {
+        let said = |say: &dyn Fn(&mut Writer<'_>)| {
+            let mut out = Vec::new();
+            say(&mut Writer::new(Version::Resp2, &mut out));
+            out
+        };
+        let null = said(&|writer| writer.null());
+        let digits = number.to_string();
+        let cases = [
+            (said(&|writer| writer.integer(number)), Value::Integer(number as i64)),
+            (said(&|writer| writer.bulk(&bytes)), Value::Bulk(&bytes)),
+            (said(&|writer| writer.number(number)), Value::Bulk(digits.as_bytes())),
+            (said(&|writer| writer.simple("OK")), Value::Simple(b"OK")),
+            (said(&|writer| writer.error("ERR no\r\nway")), Value::Error(b"ERR no  way")),
+            (null, Value::Null),
+        ];
+        for (encoded, value) in cases {
+            for cut in 0..encoded.len() {
+                prop_assert_eq!(decode_reply(&encoded[..cut]), Ok(None));
+            }
+            prop_assert_eq!(decode_reply(&encoded), Ok(Some((value, encoded.len()))));
+        }
+    }
+}
+
+/// What a line of words asks for, or what is said of it.
+fn asked<T>(line: &str, take: impl FnOnce(Command<'_>) -> T) -> Result<T, String> {
+    let mut input = format!("{line}\n").into_bytes();
+    let mut arguments = Arguments::default();
+    decode(&mut input, &mut Progress::default(), &mut arguments).unwrap();
+    let spec = find(&arguments, &input).map_err(|refusal| refusal.to_string())?;
+    Command::read(spec, &arguments, &input, MAX_TOPIC)
+        .map(take)
+        .map_err(|refusal| refusal.to_string())
+}
+
+fn refused(line: &str) -> String {
+    asked(line, |_| ()).expect_err(line)
+}
+
+#[test]
+fn commands_ask_for_what_the_protocol_says() {
+    let request = |line: &str| {
+        asked(line, |command| match command {
+            Command::Topic { request, form } => (request.op, form),
+            other => panic!("{line}: {other:?}"),
+        })
+        .unwrap()
+    };
+    let incr = |n: u64| Op::Incr(n.try_into().unwrap());
+    assert_eq!(request("incr a"), (incr(1), Form::Sum));
+    assert_eq!(request("INCRBY a 7"), (incr(7), Form::Sum));
+    let most = format!("incrby a {MAX_SUM}");
+    assert_eq!(request(&most), (incr(MAX_SUM), Form::Sum));
+    assert_eq!(request("Get a"), (Op::Get, Form::Value));
+    assert_eq!(request("set a 0"), (Op::Reset, Form::Reset));
+    assert_eq!(request("set a 5"), (Op::Advance(5), Form::Raise(5)));
+    let highest = format!("set a {}", u64::MAX);
+    let raised = (Op::Advance(u64::MAX), Form::Raise(u64::MAX));
+    assert_eq!(request(&highest), raised);
+    assert_eq!(request("type a"), (Op::Get, Form::Kind));
+
+    let keys = |line: &str| {
+        asked(line, |command| match command {
+            Command::Keys(keys) => (keys.op, keys.counted),
+            other => panic!("{line}: {other:?}"),
+        })
+        .unwrap()
+    };
+    assert_eq!(keys("mget a b"), (Op::Get, false));
+    assert_eq!(keys("exists a b"), (Op::Get, true));
+    assert_eq!(keys("del a b"), (Op::Delete, true));
+    assert_eq!(keys("unlink a b"), (Op::Delete, true));
+
+    let scan = |line: &str| {
+        asked(line, |command| match command {
+            Command::Scan(scan) => (scan.cursor, scan.pattern.map(<[u8]>::to_vec), scan.count),
+            other => panic!("{line}: {other:?}"),
+        })
+        .unwrap()
+    };
+    assert_eq!(scan("scan 0"), (0, None, 10));
+    let some = (7, Some(b"a*".to_vec()), 100);
+    assert_eq!(scan("scan 7 count 100 match a* type STRING"), some);
+}
+
+#[test]
+fn what_can_not_be_done_is_said_in_redis_words() {
+    let only_up = "ERR counters only go up";
+    let not_an_integer = "ERR value is not an integer or out of range";
+    let syntax = "ERR syntax error";
+    for (line, said) in [
+        ("incr", "ERR wrong number of arguments for 'incr' command"),
+        (
+            "incr a b",
+            "ERR wrong number of arguments for 'incr' command",
+        ),
+        (
+            "ping a b",
+            "ERR wrong number of arguments for 'ping' command",
+        ),
+        (
+            "client",
+            "ERR wrong number of arguments for 'client' command",
+        ),
+        (
+            "client id x",
+            "ERR wrong number of arguments for 'client|id' command",
+        ),
+        (
+            "client kill x",
+            "ERR unknown subcommand 'kill'. Try CLIENT HELP.",
+        ),
+        ("incrby a 0", only_up),
+        ("incrby a -3", only_up),
+        ("decr a", only_up),
+        ("DECRBY a 1", only_up),
+        ("set a -1", only_up),
+        ("incrby a 9223372036854775808", not_an_integer),
+        ("incrby a 1.5", not_an_integer),
+        ("incrby a +1", not_an_integer),
+        ("incrby a 01", not_an_integer),
+        ("set a x", not_an_integer),
+        ("set a 18446744073709551616", not_an_integer),
+        (
+            "set a 1 NX",
+            "ERR syntax error: SET takes a key and a sum here, and no options",
+        ),
+        ("scan x", "ERR invalid cursor"),
+        ("scan -1", "ERR invalid cursor"),
+        ("scan 0 match", syntax),
+        ("scan 0 count 0", syntax),
+        ("scan 0 count x", not_an_integer),
+        ("scan 0 nonsense 1", syntax),
+        ("select 1", "ERR DB index is out of range"),
+        ("select x", not_an_integer),
+        ("hello 4", "NOPROTO unsupported protocol version"),
+        (
+            "hello x",
+            "ERR Protocol version is not an integer or out of range",
+        ),
+        ("select -1", "ERR DB index is out of range"),
+        ("hello 3 nonsense", syntax),
+        ("hello 3 auth default", syntax),
+        (
+            "auth somebody secret",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+        ),
+        ("auth a b c", syntax),
+        (
+            "client setname \"a b\"",
+            "ERR Client names cannot contain spaces, newlines or special characters.",
+        ),
+        (
+            "client setinfo x y",
+            "ERR Unrecognized option: lib-name or lib-ver expected",
+        ),
+        ("client list id", syntax),
+        ("client list type", syntax),
+        ("client list nonsense x", syntax),
+        ("client list id x", not_an_integer),
+        (
+            "nonsense a \"b c\"",
+            "ERR unknown command 'nonsense', with args beginning with: 'a' 'b c' ",
+        ),
+        ("incr \"\\xff\"", "ERR the key is not UTF-8"),
+        ("mget a \"\\xff\"", "ERR the key is not UTF-8"),
+    ] {
+        assert_eq!(refused(line), said, "{line}");
+    }
+    let long = "x".repeat(1_025);
+    let pattern = "ERR a pattern has at most 1024 bytes";
+    assert_eq!(refused(&format!("scan 0 match {long}")), pattern);
+    assert_eq!(refused(&format!("config get a {long}")), pattern);
+    let name = "ERR Client names cannot contain spaces, newlines or special characters.";
+    assert_eq!(refused(&format!("client setname {long}")), name);
+    let many = "incr ".repeat(257);
+    assert_eq!(refused(&format!("command docs {many}")), syntax);
+    let long = format!("incr {}", "x".repeat(MAX_TOPIC + 1));
+    assert_eq!(refused(&long), "ERR the key is too long");
+    let said = refused(&format!("x{}", "y".repeat(1_000)));
+    assert!(said.len() < 300, "{said}");
+    assert!(refused("auth secret").starts_with("ERR AUTH <password> called without any"));
+}
+
+#[test]
+fn every_command_is_found_by_its_name_in_any_letters() {
+    for spec in commands() {
+        for name in [spec.name.to_owned(), spec.name.to_ascii_uppercase()] {
+            let found = named(name.as_bytes()).map(|spec| spec.verb);
+            assert_eq!(found, Some(spec.verb));
+        }
+        assert!(!spec.summary.is_empty() && spec.summary.ends_with('.'));
+    }
+    for name in [
+        "",
+        "incrx",
+        "inc",
+        "client|id",
+        "commands and more",
+        "\x09ncr",
+    ] {
+        assert!(named(name.as_bytes()).is_none(), "{name}");
+    }
+}
+
+#[test]
+fn replies_are_said_as_their_command_wants() {
+    let error = Reply::Error(ErrorCode::Overflow);
+    for (form, reply, said) in [
+        (Form::Sum, Reply::Add(7), ":7\r\n"),
+        (
+            Form::Sum,
+            error,
+            "-ERR increment or decrement would overflow\r\n",
+        ),
+        (
+            Form::Value,
+            Reply::Get(Some(u64::MAX)),
+            "$20\r\n18446744073709551615\r\n",
+        ),
+        (Form::Value, Reply::Get(None), "$-1\r\n"),
+        (Form::Reset, Reply::Reset, "+OK\r\n"),
+        (Form::Raise(5), Reply::Advance(5), "+OK\r\n"),
+        (
+            Form::Raise(5),
+            Reply::Advance(6),
+            "-ERR counters only go up: the sum is above that\r\n",
+        ),
+        (Form::Kind, Reply::Get(Some(0)), "+string\r\n"),
+        (Form::Kind, Reply::Get(None), "+none\r\n"),
+    ] {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(Version::Resp2, &mut out);
+        let is_error = Tally::default().say(form.said(reply), &mut writer);
+        assert_eq!(String::from_utf8(out).unwrap(), said);
+        assert_eq!(is_error, said.starts_with('-'));
+    }
+}
+
+#[test]
+fn versions_differ_in_maps_sets_nulls_and_text() {
+    let said = |version| {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(version, &mut out);
+        writer.map(1);
+        writer.set(2);
+        writer.null();
+        writer.null_array();
+        writer.text("hi");
+        writer.signed(-7);
+        String::from_utf8(out).unwrap()
+    };
+    let two = "*2\r\n*2\r\n$-1\r\n*-1\r\n$2\r\nhi\r\n:-7\r\n";
+    assert_eq!(said(Version::Resp2), two);
+    let three = "%1\r\n~2\r\n_\r\n_\r\n=6\r\ntxt:hi\r\n:-7\r\n";
+    assert_eq!(said(Version::Resp3), three);
+}
+
+/// Reads one value of any kind, and says where it ends.
+fn skip(input: &[u8]) -> usize {
+    let end = input.windows(2).position(|pair| pair == b"\r\n").unwrap();
+    let number = || -> i64 {
+        std::str::from_utf8(&input[1..end])
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    let mut at = end + 2;
+    match input[0] {
+        b'$' | b'=' => at + (number() + 2).max(0) as usize,
+        kind @ (b'*' | b'~' | b'%') => {
+            let items = number() * if kind == b'%' { 2 } else { 1 };
+            for _ in 0..items {
+                at += skip(&input[at..]);
+            }
+            at
+        }
+        _ => at,
+    }
+}
+
+/// What COMMAND and COMMAND DOCS say has as many items as it says it has.
+#[test]
+fn descriptions_are_whole() {
+    for version in [Version::Resp2, Version::Resp3] {
+        for spec in COMMANDS {
+            let mut out = Vec::new();
+            let mut writer = Writer::new(version, &mut out);
+            writer.array(3);
+            describe(spec, &mut writer);
+            explain(spec, &mut writer); // a name and a map
+            assert_eq!(skip(&out), out.len(), "{}", spec.name);
+            let mut out = Vec::new();
+            help(spec, &mut Writer::new(version, &mut out));
+            assert_eq!(skip(&out), out.len(), "{}", spec.name);
+        }
+    }
+}
