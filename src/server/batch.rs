@@ -4,6 +4,7 @@
 //! its id. So a reply finds its way back from any thread and at any later time; nothing depends on
 //! its being made at once.
 
+use super::resp::Scan;
 use super::sys::Peer;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{Op, Reply, Request};
@@ -86,6 +87,8 @@ pub(super) struct Batch {
     pub(super) datagrams: Vec<Datagram>,
     /// Whether its worker waits for it, though it has no replies to write.
     pub(super) awaited: bool,
+    /// What looks at the shard's topics, instead of requests.
+    pub(super) scan: Option<Box<Scan>>,
     requests: Vec<Queued>,
     topics: Vec<u8>,
     replies: Vec<Reply>,
@@ -105,6 +108,7 @@ impl Batch {
             connection: None,
             datagrams: Vec::new(),
             awaited: false,
+            scan: None,
             requests: Vec::new(),
             topics: Vec::new(),
             replies: Vec::new(),
@@ -142,7 +146,7 @@ impl Batch {
         }
     }
 
-    /// Has the shard apply its requests.
+    /// Has the shard apply its requests, or looks at the shard's topics.
     pub(super) fn run(&mut self, shard: &mut Shard) {
         let Self {
             requests,
@@ -150,6 +154,9 @@ impl Batch {
             replies,
             ..
         } = self;
+        if let Some(scan) = &mut self.scan {
+            scan.step(shard);
+        }
         replies.extend(requests.iter().map(|request| request.run(topics, shard)));
     }
 
@@ -162,6 +169,7 @@ impl Batch {
     fn clear(&mut self) {
         self.connection = None;
         self.awaited = false;
+        self.scan = None;
         empty(&mut self.datagrams, KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);
         empty(&mut self.replies, KEEP_REQUESTS);

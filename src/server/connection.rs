@@ -4,6 +4,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -15,7 +16,8 @@ use tokio::time::Sleep;
 
 use super::batch::{ConnectionKey, Source, WorkerId, empty};
 use super::intake::{self, FramesEnd};
-use super::link::{KEEP_LEN, Link, OpenConnection};
+use super::link::{KEEP_LEN, Link, OpenConnection, UNSENT_LIMIT};
+use super::resp::{Rest, Session};
 use super::router::Requests;
 use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer, RequestId};
@@ -28,20 +30,6 @@ const READ_LEN: usize = classic::MAX_MESSAGE;
 /// The most reads of a connection in one turn of its task, so that one that always has more does
 /// not keep the others waiting.
 const READS_PER_TURN: usize = 4;
-
-/// A connection with this many bytes of replies that its peer does not take is not read from.
-/// A client may well write 100,000 requests before it reads a reply; those replies are 1.5 MB.
-const UNSENT_LIMIT: usize = 4 * 1024 * 1024;
-
-/// When a worker's connections have this many bytes of unsent replies together, each is held to
-/// [`TIGHT_UNSENT_LIMIT`].
-const WORKER_UNSENT_LIMIT: usize = 256 * 1024 * 1024;
-
-/// What a connection may leave unsent where the worker has too much of it.
-const TIGHT_UNSENT_LIMIT: usize = 64 * 1024;
-
-/// A connection with this many handed-over requests is not read from: about one full read's.
-const IN_FLIGHT_LIMIT: usize = 8 * 1024;
 
 /// How long, and over how many bytes, a connection that is being closed still takes what its peer
 /// sends. Closing over unread bytes would reset it, and the peer might lose the last reply.
@@ -69,8 +57,11 @@ impl Scratch {
 pub(super) struct Connection {
     entry: Entry,
     stream: TcpStream,
-    /// The beginning of a frame that the last read broke off in.
+    /// What was read and is not done with: the beginning of a request that the last read broke off
+    /// in, or more.
     partial: Vec<u8>,
+    /// Whether there may be whole requests in it, which have to be served before more is read.
+    unserved: bool,
     phase: Phase,
     open: OpenConnection,
 }
@@ -103,10 +94,10 @@ pub(super) struct Moved {
 enum Phase {
     /// Nothing was read yet.
     Opening,
-    /// Has moved: there may be bytes that are read, but not served.
-    Arrived,
     /// Frames, any number of them.
     Framed,
+    /// Commands of the Redis protocol.
+    Resp(Box<Session>),
     /// A HELLO named another worker's shard. Once nothing is in flight it takes over, and answers.
     Moving { to: WorkerId, hello: RequestId },
     /// Nothing more is read. Once all is answered and written the connection ends, at once or
@@ -142,6 +133,7 @@ impl Connection {
             entry: Entry { worker, key, link },
             stream,
             partial: Vec::new(),
+            unserved: false,
             phase: Phase::Opening,
             open,
         }
@@ -156,6 +148,7 @@ impl Connection {
         let stream = TcpStream::from_std(moved.stream)?;
         let mut connection = Self {
             partial: moved.unserved,
+            unserved: true,
             ..Self::new(worker, stream, moved.open)
         };
         connection.entry.link.append(&moved.unsent);
@@ -169,7 +162,8 @@ impl Connection {
         let answer = Answer::Hello(self.entry.worker.hello());
         framed::encode_answer(hello, &answer, &mut reply);
         self.entry.link.append(&reply);
-        self.phase = Phase::Arrived;
+        self.phase = Phase::Framed;
+        self.unserved = true;
     }
 
     /// Serves it to its end, or until another worker takes over.
@@ -210,12 +204,14 @@ impl Connection {
     fn step(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         let all_written = self.write(context)?;
         match self.phase {
-            Phase::Opening | Phase::Framed if self.entry.worker.stopping() => {
+            Phase::Opening | Phase::Framed | Phase::Resp(_) if self.unserved => {
+                self.serve_unserved(context)
+            }
+            Phase::Opening | Phase::Framed | Phase::Resp(_) if self.entry.worker.stopping() => {
                 self.phase = Phase::Closing { linger: true };
                 Ok(Step::Again)
             }
-            Phase::Opening | Phase::Framed => self.read(context),
-            Phase::Arrived => self.serve_unserved(context),
+            Phase::Opening | Phase::Framed | Phase::Resp(_) => self.read(context),
             Phase::Moving { hello, .. } if self.entry.worker.stopping() => {
                 self.settle(hello); // the other worker may have stopped already
                 Ok(Step::Again)
@@ -265,93 +261,128 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the peer may ask more before it takes its replies. Where not, the task is woken when
-    /// it takes some (by the write that left them unsent) or when some come back.
-    fn may_read(&self) -> bool {
-        let limit = match self.entry.worker.unsent.get() {
-            WORKER_UNSENT_LIMIT.. => TIGHT_UNSENT_LIMIT,
-            _ => UNSENT_LIMIT,
-        };
-        self.entry.link.in_flight() < IN_FLIGHT_LIMIT && self.entry.link.unsent() < limit
-    }
-
     /// One read, all its requests, one write.
     fn read(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        if !self.may_read() || self.entry.worker.congested(context.waker()) {
+        if !self.entry.link.has_room() || self.entry.worker.congested(context.waker()) {
             return Ok(Step::Wait);
         }
         let worker = Rc::clone(&self.entry.worker);
         let scratch = &mut *worker.scratch.borrow_mut();
-        let start = self.partial.len();
-        scratch.input[..start].copy_from_slice(&self.partial);
+        // What is left over is continued in the worker's buffer, unless it is a command so long that
+        // it has to be collected where it is.
+        let start = match self.partial.len() {
+            len @ ..=framed::MAX_FRAME => len,
+            _ => 0,
+        };
         let mut buffer = ReadBuf::new(&mut scratch.input[start..start + READ_LEN]);
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut buffer) else {
             return Ok(Step::Wait);
         };
         read?;
         let len = buffer.filled().len();
+        let Scratch {
+            input,
+            output,
+            requests,
+        } = scratch;
         if len == 0 {
-            self.end(&mut scratch.output);
+            self.end(output);
+        } else if start < self.partial.len() {
+            self.partial.extend_from_slice(&input[..len]);
+            self.serve_partial(output, requests);
         } else {
-            self.take(scratch, start + len);
+            input[..start].copy_from_slice(&self.partial);
+            empty(&mut self.partial, KEEP_LEN);
+            let input = &mut input[..start + len];
+            let done = self.take(input, output, requests);
+            self.partial.extend_from_slice(&input[done..]);
+            self.entry.link.set_unserved(self.partial.len());
         }
-        self.finish(context, scratch)
+        self.finish(context, output)
     }
 
-    /// Serves what was read before the move.
+    /// Serves what was read before, as far as that can be done by now.
     fn serve_unserved(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
+        if let Phase::Resp(session) = &self.phase
+            && !session.may_go_on(&self.entry.link)
+        {
+            return Ok(Step::Wait);
+        }
         if self.entry.worker.congested(context.waker()) {
             return Ok(Step::Wait);
         }
-        self.phase = Phase::Framed;
         let worker = Rc::clone(&self.entry.worker);
-        let scratch = &mut *worker.scratch.borrow_mut();
-        let len = self.partial.len();
-        scratch.input[..len].copy_from_slice(&self.partial);
-        self.take(scratch, len);
-        self.finish(context, scratch)
+        let Scratch {
+            output, requests, ..
+        } = &mut *worker.scratch.borrow_mut();
+        self.serve_partial(output, requests);
+        self.finish(context, output)
+    }
+
+    /// Takes in what is left over from reads before.
+    fn serve_partial(&mut self, output: &mut Vec<u8>, requests: &mut Requests) {
+        let mut input = mem::take(&mut self.partial);
+        let done = self.take(&mut input, output, requests);
+        input.drain(..done);
+        if input.is_empty() {
+            empty(&mut input, KEEP_LEN);
+        }
+        self.partial = input;
+        self.entry.link.set_unserved(self.partial.len());
     }
 
     /// Writes the replies that are there already.
-    fn finish(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
-        let sent = self.send(context, &scratch.output);
+    fn finish(&mut self, context: &mut Context<'_>, output: &mut Vec<u8>) -> io::Result<Step> {
+        let sent = self.send(context, output);
         // Also after an error: the next connection must find nothing of this one's.
-        empty(&mut scratch.output, UNSENT_LIMIT);
+        empty(output, UNSENT_LIMIT);
         sent.map(|()| Step::Again)
     }
 
     /// The peer shut its side down: it may still wait for replies.
     fn end(&mut self, output: &mut Vec<u8>) {
-        if !self.partial.is_empty() {
+        if let Phase::Resp(session) = &self.phase {
+            session.end(&self.partial, &self.entry.link);
+            self.entry.link.drain(output);
+        } else if !self.partial.is_empty() {
             let broken = Reply::Error(ErrorCode::BadFrame);
             framed::encode_reply(framed::broken_id(&self.partial), broken, output);
         }
         self.phase = Phase::Closing { linger: false };
     }
 
-    /// Takes in the first `len` bytes of the input: all that came since the last whole frame.
-    fn take(&mut self, scratch: &mut Scratch, len: usize) {
-        let Scratch {
-            input,
-            output,
-            requests,
-        } = scratch;
-        let input = &input[..len];
+    /// Takes in `input`: all that came since the last whole request. Returns how many bytes of it
+    /// are done with.
+    fn take(&mut self, input: &mut [u8], output: &mut Vec<u8>, requests: &mut Requests) -> usize {
+        self.unserved = false;
         if let Phase::Opening = self.phase {
             match Dialect::of(input[0]) {
                 Dialect::Framed => self.phase = Phase::Framed,
                 Dialect::Classic => self.take_message(input, requests, output),
+                Dialect::Resp => self.open_resp(),
                 Dialect::Reply => self.phase = Phase::Closing { linger: false },
-                Dialect::Resp | Dialect::Unknown => {
+                Dialect::Unknown => {
                     classic::encode_reply(Reply::Error(ErrorCode::BadOpcode), output);
                     self.phase = Phase::Closing { linger: true };
                 }
             }
         }
-        if let Phase::Framed = self.phase {
-            self.take_frames(input, requests, output);
+        match &self.phase {
+            Phase::Framed => {
+                let done = self.take_frames(input, requests, output);
+                self.submit(input, output, requests);
+                done
+            }
+            Phase::Resp(_) => self.take_commands(input, output, requests),
+            _ => {
+                self.submit(input, output, requests);
+                input.len()
+            }
         }
+    }
 
+    /// Has requests counted whose topics lie in `input`; what is known at once goes to `output`.
+    fn submit(&self, input: &[u8], output: &mut Vec<u8>, requests: &mut Requests) {
         let Entry { worker, key, link } = &self.entry;
         link.departed(requests.count());
         let source = Source::Connection(*key);
@@ -373,20 +404,66 @@ impl Connection {
         };
     }
 
-    /// All whole frames; the beginning of one more stays for the next read.
-    fn take_frames(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
+    /// All whole frames; the beginning of one more is not done with.
+    fn take_frames(
+        &mut self,
+        input: &[u8],
+        requests: &mut Requests,
+        output: &mut Vec<u8>,
+    ) -> usize {
         let worker = &*self.entry.worker;
         let whole = 0..input.len();
         let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
-        empty(&mut self.partial, KEEP_LEN);
         match intake::take_frames(worker, input, whole, None, requests, answer) {
-            FramesEnd::At(end) => self.partial.extend_from_slice(&input[end..]),
-            FramesEnd::Lost => self.phase = Phase::Closing { linger: true },
+            FramesEnd::At(end) => end,
+            FramesEnd::Lost => {
+                self.phase = Phase::Closing { linger: true };
+                input.len()
+            }
             FramesEnd::Move { at, hello, to } => {
-                self.partial.extend_from_slice(&input[at..]);
                 self.phase = Phase::Moving { to, hello };
+                at
             }
         }
+    }
+
+    /// The connection speaks the Redis protocol.
+    fn open_resp(&mut self) {
+        self.entry.link.set_resp();
+        // Addresses are for CLIENT LIST; a peer that is gone already has none.
+        let (peer, local) = (self.stream.peer_addr().ok(), self.stream.local_addr().ok());
+        let session = Session::new(&self.entry.worker, peer, local);
+        self.phase = Phase::Resp(Box::new(session));
+    }
+
+    /// The commands that can be served now.
+    fn take_commands(
+        &mut self,
+        input: &mut [u8],
+        output: &mut Vec<u8>,
+        requests: &mut Requests,
+    ) -> usize {
+        let Entry { worker, key, link } = &self.entry;
+        let Phase::Resp(session) = &mut self.phase else {
+            return 0;
+        };
+        let counters = worker.counters();
+        let sample = counters.sample();
+        let taken = session.take(worker, link, *key, input, requests);
+        self.submit(input, output, requests);
+        counters.erred(link.drain(output));
+        if let Some(sample) = sample {
+            counters.sampled(&sample);
+        }
+        match taken.rest {
+            Rest::Partial => {}
+            Rest::Unserved => self.unserved = true,
+            Rest::Void => {
+                self.phase = Phase::Closing { linger: true };
+                return input.len();
+            }
+        }
+        taken.at
     }
 
     /// Throws away what the peer still sends, until it has read all and closes, or has had its

@@ -1,46 +1,77 @@
-//! What is known of a connection outside its task: where replies go that come back later, and how
-//! much the peer has not taken. Knows no socket.
+//! What is known of a connection outside its task: where replies go that come back later, how much
+//! the peer has not taken, and whether there is room for more. Knows no socket.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
 use tokio::sync::Notify;
 
 use super::batch::{Batch, empty};
+use super::resp::{Ring, Scan};
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
 
 /// What an emptied buffer of a connection keeps, in bytes; idle connections hold little.
 pub(super) const KEEP_LEN: usize = 4 * 1024;
 
+/// A connection with this many bytes of replies that its peer does not take is not read from.
+/// A client may well write 100,000 requests before it reads a reply; those replies are 1.5 MB.
+pub(super) const UNSENT_LIMIT: usize = 4 * 1024 * 1024;
+
+/// When a worker's connections hold this many bytes together, of replies and of requests that have
+/// not come to their end, each is held to [`TIGHT_LIMIT`].
+const WORKER_LIMIT: usize = 256 * 1024 * 1024;
+
+/// What a connection may hold where the worker has too much.
+pub(super) const TIGHT_LIMIT: usize = 64 * 1024;
+
+/// A connection with this many handed-over requests is not read from: about one full read's.
+const IN_FLIGHT_LIMIT: usize = 8 * 1024;
+
 /// One connection, as its worker knows it.
 pub(super) struct Link {
     serial: u64,
-    classic: Cell<bool>,
+    dialect: RefCell<Spoken>,
     in_flight: Cell<usize>,
     /// Replies that the peer has not taken yet, in order; the first `written` bytes it has.
     replies: RefCell<Vec<u8>>,
     written: Cell<usize>,
-    /// The sum of all [`unsent`](Link::unsent) of the worker.
-    worker_unsent: Rc<Cell<usize>>,
+    /// Bytes that this connection holds, and the sum of those of all of the worker.
+    held: Cell<usize>,
+    worker_held: Rc<Cell<usize>>,
+    /// Bytes of requests that were read and not served.
+    unserved: Cell<usize>,
+    /// A SCAN that came back.
+    scan: RefCell<Option<Box<Scan>>>,
     waker: RefCell<Option<Waker>>,
 }
 
+/// How replies are said.
+enum Spoken {
+    Classic,
+    Framed,
+    /// In the order of the requests.
+    Resp(Ring),
+}
+
 impl Link {
-    /// Nothing in flight, nothing unsent. `worker_unsent` is kept up to date with every change.
-    pub(super) fn new(serial: u64, worker_unsent: &Rc<Cell<usize>>) -> Self {
+    /// Nothing in flight, nothing unsent. `worker_held` is kept up to date with every change.
+    pub(super) fn new(serial: u64, worker_held: &Rc<Cell<usize>>) -> Self {
         Self {
             serial,
-            classic: Cell::new(false),
+            dialect: RefCell::new(Spoken::Framed),
             in_flight: Cell::new(0),
             replies: RefCell::default(),
             written: Cell::new(0),
-            worker_unsent: Rc::clone(worker_unsent),
+            held: Cell::new(0),
+            worker_held: Rc::clone(worker_held),
+            unserved: Cell::new(0),
+            scan: RefCell::default(),
             waker: RefCell::new(None),
         }
     }
@@ -52,15 +83,41 @@ impl Link {
 
     /// It speaks the classic dialect; otherwise it is taken to speak frames.
     pub(super) fn set_classic(&self) {
-        self.classic.set(true);
+        self.dialect.replace(Spoken::Classic);
     }
 
-    /// Appends a reply in the connection's dialect to `out`.
+    /// It speaks the Redis protocol.
+    pub(super) fn set_resp(&self) {
+        self.dialect.replace(Spoken::Resp(Ring::default()));
+    }
+
+    /// The ring of replies of a connection that speaks the Redis protocol.
+    ///
+    /// # Panics
+    ///
+    /// For any other.
+    pub(super) fn ring(&self) -> RefMut<'_, Ring> {
+        RefMut::map(self.dialect.borrow_mut(), |dialect| match dialect {
+            Spoken::Resp(ring) => ring,
+            _ => unreachable!("a RESP session called set_resp"),
+        })
+    }
+
+    /// Appends a reply in the connection's dialect to `out`, or puts it into its slot.
     pub(super) fn encode(&self, id: RequestId, reply: Reply, out: &mut Vec<u8>) {
-        if self.classic.get() {
-            classic::encode_reply(reply, out);
-        } else {
-            framed::encode_reply(id, reply, out);
+        match &mut *self.dialect.borrow_mut() {
+            Spoken::Framed => framed::encode_reply(id, reply, out),
+            Spoken::Classic => classic::encode_reply(reply, out),
+            Spoken::Resp(ring) => ring.fill(id, reply),
+        }
+    }
+
+    /// Appends what has to wait for nothing any more. Returns how many of these replies were errors
+    /// that are counted.
+    pub(super) fn drain(&self, out: &mut Vec<u8>) -> u64 {
+        match &mut *self.dialect.borrow_mut() {
+            Spoken::Resp(ring) => ring.drain(out),
+            _ => 0,
         }
     }
 
@@ -79,20 +136,30 @@ impl Link {
         self.in_flight.update(|count| count - requests);
     }
 
-    /// A batch came back: takes its replies, and wakes the task to write them.
-    pub(super) fn returned(&self, batch: &Batch) {
-        let before = self.unsent();
+    /// A batch came back: takes its replies, and wakes the task to write them. Returns as
+    /// [`drain`](Self::drain).
+    pub(super) fn returned(&self, batch: &mut Batch) -> u64 {
         let mut count = 0;
         let mut replies = self.replies.borrow_mut();
         for (request, reply) in batch.replies() {
             self.encode(request.id, reply, &mut replies);
             count += 1;
         }
+        if let Some(scan) = batch.scan.take() {
+            *self.scan.borrow_mut() = Some(scan);
+            count += 1;
+        }
+        let errors = self.drain(&mut replies);
         drop(replies);
         self.arrived(count);
-        self.worker_unsent
-            .update(|all| all + self.unsent() - before);
+        self.account();
         self.wake();
+        errors
+    }
+
+    /// The SCAN that came back, if one did.
+    pub(super) fn take_scan(&self) -> Option<Box<Scan>> {
+        self.scan.take()
     }
 
     /// Bytes of replies that the peer has not taken.
@@ -100,11 +167,53 @@ impl Link {
         self.replies.borrow().len() - self.written.get()
     }
 
+    /// Whether the peer may ask more before it takes its replies. Where not, the connection's task
+    /// is woken when it takes some (by the write that left them unsent) or when some come back.
+    pub(super) fn has_room(&self) -> bool {
+        let ring = match &*self.dialect.borrow() {
+            Spoken::Resp(ring) => ring.has_room(),
+            _ => true,
+        };
+        ring && self.in_flight() < IN_FLIGHT_LIMIT && self.room() > 0
+    }
+
+    /// How many more bytes of replies it may hold before it is not read from.
+    pub(super) fn room(&self) -> usize {
+        let limit = if self.worker_has_room() {
+            UNSENT_LIMIT
+        } else {
+            TIGHT_LIMIT
+        };
+        limit.saturating_sub(self.held.get() - self.unserved.get())
+    }
+
+    /// Whether the connections of the worker hold no more than they should.
+    pub(super) fn worker_has_room(&self) -> bool {
+        self.worker_held.get() < WORKER_LIMIT
+    }
+
+    /// That many bytes were read from the peer and are kept, not served.
+    pub(super) fn set_unserved(&self, len: usize) {
+        self.unserved.set(len);
+        self.account();
+    }
+
+    /// Brings what it is known to hold up to date.
+    fn account(&self) {
+        let text = match &*self.dialect.borrow() {
+            Spoken::Resp(ring) => ring.text_len(),
+            _ => 0,
+        };
+        let held = self.unsent() + text + self.unserved.get();
+        let before = self.held.replace(held);
+        self.worker_held.update(|all| all + held - before);
+    }
+
     /// Adds to what is unsent.
     pub(super) fn append(&self, replies: &[u8]) {
         if !replies.is_empty() {
             self.replies.borrow_mut().extend_from_slice(replies);
-            self.worker_unsent.update(|all| all + replies.len());
+            self.account();
         }
     }
 
@@ -117,29 +226,37 @@ impl Link {
         &self,
         mut write: impl FnMut(&[u8]) -> Poll<io::Result<usize>>,
     ) -> io::Result<bool> {
+        if self.unsent() == 0 {
+            return Ok(true);
+        }
         let mut replies = self.replies.borrow_mut();
+        let mut all = true;
         while self.written.get() < replies.len() {
             let Poll::Ready(taken) = write(&replies[self.written.get()..]) else {
                 // What is written is forgotten once that is most of it.
                 if self.written.get() > replies.len() / 2 {
                     replies.drain(..self.written.take());
                 }
-                return Ok(false);
+                all = false;
+                break;
             };
             let taken = taken?;
             self.written.update(|written| written + taken);
-            self.worker_unsent.update(|all| all - taken);
         }
-        self.written.set(0);
-        empty(&mut replies, KEEP_LEN);
-        Ok(true)
+        if all {
+            self.written.set(0);
+            empty(&mut replies, KEEP_LEN);
+        }
+        drop(replies);
+        self.account();
+        Ok(all)
     }
 
     /// Takes out all that is unsent.
     pub(super) fn take_unsent(&self) -> Vec<u8> {
-        self.worker_unsent.update(|all| all - self.unsent());
         let mut replies = self.replies.take();
         replies.drain(..self.written.take());
+        self.account();
         replies
     }
 
@@ -161,7 +278,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.worker_unsent.update(|all| all - self.unsent());
+        self.worker_held.update(|all| all - self.held.get());
     }
 }
 
@@ -170,6 +287,9 @@ impl Drop for Link {
 pub(super) struct Connections {
     open: AtomicUsize,
     max: usize,
+    /// How many were ever accepted, and how many of these were closed for being over `max`.
+    accepted: AtomicU64,
+    refused: AtomicU64,
     /// How many workers may still accept one.
     accepting: AtomicUsize,
     ended: Notify,
@@ -189,6 +309,8 @@ impl Connections {
         Self {
             open: AtomicUsize::new(0),
             max,
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             accepting: AtomicUsize::new(0),
             ended: Notify::new(),
         }
@@ -198,6 +320,15 @@ impl Connections {
     pub(super) fn accept(self: &Arc<Self>) -> Accepting {
         self.accepting.fetch_add(1, Ordering::Relaxed);
         Accepting(Arc::clone(self))
+    }
+
+    /// How many are open, were ever accepted, and were refused for being too many.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        [
+            self.open.load(Ordering::Relaxed) as u64,
+            self.accepted.load(Ordering::Relaxed),
+            self.refused.load(Ordering::Relaxed),
+        ]
     }
 
     /// Returns when there is no connection left and none can come: nothing moves between workers
@@ -225,7 +356,12 @@ impl Accepting {
     /// Counts one more connection; `None` where that would be one too many.
     pub(super) fn open(&self) -> Option<OpenConnection> {
         let open = OpenConnection(Arc::clone(&self.0));
-        (self.0.open.fetch_add(1, Ordering::Relaxed) < self.0.max).then_some(open)
+        self.0.accepted.fetch_add(1, Ordering::Relaxed);
+        if self.0.open.fetch_add(1, Ordering::Relaxed) < self.0.max {
+            return Some(open);
+        }
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        None
     }
 }
 

@@ -17,7 +17,9 @@ mod intake;
 mod link;
 mod listen;
 pub mod reach;
+mod resp;
 mod router;
+mod status;
 mod sync;
 // Public for loadgen alone, which measures with the very same system calls. Nothing in it is
 // promised to stay.
@@ -42,6 +44,7 @@ pub use config::Config;
 use batch::WorkerId;
 use link::Connections;
 use router::Shared;
+use status::Status;
 
 /// A server that holds its addresses and is ready to serve.
 ///
@@ -136,8 +139,6 @@ pub struct Server {
     config: Config,
     tcp: Vec<TcpListener>,
     udp: Vec<Socket>,
-    tcp_addr: Option<SocketAddr>,
-    udp_addr: Option<SocketAddr>,
     stop: watch::Sender<bool>,
 }
 
@@ -208,16 +209,18 @@ impl Server {
     ///
     /// [`BindError`]: a setting out of range, or an address that can't be had. An address that
     /// another process listens on is refused, even where that process would share it.
-    pub fn bind(config: Config) -> Result<Self, BindError> {
+    pub fn bind(mut config: Config) -> Result<Self, BindError> {
         config.check()?;
         let count = usize::from(config.shards.count());
         let tcp = bind("tcp", config.tcp, |address| listen::tcp(address, count))?;
         let udp = bind("udp", config.udp, |address| listen::udp(address, count))?;
+        let tcp_addr = tcp.first().and_then(|socket| socket.local_addr().ok());
+        let udp_addr = udp
+            .first()
+            .and_then(|socket| socket.local_addr().ok()?.as_socket());
+        // With the ports that the system chose.
+        (config.tcp, config.udp) = (tcp_addr, udp_addr);
         Ok(Self {
-            tcp_addr: tcp.first().and_then(|socket| socket.local_addr().ok()),
-            udp_addr: udp
-                .first()
-                .and_then(|socket| socket.local_addr().ok()?.as_socket()),
             config,
             tcp,
             udp,
@@ -228,13 +231,13 @@ impl Server {
     /// Where TCP clients find it, with the port that the system chose for port 0.
     #[must_use]
     pub fn tcp_addr(&self) -> Option<SocketAddr> {
-        self.tcp_addr
+        self.config.tcp
     }
 
     /// Where UDP clients find it, with the port that the system chose for port 0.
     #[must_use]
     pub fn udp_addr(&self) -> Option<SocketAddr> {
-        self.udp_addr
+        self.config.udp
     }
 
     /// What stops it once it runs.
@@ -323,6 +326,7 @@ impl Server {
             .unzip();
         let departures: Arc<[_]> = departures.into();
         let connections = Arc::new(Connections::new(config.max_connections));
+        let status = Arc::new(Status::new(config.clone(), Arc::clone(&connections)));
         let processors = if config.pin {
             affinity::processors()
         } else {
@@ -337,7 +341,7 @@ impl Server {
                 id: WorkerId(worker),
                 shared: Arc::clone(shared),
                 max_topic_len: config.max_topic_len,
-                connections: Arc::clone(&connections),
+                status: Arc::clone(&status),
                 tcp: tcp.next().map(|listener| (listener, connections.accept())),
                 udp: udp.next(),
                 processor: processors.next(),

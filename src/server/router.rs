@@ -14,9 +14,10 @@ use std::task::Waker;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
-use super::batch::{Batch, Queued, Source, WorkerId};
+use super::batch::{Batch, ConnectionKey, Queued, Source, WorkerId};
 use super::inbox::{Inbox, Owner};
 use super::reach::{Backlog, Reach};
+use super::resp::Scan;
 use crate::protocol::{Reply, Request};
 use crate::shard::{Shard, TopicQuota};
 use crate::topic::{ShardId, Shards};
@@ -37,6 +38,7 @@ pub(super) type ShardReach = CachePadded<Reach<Shard, Box<Batch>>>;
 #[derive(Debug)]
 pub(super) struct Shared {
     ids: Shards,
+    quota: TopicQuota,
     shards: Box<[ShardReach]>,
     doors: Box<[CachePadded<Door>]>,
 }
@@ -64,6 +66,7 @@ impl Shared {
         Self {
             ids,
             shards: ids.ids().map(reach).collect(),
+            quota,
             doors: ids.ids().map(door).collect(),
         }
     }
@@ -71,6 +74,11 @@ impl Shared {
     /// Which shards there are.
     pub(super) fn shards(&self) -> Shards {
         self.ids
+    }
+
+    /// How many topics all shards have together.
+    pub(super) fn topics(&self) -> usize {
+        self.quota.taken()
     }
 
     /// The way to a shard.
@@ -219,7 +227,7 @@ impl Router {
         bytes: &[u8],
         source: Source<'_>,
         mut reply: impl FnMut(&Queued, Reply),
-        mut returned: impl FnMut(&Batch),
+        mut returned: impl FnMut(&mut Batch),
     ) {
         debug_assert!(!self.congested(), "a congested worker reads nothing");
         for shard in requests.touched.drain(..) {
@@ -231,10 +239,7 @@ impl Router {
                     reply(request, outcome);
                 }
             } else {
-                let mut batch = match self.spare.pop() {
-                    Some(batch) => batch,
-                    None => Box::new(Batch::new(self.me)),
-                };
+                let mut batch = self.spare_batch();
                 batch.fill(shard, list, bytes, source);
                 self.hand_over(batch);
             }
@@ -244,16 +249,62 @@ impl Router {
         self.collect(&mut returned);
     }
 
+    /// Has `scan` look at a shard: returned where that could be done at once. Otherwise it comes back
+    /// in a batch, to the connection of that key.
+    ///
+    /// The caller must look after what [`submit`](Self::submit) leaves behind, too.
+    pub(super) fn scan(
+        &mut self,
+        id: ShardId,
+        mut scan: Box<Scan>,
+        key: ConnectionKey,
+    ) -> Option<Box<Scan>> {
+        let Self { shared, done, .. } = self;
+        let ran = shared.shards[id.index()].try_run(
+            |shard, batch| done.run(&shared.doors, shard, batch),
+            |shard| scan.step(shard),
+        );
+        if let Some(((), backlog)) = ran {
+            self.after_run(id, backlog);
+            return Some(scan);
+        }
+        let mut batch = self.spare_batch();
+        batch.fill(id, &[], &[], Source::Connection(key));
+        batch.scan = Some(scan);
+        self.hand_over(batch);
+        None
+    }
+
     /// Takes back the batches that came back; `returned` sees those of connections.
-    pub(super) fn collect(&mut self, mut returned: impl FnMut(&Batch)) {
-        while let Some(batch) = self.shared.door(self.me).inbox.take() {
+    pub(super) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
+        while let Some(mut batch) = self.shared.door(self.me).inbox.take() {
             self.credit[batch.shard.index()] += 1;
             if batch.connection.is_some() {
-                returned(&batch);
+                returned(&mut batch);
             }
             if self.spare.len() < SPARE_BATCHES {
                 self.spare.push(batch);
             }
+        }
+    }
+
+    /// Runs `meanwhile` while this worker has that shard, then lets it go, as [`submit`](Self::submit)
+    /// does.
+    #[cfg(test)]
+    pub(super) fn while_taken(&mut self, id: ShardId, meanwhile: impl FnOnce()) {
+        let Self { shared, done, .. } = self;
+        let ran = shared.shards[id.index()].try_run(
+            |shard, batch| done.run(&shared.doors, shard, batch),
+            |_| meanwhile(),
+        );
+        let ((), backlog) = ran.expect("nobody has it");
+        self.after_run(id, backlog);
+    }
+
+    fn spare_batch(&mut self) -> Box<Batch> {
+        match self.spare.pop() {
+            Some(batch) => batch,
+            None => Box::new(Batch::new(self.me)),
         }
     }
 

@@ -1,3 +1,5 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -77,4 +79,56 @@ fn a_congested_worker_stops_soon_and_answers() {
         worker.unwrap();
     }
     assert!(started.elapsed() < Duration::from_secs(3));
+}
+
+/// Redis clients wait for a shard that somebody has, in the order of their commands.
+#[test]
+fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {
+    let config = Config {
+        tcp: Some(([127, 0, 0, 1], 0).into()),
+        udp: None,
+        shards: Shards::new(8).unwrap(),
+        ..Config::default()
+    };
+    let server = Server::bind(config).unwrap();
+    let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
+    let shared = Arc::new(Shared::new(server.config.shards, 100));
+    let mut ended = server.start_with(&shared);
+
+    let owner = |name: &[u8]| shared.shards().owner(Topic::new(name, 9).unwrap());
+    let (taken, free) = (b"a", b"b");
+    assert_ne!(owner(taken), owner(free));
+    let mut other = router::Router::new(WorkerId(0), Arc::clone(&shared));
+    let mut asked = |after: &str, said: &str| {
+        let mut client = TcpStream::connect(address).unwrap();
+        let limit = Some(Duration::from_secs(20));
+        client.set_read_timeout(limit).unwrap();
+        other.while_taken(owner(taken), || {
+            client.write_all(b"INCR b\r\n").unwrap();
+            client.write_all(after.as_bytes()).unwrap();
+            client.write_all(b"INCRBY b 5\r\nPING\r\n").unwrap();
+            let mut first = [0; 4];
+            client.read_exact(&mut first).unwrap(); // what came before is answered
+        });
+        let mut got = vec![0; said.len() + ":6\r\n+PONG\r\n".len()];
+        client.read_exact(&mut got).unwrap();
+        let got = String::from_utf8(got).unwrap();
+        assert!(got.starts_with(said) && got.ends_with("+PONG\r\n"), "{got}");
+        client.write_all(b"DEL a b\r\n").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+    };
+    asked("", "");
+    asked("INCR a\r\n", ":1\r\n");
+    asked("MGET b a b\r\n", "*3\r\n$1\r\n1\r\n$-1\r\n$1\r\n1\r\n");
+    asked("INCR a\r\nDBSIZE\r\n", ":1\r\n:2\r\n");
+    asked("INCR a\r\nDEL b a x\r\nEXISTS a\r\n", ":1\r\n:2\r\n:0\r\n");
+    asked("SCAN 0\r\n", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nb\r\n");
+    asked(
+        "INCR a\r\nGET a\r\nECHO \"x y\"\r\n",
+        ":1\r\n$1\r\n1\r\n$3\r\nx y\r\n",
+    );
+    stop.stop();
+    while let Some(worker) = ended.blocking_recv() {
+        worker.unwrap();
+    }
 }

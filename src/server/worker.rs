@@ -21,7 +21,9 @@ use super::affinity;
 use super::batch::{Batch, ConnectionKey, Queued, Source, WorkerId};
 use super::connection::{Connection, Moved, Scratch};
 use super::link::{Accepting, Connections, Link};
+use super::resp::Scan;
 use super::router::{Requests, Router, Shared};
+use super::status::{Counters, Status};
 use super::tcp;
 use super::udp::UdpPort;
 use crate::protocol::framed::{Hello, HelloReply};
@@ -40,7 +42,7 @@ pub(super) struct Plan {
     pub(super) id: WorkerId,
     pub(super) shared: Arc<Shared>,
     pub(super) max_topic_len: usize,
-    pub(super) connections: Arc<Connections>,
+    pub(super) status: Arc<Status>,
     /// Where it accepts connections; the second is dropped when it accepts no more.
     pub(super) tcp: Option<(TcpListener, Accepting)>,
     pub(super) udp: Option<Socket>,
@@ -61,8 +63,9 @@ pub(super) struct Worker {
     pub(super) max_topic_len: usize,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) udp: Option<UdpPort>,
-    /// Bytes of replies that connections have not taken yet.
-    pub(super) unsent: Rc<Cell<usize>>,
+    pub(super) status: Arc<Status>,
+    /// Bytes that connections hold: replies that are not taken, requests that are not whole.
+    held: Rc<Cell<usize>>,
     shared: Arc<Shared>,
     departures: Arc<[mpsc::UnboundedSender<Moved>]>,
     router: RefCell<Router>,
@@ -107,7 +110,8 @@ async fn serve(plan: Plan) -> io::Result<()> {
         max_topic_len: plan.max_topic_len,
         scratch: RefCell::new(Scratch::new(shards)),
         udp,
-        unsent: Rc::default(),
+        held: Rc::default(),
+        status: Arc::clone(&plan.status),
         router: RefCell::new(Router::new(plan.id, Arc::clone(&plan.shared))),
         shared: plan.shared,
         departures: plan.departures,
@@ -139,7 +143,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
         acceptor.abort();
         let _ = acceptor.await; // until its listener is closed; it was aborted, as it says
     }
-    worker.stop(&plan.connections).await;
+    worker.stop(&plan.status.connections).await;
     Ok(())
 }
 
@@ -182,7 +186,7 @@ impl Worker {
     pub(super) fn connect(&self) -> (ConnectionKey, Rc<Link>) {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
-        let link = Rc::new(Link::new(serial, &self.unsent));
+        let link = Rc::new(Link::new(serial, &self.held));
         let index = self.connections.borrow_mut().insert(Rc::clone(&link));
         (ConnectionKey { index, serial }, link)
     }
@@ -201,11 +205,29 @@ impl Worker {
         source: Source<'_>,
         reply: impl FnMut(&Queued, Reply),
     ) {
-        let returned = |batch: &Batch| self.returned(batch);
+        let returned = |batch: &mut Batch| self.returned(batch);
         self.router
             .borrow_mut()
             .submit(requests, bytes, source, reply, returned);
         self.after_routing();
+    }
+
+    /// Has a SCAN of the connection of that key look at a shard: returned where that could be done at
+    /// once, otherwise it comes to the connection's [`Link`].
+    pub(super) fn scan(
+        &self,
+        shard: ShardId,
+        scan: Box<Scan>,
+        key: ConnectionKey,
+    ) -> Option<Box<Scan>> {
+        let back = self.router.borrow_mut().scan(shard, scan, key);
+        self.after_routing();
+        back
+    }
+
+    /// What it counts of its work.
+    pub(super) fn counters(&self) -> &Counters {
+        self.status.counters(self.id)
     }
 
     /// The worker that a HELLO wants to be served by: each serves the shard of its number.
@@ -285,11 +307,13 @@ impl Worker {
     }
 
     /// A batch came back with replies: they go to its connection, if that is still there.
-    fn returned(&self, batch: &Batch) {
+    fn returned(&self, batch: &mut Batch) {
         let Some(key) = batch.connection else { return };
         let connections = self.connections.borrow();
         match connections.get(key.index) {
-            Some(link) if link.serial() == key.serial => link.returned(batch),
+            Some(link) if link.serial() == key.serial => {
+                self.counters().erred(link.returned(batch));
+            }
             _ => debug!(
                 requests = batch.replies().count(),
                 "peer left before its replies"

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use globalcounter::protocol::{ErrorCode, Op, Reply};
+use globalcounter::protocol::{Dialect, ErrorCode, Op, Reply};
 
 use crate::support::{
     Embedded, Framed, Process, Random, connect, datagrams, eventually, exchange, exchange_to_end,
@@ -98,7 +98,12 @@ fn classic_over_udp() {
 #[test]
 fn classic_over_tcp() {
     let server = Embedded::start(2);
+    // A star or a letter begins a command of the Redis protocol there.
+    let is_resp = |message: &[u8]| Dialect::of(message[0]) == Dialect::Resp;
     for (message, code) in bad_messages() {
+        if is_resp(&message) {
+            continue;
+        }
         assert_eq!(
             exchange_to_end(server.tcp, &message),
             refused(code),

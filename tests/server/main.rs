@@ -9,6 +9,9 @@
 //! - `lifecycle`: binding, stopping, signals, idle processor use
 //! - `client`: the library's clients, also against servers that fail
 //! - `command`: the command line
+//! - `redis_clients`: Redis clients as they are
+//! - `resp`: the Redis protocol, byte for byte
+//! - `scan`: SCAN over the wire
 //! - `readme`: what the README says can be done, can be done
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -22,4 +25,7 @@ mod lifecycle;
 mod order;
 mod peers;
 mod readme;
+mod redis_clients;
+mod resp;
+mod scan;
 mod support;

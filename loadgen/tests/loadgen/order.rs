@@ -22,6 +22,8 @@ fn the_order_of_this_server_holds_under_every_target() {
             "classic-udp",
             "classic-udp --rate 5000",
             "classic-tcp",
+            "resp --mix count=8,add,get --threads 2",
+            "resp --rate 5000 --distribution hot:0.5",
         ] {
             let flags = format!("--target {target} --verify --requests 3000 --topics 20");
             let ended = load(server.at(target), &flags);

@@ -35,6 +35,7 @@ fn every_target_of_this_server_is_measured() {
         "udp --frames-per-datagram 8",
         "classic-udp",
         "classic-tcp",
+        "resp",
     ] {
         let ended = load(
             server.at(target),
@@ -79,7 +80,7 @@ fn a_closed_loop_lasts_as_long_as_it_is_told() {
 #[test]
 fn an_open_loop_keeps_its_rate() {
     let server = Embedded::start(1);
-    for target in ["framed", "udp", "classic-udp", "classic-tcp"] {
+    for target in ["framed", "udp", "classic-udp", "classic-tcp", "resp"] {
         for arrivals in ["fixed", "poisson"] {
             let flags =
                 format!("--target {target} --rate 1000 --duration 0.5 --arrivals {arrivals}");

@@ -78,13 +78,7 @@ fn note(batch: &Batch, replies: &mut Vec<(u32, Reply)>) {
 fn while_taken(worker: &mut Worker, topic: &str, meanwhile: impl FnOnce()) {
     let topic = Topic::new(topic.as_bytes(), 100).unwrap();
     let id = worker.router.shared.shards().owner(topic);
-    let Router { shared, done, .. } = &mut worker.router;
-    let ran = shared.shards[id.index()].try_run(
-        |shard, batch| done.run(&shared.doors, shard, batch),
-        |_| meanwhile(),
-    );
-    let ((), backlog) = ran.expect("nobody has it");
-    worker.router.after_run(id, backlog);
+    worker.router.while_taken(id, meanwhile);
 }
 
 fn counts(range: std::ops::RangeInclusive<u64>) -> Vec<(u32, Reply)> {

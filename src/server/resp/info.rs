@@ -1,0 +1,180 @@
+//! INFO and CONFIG GET: what the server says of itself, in Redis's words where they mean something
+//! here. What has no meaning here is left out.
+
+use std::fmt::Write;
+
+use crate::protocol::resp::{COMMANDS, MAX_ARGUMENT};
+use crate::server::Config;
+use crate::server::router::Shared;
+use crate::server::status::Status;
+
+/// The version of Redis whose protocol and replies are spoken: clients and exporters look at it, here
+/// and in HELLO, to know what they can ask for.
+pub(super) const REDIS_VERSION: &str = "7.0.0";
+
+/// A part of INFO: its name, and what appends it.
+type Section = (&'static str, fn(&mut Text<'_>));
+
+const SECTIONS: [Section; 6] = [
+    ("Server", server),
+    ("Clients", clients),
+    ("Memory", memory),
+    ("Stats", stats),
+    ("Commandstats", command_stats),
+    ("Keyspace", keyspace),
+];
+
+/// What INFO appends to, and where it finds what it says.
+struct Text<'a> {
+    out: String,
+    status: &'a Status,
+    shared: &'a Shared,
+}
+
+impl Text<'_> {
+    fn line(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing to a string can't fail.
+        let _ = write!(self.out, "{name}:{value}\r\n");
+    }
+}
+
+/// The sections that were asked for; all that Redis gives by default, where none were.
+pub(super) fn text<'a>(
+    asked: impl Iterator<Item = &'a [u8]>,
+    status: &Status,
+    shared: &Shared,
+) -> String {
+    let asked: Vec<String> = asked
+        .map(|name| String::from_utf8_lossy(name).to_ascii_lowercase())
+        .collect();
+    let all = asked
+        .iter()
+        .any(|name| name == "all" || name == "everything");
+    let default = asked.is_empty() || asked.iter().any(|name| name == "default");
+    let mut text = Text {
+        out: String::new(),
+        status,
+        shared,
+    };
+    for (name, section) in SECTIONS {
+        let lower = name.to_ascii_lowercase();
+        // As in Redis, counts of each command come when they are asked for.
+        let by_default = default && name != "Commandstats";
+        if all || by_default || asked.contains(&lower) {
+            if !text.out.is_empty() {
+                text.out.push_str("\r\n");
+            }
+            let _ = write!(text.out, "# {name}\r\n");
+            section(&mut text);
+        }
+    }
+    text.out
+}
+
+fn server(text: &mut Text<'_>) {
+    let status = text.status;
+    let uptime = status.uptime();
+    text.line("redis_version", REDIS_VERSION);
+    text.line("redis_mode", "standalone");
+    text.line("server_name", env!("CARGO_PKG_NAME"));
+    text.line("globalcounter_version", env!("CARGO_PKG_VERSION"));
+    text.line("os", std::env::consts::OS);
+    text.line("arch_bits", usize::BITS);
+    text.line("process_id", std::process::id());
+    text.line("run_id", &status.run_id);
+    let port = status.config.tcp.map_or(0, |address| address.port());
+    text.line("tcp_port", port);
+    text.line("uptime_in_seconds", uptime);
+    text.line("uptime_in_days", uptime / (24 * 60 * 60));
+    text.line("shards", status.config.shards.count());
+}
+
+fn clients(text: &mut Text<'_>) {
+    let [open, ..] = text.status.connections.counts();
+    let resp = text.status.clients.count();
+    text.line("connected_clients", open);
+    text.line("resp_clients", resp);
+    text.line("maxclients", text.status.config.max_connections);
+    text.line("blocked_clients", 0); // no command waits for another client
+}
+
+fn memory(text: &mut Text<'_>) {
+    if let Some(resident) = resident() {
+        text.line("used_memory", resident);
+        let mebibytes = resident as f64 / (1024.0 * 1024.0);
+        text.line("used_memory_human", format_args!("{mebibytes:.2}M"));
+        text.line("used_memory_rss", resident);
+    }
+    text.line("maxmemory", 0);
+    text.line("maxmemory_policy", "noeviction");
+}
+
+fn stats(text: &mut Text<'_>) {
+    let status = text.status;
+    let [_, accepted, refused] = status.connections.counts();
+    let calls = COMMANDS.iter().map(|spec| status.calls(spec.verb).calls);
+    let commands: u64 = calls.sum();
+    text.line("total_connections_received", accepted);
+    text.line("rejected_connections", refused);
+    text.line("total_commands_processed", commands);
+    text.line("total_error_replies", status.errors());
+    text.line("evicted_keys", 0);
+    text.line("expired_keys", 0);
+}
+
+fn command_stats(text: &mut Text<'_>) {
+    for spec in COMMANDS {
+        let all = text.status.calls(spec.verb);
+        if all.calls == 0 && all.refused == 0 {
+            continue;
+        }
+        let each = all.microseconds as f64 / all.calls.max(1) as f64;
+        let name = format!("cmdstat_{}", spec.name);
+        text.line(
+            &name,
+            format_args!(
+                "calls={},usec={},usec_per_call={each:.2},rejected_calls={}",
+                all.calls, all.microseconds, all.refused
+            ),
+        );
+    }
+}
+
+fn keyspace(text: &mut Text<'_>) {
+    let topics = text.shared.topics();
+    if topics > 0 {
+        text.line("db0", format_args!("keys={topics},expires=0,avg_ttl=0"));
+    }
+}
+
+/// The process's resident memory, in bytes.
+fn resident() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    Some(pages * page.unsigned_abs())
+}
+
+/// What CONFIG GET knows: settings of this server under Redis's names, where Redis has them, and
+/// under its own.
+pub(super) fn settings(config: &Config) -> Vec<(&'static str, String)> {
+    let (port, address) = match config.tcp {
+        Some(tcp) => (tcp.port(), tcp.ip().to_string()),
+        None => (0, String::new()),
+    };
+    vec![
+        ("appendonly", "no".to_owned()),
+        ("bind", address),
+        ("databases", "1".to_owned()),
+        ("maxclients", config.max_connections.to_string()),
+        ("maxmemory", "0".to_owned()),
+        ("maxmemory-policy", "noeviction".to_owned()),
+        ("max-topic-len", config.max_topic_len.to_string()),
+        ("max-topics", config.max_topics.to_string()),
+        ("port", port.to_string()),
+        ("proto-max-bulk-len", MAX_ARGUMENT.to_string()),
+        ("save", String::new()),
+        ("shards", config.shards.count().to_string()),
+        ("timeout", "0".to_owned()),
+    ]
+}

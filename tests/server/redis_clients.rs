@@ -1,0 +1,279 @@
+//! Redis clients as they are, against one shard and eight: the `redis` crate; redis-cli,
+//! redis-benchmark and Python's package where they are installed.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Output, Stdio};
+
+use redis::{AsyncCommands, Client, Commands, ConnectionLike, ErrorKind, ServerErrorKind};
+
+use crate::support::Embedded;
+
+const SHARDS: [usize; 2] = [1, 8];
+
+/// Both versions of the protocol, as a URL says them.
+const PROTOCOLS: [&str; 2] = ["", "?protocol=resp3"];
+
+fn client(address: SocketAddr, protocol: &str) -> Client {
+    Client::open(format!("redis://{address}/{protocol}")).unwrap()
+}
+
+#[test]
+fn the_crate_counts_blocking() {
+    for (shards, protocol) in SHARDS.into_iter().flat_map(|n| PROTOCOLS.map(|p| (n, p))) {
+        let server = Embedded::start(shards);
+        let mut connection = client(server.tcp, protocol).get_connection().unwrap();
+        let c = &mut connection;
+        assert!(c.check_connection());
+        assert_eq!(c.incr::<_, _, u64>("a", 1).unwrap(), 1);
+        assert_eq!(c.incr::<_, _, u64>("a", 10).unwrap(), 11);
+        assert_eq!(c.get::<_, Option<u64>>("a").unwrap(), Some(11));
+        assert_eq!(c.get::<_, Option<u64>>("b").unwrap(), None);
+        c.set::<_, _, ()>("a", 20).unwrap();
+        let sums: Vec<Option<u64>> = c.mget(&["a", "b", "a"]).unwrap();
+        assert_eq!(sums, [Some(20), None, Some(20)]);
+        assert!(c.exists::<_, bool>("a").unwrap());
+        assert_eq!(c.del::<_, u64>(&["a", "b"]).unwrap(), 1);
+        assert_eq!(redis::cmd("DBSIZE").query::<u64>(c).unwrap(), 0);
+
+        let error = c.set::<_, _, ()>("a", -1).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            ErrorKind::Server(ServerErrorKind::ResponseError)
+        );
+        assert_eq!(error.detail(), Some("counters only go up"));
+        assert!(c.lpush::<_, _, u64>("a", 1).is_err());
+        assert_eq!(c.incr::<_, _, u64>("a", 1).unwrap(), 1, "it lives on");
+    }
+}
+
+#[test]
+fn the_crate_pipelines() {
+    for (shards, protocol) in SHARDS.into_iter().flat_map(|n| PROTOCOLS.map(|p| (n, p))) {
+        let server = Embedded::start(shards);
+        let mut connection = client(server.tcp, protocol).get_connection().unwrap();
+        let mut pipeline = redis::pipe();
+        for i in 0..10_000 {
+            pipeline.incr(format!("key {}", i % 100), 1);
+        }
+        let sums: Vec<u64> = pipeline.query(&mut connection).unwrap();
+        assert!(sums.into_iter().eq((0..10_000).map(|i| i / 100 + 1)));
+    }
+}
+
+#[test]
+fn the_crate_walks_through_all_topics() {
+    for shards in SHARDS {
+        let server = Embedded::start(shards);
+        let mut connection = client(server.tcp, "").get_connection().unwrap();
+        let mut pipeline = redis::pipe();
+        for i in 0..5_000 {
+            pipeline.incr(format!("key {i}"), 1).ignore();
+        }
+        pipeline.query::<()>(&mut connection).unwrap();
+        let topics = connection.scan::<String>().unwrap();
+        let mut topics: Vec<String> = topics.map(Result::unwrap).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        assert_eq!(topics.len(), 5_000);
+        let some = connection.scan_match::<_, String>("key 49*").unwrap();
+        assert_eq!(some.count(), 111);
+    }
+}
+
+#[tokio::test]
+async fn the_crate_counts_asynchronously() {
+    for (shards, protocol) in SHARDS.into_iter().flat_map(|n| PROTOCOLS.map(|p| (n, p))) {
+        let server = Embedded::start(shards);
+        let client = client(server.tcp, protocol);
+        let connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let mut connection = connection.clone();
+            tasks.spawn(async move {
+                let mut sums = Vec::new();
+                for _ in 0..20 {
+                    sums.push(connection.incr::<_, _, u64>("topic", 1).await.unwrap());
+                }
+                sums
+            });
+        }
+        let mut sums = tasks.join_all().await.concat();
+        sums.sort_unstable();
+        assert!(sums.into_iter().eq(1..=2_000), "{shards} shards");
+        server.stop().await;
+    }
+}
+
+/// A transaction fails as a whole, and the client can tell.
+#[test]
+fn the_crates_transactions_fail_and_count_nothing() {
+    for protocol in PROTOCOLS {
+        let server = Embedded::start(8);
+        let mut connection = client(server.tcp, protocol).get_connection().unwrap();
+        let mut transaction = redis::pipe();
+        transaction.atomic().incr("a", 1).incr("b", 1);
+        let failed = transaction.query::<(u64, u64)>(&mut connection);
+        assert!(failed.is_err(), "{failed:?}");
+        assert_eq!(connection.incr::<_, _, u64>("a", 1).unwrap(), 1);
+    }
+}
+
+/// A program with these arguments, given that input; `None` where it is not installed.
+fn run(program: &str, arguments: &[&str], input: &str) -> Option<Output> {
+    let spawned = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = spawned else {
+        println!("skipped: {program} is not installed");
+        return None;
+    };
+    let mut stdin = child.stdin.take().unwrap();
+    // One that does not read its input may be gone by now.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    Some(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn redis_cli_counts() {
+    for shards in SHARDS {
+        let server = Embedded::start(shards);
+        let port = server.tcp.port().to_string();
+        for (version, sum) in [("-2", 1), ("-3", 12)] {
+            let input = "INCR a\nincrby a 10\nGET a\nMGET a b\nDBSIZE\nTYPE a\nDECR a\n";
+            let Some(output) = run("redis-cli", &["-p", &port, version], input) else {
+                return;
+            };
+            let printed = String::from_utf8(output.stdout).unwrap();
+            let (first, second) = (sum, sum + 10);
+            let sums = [first, second, second, second];
+            let sums: String = sums.iter().map(|sum| format!("{sum}\n")).collect();
+            let expected = format!("{sums}\n1\nstring\nERR counters only go up\n");
+            assert_eq!(printed.trim_end(), expected.trim_end());
+        }
+        let raw = run("redis-cli", &["-p", &port, "--scan"], "").unwrap();
+        assert_eq!(raw.stdout, b"a\n");
+        let pipe = "*2\r\n$4\r\nINCR\r\n$1\r\np\r\n".repeat(1_000);
+        let piped = run("redis-cli", &["-p", &port, "--pipe"], &pipe).unwrap();
+        let printed = String::from_utf8(piped.stdout).unwrap();
+        assert!(printed.contains("errors: 0, replies: 1000"), "{printed}");
+    }
+}
+
+#[test]
+fn redis_benchmark_runs() {
+    for shards in SHARDS {
+        let server = Embedded::start(shards);
+        let port = server.tcp.port().to_string();
+        let tests = "ping,incr,get";
+        let arguments = ["-p", &port, "-t", tests, "-n", "2000", "-P", "16", "-q"];
+        let Some(output) = run("redis-benchmark", &arguments, "") else {
+            return;
+        };
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{printed}{errors}");
+        for test in ["PING_INLINE", "PING_MBULK", "INCR", "GET"] {
+            assert!(printed.contains(&format!("{test}: ")), "{printed}");
+        }
+        assert!(!errors.contains("WARNING"), "{errors}");
+    }
+}
+
+/// What Python's package does, in both versions of the protocol.
+const PYTHON: &str = r#"
+import asyncio, sys, redis, redis.asyncio
+
+port = int(sys.argv[1])
+for protocol in (2, 3):
+    r = redis.Redis(port=port, protocol=protocol, decode_responses=True, client_name="test")
+    assert r.ping()
+    r.delete("a", "b")
+    assert r.incr("a") == 1 and r.incrby("a", 10) == 11
+    assert r.get("a") == "11" and r.get("b") is None and r.mget("a", "b") == ["11", None]
+    assert r.set("a", 20) and r.exists("a", "b") == 1 and r.type("a") == "string"
+    assert sorted(r.scan_iter(match="a*")) == ["a"]
+    assert r.client_getname() == "test" and r.client_id() > 0
+    assert any(client["name"] == "test" for client in r.client_list())
+    assert r.info("keyspace")["db0"]["keys"] == r.dbsize()
+    assert r.config_get("maxclients")["maxclients"] == "65536"
+    assert r.command_count() == len(r.command())
+    try:
+        r.pipeline().incr("b").execute()
+        raise SystemExit("a transaction should fail")
+    except redis.RedisError:
+        assert r.get("b") is None
+    pipeline = r.pipeline(transaction=False)
+    for i in range(1000):
+        pipeline.incr("b")
+    assert pipeline.execute() == list(range(1, 1001))
+    try:
+        r.decr("a")
+        raise SystemExit("decr should fail")
+    except redis.ResponseError as error:
+        assert str(error) == "counters only go up"
+
+    async def count():
+        async with redis.asyncio.Redis(port=port, protocol=protocol) as r:
+            return await asyncio.gather(*(r.incr("c%d" % protocol) for _ in range(50)))
+    assert sorted(asyncio.run(count())) == list(range(1, 51))
+print("ok")
+"#;
+
+fn has_python_package() -> bool {
+    let import = run("python3", &["-c", "import redis"], "");
+    let has = import.is_some_and(|output| output.status.success());
+    if !has {
+        println!("skipped: Python's redis package is not installed");
+    }
+    has
+}
+
+/// The script of docs/redis.md copies what the server that it is from has.
+#[test]
+fn counters_move_over_by_the_script_of_the_docs() {
+    let docs = include_str!("../../docs/redis.md");
+    let (_, section) = docs.split_once("## Moving over from Redis").unwrap();
+    let (_, script) = section.split_once("```python\n").unwrap();
+    let (script, _) = script.split_once("```").unwrap();
+    if !has_python_package() {
+        return;
+    }
+    let (from, to) = (Embedded::start(2), Embedded::start(8));
+    let mut source = client(from.tcp, "").get_connection().unwrap();
+    let mut pipeline = redis::pipe();
+    for i in 0..1_200 {
+        pipeline.set(format!("key {i}"), i).ignore();
+    }
+    pipeline.query::<()>(&mut source).unwrap();
+    let mut target = client(to.tcp, "").get_connection().unwrap();
+    target.incr::<_, _, ()>("key 7", 100).unwrap();
+    let urls = [from.tcp, to.tcp].map(|address| format!("redis://{address}/0"));
+    for _ in 0..2 {
+        let output = run("python3", &["-c", script, &urls[0], &urls[1]], "").unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        let expected = "copied: 1198\nabove: 1\nzero: 1\nnegative: 0\nno integer: 0\nrefused: 0\n";
+        assert_eq!(printed, expected, "{error}");
+    }
+    assert_eq!(target.get::<_, u64>("key 1199").unwrap(), 1_199);
+    assert_eq!(target.get::<_, u64>("key 7").unwrap(), 100);
+}
+
+#[test]
+fn python_counts() {
+    if !has_python_package() {
+        return;
+    }
+    for shards in SHARDS {
+        let server = Embedded::start(shards);
+        let port = server.tcp.port().to_string();
+        let output = run("python3", &["-c", PYTHON, &port], "").unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n", "{error}");
+    }
+}

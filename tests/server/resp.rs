@@ -1,0 +1,677 @@
+//! The Redis protocol, byte for byte: replies in request order over all shards, limits, bad input,
+//! peers that don't read; and one order with the other dialects.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use globalcounter::protocol::resp::{
+    MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, encode_command,
+};
+use globalcounter::protocol::{Op, Reply};
+use globalcounter::server::Config;
+
+use crate::support::{
+    Embedded, Framed, PATIENCE, Process, Random, config, connect, datagrams, eventually, exchange,
+    exchange_to_end, frame,
+};
+
+fn command(words: &[&str]) -> Vec<u8> {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    let mut out = Vec::new();
+    encode_command(&words, &mut out);
+    out
+}
+
+/// Sends `request` and reads as many bytes as `reply` has: they are the same.
+fn assert_answered(stream: &mut TcpStream, request: &[u8], reply: &str) {
+    stream.write_all(request).unwrap();
+    let mut got = vec![0; reply.len()];
+    stream.read_exact(&mut got).unwrap();
+    assert_eq!(String::from_utf8_lossy(&got), reply);
+}
+
+/// The plainest thing that could be right: one client, one table.
+#[derive(Default)]
+struct Model {
+    topics: BTreeMap<String, u64>,
+    /// Topics of others, which only DBSIZE sees.
+    others: usize,
+    resp3: bool,
+    name: String,
+}
+
+impl Model {
+    fn value(&self, key: &str) -> String {
+        match self.topics.get(key) {
+            Some(sum) => {
+                let digits = sum.to_string();
+                format!("${}\r\n{digits}\r\n", digits.len())
+            }
+            None => self.null(),
+        }
+    }
+
+    fn null(&self) -> String {
+        String::from(if self.resp3 { "_\r\n" } else { "$-1\r\n" })
+    }
+
+    fn raise(&mut self, key: &str, n: u64) -> String {
+        let sum = self.topics.get(key).copied().unwrap_or(0);
+        let raised = sum.checked_add(n).filter(|&sum| i64::try_from(sum).is_ok());
+        match raised {
+            Some(raised) => {
+                self.topics.insert(key.to_owned(), raised);
+                format!(":{raised}\r\n")
+            }
+            None => "-ERR increment or decrement would overflow\r\n".to_owned(),
+        }
+    }
+
+    fn set(&mut self, key: &str, to: u64) -> String {
+        let sum = self.topics.entry(key.to_owned()).or_default();
+        match to {
+            0 => *sum = 0,
+            to if to >= *sum => *sum = to,
+            _ => return "-ERR counters only go up: the sum is above that\r\n".to_owned(),
+        }
+        "+OK\r\n".to_owned()
+    }
+
+    fn say(&mut self, words: &[&str]) -> String {
+        let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+        let upper = words[0].to_ascii_uppercase();
+        match (upper.as_str(), &words[1..]) {
+            ("INCR", [key]) => self.raise(key, 1),
+            ("INCRBY", [key, n]) => self.raise(key, n.parse().unwrap()),
+            ("SET", [key, n]) => self.set(key, n.parse().unwrap()),
+            ("GET", [key]) => self.value(key),
+            ("MGET", keys) => {
+                let values: String = keys.iter().map(|key| self.value(key)).collect();
+                format!("*{}\r\n{values}", keys.len())
+            }
+            ("DEL" | "UNLINK", keys) => {
+                let existed = keys
+                    .iter()
+                    .filter(|&&key| self.topics.remove(key).is_some());
+                format!(":{}\r\n", existed.count())
+            }
+            ("EXISTS", keys) => {
+                let exist = keys.iter().filter(|&&key| self.topics.contains_key(key));
+                format!(":{}\r\n", exist.count())
+            }
+            ("TYPE", [key]) => match self.topics.contains_key(*key) {
+                true => "+string\r\n".to_owned(),
+                false => "+none\r\n".to_owned(),
+            },
+            ("DBSIZE", []) => format!(":{}\r\n", self.topics.len() + self.others),
+            ("PING", []) => "+PONG\r\n".to_owned(),
+            ("PING" | "ECHO", [text]) => bulk(text),
+            ("CLIENT", ["SETNAME", name]) => {
+                self.name = (*name).to_owned();
+                "+OK\r\n".to_owned()
+            }
+            ("CLIENT", ["GETNAME"]) if self.name.is_empty() => self.null(),
+            ("CLIENT", ["GETNAME"]) => bulk(&self.name),
+            ("SELECT", ["0"]) => "+OK\r\n".to_owned(),
+            ("DECR", _) => "-ERR counters only go up\r\n".to_owned(),
+            other => panic!("the model does not know {other:?}"),
+        }
+    }
+}
+
+/// A command out of a few, over a few keys.
+fn any_command(random: &mut Random) -> Vec<String> {
+    let key = |random: &mut Random| match random.below(20) {
+        0 => "with spaces and a \"quote\"".to_owned(),
+        1 => String::new(),
+        _ => format!("key {}", random.below(12)),
+    };
+    let number = |random: &mut Random| match random.below(10) {
+        0 => i64::MAX as u64,
+        1 => random.next() >> 1,
+        _ => 1 + random.below(50),
+    };
+    let (name, keys) = match random.below(26) {
+        0..8 => ("INCR", 1),
+        8..11 => ("INCRBY", 1),
+        11..13 => ("SET", 1),
+        13..15 => ("GET", 1),
+        15..17 => ("MGET", 1 + random.below(20)),
+        17 => ("DEL", 1 + random.below(4)),
+        18 => ("unlink", 1),
+        19 => ("Exists", 1 + random.below(20)),
+        20 => ("TYPE", 1),
+        21 => ("DBSIZE", 0),
+        22 => ("PING", random.below(2)),
+        23 => ("ECHO", 1),
+        24 => ("DECR", 1),
+        _ => {
+            let words: &[&str] = match random.below(3) {
+                0 => &["CLIENT", "SETNAME", "somebody"],
+                1 => &["CLIENT", "GETNAME"],
+                _ => &["SELECT", "0"],
+            };
+            return words.iter().copied().map(str::to_owned).collect();
+        }
+    };
+    let mut words = vec![name.to_owned()];
+    words.extend((0..keys).map(|_| key(random)));
+    match name {
+        "INCRBY" => words.push(number(random).to_string()),
+        "SET" => words.push((number(random) * random.below(2)).to_string()),
+        _ => {}
+    }
+    words
+}
+
+/// A command as an array, or sometimes as a line of words.
+fn encoded(random: &mut Random, words: &[&str]) -> Vec<u8> {
+    if random.below(4) > 0 {
+        return command(words);
+    }
+    let mut line = words[0].to_owned(); // a letter comes first, or it would be another dialect
+    for word in &words[1..] {
+        let word = word.replace('"', "\\\"");
+        line.push_str(&format!(" \"{word}\""));
+    }
+    format!("{line}\r\n").into_bytes()
+}
+
+/// Counts topics of its own on all shards, so that others find them taken now and then.
+fn make_noise(address: SocketAddr, stop: &AtomicBool) {
+    let mut connection = Framed::connect(address);
+    while !stop.load(Ordering::Relaxed) {
+        let frames: Vec<u8> = (0..NOISE)
+            .flat_map(|i| frame(i as u32, Op::Count, &format!("noise {i}")))
+            .collect();
+        connection.send(&frames);
+        for _ in 0..NOISE {
+            connection.reply().expect("a reply");
+        }
+    }
+}
+
+const NOISE: usize = 200;
+
+/// Any pipeline, cut wherever, over eight shards that others use as well.
+#[test]
+fn pipelines_are_answered_like_the_model() {
+    let mut random = Random::seeded(4);
+    let server = Embedded::start(8);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut model = Model {
+            others: NOISE,
+            ..Model::default()
+        };
+        let mut noise = Framed::connect(server.tcp);
+        for i in 0..NOISE {
+            noise.ask(Op::Count, &format!("noise {i}"));
+        }
+        for _ in 0..3 {
+            scope.spawn(|| make_noise(server.tcp, &stop));
+        }
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..150 {
+                run_pipeline(server.tcp, &mut random, &mut model);
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+fn run_pipeline(address: SocketAddr, random: &mut Random, model: &mut Model) {
+    model.resp3 = random.below(2) == 1;
+    model.name.clear();
+    let mut stream = connect(address);
+    if model.resp3 {
+        let hello = command(&["HELLO", "3"]);
+        stream.write_all(&hello).unwrap();
+        let mut reply = [0; 512];
+        let len = stream.read(&mut reply).unwrap();
+        assert!(reply[..len].starts_with(b"%7\r\n"));
+    }
+    let (mut request, mut expected) = (Vec::new(), String::new());
+    for _ in 0..1 + random.below(120) {
+        let words = any_command(random);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        request.extend(encoded(random, &words));
+        expected.push_str(&model.say(&words));
+    }
+    let mut writer = stream.try_clone().unwrap();
+    let cuts: Vec<usize> = {
+        let mut cuts: Vec<usize> = (0..random.below(6))
+            .map(|_| random.below(request.len() as u64) as usize)
+            .collect();
+        cuts.push(request.len());
+        cuts.sort_unstable();
+        cuts
+    };
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut at = 0;
+            for cut in cuts {
+                writer.write_all(&request[at..cut]).unwrap();
+                at = cut;
+                thread::yield_now();
+            }
+        });
+        let mut got = Vec::new();
+        while got.len() < expected.len() {
+            let mut buffer = [0; 4_096];
+            match stream.read(&mut buffer).unwrap() {
+                0 => break,
+                len => got.extend_from_slice(&buffer[..len]),
+            }
+        }
+        assert_eq!(String::from_utf8_lossy(&got), expected);
+    });
+}
+
+/// One pipeline, cut once at every byte: what is whole by then is answered before the rest is sent.
+#[test]
+fn a_pipeline_may_be_cut_at_any_byte() {
+    let commands: [&[&str]; 9] = [
+        &["INCR", "a"],
+        &["MGET", "a", "b", "c", "d"],
+        &["PING"],
+        &["DBSIZE"],
+        &["INCRBY", "b", "10"],
+        &["ECHO", ""],
+        &["DEL", "a", "b", "c"],
+        &["EXISTS", "a", "b", "c"],
+        &["INCR", "last"],
+    ];
+    let mut random = Random::seeded(5);
+    let server = Embedded::start(8);
+    let encoded: Vec<Vec<u8>> = commands
+        .iter()
+        .map(|words| encoded(&mut random, words))
+        .collect();
+    let request = encoded.concat();
+    let mut model = Model::default();
+    for cut in 0..=request.len() {
+        let mut stream = connect(server.tcp);
+        let mut first = String::new();
+        let mut rest = String::new();
+        let mut end = 0;
+        for (words, bytes) in commands.iter().zip(&encoded) {
+            end += bytes.len();
+            let said = model.say(words);
+            match end <= cut {
+                true => first.push_str(&said),
+                false => rest.push_str(&said),
+            }
+        }
+        assert_answered(&mut stream, &request[..cut], &first);
+        assert_answered(&mut stream, &request[cut..], &rest);
+    }
+}
+
+#[test]
+fn the_vectors_of_the_protocol() {
+    let server = Embedded::start(2);
+    let mut framed = Framed::connect(server.tcp);
+    framed.ask(Op::Count, "a");
+    framed.ask(Op::Add(10.try_into().unwrap()), "a");
+    let mut stream = connect(server.tcp);
+    assert_answered(&mut stream, b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n", ":12\r\n");
+}
+
+#[test]
+fn one_order_over_classic_framed_and_redis_at_once() {
+    const COUNTS: u64 = 3_000;
+    for shards in [1, 8] {
+        let server = Embedded::start(shards);
+        let topic = "one topic";
+        let mut sums: Vec<u64> = thread::scope(|scope| {
+            let classic = scope.spawn(|| {
+                let socket = datagrams(server.udp);
+                let message = [b"\0", topic.as_bytes()].concat();
+                let count = |_| {
+                    let reply = exchange(&socket, &message);
+                    reply[1..]
+                        .iter()
+                        .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+                };
+                (0..COUNTS).map(count).collect::<Vec<u64>>()
+            });
+            let framed = scope.spawn(|| {
+                let mut connection = Framed::connect(server.tcp);
+                let count = |_| match connection.ask(Op::Count, topic) {
+                    Reply::Count(sum) => sum,
+                    other => panic!("{other:?}"),
+                };
+                (0..COUNTS).map(count).collect::<Vec<u64>>()
+            });
+            let redis = scope.spawn(|| {
+                let mut stream = connect(server.tcp);
+                let request = command(&["INCR", topic]).repeat(COUNTS as usize);
+                let mut writer = stream.try_clone().unwrap();
+                let writing = scope.spawn(move || writer.write_all(&request).unwrap());
+                let mut replies = String::new();
+                while replies.matches("\r\n").count() < COUNTS as usize {
+                    let mut buffer = [0; 4_096];
+                    let len = stream.read(&mut buffer).unwrap();
+                    replies.push_str(std::str::from_utf8(&buffer[..len]).unwrap());
+                }
+                writing.join().unwrap();
+                let sum = |line: &str| line.strip_prefix(':').unwrap().parse().unwrap();
+                let sums: Vec<u64> = replies.lines().map(sum).collect();
+                assert!(sums.is_sorted(), "a pipeline's sums go up");
+                sums
+            });
+            [classic, framed, redis]
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        sums.sort_unstable();
+        assert!(sums.into_iter().eq(1..=3 * COUNTS), "{shards} shards");
+    }
+}
+
+#[test]
+fn sums_over_what_redis_can_say_are_refused_and_shown() {
+    let server = Embedded::start(2);
+    let mut framed = Framed::connect(server.tcp);
+    let most = i64::MAX as u64;
+    framed.ask(Op::Advance(most - 1), "a");
+    let mut stream = connect(server.tcp);
+    let incr = command(&["INCR", "a"]);
+    let refused = "-ERR increment or decrement would overflow\r\n";
+    assert_answered(&mut stream, &incr, ":9223372036854775807\r\n");
+    assert_answered(&mut stream, &incr, refused);
+    assert_eq!(framed.ask(Op::Count, "a"), Reply::Count(most + 1));
+    assert_answered(&mut stream, &incr, refused);
+    assert_answered(&mut stream, &command(&["INCRBY", "a", "7"]), refused);
+    let get = command(&["GET", "a"]);
+    assert_answered(&mut stream, &get, "$19\r\n9223372036854775808\r\n");
+    let set = command(&["SET", "a", "18446744073709551615"]);
+    assert_answered(&mut stream, &set, "+OK\r\n");
+    assert_answered(&mut stream, &get, "$20\r\n18446744073709551615\r\n");
+}
+
+#[test]
+fn bad_keys_are_told_and_the_connection_lives_on() {
+    let server = Embedded::with(Config {
+        max_topics: 2,
+        ..config(2)
+    });
+    let mut stream = connect(server.tcp);
+    let long = "x".repeat(1_025);
+    let longest = "y".repeat(MAX_ARGUMENT);
+    for key in [&long, &longest] {
+        let incr = command(&["INCR", key]);
+        assert_answered(&mut stream, &incr, "-ERR the key is too long\r\n");
+    }
+    let bad = b"*2\r\n$4\r\nINCR\r\n$1\r\n\xff\r\n";
+    assert_answered(&mut stream, bad, "-ERR the key is not UTF-8\r\n");
+    let bad = b"*3\r\n$4\r\nMGET\r\n$1\r\na\r\n$1\r\n\xff\r\n";
+    assert_answered(&mut stream, bad, "-ERR the key is not UTF-8\r\n");
+    assert_answered(&mut stream, &command(&["INCR", "a"]), ":1\r\n");
+    assert_answered(&mut stream, &command(&["INCR", "b"]), ":1\r\n");
+    let full = "-OOM a new topic would be one over --max-topics\r\n";
+    assert_answered(&mut stream, &command(&["INCR", "c"]), full);
+    assert_answered(&mut stream, &command(&["SET", "c", "0"]), full);
+    assert_answered(&mut stream, &command(&["INCR", "a"]), ":2\r\n");
+    assert_answered(&mut stream, &command(&["DBSIZE"]), ":2\r\n");
+}
+
+/// What is no command is told, after all that was asked before it, and ends the connection.
+#[test]
+fn protocol_errors_end_the_connection() {
+    let server = Embedded::start(8);
+    let too_many = format!("*{}\r\n", MAX_ARGUMENTS + 1);
+    let too_long = format!("*1\r\n${}\r\n", MAX_ARGUMENT + 1);
+    let endless = "x".repeat(MAX_INLINE);
+    for (bad, said) in [
+        ("*x\r\n", "invalid multibulk length"),
+        (&too_many, "invalid multibulk length"),
+        ("*1\r\n$-1\r\n", "invalid bulk length"),
+        (&too_long, "invalid bulk length"),
+        ("*1\r\n:1\r\n", "expected '$', got ':'"),
+        ("*1\r\n$4\r\nPINGPING", "expected CR LF"),
+        ("INCR \"a\r\n", "unbalanced quotes in request"),
+        (&endless, "too big inline request"),
+    ] {
+        let topic = bad.get(..1_000).unwrap_or(bad);
+        let request = [&command(&["INCR", topic]), bad.as_bytes()].concat();
+        let reply = exchange_to_end(server.tcp, &request);
+        let expected = format!(":1\r\n-ERR Protocol error: {said}\r\n");
+        assert_eq!(String::from_utf8_lossy(&reply), expected, "{bad:.40}");
+    }
+    // Inside a command, the connection's end is one, too.
+    let mut stream = connect(server.tcp);
+    stream.write_all(b"*2\r\n$4\r\nINCR\r\n$1\r\na").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    let said = "-ERR Protocol error: unexpected end of the connection inside a command\r\n";
+    assert_eq!(reply, said);
+}
+
+#[test]
+fn a_command_has_a_limit_and_may_come_byte_by_byte_up_to_it() {
+    let server = Embedded::start(2);
+    let keys: Vec<String> = (0..40_000).map(|i| format!("some key {i:07}")).collect();
+    let words: Vec<&str> = ["EXISTS"]
+        .into_iter()
+        .chain(keys.iter().map(String::as_str))
+        .collect();
+    let large = command(&words);
+    assert!(large.len() > 900_000 && large.len() < MAX_COMMAND);
+    let mut stream = connect(server.tcp);
+    assert_answered(&mut stream, &command(&["INCR", &keys[39_999]]), ":1\r\n");
+    // The last bytes one by one: a server that read it all again each time would take minutes.
+    let (most, rest) = large.split_at(large.len() - 2_000);
+    stream.write_all(most).unwrap();
+    for byte in rest {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    assert_answered(&mut stream, b"", ":1\r\n");
+
+    let argument = "x".repeat(MAX_ARGUMENT);
+    let over = command(&["EXISTS", &argument, &argument]);
+    assert!(over.len() > MAX_COMMAND);
+    let reply = exchange_to_end(server.tcp, &over);
+    let said = "-ERR Protocol error: too big command\r\n";
+    assert_eq!(String::from_utf8_lossy(&reply), said);
+}
+
+#[test]
+fn quit_and_half_closed_peers_get_all_their_replies() {
+    let server = Embedded::start(8);
+    let incr: Vec<u8> = (0..100)
+        .flat_map(|i| command(&["INCR", &format!("key {i}")]))
+        .collect();
+    let ones = ":1\r\n".repeat(100);
+    let quit = [&incr[..], &command(&["QUIT"]), &incr].concat();
+    let reply = exchange_to_end(server.tcp, &quit);
+    assert_eq!(String::from_utf8_lossy(&reply), format!("{ones}+OK\r\n"));
+
+    let mut stream = connect(server.tcp);
+    stream.write_all(&incr).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert_eq!(reply, ":2\r\n".repeat(100));
+}
+
+/// A browser that is made to send a form must not count what its body says.
+#[test]
+fn http_is_turned_away() {
+    let server = Embedded::start(2);
+    for request in [
+        "POST / HTTP/1.1\r\nContent-Length: 8\r\n\r\nINCR a\r\n",
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nINCR a\r\n",
+    ] {
+        let reply = exchange_to_end(server.tcp, request.as_bytes());
+        let reply = String::from_utf8(reply).unwrap();
+        assert!(
+            reply.starts_with("-ERR ") && !reply.contains("\r\n:"),
+            "{reply}"
+        );
+    }
+    let mut stream = connect(server.tcp);
+    assert_answered(&mut stream, &command(&["EXISTS", "a"]), ":0\r\n");
+}
+
+/// What a client does that asks on and on and never reads: until nothing more is taken from it.
+fn flood(stream: &TcpStream, request: &[u8]) -> usize {
+    let mut stream = stream.try_clone().unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let mut sent = 0;
+    let chunk = request.repeat(64 * 1024 / request.len() + 1);
+    while sent < 256 * 1024 * 1024 {
+        match stream.write(&chunk[sent % chunk.len()..]) {
+            Ok(len) => sent += len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return sent,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("all of {sent} bytes were taken");
+}
+
+#[test]
+fn clients_that_never_read_cost_little_memory_and_nobody_elses_time() {
+    let server = Process::start(8);
+    let mut other = connect(server.tcp);
+    let incr = command(&["INCR", "others"]);
+    assert_answered(&mut other, &incr, ":1\r\n");
+    let before = server.resident();
+    let many: Vec<String> = (0..500).map(|i| i.to_string()).collect();
+    let many: Vec<&str> = ["MGET"]
+        .into_iter()
+        .chain(many.iter().map(String::as_str))
+        .collect();
+    let requests = [
+        command(&["INCR", "a"]),
+        command(&many),
+        b"INFO\r\n".to_vec(),
+        b"COMMAND DOCS\r\n".to_vec(),
+        b"CLIENT LIST\r\n".to_vec(),
+        b"DBSIZE\r\nINCR b\r\n".to_vec(),
+        b"SCAN 0 COUNT 1000\r\n".to_vec(),
+        command(&["ECHO", &"x".repeat(10_000)]),
+    ];
+    let deaf: Vec<TcpStream> = (0..requests.len()).map(|_| connect(server.tcp)).collect();
+    let slowest = thread::scope(|scope| {
+        let floods: Vec<_> = deaf
+            .iter()
+            .zip(&requests)
+            .map(|(stream, request)| scope.spawn(move || flood(stream, request)))
+            .collect();
+        let mut slowest = Duration::ZERO;
+        let mut sum = 1;
+        while !floods.iter().all(thread::ScopedJoinHandle::is_finished) {
+            sum += 1;
+            let start = Instant::now();
+            assert_answered(&mut other, &incr, &format!(":{sum}\r\n"));
+            slowest = slowest.max(start.elapsed());
+        }
+        for flood in floods {
+            flood.join().unwrap();
+        }
+        slowest
+    });
+    println!("the slowest count took {slowest:?}");
+    assert!(
+        slowest < Duration::from_secs(1),
+        "one count took {slowest:?}"
+    );
+    let grown = server.resident().saturating_sub(before) / deaf.len();
+    // 4 MiB unsent, what one read holds, and what the allocator keeps of a buffer that grew.
+    assert!(grown < 16 * 1024 * 1024, "{grown} bytes a connection");
+    // And each is answered as soon as it reads.
+    for stream in &deaf {
+        let mut stream = stream.try_clone().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut read = 0;
+        while read < 1024 * 1024 {
+            read += stream.read(&mut buffer).expect("more replies");
+        }
+    }
+}
+
+/// CLIENT LIST and CLIENT INFO tell who is connected and what they asked for last.
+#[test]
+fn clients_are_listed_while_they_are_connected() {
+    let server = Embedded::start(8);
+    let mut stream = connect(server.tcp);
+    let mut other = connect(server.tcp);
+    assert_answered(
+        &mut other,
+        b"INCR a\r\nCLIENT SETNAME other\r\nGET a\r\n",
+        ":1\r\n+OK\r\n$1\r\n1\r\n",
+    );
+    let mut ask = |line: &str| {
+        stream.write_all(line.as_bytes()).unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"\n\r\n") {
+            let mut buffer = [0; 1_024];
+            let len = stream.read(&mut buffer).unwrap();
+            text.extend_from_slice(&buffer[..len]);
+        }
+        String::from_utf8(text).unwrap()
+    };
+    let list = ask("CLIENT LIST\r\n");
+    let of_other = format!(
+        "addr={} laddr={} name=other ",
+        other.local_addr().unwrap(),
+        server.tcp
+    );
+    let line = list
+        .lines()
+        .find(|line| line.contains(&of_other))
+        .expect(&list);
+    assert!(
+        line.contains(" cmd=get ") && line.contains(" resp=2"),
+        "{line}"
+    );
+    assert!(list.contains(" cmd=client|list "), "{list}");
+    let id = line.split(' ').next().unwrap().trim_start_matches("id=");
+    let some = ask(&format!("CLIENT LIST ID {id} {id} 999999\r\n"));
+    assert_eq!(
+        some.matches("addr=").count(),
+        2,
+        "addr and laddr of one: {some}"
+    );
+    drop(other);
+    eventually("the other is not listed", || {
+        !ask("CLIENT LIST\r\n").contains("name=other")
+    });
+}
+
+/// Nothing of a transaction is done, and clients can tell.
+#[test]
+fn transactions_are_refused_whole() {
+    let server = Embedded::start(8);
+    let mut stream = connect(server.tcp);
+    let refused = "-ERR no transactions here: send it without MULTI\r\n";
+    let transaction = b"MULTI\r\nINCR a\r\nMGET a b\r\nnonsense\r\nEXEC\r\nINCR a\r\n";
+    let unknown = "-ERR unknown command 'nonsense', with args beginning with: \r\n";
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    let expected = format!("+OK\r\n{refused}{refused}{unknown}{aborted}:1\r\n");
+    assert_answered(&mut stream, transaction, &expected);
+    let discarded = format!("+OK\r\n{refused}-ERR MULTI calls can not be nested\r\n+OK\r\n:2\r\n");
+    let discard = b"MULTI\r\nINCR a\r\nMULTI\r\nDISCARD\r\nINCR a\r\n";
+    assert_answered(&mut stream, discard, &discarded);
+    assert_answered(&mut stream, b"EXEC\r\n", "-ERR EXEC without MULTI\r\n");
+    assert_answered(
+        &mut stream,
+        b"DISCARD\r\n",
+        "-ERR DISCARD without MULTI\r\n",
+    );
+    assert_answered(&mut stream, b"MULTI\r\nQUIT\r\n", "+OK\r\n+OK\r\n");
+}
