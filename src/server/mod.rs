@@ -347,7 +347,7 @@ impl Server {
                 processor: processors.next(),
                 arrivals,
                 departures: Arc::clone(&departures),
-                stop: stop.subscribe(),
+                stop: stop.clone(),
             };
             let report = Report {
                 worker,

@@ -31,7 +31,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, accepting:
                     continue;
                 };
                 let connection = Connection::new(Rc::clone(&worker), stream, open);
-                tokio::task::spawn_local(connection.serve());
+                worker.spawn(connection.serve());
             }
             Err(error) if is_about_the_peer(&error) => {}
             Err(error) => {

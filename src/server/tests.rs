@@ -81,6 +81,76 @@ fn a_congested_worker_stops_soon_and_answers() {
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
+/// Regression: the runtime caught panics of tasks, and the server went on with what was left.
+#[test]
+fn a_task_that_panics_ends_the_server() {
+    let config = Config {
+        tcp: Some(([127, 0, 0, 1], 0).into()),
+        udp: None,
+        shards: Shards::new(2).unwrap(),
+        ..Config::default()
+    };
+    let server = Server::bind(config).unwrap();
+    let shared = Arc::new(Shared::new(server.config.shards, 10));
+    let mut ended = server.start_with(&shared);
+    // A batch of a shard that there is not: its worker has no row for it.
+    let mut batch = batch::Batch::new(WorkerId(1));
+    (batch.shard, batch.awaited) = (crate::topic::ShardId::new(200), true);
+    let mut other = router::Router::new(WorkerId(0), Arc::clone(&shared));
+    other.give_back(Box::new(batch));
+    shared.door(WorkerId(1)).wake();
+    let mut results = Vec::new();
+    while let Some(worker) = ended.blocking_recv() {
+        results.push(worker);
+    }
+    let panicked =
+        |result: &Result<(), ServeError>| matches!(result, Err(ServeError::Panicked { worker: 1 }));
+    assert!(results.iter().any(panicked), "{results:?}");
+}
+
+/// Regression: a SCAN that uses up the last of its worker's credit is no read.
+#[test]
+fn a_scan_may_congest_its_worker() {
+    let config = Config {
+        tcp: Some(([127, 0, 0, 1], 0).into()),
+        udp: None,
+        shards: Shards::ONE,
+        ..Config::default()
+    };
+    let server = Server::bind(config).unwrap();
+    let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
+    let shared = Arc::new(Shared::new(server.config.shards, 100));
+    let mut ended = server.start_with(&shared);
+    let mut clients: Vec<TcpStream> = (0..=router::HAND_OVER_CREDIT)
+        .map(|_| {
+            let client = TcpStream::connect(address).unwrap();
+            let limit = Some(Duration::from_secs(20));
+            client.set_read_timeout(limit).unwrap();
+            client
+        })
+        .collect();
+    let (last, others) = clients.split_last_mut().unwrap();
+    let owner = shared.shards().owner(Topic::new(b"a", 9).unwrap());
+    let mut other = router::Router::new(WorkerId(0), Arc::clone(&shared));
+    other.while_taken(owner, || {
+        let mut pong = [0; 7];
+        for client in &mut *others {
+            client.write_all(b"PING\r\nINCR a\r\n").unwrap();
+            client.read_exact(&mut pong).unwrap();
+        }
+        last.write_all(b"PING\r\nSCAN 0\r\n").unwrap();
+        last.read_exact(&mut pong).unwrap();
+    });
+    let expected = b"*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n";
+    let mut got = vec![0; expected.len()];
+    last.read_exact(&mut got).unwrap();
+    assert_eq!(got, expected);
+    stop.stop();
+    while let Some(worker) = ended.blocking_recv() {
+        worker.unwrap();
+    }
+}
+
 /// Redis clients wait for a shard that somebody has, in the order of their commands.
 #[test]
 fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {

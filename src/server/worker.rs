@@ -9,12 +9,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
 use slab::Slab;
 use socket2::Socket;
 use tokio::runtime::{Builder, LocalRuntime};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::affinity;
@@ -52,8 +54,8 @@ pub(super) struct Plan {
     pub(super) arrivals: mpsc::UnboundedReceiver<Moved>,
     /// Where every worker gets those. No more can be on their way than may be open.
     pub(super) departures: Arc<[mpsc::UnboundedSender<Moved>]>,
-    /// Turns true when the worker is to stop.
-    pub(super) stop: watch::Receiver<bool>,
+    /// Turns true when the worker is to stop; a task that panics turns it, too.
+    pub(super) stop: watch::Sender<bool>,
 }
 
 /// What the tasks of one worker share. They run on one thread, and none holds a borrow of it while
@@ -75,6 +77,21 @@ pub(super) struct Worker {
     /// Tasks that would read if the worker were not congested.
     stalled: RefCell<Vec<Waker>>,
     stopping: Cell<bool>,
+    stop: watch::Sender<bool>,
+    /// Whether a task panicked.
+    panicked: Cell<bool>,
+}
+
+/// Ends the whole server when a task of a worker panics.
+struct EndsOnPanic(Rc<Worker>);
+
+impl Drop for EndsOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.panicked.set(true);
+            self.0.stop.send_replace(true);
+        }
+    }
 }
 
 /// Runs a worker on this thread until it is told to stop.
@@ -119,14 +136,16 @@ async fn serve(plan: Plan) -> io::Result<()> {
         serial: Cell::new(0),
         stalled: RefCell::new(Vec::new()),
         stopping: Cell::new(false),
+        stop: plan.stop.clone(),
+        panicked: Cell::new(false),
     });
 
-    tokio::task::spawn_local(Rc::clone(&worker).errands());
+    worker.spawn(Rc::clone(&worker).errands());
     if worker.udp.is_some() {
-        tokio::task::spawn_local(Rc::clone(&worker).serve_datagrams());
+        worker.spawn(Rc::clone(&worker).serve_datagrams());
     }
     let acceptor = match plan.tcp {
-        Some((listener, accepting)) => Some(tokio::task::spawn_local(tcp::accept(
+        Some((listener, accepting)) => Some(worker.spawn(tcp::accept(
             Rc::clone(&worker),
             tokio::net::TcpListener::from_std(listener)?,
             accepting,
@@ -134,11 +153,13 @@ async fn serve(plan: Plan) -> io::Result<()> {
         None => None,
     };
 
-    tokio::task::spawn_local(take_in(Rc::clone(&worker), plan.arrivals));
+    worker.spawn(take_in(Rc::clone(&worker), plan.arrivals));
 
-    let mut stop = plan.stop;
+    let mut stop = plan.stop.subscribe();
     // An error means that the server is gone, which is a reason to stop as well.
     let _ = stop.wait_for(|&stop| stop).await;
+    // The shard that it had, and what the worker's tasks share, may be half changed.
+    assert!(!worker.panicked.get(), "a task of this worker panicked");
     if let Some(acceptor) = acceptor {
         acceptor.abort();
         let _ = acceptor.await; // until its listener is closed; it was aborted, as it says
@@ -159,7 +180,7 @@ pub(super) fn give_way(context: &mut Context<'_>) {
 async fn take_in(worker: Rc<Worker>, mut arrivals: mpsc::UnboundedReceiver<Moved>) {
     while let Some(moved) = arrivals.recv().await {
         match Connection::arrive(Rc::clone(&worker), moved) {
-            Ok(connection) => drop(tokio::task::spawn_local(connection.serve())),
+            Ok(connection) => drop(worker.spawn(connection.serve())),
             Err(error) => warn!(%error, "lost a connection that was moved here"),
         }
     }
@@ -169,6 +190,19 @@ impl Worker {
     /// The shards there are, and where the others are found.
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Starts a task of this worker. If it panics, the whole server ends: the runtime alone would
+    /// only end the task.
+    pub(super) fn spawn(
+        self: &Rc<Self>,
+        task: impl Future<Output = ()> + 'static,
+    ) -> JoinHandle<()> {
+        let guard = EndsOnPanic(Rc::clone(self));
+        tokio::task::spawn_local(async move {
+            let _guard = guard;
+            task.await;
+        })
     }
 
     /// Whether to answer what was read, and read no more.
