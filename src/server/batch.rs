@@ -177,6 +177,14 @@ impl Batch {
     }
 }
 
+/// Gives back room that a buffer has no more use for: it keeps what twice its items need, and `keep`.
+pub(super) fn shrink<T>(buffer: &mut Vec<T>, keep: usize) {
+    let needed = buffer.len().max(keep);
+    if buffer.capacity() / 2 > needed {
+        buffer.shrink_to(needed);
+    }
+}
+
 /// Empties a buffer; one with room for more than `keep` items is freed.
 pub(super) fn empty<T>(buffer: &mut Vec<T>, keep: usize) {
     buffer.clear();

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::batch::{ConnectionKey, Source, WorkerId, empty};
+use super::batch::{ConnectionKey, Source, WorkerId, empty, shrink};
 use super::intake::{self, FramesEnd};
 use super::link::{KEEP_LEN, Link, OpenConnection, UNSENT_LIMIT};
 use super::resp::{Rest, Session};
@@ -324,9 +324,7 @@ impl Connection {
         let mut input = mem::take(&mut self.partial);
         let done = self.take(&mut input, output, requests);
         input.drain(..done);
-        if input.is_empty() {
-            empty(&mut input, KEEP_LEN);
-        }
+        shrink(&mut input, KEEP_LEN);
         self.partial = input;
         self.entry.link.set_unserved(self.partial.len());
     }
@@ -342,7 +340,8 @@ impl Connection {
     /// The peer shut its side down: it may still wait for replies.
     fn end(&mut self, output: &mut Vec<u8>) {
         if let Phase::Resp(session) = &self.phase {
-            session.end(&self.partial, &self.entry.link);
+            let Entry { worker, link, .. } = &self.entry;
+            session.end(&self.partial, worker, link);
             self.entry.link.drain(output);
         } else if !self.partial.is_empty() {
             let broken = Reply::Error(ErrorCode::BadFrame);

@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 
 use tokio::sync::Notify;
 
-use super::batch::{Batch, empty};
+use super::batch::{Batch, empty, shrink};
 use super::resp::{Ring, Scan};
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
@@ -81,7 +81,7 @@ impl Link {
         self.serial
     }
 
-    /// It speaks the classic dialect; otherwise it is taken to speak frames.
+    /// It speaks the classic dialect. Until it is told, a connection is taken to speak frames.
     pub(super) fn set_classic(&self) {
         self.dialect.replace(Spoken::Classic);
     }
@@ -236,6 +236,7 @@ impl Link {
                 // What is written is forgotten once that is most of it.
                 if self.written.get() > replies.len() / 2 {
                     replies.drain(..self.written.take());
+                    shrink(&mut replies, KEEP_LEN);
                 }
                 all = false;
                 break;

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use globalcounter::protocol::resp::{
-    MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, encode_command,
+    COMMANDS, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, Verb, encode_command,
 };
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::server::Config;
@@ -486,6 +486,22 @@ fn a_command_has_a_limit_and_may_come_byte_by_byte_up_to_it() {
     assert_eq!(String::from_utf8_lossy(&reply), said);
 }
 
+/// Regression: the room of a long command stayed with the connection, and nobody counted it.
+#[test]
+fn a_long_command_leaves_no_room_behind() {
+    let server = Process::start(1);
+    let argument = "x".repeat(MAX_ARGUMENT - 1);
+    let mut long = command(&["EXISTS", &argument]);
+    long.push(b'*'); // the next one has begun
+    let before = server.resident();
+    let mut streams: Vec<TcpStream> = (0..100).map(|_| connect(server.tcp)).collect();
+    for stream in &mut streams {
+        assert_answered(stream, &long, "-ERR the key is too long\r\n");
+    }
+    let grown = server.resident().saturating_sub(before) / streams.len();
+    assert!(grown < 128 * 1024, "{grown} bytes a connection");
+}
+
 #[test]
 fn quit_and_half_closed_peers_get_all_their_replies() {
     let server = Embedded::start(8);
@@ -601,6 +617,25 @@ fn clients_that_never_read_cost_little_memory_and_nobody_elses_time() {
         while read < 1024 * 1024 {
             read += stream.read(&mut buffer).expect("more replies");
         }
+    }
+}
+
+/// No row of the table is without an answer.
+#[test]
+fn every_command_is_answered() {
+    let server = Embedded::start(2);
+    for spec in COMMANDS {
+        let mut words: Vec<&str> = spec.name.split('|').collect();
+        while !spec.takes(words.len()) {
+            words.push("0");
+        }
+        let reply = exchange_to_end(server.tcp, &[command(&words), command(&["QUIT"])].concat());
+        let reply = String::from_utf8(reply).unwrap();
+        assert!(
+            reply.len() > 5 || spec.verb == Verb::Quit,
+            "{words:?}: {reply}"
+        );
+        assert!(!reply.contains("unknown command"), "{words:?}: {reply}");
     }
 }
 

@@ -11,8 +11,8 @@ use crate::topic::Topic;
 /// How many topics SCAN looks for unless told otherwise.
 const SCAN_COUNT: usize = 10;
 
-/// The longest pattern, in bytes: comparing it with a name takes up to the product of their lengths
-/// in steps.
+/// The most bytes of a command's patterns: comparing one with a name takes up to the product of their
+/// lengths in steps.
 const MAX_PATTERN: usize = 1_024;
 
 /// The longest word that a client says of itself, in bytes: it is kept.
@@ -145,8 +145,14 @@ pub enum Refusal<'a> {
     Cursor,
     /// An option that there is not, or not its value.
     Syntax,
-    /// A pattern over [`MAX_PATTERN`].
+    /// Patterns over [`MAX_PATTERN`].
     PatternLength,
+    /// HELLO has an option that there is not, or not all of its values.
+    HelloOption(&'a [u8]),
+    /// CLIENT LIST of a type that there is not.
+    ClientType(&'a [u8]),
+    /// CLIENT LIST of what is no client's number.
+    ClientId,
     /// SET has more than a key and a sum.
     SetOptions,
     /// There is no such database.
@@ -247,9 +253,10 @@ impl<'a> Command<'a> {
                 Ok(Self::SetInfo { version, value })
             }
             Verb::ClientList => read_list(arguments, bytes).map(Self::List),
-            Verb::ConfigGet if (2..arguments.len()).any(|i| at(i).len() > MAX_PATTERN) => {
-                Err(Refusal::PatternLength)
-            }
+            Verb::ConfigGet => match (2..arguments.len()).map(|i| at(i).len()).sum() {
+                0..=MAX_PATTERN => Ok(Self::Other),
+                _ => Err(Refusal::PatternLength),
+            },
             Verb::CommandInfo | Verb::CommandDocs if arguments.len() > 2 + MAX_DESCRIBED => {
                 Err(Refusal::Syntax)
             }
@@ -285,7 +292,7 @@ fn sum(text: &[u8]) -> Result<u64, Refusal<'static>> {
 /// What INCRBY adds.
 fn increment(text: &[u8]) -> Result<NonZeroU64, Refusal<'static>> {
     match sum(text)? {
-        MAX_SUM.. if text != MAX_SUM.to_string().as_bytes() => Err(Refusal::NotAnInteger),
+        n if n > MAX_SUM => Err(Refusal::NotAnInteger),
         n => NonZeroU64::new(n).ok_or(Refusal::OnlyUp),
     }
 }
@@ -308,11 +315,11 @@ fn read_scan<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Scan<'a>, Ref
             b"MATCH" if value.len() > MAX_PATTERN => return Err(Refusal::PatternLength),
             b"MATCH" => scan.pattern = Some(value),
             b"COUNT" => {
-                let count = number(value).ok_or(Refusal::NotAnInteger)?;
-                if count == 0 {
-                    return Err(Refusal::Syntax);
-                }
-                scan.count = usize::try_from(count).unwrap_or(usize::MAX);
+                scan.count = match number(value) {
+                    None if !is_negative(value) => return Err(Refusal::NotAnInteger),
+                    None | Some(0) => return Err(Refusal::Syntax),
+                    Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
+                };
             }
             b"TYPE" => scan.strings = value.eq_ignore_ascii_case(b"string"),
             _ => return Err(Refusal::Syntax),
@@ -331,9 +338,12 @@ fn read_list<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Listed, Refus
     };
     match (option.as_slice(), arguments.len()) {
         (b"TYPE", 4) if at(3).eq_ignore_ascii_case(b"normal") => Ok(Listed::All),
-        (b"TYPE", 4) => Ok(Listed::None),
+        (b"TYPE", 4) => match at(3).to_ascii_lowercase().as_slice() {
+            b"master" | b"replica" | b"slave" | b"pubsub" => Ok(Listed::None),
+            _ => Err(Refusal::ClientType(at(3))),
+        },
         (b"ID", len) if (3..len).all(|i| number(at(i)).is_some()) => Ok(Listed::Some),
-        (b"ID", _) => Err(Refusal::NotAnInteger),
+        (b"ID", _) => Err(Refusal::ClientId),
         _ => Err(Refusal::Syntax),
     }
 }
@@ -360,7 +370,7 @@ fn read_hello<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Hello<'a>, R
                 hello.name = Some(client_word(at(i + 1))?);
                 i += 2;
             }
-            _ => return Err(Refusal::Syntax),
+            _ => return Err(Refusal::HelloOption(at(i))),
         }
     }
     Ok(hello)
@@ -437,7 +447,7 @@ impl fmt::Display for Refusal<'_> {
             Self::NotAnInteger => f.write_str("ERR value is not an integer or out of range"),
             Self::Cursor => f.write_str("ERR invalid cursor"),
             Self::Syntax => f.write_str("ERR syntax error"),
-            Self::PatternLength => write!(f, "ERR a pattern has at most {MAX_PATTERN} bytes"),
+            Self::PatternLength => write!(f, "ERR patterns have at most {MAX_PATTERN} bytes"),
             Self::SetOptions => {
                 f.write_str("ERR syntax error: SET takes a key and a sum here, and no options")
             }
@@ -462,6 +472,11 @@ impl fmt::Display for Refusal<'_> {
             Self::NoSuchUser => {
                 f.write_str("WRONGPASS invalid username-password pair or user is disabled.")
             }
+            Self::HelloOption(option) => {
+                write!(f, "ERR Syntax error in HELLO option '{}'", Quoted(option))
+            }
+            Self::ClientType(name) => write!(f, "ERR Unknown client type '{}'", Quoted(name)),
+            Self::ClientId => f.write_str("ERR Invalid client ID"),
             Self::ClientName => f.write_str(
                 "ERR Client names cannot contain spaces, newlines or special characters.",
             ),

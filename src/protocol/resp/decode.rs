@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::{MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE};
+use super::{MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, number};
 
 /// The longest line that says a length, in bytes: the first of a command or an argument.
 const MAX_LENGTH_LINE: usize = 32;
@@ -247,9 +247,12 @@ fn length_line(
     }
 }
 
-/// A decimal number, as the protocol writes it.
+/// A decimal number, as the protocol writes it: with a minus where it is below 0.
 fn integer(text: &[u8]) -> Option<i64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    match text.strip_prefix(b"-") {
+        Some(digits) => number(digits).and_then(|n| 0i64.checked_sub_unsigned(n)),
+        None => number(text).and_then(|n| n.try_into().ok()),
+    }
 }
 
 /// A line of words: what a person types into a plain connection.

@@ -4,7 +4,9 @@ use super::{Argument, COMMANDS, Keying, Spec, Writer};
 
 /// The commands that are no subcommands.
 pub fn commands() -> impl Iterator<Item = &'static Spec> {
-    COMMANDS.iter().filter(|spec| !spec.is_subcommand())
+    COMMANDS
+        .iter()
+        .filter(|spec| spec.subcommand_name().is_none())
 }
 
 /// Says what COMMAND INFO tells of a command: its name, arity, flags, first and last key and the
@@ -134,7 +136,7 @@ pub fn help(of: &Spec, writer: &mut Writer<'_>) {
         "{command} <subcommand> [<argument> ...]. Subcommands are:"
     ));
     for subcommand in of.subcommands() {
-        let (_, name) = subcommand.name.split_once('|').unwrap_or_default();
+        let name = subcommand.subcommand_name().unwrap_or_default();
         let mut line = name.to_ascii_uppercase();
         for argument in subcommand.arguments {
             let token = argument

@@ -78,14 +78,6 @@ impl<'a> Writer<'a> {
         });
     }
 
-    /// Nothing there, where a list could be.
-    pub fn null_array(&mut self) {
-        self.out.extend_from_slice(match self.version {
-            Version::Resp2 => b"*-1\r\n",
-            Version::Resp3 => b"_\r\n",
-        });
-    }
-
     /// A list: that many items follow.
     pub fn array(&mut self, items: usize) {
         self.length(b'*', items);

@@ -190,10 +190,10 @@ impl Spec {
             .filter(move |spec| spec.name.split_once('|').is_some_and(|(of, _)| of == name))
     }
 
-    /// Whether it is one.
+    /// Its own name, where it is a subcommand.
     #[must_use]
-    pub fn is_subcommand(&self) -> bool {
-        self.name.contains('|')
+    pub fn subcommand_name(&self) -> Option<&'static str> {
+        self.name.split_once('|').map(|(_, name)| name)
     }
 }
 
@@ -305,6 +305,9 @@ const fn key(name: &[u8]) -> u64 {
     key
 }
 
+/// What no name has for a key: each of its bytes has the bit that tells small letters.
+const NO_KEY: u64 = 1;
+
 /// The keys of [`COMMANDS`], for one comparison a row; those of subcommands are no command's.
 const LOOKUP: [u64; COMMANDS.len()] = {
     let mut keys = [0; COMMANDS.len()];
@@ -317,7 +320,7 @@ const LOOKUP: [u64; COMMANDS.len()] = {
             subcommand |= name[at] == b'|';
             at += 1;
         }
-        keys[i] = if subcommand { u64::MAX } else { key(name) };
+        keys[i] = if subcommand { NO_KEY } else { key(name) };
         assert!(COMMANDS[i].verb.index() == i, "in the order of Verb");
         assert!(keys[i] != 0, "at most eight letters");
         i += 1;
@@ -353,8 +356,8 @@ pub fn find<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<&'static Spec,
     }
     let subcommand = arguments.at(1, bytes);
     let is_meant = |spec: &&'static Spec| {
-        let name = spec.name.split_once('|').map(|(_, name)| name.as_bytes());
-        name.is_some_and(|name| name.eq_ignore_ascii_case(subcommand))
+        let name = spec.subcommand_name().unwrap_or_default();
+        name.as_bytes().eq_ignore_ascii_case(subcommand)
     };
     match spec.subcommands().find(is_meant) {
         Some(spec) => Ok(spec),

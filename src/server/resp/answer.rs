@@ -60,6 +60,7 @@ pub(super) fn answer(
         Command::List(listed) => {
             if !link.worker_has_room() {
                 // It grows with the number of connections, and each could ask for it.
+                worker.counters().erred(1);
                 return ring.say(|writer| {
                     writer.error("TRYAGAIN too many replies wait for clients that do not read");
                 });
@@ -74,8 +75,9 @@ pub(super) fn answer(
             };
             ring.say(|writer| writer.text(&lines(&clients)));
         }
-        // Those that the session sends to shards.
-        Command::Topic { .. } | Command::Keys(_) | Command::Scan(_) => {}
+        Command::Topic { .. } | Command::Keys(_) | Command::Scan(_) => {
+            unreachable!("the session asks shards")
+        }
         Command::Other => ring.say(|writer| say_other(asked, worker, client, writer)),
     }
 }
@@ -169,7 +171,7 @@ fn say_other(asked: &Asked<'_>, worker: &Worker, client: &Client, writer: &mut W
             for name in asked.from(2) {
                 match by_name(name) {
                     Some(spec) => describe(spec, writer),
-                    None => writer.null_array(),
+                    None => writer.null(),
                 }
             }
         }
@@ -179,8 +181,10 @@ fn say_other(asked: &Asked<'_>, worker: &Worker, client: &Client, writer: &mut W
                 describe(spec, writer);
             }
         }
-        // QUIT: the session closes the connection behind it.
-        _ => writer.simple("OK"),
+        // The session closes the connection behind QUIT, and refuses what follows MULTI.
+        Verb::Quit | Verb::Multi | Verb::Discard => writer.simple("OK"),
+        // Their arguments are read; or, of a command that has subcommands alone, refused.
+        verb => unreachable!("{verb:?} is answered elsewhere"),
     }
 }
 

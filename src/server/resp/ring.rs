@@ -7,7 +7,7 @@ use std::mem;
 use crate::protocol::Reply;
 use crate::protocol::framed::RequestId;
 use crate::protocol::resp::{Form, Said, Tally, Version, Writer};
-use crate::server::batch::empty;
+use crate::server::batch::{empty, shrink};
 
 /// A ring with this many slots takes no more commands: as many as a connection may have requests in
 /// flight. One command may take it over the limit, by its number of keys.
@@ -99,6 +99,7 @@ impl Ring {
                     // It may never be empty: what was said is forgotten once it is most of it.
                     if self.said > KEEP_TEXT && self.said > self.text.len() / 2 {
                         self.text.drain(..mem::take(&mut self.said));
+                        shrink(&mut self.text, KEEP_TEXT);
                     }
                     return errors;
                 }

@@ -142,18 +142,43 @@ impl Session {
         input: &mut [u8],
         requests: &mut Requests,
     ) -> Taken {
-        let waited = self.waits.take();
-        if let Some(Waits::Scan) = waited
-            && let Some(scan) = link.take_scan()
-            && !self.go_on(scan, worker, link, key)
-        {
-            let rest = Rest::Unserved;
-            return Taken { at: 0, rest };
-        }
-        let mut decoded = match waited {
+        let decoded = match self.waits.take() {
             Some(Waits::Replies { len }) => Some(len),
-            _ => None,
+            Some(Waits::Scan) => {
+                if let Some(scan) = link.take_scan()
+                    && !self.go_on(scan, worker, link, key)
+                {
+                    let rest = Rest::Unserved;
+                    return Taken { at: 0, rest };
+                }
+                None
+            }
+            Some(Waits::Room) | None => None,
         };
+        let (mut taken, begun) = self.take_commands(decoded, worker, link, input, requests);
+        if let Some(scan) = begun
+            && self.go_on(scan, worker, link, key)
+            && taken.at == input.len()
+        {
+            taken.rest = Rest::Partial; // done at once, with nothing behind it
+        }
+        self.entered.client.is_active();
+        if self.waits.is_none() {
+            self.arguments.trim();
+        }
+        taken
+    }
+
+    /// Takes in commands up to one that has to wait, or a SCAN, which is returned. The first one may
+    /// be decoded already, and takes that many bytes.
+    fn take_commands(
+        &mut self,
+        mut decoded: Option<usize>,
+        worker: &Worker,
+        link: &Link,
+        input: &mut [u8],
+        requests: &mut Requests,
+    ) -> (Taken, Option<Box<Scan>>) {
         let mut ring = link.ring();
         let mut turn = Turn {
             worker,
@@ -163,53 +188,40 @@ impl Session {
             requests,
         };
         let mut at = 0;
-        let mut scan = None;
-        let mut rest = loop {
+        let (rest, begun) = loop {
             let next = match decoded.take() {
                 Some(len) => Next::Command(len),
                 None => self.next(&mut input[at..], &turn),
             };
             let len = match next {
                 Next::Command(len) => len,
-                Next::End(rest) => break rest,
+                Next::End(rest) => break (rest, None),
                 Next::Broken(error) => {
                     turn.refuse(format_args!("ERR Protocol error: {error}"));
-                    break Rest::Void;
+                    break (Rest::Void, None);
                 }
             };
-            let done = self.serve(&input[at..at + len], at, &mut turn);
-            if let Done::Waits = done {
-                self.waits = Some(Waits::Replies { len });
-                break Rest::Unserved;
-            }
-            at += len;
-            match done {
-                Done::Waits | Done::Said => {}
-                Done::Ends => break Rest::Void,
-                Done::Begins(begun) => {
-                    scan = Some(begun);
-                    break Rest::Unserved;
+            match self.serve(&input[at..at + len], at, &mut turn) {
+                Done::Said => at += len,
+                Done::Waits => {
+                    self.waits = Some(Waits::Replies { len });
+                    break (Rest::Unserved, None);
+                }
+                Done::Ends => break (Rest::Void, None),
+                Done::Begins(scan) => {
+                    at += len;
+                    break (Rest::Unserved, Some(scan));
                 }
             }
         };
-        drop(ring);
-        self.entered.client.is_active();
-        if let Some(scan) = scan
-            && self.go_on(scan, worker, link, key)
-            && at == input.len()
-        {
-            rest = Rest::Partial; // done at once, with nothing behind it
-        }
-        if self.waits.is_none() {
-            self.arguments.trim();
-        }
-        Taken { at, rest }
+        (Taken { at, rest }, begun)
     }
 
     /// The peer shut its side down with `partial` left of what it sent.
-    pub(in crate::server) fn end(&self, partial: &[u8], link: &Link) {
+    pub(in crate::server) fn end(&self, partial: &[u8], worker: &Worker, link: &Link) {
         if !partial.is_empty() {
             let error = ProtocolError::BrokenOff;
+            worker.counters().erred(1);
             link.ring()
                 .say(|writer| writer.error(format_args!("ERR Protocol error: {error}")));
         }
