@@ -12,6 +12,7 @@ use std::hash::BuildHasher;
 use std::mem;
 
 use ahash::RandomState;
+use compact_str::CompactString;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -50,7 +51,8 @@ struct Segment<V> {
 
 #[derive(Debug)]
 struct Row<V> {
-    topic: Box<[u8]>,
+    /// Up to 24 bytes are kept in the row itself: no second load from far memory.
+    topic: CompactString,
     value: V,
 }
 
@@ -84,7 +86,7 @@ impl<V, S: BuildHasher> Table<V, S> {
         let hash = hash(&self.hasher, topic);
         self.segments[self.segment(Position::of(hash))]
             .rows
-            .find(hash, |row| *row.topic == *topic)
+            .find(hash, |row| row.topic.as_bytes() == topic)
             .map(|row| &row.value)
     }
 
@@ -107,14 +109,14 @@ impl<V, S: BuildHasher> Table<V, S> {
         let Self { hasher, .. } = self;
         let entry = self.segments[segment].rows.entry(
             hash,
-            |row| *row.topic == *topic,
+            |row| row.topic.as_bytes() == topic,
             |row| row.hash(hasher),
         );
         let row = match entry {
             Entry::Occupied(row) => row.into_mut(),
             Entry::Vacant(place) => {
                 let value = new()?;
-                let topic = topic.into();
+                let topic = owned(topic);
                 self.len += 1;
                 place.insert(Row { topic, value }).into_mut()
             }
@@ -136,13 +138,13 @@ impl<V, S: BuildHasher> Table<V, S> {
         let segment = self.segment(position);
         let rows = &mut self.segments[segment].rows;
         // The bucket, since a borrow that is returned from here would last until the end.
-        if let Some(bucket) = rows.find_bucket_index(hash, |row| *row.topic == *topic) {
+        if let Some(bucket) = rows.find_bucket_index(hash, |row| row.topic.as_bytes() == topic) {
             let row = self.segments[segment].rows.get_bucket_mut(bucket);
             return Ok(&mut row.expect("a bucket that was just found").value);
         }
         let value = new()?;
         let segment = self.make_room(position);
-        let topic = topic.into();
+        let topic = owned(topic);
         self.len += 1;
         let Self { hasher, .. } = self;
         let row = self.segments[segment]
@@ -158,7 +160,7 @@ impl<V, S: BuildHasher> Table<V, S> {
         let segment = self.segment(Position::of(hash));
         let row = self.segments[segment]
             .rows
-            .find_entry(hash, |row| *row.topic == *topic)
+            .find_entry(hash, |row| row.topic.as_bytes() == topic)
             .ok()?;
         self.len -= 1;
         Some(row.remove().0.value)
@@ -230,8 +232,12 @@ impl<V> Segment<V> {
 
 impl<V> Row<V> {
     fn hash(&self, hasher: &impl BuildHasher) -> u64 {
-        hash(hasher, &self.topic)
+        hash(hasher, self.topic.as_bytes())
     }
+}
+
+fn owned(topic: &[u8]) -> CompactString {
+    CompactString::from_utf8(topic).expect("a topic is UTF-8")
 }
 
 fn hash(hasher: &impl BuildHasher, topic: &[u8]) -> u64 {

@@ -38,7 +38,7 @@ impl<V, S: BuildHasher> Table<V, S> {
             let mut candidates: Vec<Candidate<'_>> = segment
                 .rows
                 .iter()
-                .map(|row| (Position::of(row.hash(&self.hasher)), &*row.topic))
+                .map(|row| (Position::of(row.hash(&self.hasher)), row.topic.as_bytes()))
                 .collect();
             candidates.retain(|&(position, _)| position >= from);
             let mut next = from.after_prefix(segment.depth);
