@@ -55,13 +55,18 @@ impl Queued {
         &bytes[self.topic as usize..][..self.topic_len as usize]
     }
 
-    /// Has the shard apply it.
-    pub(super) fn run(&self, bytes: &[u8], shard: &mut Shard) -> Reply {
-        shard.apply(Request {
+    /// The request, out of the bytes that go with it.
+    fn request<'a>(&self, bytes: &'a [u8]) -> Request<'a> {
+        Request {
             op: self.op,
             topic: Topic::checked_before(self.topic_in(bytes)),
-        })
+        }
     }
+}
+
+/// Has the shard apply requests whose topics lie in `bytes`; `replies` gets what became of each.
+pub(super) fn run(list: &[Queued], bytes: &[u8], shard: &mut Shard, replies: &mut Vec<Reply>) {
+    shard.apply_all(list.iter().map(|queued| queued.request(bytes)), replies);
 }
 
 /// Where the requests of one read came from.
@@ -157,7 +162,7 @@ impl Batch {
         if let Some(scan) = &mut self.scan {
             scan.step(shard);
         }
-        replies.extend(requests.iter().map(|request| request.run(topics, shard)));
+        run(requests, topics, shard, replies);
     }
 
     /// Its requests with their replies, once it ran.

@@ -14,7 +14,7 @@ use std::task::Waker;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
-use super::batch::{Batch, ConnectionKey, Queued, Source, WorkerId};
+use super::batch::{self, Batch, ConnectionKey, Queued, Source, WorkerId};
 use super::inbox::{Inbox, Owner};
 use super::reach::{Backlog, Reach};
 use super::resp::Scan;
@@ -361,7 +361,7 @@ impl Router {
         } = self;
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| done.run(&shared.doors, shard, batch),
-            |shard| replies.extend(list.iter().map(|request| request.run(bytes, shard))),
+            |shard| batch::run(list, bytes, shard, replies),
         );
         match ran {
             Some(((), backlog)) => {

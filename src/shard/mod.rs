@@ -11,7 +11,15 @@ pub use quota::TopicQuota;
 
 use crate::protocol::{ErrorCode, Op, Reply, Request, resp};
 use crate::topic::Topic;
-use table::Table;
+use table::{Hash, Table};
+
+/// From this many topics on, those of some requests are looked at together before they are applied
+/// one by one. Fewer are in a near cache.
+const FAR_TOPICS: usize = 16 * 1024;
+
+/// How many requests' topics are looked at together: more than a processor has loads under way,
+/// fewer than what it then holds in its nearest cache.
+const TOGETHER: usize = 32;
 
 /// The topics of one owner.
 #[derive(Debug)]
@@ -39,22 +47,66 @@ impl Shard {
 
     /// Applies one request and says what became of it. A refused request changes nothing.
     pub fn apply(&mut self, request: Request<'_>) -> Reply {
+        let hash = self.topics.hash(request.topic);
+        self.apply_hashed(request, hash)
+    }
+
+    /// Applies requests one after another, and appends what became of each to `replies`: the same as
+    /// [`apply`](Self::apply), but waits for far memory together where there are many topics.
+    pub fn apply_all<'a>(
+        &mut self,
+        mut requests: impl Iterator<Item = Request<'a>> + Clone,
+        replies: &mut Vec<Reply>,
+    ) {
+        if self.topics.len() < FAR_TOPICS {
+            replies.extend(requests.map(|request| self.apply(request)));
+            return;
+        }
+        let mut hashes = [Hash::default(); TOGETHER];
+        loop {
+            let mut count = 0;
+            for (hash, request) in hashes.iter_mut().zip(requests.clone()) {
+                *hash = self.topics.hash(request.topic);
+                count += 1;
+            }
+            for &hash in &hashes[..count] {
+                self.topics.touch(hash);
+            }
+            for (&hash, request) in hashes[..count].iter().zip(requests.by_ref()) {
+                replies.push(self.apply_hashed(request, hash));
+            }
+            if count < TOGETHER {
+                return;
+            }
+        }
+    }
+
+    fn apply_hashed(&mut self, request: Request<'_>, hash: Hash) -> Reply {
         let Request { op, topic } = request;
         let applied = match op {
-            Op::Count => self.raise(topic, 1, u64::MAX).map(Reply::Count),
-            Op::Add(n) => self.raise(topic, n.get().into(), u64::MAX).map(Reply::Add),
-            Op::Incr(n) => self.raise(topic, n.get(), resp::MAX_SUM).map(Reply::Add),
-            Op::Get => Ok(Reply::Get(self.sum(topic))),
-            Op::Reset => self.counter(topic).map(|counter| {
+            Op::Count => self.raise(topic, hash, 1, u64::MAX).map(Reply::Count),
+            Op::Add(n) => {
+                let added = self.raise(topic, hash, n.get().into(), u64::MAX);
+                added.map(Reply::Add)
+            }
+            Op::Incr(n) => {
+                let added = self.raise(topic, hash, n.get(), resp::MAX_SUM);
+                added.map(Reply::Add)
+            }
+            Op::Get => {
+                let counter = self.topics.find(topic, hash);
+                Ok(Reply::Get(counter.map(|counter| counter.sum)))
+            }
+            Op::Reset => self.counter(topic, hash).map(|counter| {
                 counter.sum = 0;
                 Reply::Reset
             }),
-            Op::Advance(floor) => self.counter(topic).map(|counter| {
+            Op::Advance(floor) => self.counter(topic, hash).map(|counter| {
                 counter.sum = counter.sum.max(floor);
                 Reply::Advance(counter.sum)
             }),
             Op::Delete => Ok(Reply::Delete {
-                existed: self.delete(topic),
+                existed: self.delete(topic, hash),
             }),
         };
         applied.unwrap_or_else(Reply::Error)
@@ -108,25 +160,21 @@ impl Shard {
     }
 
     /// Adds `n`, where that makes no more than `most`.
-    fn raise(&mut self, topic: Topic<'_>, n: u64, most: u64) -> Result<u64, ErrorCode> {
+    fn raise(&mut self, topic: Topic<'_>, hash: Hash, n: u64, most: u64) -> Result<u64, ErrorCode> {
         // A topic that is only now made must not stay when it is refused.
         if n > most {
             return Err(ErrorCode::Overflow);
         }
-        let counter = self.counter(topic)?;
+        let counter = self.counter(topic, hash)?;
         let raised = counter.sum.checked_add(n).filter(|&sum| sum <= most);
         counter.sum = raised.ok_or(ErrorCode::Overflow)?;
         Ok(counter.sum)
     }
 
-    fn sum(&self, topic: Topic<'_>) -> Option<u64> {
-        self.topics.find(topic).map(|counter| counter.sum)
-    }
-
     /// The topic's counter, made where there is none yet.
-    fn counter(&mut self, topic: Topic<'_>) -> Result<&mut Counter, ErrorCode> {
+    fn counter(&mut self, topic: Topic<'_>, hash: Hash) -> Result<&mut Counter, ErrorCode> {
         let quota = &self.quota;
-        self.topics.find_or_insert(topic, || {
+        self.topics.find_or_insert(topic, hash, || {
             if quota.take() {
                 Ok(Counter::default())
             } else {
@@ -135,8 +183,8 @@ impl Shard {
         })
     }
 
-    fn delete(&mut self, topic: Topic<'_>) -> bool {
-        let existed = self.topics.remove(topic).is_some();
+    fn delete(&mut self, topic: Topic<'_>, hash: Hash) -> bool {
+        let existed = self.topics.remove(topic, hash).is_some();
         if existed {
             self.quota.give_back(1);
         }

@@ -170,6 +170,35 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Many topics are looked at together; what becomes of each request is the same.
+#[test]
+fn requests_together_are_answered_like_one_by_one() {
+    let names: Vec<String> = (0..2 * FAR_TOPICS).map(|i| format!("topic {i}")).collect();
+    let topics: Vec<Topic<'_>> = names
+        .iter()
+        .map(|name| Topic::new(name.as_bytes(), 20).expect("a topic"))
+        .collect();
+    let ops = [Op::Count, Op::Get, add(3), Op::Delete, incr(2), Op::Reset];
+    let (mut together, mut one_by_one) = (shard(usize::MAX), shard(usize::MAX));
+    for &topic in &topics {
+        let op = Op::Count;
+        together.apply(Request { op, topic });
+        one_by_one.apply(Request { op, topic });
+    }
+    for step in [13, 11, 7, 3, 1] {
+        assert!(together.topics() >= FAR_TOPICS);
+        let requests = topics.iter().enumerate().step_by(step).map(|(i, &topic)| {
+            let op = ops[(i * step / 5) % ops.len()];
+            Request { op, topic }
+        });
+        let mut replies = Vec::new();
+        together.apply_all(requests.clone(), &mut replies);
+        let expected: Vec<Reply> = requests.map(|request| one_by_one.apply(request)).collect();
+        assert_eq!(replies, expected, "every {step}th topic");
+    }
+    assert_eq!(together.topics(), one_by_one.topics());
+}
+
 proptest! {
     #[test]
     fn a_shard_replies_like_the_model(
