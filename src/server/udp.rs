@@ -3,6 +3,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -15,7 +16,7 @@ use tracing::{debug, warn};
 use super::batch::{Batch, Datagram, Source};
 use super::intake::{self, FramesEnd};
 use super::router::Requests;
-use super::sys::{DATAGRAMS, Outgoing, Received};
+use super::sys::{self, DATAGRAMS, Outgoing, Peer, Received};
 use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
@@ -44,7 +45,7 @@ enum Outcome {
     Reply(Reply),
     Hello(HelloReply),
     /// To PING: where its body lies among those of the exchange.
-    Pong(std::ops::Range<usize>),
+    Pong(Range<usize>),
 }
 
 /// What becomes of one receive call's datagrams.
@@ -59,9 +60,15 @@ struct Exchange {
 
 impl UdpPort {
     pub(super) fn new(socket: Socket) -> io::Result<Self> {
+        // An older kernel hands over datagrams one by one, and is given them one by one.
+        if let Err(error) = sys::enable_gro(socket.as_fd()) {
+            debug!(%error, "no UDP_GRO");
+        }
+        let mut outgoing = Outgoing::new();
+        outgoing.set_segmentation(sys::knows_segmentation(socket.as_fd()));
         Ok(Self {
             socket: UdpSocket::from_std(socket.into())?,
-            outgoing: RefCell::new(Outgoing::new()),
+            outgoing: RefCell::new(outgoing),
             answered: RefCell::default(),
             waker: RefCell::new(None),
             flushed: tokio::sync::Notify::new(),
@@ -191,7 +198,10 @@ impl Exchange {
     /// Serves all that one call received.
     fn serve(&mut self, worker: &Worker, port: &UdpPort, received: &Received) {
         for i in 0..received.count() {
-            self.take(worker, received, i);
+            let peer = received.peer(i);
+            for span in received.datagrams(i) {
+                self.take(worker, received.bytes(), span, peer);
+            }
         }
         let Self {
             datagrams,
@@ -224,10 +234,9 @@ impl Exchange {
         worker.after_routing(); // sends them
     }
 
-    /// Takes in the requests of one datagram.
-    fn take(&mut self, worker: &Worker, received: &Received, i: usize) {
-        let span = received.span(i);
-        let message = &received.bytes()[span.clone()];
+    /// Takes in the requests of the datagram `bytes[span]`.
+    fn take(&mut self, worker: &Worker, bytes: &[u8], span: Range<usize>, peer: Peer) {
+        let message = &bytes[span.clone()];
         // An empty datagram has no op code: that is one that nobody knows.
         let dialect = message
             .first()
@@ -237,7 +246,7 @@ impl Exchange {
         }
         let index = self.datagrams.len() as u32;
         self.datagrams.push(Datagram {
-            peer: received.peer(i),
+            peer,
             classic: dialect != Dialect::Framed,
             reply_limit: REPLY_DATAGRAM.max(message.len()),
         });
@@ -247,7 +256,6 @@ impl Exchange {
             pings,
             ..
         } = self;
-        let bytes = received.bytes();
         if dialect != Dialect::Framed {
             if let Err(error) = intake::take_message(worker, bytes, span, index, requests) {
                 let outcome = Outcome::Reply(Reply::Error(error));

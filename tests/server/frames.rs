@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::num::NonZeroU32;
+use std::os::fd::AsFd;
 
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, RequestId};
 use globalcounter::protocol::{ErrorCode, Op, Reply};
+use globalcounter::server::sys::{Outgoing, Peer, knows_segmentation};
 use globalcounter::topic::{OWNER_KEY, OWNER_MULTIPLIER, ShardId, owner};
 
 use crate::support::{Embedded, Framed, datagrams, exchange, exchange_to_end, frame};
@@ -336,4 +338,55 @@ fn a_half_closed_connection_is_answered_to_the_end() {
     }
     assert_eq!(ids.len(), 1_000);
     assert!(connection.stream.write_all(b"x").is_err());
+}
+
+/// What a sender gives to the kernel as one message is served datagram by datagram, each in its
+/// dialect, and a broken one breaks no other.
+#[test]
+fn datagrams_that_come_as_one_are_served_one_by_one() {
+    let server = Embedded::start(2);
+    let socket = datagrams(server.udp);
+    if !knows_segmentation(socket.as_fd()) {
+        println!("skipped: this kernel does not segment");
+        return;
+    }
+    let mut outgoing = Outgoing::new();
+    outgoing.set_segmentation(true);
+    let framed = frame(7, Op::Count, "b");
+    let classic = b"\x00topic a";
+    assert_eq!(
+        framed.len(),
+        classic.len(),
+        "or the kernel could not make one of them"
+    );
+    let sent: [&[u8]; 6] = [
+        classic,
+        &framed,
+        b"\x00bad \xff\xff!",
+        b"\x80a reply",
+        b"PING it!",
+        classic,
+    ];
+    for datagram in sent {
+        outgoing.open().extend_from_slice(datagram);
+        outgoing.close(Peer::connected());
+    }
+    assert_eq!(outgoing.send(socket.as_fd()).unwrap(), 0);
+    let mut got = Vec::new();
+    for _ in 0..5 {
+        let mut buffer = [0; 100];
+        let len = socket.recv(&mut buffer).unwrap();
+        got.push(buffer[..len].to_vec());
+    }
+    got.sort_unstable();
+    let mut counted = vec![0x90, 0, 8, 0, 0, 0, 7];
+    counted.extend_from_slice(&1u64.to_be_bytes());
+    let expected = [
+        b"\x80\x01".to_vec(),
+        b"\x80\x02".to_vec(),
+        counted,
+        b"\xff\x01no method".to_vec(),
+        b"\xff\x02topic not UTF-8".to_vec(),
+    ];
+    assert_eq!(got, expected);
 }
