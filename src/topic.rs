@@ -157,7 +157,7 @@ pub const OWNER_MULTIPLIER: u32 = 0x85eb_ca6b;
 
 /// How many whole words from the topic's start the owner hash takes in. The kernel runs the same
 /// function as a classic BPF program, which has no loops and a length limit.
-const OWNER_WORDS: usize = 15;
+pub(crate) const OWNER_WORDS: usize = 15;
 
 /// The number, below `shards`, of the shard that owns a topic.
 ///

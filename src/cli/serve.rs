@@ -48,6 +48,17 @@ pub(super) struct Arguments {
     /// Keep each worker on one processor
     #[arg(long, env = "GLOBALCOUNTER_PIN", value_parser = BoolishValueParser::new())]
     pin: bool,
+    /// Have the kernel give classic datagrams to the worker that owns their topic
+    #[arg(
+        long,
+        value_name = "on|off",
+        env = "GLOBALCOUNTER_STEERING",
+        default_value = "on",
+        action = clap::ArgAction::Set,
+        hide_possible_values = true,
+        value_parser = BoolishValueParser::new()
+    )]
+    steering: bool,
     /// The most topics; a new one over it is refused, none is evicted
     #[arg(
         long,
@@ -115,6 +126,7 @@ impl Arguments {
             udp: self.udp.0,
             shards: self.shards.unwrap_or_else(Config::default_shards),
             pin: self.pin,
+            steering: self.steering,
             max_topics: self.max_topics,
             max_topic_len: self.max_topic_len,
             max_connections: self.max_connections,

@@ -27,6 +27,9 @@ pub struct Config {
     pub shards: Shards,
     /// Whether each worker stays on one processor.
     pub pin: bool,
+    /// Whether the kernel gives classic datagrams to the worker of the shard that owns their topic,
+    /// where there are several; otherwise each peer's to one worker.
+    pub steering: bool,
     /// The most topics, over all shards. A new one over it is refused, none is evicted.
     pub max_topics: usize,
     /// The longest topic, in bytes; at most [`TOPIC_LEN_LIMIT`].
@@ -76,6 +79,7 @@ impl Default for Config {
             udp: Some(Self::DEFAULT_ADDRESS),
             shards: Self::default_shards(),
             pin: false,
+            steering: true,
             max_topics: Self::DEFAULT_MAX_TOPICS,
             max_topic_len: DEFAULT_MAX_TOPIC_LEN,
             max_connections: Self::DEFAULT_MAX_CONNECTIONS,

@@ -20,6 +20,7 @@ pub mod reach;
 mod resp;
 mod router;
 mod status;
+mod steering;
 mod sync;
 // Public for loadgen alone, which measures with the very same system calls. Nothing in it is
 // promised to stay.
@@ -29,6 +30,7 @@ mod tcp;
 mod udp;
 mod worker;
 
+use std::error::Error as _;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -37,7 +39,7 @@ use std::{io, thread};
 use socket2::Socket;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tracing::error;
+use tracing::{error, warn};
 
 pub use config::Config;
 
@@ -214,6 +216,13 @@ impl Server {
         let count = usize::from(config.shards.count());
         let tcp = bind("tcp", config.tcp, |address| listen::tcp(address, count))?;
         let udp = bind("udp", config.udp, |address| listen::udp(address, count))?;
+        if config.steering
+            && count > 1
+            && let Err(error) = steering::steer(&udp, config.shards)
+        {
+            let source = error.source().map(ToString::to_string);
+            warn!(%error, source, "datagrams go to the worker of their peer, not of their topic");
+        }
         let tcp_addr = tcp.first().and_then(|socket| socket.local_addr().ok());
         let udp_addr = udp
             .first()

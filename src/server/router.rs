@@ -153,6 +153,11 @@ impl Requests {
     pub(super) fn count(&self) -> usize {
         self.count
     }
+
+    /// How many of them are for that shard.
+    pub(super) fn count_for(&self, shard: ShardId) -> usize {
+        self.by_shard[shard.index()].len()
+    }
 }
 
 /// One worker's way to the shards.

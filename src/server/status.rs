@@ -32,12 +32,15 @@ pub(super) struct Status {
     workers: Box<[CachePadded<Counters>]>,
 }
 
-/// What one worker has done for Redis clients. It alone writes; anybody reads.
+/// What one worker has done for Redis clients, and with datagrams. It alone writes; anybody reads.
 #[derive(Debug)]
 pub(super) struct Counters {
     commands: [CommandCounters; COMMANDS.len()],
     /// Replies that were errors.
     errors: AtomicU64,
+    /// Requests in datagrams that arrived at their owner's worker, and at another.
+    at_owner: AtomicU64,
+    astray: AtomicU64,
     reads: AtomicU64,
     /// The number of the read whose time is taken next.
     sample_at: AtomicU64,
@@ -113,6 +116,15 @@ impl Status {
         all
     }
 
+    /// How many requests in datagrams arrived at their owner's worker, and at another.
+    pub(super) fn datagram_requests(&self) -> [u64; 2] {
+        let sum = |of: fn(&Counters) -> &AtomicU64| {
+            let count = |worker: &CachePadded<Counters>| of(worker).load(Ordering::Relaxed);
+            self.workers.iter().map(count).sum()
+        };
+        [sum(|worker| &worker.at_owner), sum(|worker| &worker.astray)]
+    }
+
     /// How many replies to Redis clients were errors.
     pub(super) fn errors(&self) -> u64 {
         let errors = |worker: &CachePadded<Counters>| worker.errors.load(Ordering::Relaxed);
@@ -129,6 +141,8 @@ impl Counters {
                 nanoseconds: AtomicU64::new(0),
             }),
             errors: AtomicU64::new(0),
+            at_owner: AtomicU64::new(0),
+            astray: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             sample_at: AtomicU64::new(SAMPLE_INTERVAL),
         }
@@ -149,6 +163,12 @@ impl Counters {
         if errors > 0 {
             add(&self.errors, errors);
         }
+    }
+
+    /// So many requests in datagrams arrived where their topics are owned, and elsewhere.
+    pub(super) fn datagram_requests(&self, at_owner: usize, astray: usize) {
+        add(&self.at_owner, at_owner as u64);
+        add(&self.astray, astray as u64);
     }
 
     /// A read begins to be served; some have their time taken.

@@ -5,6 +5,8 @@
 //! coalesced on the way in (GRO), what it is to segment on the way out (GSO). Both are off unless
 //! asked for.
 //!
+//! And what steers datagrams to one of several sockets, which nobody wraps.
+//!
 //! nix wraps both calls, but its `sendmmsg` takes one list of control messages for all datagrams
 //! of a call, and each reply here has an own local address.
 
@@ -92,6 +94,38 @@ pub fn enable_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
 #[must_use]
 pub fn knows_segmentation(socket: BorrowedFd<'_>) -> bool {
     getsockopt(&socket, sockopt::UdpGsoSegment).is_ok()
+}
+
+/// Has the kernel run a classic BPF program on each datagram for the group of sockets that `socket`
+/// is of: it returns the number, in the order of their binding, of the socket to give it to. With any
+/// other number the kernel chooses as it does without a program.
+///
+/// # Errors
+///
+/// What the kernel says: older than Linux 4.5, it does not know the option; or the program is none.
+pub(super) fn attach_reuseport_filter(
+    socket: BorrowedFd<'_>,
+    program: &[libc::sock_filter],
+) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: program.len().try_into().map_err(io::Error::other)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the option takes a sock_fprog of this size, which names as many instructions as it says;
+    // the kernel copies them during the call, and writes none.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Buffers for one `recvmmsg`, and what it returned.

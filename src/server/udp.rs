@@ -209,6 +209,9 @@ impl Exchange {
             outcomes,
             pings,
         } = self;
+        let at_owner = requests.count_for(worker.shard());
+        let counters = worker.counters();
+        counters.datagram_requests(at_owner, requests.count() - at_owner);
         worker.submit(
             requests,
             received.bytes(),

@@ -279,10 +279,15 @@ impl Worker {
         }
     }
 
+    /// The shard that this worker serves without hops: that of its number.
+    pub(super) fn shard(&self) -> ShardId {
+        ShardId::new(self.id.0)
+    }
+
     /// What this worker answers to HELLO.
     pub(super) fn hello(&self) -> HelloReply {
         let max_topic_len = self.max_topic_len as u16; // Config: at most TOPIC_LEN_LIMIT
-        HelloReply::new(self.shared.shards(), ShardId::new(self.id.0), max_topic_len)
+        HelloReply::new(self.shared.shards(), self.shard(), max_topic_len)
     }
 
     /// Whether nothing may be read now. If so, `waker` is woken when that is over.

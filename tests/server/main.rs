@@ -12,6 +12,7 @@
 //! - `redis_clients`: Redis clients as they are
 //! - `resp`: the Redis protocol, byte for byte
 //! - `scan`: SCAN over the wire
+//! - `steering`: classic datagrams arrive at their owner
 //! - `readme`: what the README says can be done, can be done
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -28,4 +29,5 @@ mod readme;
 mod redis_clients;
 mod resp;
 mod scan;
+mod steering;
 mod support;

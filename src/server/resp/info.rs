@@ -118,6 +118,9 @@ fn stats(text: &mut Text<'_>) {
     text.line("rejected_connections", refused);
     text.line("total_commands_processed", commands);
     text.line("total_error_replies", status.errors());
+    let [at_owner, forwarded] = status.datagram_requests();
+    text.line("udp_requests_at_owner", at_owner);
+    text.line("udp_requests_forwarded", forwarded);
     text.line("evicted_keys", 0);
     text.line("expired_keys", 0);
 }
