@@ -35,9 +35,14 @@ impl<'a> Writer<'a> {
     ///
     /// Clients read it as signed: none over [`MAX_SUM`](super::MAX_SUM) is said like this.
     pub fn integer(&mut self, number: u64) {
-        self.out.push(b':');
-        encode_number(number, self.out);
-        self.out.extend_from_slice(b"\r\n");
+        // The reply of nearly every request: one write.
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number).as_bytes();
+        let mut line = [0; 1 + 20 + 2];
+        line[0] = b':';
+        line[1..=digits.len()].copy_from_slice(digits);
+        line[1 + digits.len()..][..2].copy_from_slice(b"\r\n");
+        self.out.extend_from_slice(&line[..digits.len() + 3]);
     }
 
     /// A number that may be below 0.
