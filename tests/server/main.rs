@@ -10,7 +10,7 @@
 //! - `client`: the library's clients, also against servers that fail
 //! - `command`: the command line
 //! - `redis_clients`: Redis clients as they are
-//! - `resp`: the Redis protocol, byte for byte
+//! - `resp`, `resp_model`: the Redis protocol, byte for byte, and beside a model
 //! - `scan`: SCAN over the wire
 //! - `steering`: classic datagrams arrive at their owner
 //! - `readme`: what the README says can be done, can be done
@@ -28,6 +28,7 @@ mod peers;
 mod readme;
 mod redis_clients;
 mod resp;
+mod resp_model;
 mod scan;
 mod steering;
 mod support;

@@ -136,53 +136,39 @@ pub fn decode_array(
 ) -> Result<Option<usize>, ProtocolError> {
     arguments.spans.clear();
     let resumed = *progress != Progress::default();
+    let Progress { mut at, mut left } = *progress;
     if !resumed {
-        let Some((count, at)) = array_length(input)? else {
-            return Ok(None);
-        };
-        *progress = Progress { at, left: count };
-    }
-    if !read_strings(input, progress, arguments)? {
-        return Ok(None);
-    }
-    let len = progress.at;
-    if resumed {
-        // Only the last ones were found now.
-        arguments.spans.clear();
-        if let Some((count, at)) = array_length(input)? {
-            let mut again = Progress { at, left: count };
-            read_strings(input, &mut again, arguments)?;
+        match array_length(input)? {
+            Some((count, begin)) => (left, at) = (count, begin),
+            None => return Ok(None),
         }
     }
-    *progress = Progress::default();
-    Ok(Some(len))
-}
-
-/// Reads the arguments that are left; false where they break off.
-fn read_strings(
-    input: &[u8],
-    progress: &mut Progress,
-    arguments: &mut Arguments,
-) -> Result<bool, ProtocolError> {
-    while progress.left > 0 {
-        let Some(span) = string(input, progress.at)? else {
+    while left > 0 {
+        let Some(span) = string(input, at)? else {
+            *progress = Progress { at, left };
             return match input.len() > MAX_COMMAND {
                 true => Err(ProtocolError::CommandLength),
-                false => Ok(false),
+                false => Ok(None),
             };
         };
         if span.end > MAX_COMMAND {
             return Err(ProtocolError::CommandLength);
         }
-        progress.at = span.end + 2;
-        progress.left -= 1;
+        at = span.end + 2;
+        left -= 1;
         arguments.push(span);
     }
-    Ok(true)
+    *progress = Progress::default();
+    if resumed {
+        // Only the last ones were found now, but it is whole.
+        return decode_array(input, progress, arguments);
+    }
+    Ok(Some(at))
 }
 
 /// The number of arguments of the array that `input` begins with, and where they begin. Redis takes
 /// a number below 1 for a command without arguments, and so do clients that send one to be polite.
+#[inline]
 fn array_length(input: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
     if let [_, digit @ b'0'..=b'9', b'\r', b'\n', ..] = *input {
         return Ok(Some((usize::from(digit - b'0'), 4))); // nearly every command has a few
@@ -197,6 +183,7 @@ fn array_length(input: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
 }
 
 /// Where the string is that begins at `at`; `None` where it breaks off.
+#[inline]
 fn string(input: &[u8], at: usize) -> Result<Option<Range<usize>>, ProtocolError> {
     let rest = &input[at..];
     match rest.first() {

@@ -1,0 +1,293 @@
+//! The Redis protocol over eight shards answers any pipeline as a plain model does, cut anywhere.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use globalcounter::protocol::Op;
+
+use crate::resp::{assert_answered, command};
+use crate::support::{Embedded, Framed, Random, connect, frame};
+
+/// The plainest thing that could be right: one client, one table.
+#[derive(Default)]
+struct Model {
+    topics: BTreeMap<String, u64>,
+    /// Topics of others, which only DBSIZE sees.
+    others: usize,
+    resp3: bool,
+    name: String,
+}
+
+impl Model {
+    fn value(&self, key: &str) -> String {
+        match self.topics.get(key) {
+            Some(sum) => {
+                let digits = sum.to_string();
+                format!("${}\r\n{digits}\r\n", digits.len())
+            }
+            None => self.null(),
+        }
+    }
+
+    fn null(&self) -> String {
+        String::from(if self.resp3 { "_\r\n" } else { "$-1\r\n" })
+    }
+
+    fn raise(&mut self, key: &str, n: u64) -> String {
+        let sum = self.topics.get(key).copied().unwrap_or(0);
+        let raised = sum.checked_add(n).filter(|&sum| i64::try_from(sum).is_ok());
+        match raised {
+            Some(raised) => {
+                self.topics.insert(key.to_owned(), raised);
+                format!(":{raised}\r\n")
+            }
+            None => "-ERR increment or decrement would overflow\r\n".to_owned(),
+        }
+    }
+
+    fn set(&mut self, key: &str, to: u64) -> String {
+        let sum = self.topics.entry(key.to_owned()).or_default();
+        match to {
+            0 => *sum = 0,
+            to if to >= *sum => *sum = to,
+            _ => return "-ERR counters only go up: the sum is above that\r\n".to_owned(),
+        }
+        "+OK\r\n".to_owned()
+    }
+
+    fn say(&mut self, words: &[&str]) -> String {
+        let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+        let upper = words[0].to_ascii_uppercase();
+        match (upper.as_str(), &words[1..]) {
+            ("INCR", [key]) => self.raise(key, 1),
+            ("INCRBY", [key, n]) => self.raise(key, n.parse().unwrap()),
+            ("SET", [key, n]) => self.set(key, n.parse().unwrap()),
+            ("GET", [key]) => self.value(key),
+            ("MGET", keys) => {
+                let values: String = keys.iter().map(|key| self.value(key)).collect();
+                format!("*{}\r\n{values}", keys.len())
+            }
+            ("DEL" | "UNLINK", keys) => {
+                let existed = keys
+                    .iter()
+                    .filter(|&&key| self.topics.remove(key).is_some());
+                format!(":{}\r\n", existed.count())
+            }
+            ("EXISTS", keys) => {
+                let exist = keys.iter().filter(|&&key| self.topics.contains_key(key));
+                format!(":{}\r\n", exist.count())
+            }
+            ("TYPE", [key]) => match self.topics.contains_key(*key) {
+                true => "+string\r\n".to_owned(),
+                false => "+none\r\n".to_owned(),
+            },
+            ("DBSIZE", []) => format!(":{}\r\n", self.topics.len() + self.others),
+            ("PING", []) => "+PONG\r\n".to_owned(),
+            ("PING" | "ECHO", [text]) => bulk(text),
+            ("CLIENT", ["SETNAME", name]) => {
+                self.name = (*name).to_owned();
+                "+OK\r\n".to_owned()
+            }
+            ("CLIENT", ["GETNAME"]) if self.name.is_empty() => self.null(),
+            ("CLIENT", ["GETNAME"]) => bulk(&self.name),
+            ("SELECT", ["0"]) => "+OK\r\n".to_owned(),
+            ("DECR", _) => "-ERR counters only go up\r\n".to_owned(),
+            other => panic!("the model does not know {other:?}"),
+        }
+    }
+}
+
+/// A command out of a few, over a few keys.
+fn any_command(random: &mut Random) -> Vec<String> {
+    let key = |random: &mut Random| match random.below(20) {
+        0 => "with spaces and a \"quote\"".to_owned(),
+        1 => String::new(),
+        _ => format!("key {}", random.below(12)),
+    };
+    let number = |random: &mut Random| match random.below(10) {
+        0 => i64::MAX as u64,
+        1 => random.next() >> 1,
+        _ => 1 + random.below(50),
+    };
+    let (name, keys) = match random.below(26) {
+        0..8 => ("INCR", 1),
+        8..11 => ("INCRBY", 1),
+        11..13 => ("SET", 1),
+        13..15 => ("GET", 1),
+        15..17 => ("MGET", 1 + random.below(20)),
+        17 => ("DEL", 1 + random.below(4)),
+        18 => ("unlink", 1),
+        19 => ("Exists", 1 + random.below(20)),
+        20 => ("TYPE", 1),
+        21 => ("DBSIZE", 0),
+        22 => ("PING", random.below(2)),
+        23 => ("ECHO", 1),
+        24 => ("DECR", 1),
+        _ => {
+            let words: &[&str] = match random.below(3) {
+                0 => &["CLIENT", "SETNAME", "somebody"],
+                1 => &["CLIENT", "GETNAME"],
+                _ => &["SELECT", "0"],
+            };
+            return words.iter().copied().map(str::to_owned).collect();
+        }
+    };
+    let mut words = vec![name.to_owned()];
+    words.extend((0..keys).map(|_| key(random)));
+    match name {
+        "INCRBY" => words.push(number(random).to_string()),
+        "SET" => words.push((number(random) * random.below(2)).to_string()),
+        _ => {}
+    }
+    words
+}
+
+/// A command as an array, or sometimes as a line of words.
+fn encoded(random: &mut Random, words: &[&str]) -> Vec<u8> {
+    if random.below(4) > 0 {
+        return command(words);
+    }
+    let mut line = words[0].to_owned(); // a letter comes first, or it would be another dialect
+    for word in &words[1..] {
+        let word = word.replace('"', "\\\"");
+        line.push_str(&format!(" \"{word}\""));
+    }
+    format!("{line}\r\n").into_bytes()
+}
+
+/// Counts topics of its own on all shards, so that others find them taken now and then.
+fn make_noise(address: SocketAddr, stop: &AtomicBool) {
+    let mut connection = Framed::connect(address);
+    while !stop.load(Ordering::Relaxed) {
+        let frames: Vec<u8> = (0..NOISE)
+            .flat_map(|i| frame(i as u32, Op::Count, &format!("noise {i}")))
+            .collect();
+        connection.send(&frames);
+        for _ in 0..NOISE {
+            connection.reply().expect("a reply");
+        }
+    }
+}
+
+const NOISE: usize = 200;
+
+/// Any pipeline, cut wherever, over eight shards that others use as well.
+#[test]
+fn pipelines_are_answered_like_the_model() {
+    let mut random = Random::seeded(4);
+    let server = Embedded::start(8);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut model = Model {
+            others: NOISE,
+            ..Model::default()
+        };
+        let mut noise = Framed::connect(server.tcp);
+        for i in 0..NOISE {
+            noise.ask(Op::Count, &format!("noise {i}"));
+        }
+        for _ in 0..3 {
+            scope.spawn(|| make_noise(server.tcp, &stop));
+        }
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..150 {
+                run_pipeline(server.tcp, &mut random, &mut model);
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+fn run_pipeline(address: SocketAddr, random: &mut Random, model: &mut Model) {
+    model.resp3 = random.below(2) == 1;
+    model.name.clear();
+    let mut stream = connect(address);
+    if model.resp3 {
+        let hello = command(&["HELLO", "3"]);
+        stream.write_all(&hello).unwrap();
+        let mut reply = [0; 512];
+        let len = stream.read(&mut reply).unwrap();
+        assert!(reply[..len].starts_with(b"%7\r\n"));
+    }
+    let (mut request, mut expected) = (Vec::new(), String::new());
+    for _ in 0..1 + random.below(120) {
+        let words = any_command(random);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        request.extend(encoded(random, &words));
+        expected.push_str(&model.say(&words));
+    }
+    let mut writer = stream.try_clone().unwrap();
+    let cuts: Vec<usize> = {
+        let mut cuts: Vec<usize> = (0..random.below(6))
+            .map(|_| random.below(request.len() as u64) as usize)
+            .collect();
+        cuts.push(request.len());
+        cuts.sort_unstable();
+        cuts
+    };
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut at = 0;
+            for cut in cuts {
+                writer.write_all(&request[at..cut]).unwrap();
+                at = cut;
+                thread::yield_now();
+            }
+        });
+        let mut got = Vec::new();
+        while got.len() < expected.len() {
+            let mut buffer = [0; 4_096];
+            match stream.read(&mut buffer).unwrap() {
+                0 => break,
+                len => got.extend_from_slice(&buffer[..len]),
+            }
+        }
+        assert_eq!(String::from_utf8_lossy(&got), expected);
+    });
+}
+
+/// One pipeline, cut once at every byte: what is whole by then is answered before the rest is sent.
+#[test]
+fn a_pipeline_may_be_cut_at_any_byte() {
+    let commands: [&[&str]; 9] = [
+        &["INCR", "a"],
+        &["MGET", "a", "b", "c", "d"],
+        &["PING"],
+        &["DBSIZE"],
+        &["INCRBY", "b", "10"],
+        &["ECHO", ""],
+        &["DEL", "a", "b", "c"],
+        &["EXISTS", "a", "b", "c"],
+        &["INCR", "last"],
+    ];
+    let mut random = Random::seeded(5);
+    let server = Embedded::start(8);
+    let encoded: Vec<Vec<u8>> = commands
+        .iter()
+        .map(|words| encoded(&mut random, words))
+        .collect();
+    let request = encoded.concat();
+    let mut model = Model::default();
+    for cut in 0..=request.len() {
+        let mut stream = connect(server.tcp);
+        let mut first = String::new();
+        let mut rest = String::new();
+        let mut end = 0;
+        for (words, bytes) in commands.iter().zip(&encoded) {
+            end += bytes.len();
+            let said = model.say(words);
+            match end <= cut {
+                true => first.push_str(&said),
+                false => rest.push_str(&said),
+            }
+        }
+        assert_answered(&mut stream, &request[..cut], &first);
+        assert_answered(&mut stream, &request[cut..], &rest);
+    }
+}
