@@ -39,7 +39,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The default of [`max_topics`](Self::max_topics): about 2 GB of 16-byte names.
+    /// The default of [`max_topics`](Self::max_topics): about 1.1 GB of names of up to 24 bytes.
     pub const DEFAULT_MAX_TOPICS: usize = 20_000_000;
 
     /// The default of [`max_connections`](Self::max_connections).

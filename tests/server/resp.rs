@@ -13,8 +13,8 @@ use globalcounter::protocol::{Op, Reply};
 use globalcounter::server::Config;
 
 use crate::support::{
-    Embedded, Framed, PATIENCE, Process, Random, config, connect, datagrams, eventually, exchange,
-    exchange_to_end, frame,
+    Embedded, Framed, PATIENCE, Process, config, connect, datagrams, eventually, exchange,
+    exchange_to_end,
 };
 
 /// A command, as programs send it.
