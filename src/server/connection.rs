@@ -204,14 +204,16 @@ impl Connection {
     fn step(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         let all_written = self.write(context)?;
         match self.phase {
-            Phase::Opening | Phase::Framed | Phase::Resp(_) if self.unserved => {
-                self.serve_unserved(context)
+            Phase::Opening | Phase::Framed | Phase::Resp(_) => {
+                if self.unserved {
+                    return self.serve_unserved(context);
+                }
+                if self.entry.worker.stopping() {
+                    self.phase = Phase::Closing { linger: true };
+                    return Ok(Step::Again);
+                }
+                self.read(context)
             }
-            Phase::Opening | Phase::Framed | Phase::Resp(_) if self.entry.worker.stopping() => {
-                self.phase = Phase::Closing { linger: true };
-                Ok(Step::Again)
-            }
-            Phase::Opening | Phase::Framed | Phase::Resp(_) => self.read(context),
             Phase::Moving { hello, .. } if self.entry.worker.stopping() => {
                 self.settle(hello); // the other worker may have stopped already
                 Ok(Step::Again)
@@ -341,8 +343,8 @@ impl Connection {
     fn end(&mut self, output: &mut Vec<u8>) {
         if let Phase::Resp(session) = &self.phase {
             let Entry { worker, link, .. } = &self.entry;
-            session.end(&self.partial, worker, link);
-            self.entry.link.drain(output);
+            session.end(&self.partial, link);
+            worker.counters().erred(link.drain(output));
         } else if !self.partial.is_empty() {
             let broken = Reply::Error(ErrorCode::BadFrame);
             framed::encode_reply(framed::broken_id(&self.partial), broken, output);

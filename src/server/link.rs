@@ -28,7 +28,7 @@ pub(super) const UNSENT_LIMIT: usize = 4 * 1024 * 1024;
 const WORKER_LIMIT: usize = 256 * 1024 * 1024;
 
 /// What a connection may hold where the worker has too much.
-pub(super) const TIGHT_LIMIT: usize = 64 * 1024;
+const TIGHT_LIMIT: usize = 64 * 1024;
 
 /// A connection with this many handed-over requests is not read from: about one full read's.
 const IN_FLIGHT_LIMIT: usize = 8 * 1024;

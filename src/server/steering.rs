@@ -50,7 +50,7 @@ pub(super) fn steer(group: &[Socket], shards: Shards) -> Result<(), SteeringErro
     };
     let probing = Probing::new(shards)?;
     for i in 0..PROBES {
-        // Letters and a number: no two alike, of every length.
+        // A number's digits over and over: two of each length.
         let number = format!("{i}");
         let name: String = number.chars().cycle().take(i / 2).collect();
         probing.probe(name.as_bytes())?;

@@ -5,6 +5,23 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::topic::{Shards, Topic};
 
+fn tcp_server(shards: Shards) -> Server {
+    let config = Config {
+        tcp: Some(([127, 0, 0, 1], 0).into()),
+        udp: None,
+        shards,
+        ..Config::default()
+    };
+    Server::bind(config).unwrap()
+}
+
+fn client(address: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(address).unwrap();
+    let limit = Some(Duration::from_secs(20));
+    client.set_read_timeout(limit).unwrap();
+    client
+}
+
 /// Regression: each worker's waker kept its runtime alive, which kept the shards alive.
 #[test]
 fn a_server_that_stopped_is_freed() {
@@ -85,13 +102,7 @@ fn a_congested_worker_stops_soon_and_answers() {
 /// Regression: the runtime caught panics of tasks, and the server went on with what was left.
 #[test]
 fn a_task_that_panics_ends_the_server() {
-    let config = Config {
-        tcp: Some(([127, 0, 0, 1], 0).into()),
-        udp: None,
-        shards: Shards::new(2).unwrap(),
-        ..Config::default()
-    };
-    let server = Server::bind(config).unwrap();
+    let server = tcp_server(Shards::new(2).unwrap());
     let shared = Arc::new(Shared::new(server.config.shards, 10));
     let mut ended = server.start_with(&shared);
     // A batch of a shard that there is not: its worker has no row for it.
@@ -112,23 +123,12 @@ fn a_task_that_panics_ends_the_server() {
 /// Regression: a SCAN that uses up the last of its worker's credit is no read.
 #[test]
 fn a_scan_may_congest_its_worker() {
-    let config = Config {
-        tcp: Some(([127, 0, 0, 1], 0).into()),
-        udp: None,
-        shards: Shards::ONE,
-        ..Config::default()
-    };
-    let server = Server::bind(config).unwrap();
+    let server = tcp_server(Shards::ONE);
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
     let shared = Arc::new(Shared::new(server.config.shards, 100));
     let mut ended = server.start_with(&shared);
     let mut clients: Vec<TcpStream> = (0..=router::HAND_OVER_CREDIT)
-        .map(|_| {
-            let client = TcpStream::connect(address).unwrap();
-            let limit = Some(Duration::from_secs(20));
-            client.set_read_timeout(limit).unwrap();
-            client
-        })
+        .map(|_| client(address))
         .collect();
     let (last, others) = clients.split_last_mut().unwrap();
     let owner = shared.shards().owner(Topic::new(b"a", 9).unwrap());
@@ -155,13 +155,7 @@ fn a_scan_may_congest_its_worker() {
 /// Redis clients wait for a shard that somebody has, in the order of their commands.
 #[test]
 fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {
-    let config = Config {
-        tcp: Some(([127, 0, 0, 1], 0).into()),
-        udp: None,
-        shards: Shards::new(8).unwrap(),
-        ..Config::default()
-    };
-    let server = Server::bind(config).unwrap();
+    let server = tcp_server(Shards::new(8).unwrap());
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
     let shared = Arc::new(Shared::new(server.config.shards, 100));
     let mut ended = server.start_with(&shared);
@@ -171,9 +165,7 @@ fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {
     assert_ne!(owner(taken), owner(free));
     let mut other = router::Router::new(WorkerId(0), Arc::clone(&shared));
     let mut asked = |after: &str, said: &str| {
-        let mut client = TcpStream::connect(address).unwrap();
-        let limit = Some(Duration::from_secs(20));
-        client.set_read_timeout(limit).unwrap();
+        let mut client = client(address);
         other.while_taken(owner(taken), || {
             client.write_all(b"INCR b\r\n").unwrap();
             client.write_all(after.as_bytes()).unwrap();

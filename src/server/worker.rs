@@ -156,7 +156,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
     worker.spawn(take_in(Rc::clone(&worker), plan.arrivals));
 
     let mut stop = plan.stop.subscribe();
-    // An error means that the server is gone, which is a reason to stop as well.
+    // It can't fail: this worker could send, too.
     let _ = stop.wait_for(|&stop| stop).await;
     // The shard that it had, and what the worker's tasks share, may be half changed.
     assert!(!worker.panicked.get(), "a task of this worker panicked");

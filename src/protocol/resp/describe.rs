@@ -52,16 +52,14 @@ fn describe_keys(spec: &Spec, last: i64, writer: &mut Writer<'_>) {
     writer.simple(if writes { "RW" } else { "RO" });
     writer.bulk(b"begin_search");
     writer.map(2);
-    writer.bulk(b"type");
-    writer.bulk(b"index");
+    writer.entry("type", "index");
     writer.bulk(b"spec");
     writer.map(1);
     writer.bulk(b"index");
     writer.integer(1);
     writer.bulk(b"find_keys");
     writer.map(2);
-    writer.bulk(b"type");
-    writer.bulk(b"range");
+    writer.entry("type", "range");
     writer.bulk(b"spec");
     writer.map(3);
     // Counted from where the keys begin, unlike the place above.
@@ -77,14 +75,9 @@ pub fn explain(spec: &Spec, writer: &mut Writer<'_>) {
     let subcommands = spec.subcommands().count();
     let arguments = spec.arguments.len();
     writer.map(3 + usize::from(arguments > 0) + usize::from(subcommands > 0));
-    for (key, value) in [
-        ("summary", spec.summary),
-        ("since", spec.since),
-        ("group", spec.group.name()),
-    ] {
-        writer.bulk(key.as_bytes());
-        writer.bulk(value.as_bytes());
-    }
+    writer.entry("summary", spec.summary);
+    writer.entry("since", spec.since);
+    writer.entry("group", spec.group.name());
     if arguments > 0 {
         writer.bulk(b"arguments");
         writer.array(arguments);
@@ -111,13 +104,10 @@ fn explain_argument(argument: &Argument, writer: &mut Writer<'_>) {
         .filter_map(|(is, flag)| is.then_some(flag))
         .collect();
     writer.map(2 + usize::from(argument.token.is_some()) + usize::from(!flags.is_empty()));
-    writer.bulk(b"name");
-    writer.bulk(argument.name.as_bytes());
-    writer.bulk(b"type");
-    writer.bulk(argument.kind.as_bytes());
+    writer.entry("name", argument.name);
+    writer.entry("type", argument.kind);
     if let Some(token) = argument.token {
-        writer.bulk(b"token");
-        writer.bulk(token.as_bytes());
+        writer.entry("token", token);
     }
     if !flags.is_empty() {
         writer.bulk(b"flags");

@@ -104,6 +104,12 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// A key of a map and its value, both text.
+    pub fn entry(&mut self, key: &str, value: &str) {
+        self.bulk(key.as_bytes());
+        self.bulk(value.as_bytes());
+    }
+
     fn length(&mut self, kind: u8, length: usize) {
         self.out.push(kind);
         encode_number(length as u64, self.out);

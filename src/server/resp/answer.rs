@@ -60,10 +60,7 @@ pub(super) fn answer(
         Command::List(listed) => {
             if !link.worker_has_room() {
                 // It grows with the number of connections, and each could ask for it.
-                worker.counters().erred(1);
-                return ring.say(|writer| {
-                    writer.error("TRYAGAIN too many replies wait for clients that do not read");
-                });
+                return ring.refuse("TRYAGAIN too many replies wait for clients that do not read");
             }
             let clients = match listed {
                 Listed::All => status.clients.list(),
@@ -97,21 +94,14 @@ fn say_hello(hello: Hello<'_>, client: &Client, ring: &mut Ring) {
     let version = ring.version();
     ring.say(|writer| {
         writer.map(7);
-        for (key, value) in [
-            ("server", env!("CARGO_PKG_NAME")),
-            ("version", info::REDIS_VERSION),
-        ] {
-            writer.bulk(key.as_bytes());
-            writer.bulk(value.as_bytes());
-        }
+        writer.entry("server", env!("CARGO_PKG_NAME"));
+        writer.entry("version", info::REDIS_VERSION);
         writer.bulk(b"proto");
         writer.integer(version.number().into());
         writer.bulk(b"id");
         writer.integer(client.id);
-        for (key, value) in [("mode", "standalone"), ("role", "master")] {
-            writer.bulk(key.as_bytes());
-            writer.bulk(value.as_bytes());
-        }
+        writer.entry("mode", "standalone");
+        writer.entry("role", "master");
         writer.bulk(b"modules");
         writer.array(0);
     });
@@ -141,8 +131,7 @@ fn say_other(asked: &Asked<'_>, worker: &Worker, client: &Client, writer: &mut W
             });
             writer.map(settings.len());
             for (name, value) in settings {
-                writer.bulk(name.as_bytes());
-                writer.bulk(value.as_bytes());
+                writer.entry(name, &value);
             }
         }
         Verb::ClientHelp => help(Verb::Client.spec(), writer),

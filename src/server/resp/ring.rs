@@ -2,6 +2,7 @@
 //! Knows no socket and no shard.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::mem;
 
 use crate::protocol::Reply;
@@ -28,6 +29,8 @@ pub(in crate::server) struct Ring {
     said: usize,
     version: Version,
     tally: Tally,
+    /// Errors among the text, not told of yet.
+    errors: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +77,12 @@ impl Ring {
         }
     }
 
+    /// Says that something is not done.
+    pub(super) fn refuse(&mut self, refusal: impl fmt::Display) {
+        self.errors += 1;
+        self.say(|writer| writer.error(refusal));
+    }
+
     /// The reply to the request with that id.
     pub(in crate::server) fn fill(&mut self, id: RequestId, reply: Reply) {
         let place = id.0.wrapping_sub(self.first) as usize;
@@ -89,10 +98,10 @@ impl Ring {
         }
     }
 
-    /// Appends to `out` all replies before the first that still waits. Returns how many of them
-    /// were errors.
+    /// Appends to `out` all replies before the first that still waits. Returns how many errors came
+    /// since the last time.
     pub(in crate::server) fn drain(&mut self, out: &mut Vec<u8>) -> u64 {
-        let mut errors = 0;
+        let mut errors = mem::take(&mut self.errors);
         while let Some(slot) = self.slots.front() {
             match *slot {
                 Slot::Waiting(_) => {

@@ -1,6 +1,5 @@
 //! The commands of one connection: from bytes to requests for shards, and to what is said at once.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use super::clients::Entered;
@@ -74,14 +73,6 @@ struct Turn<'a> {
     /// How much text had been said before it.
     text_before: usize,
     requests: &'a mut Requests,
-}
-
-impl Turn<'_> {
-    /// Says that something is not done.
-    fn refuse(&mut self, refusal: impl fmt::Display) {
-        self.ring.say(|writer| writer.error(refusal));
-        self.worker.counters().erred(1);
-    }
 }
 
 /// What comes next in the input.
@@ -197,7 +188,7 @@ impl Session {
                 Next::Command(len) => len,
                 Next::End(rest) => break (rest, None),
                 Next::Broken(error) => {
-                    turn.refuse(format_args!("ERR Protocol error: {error}"));
+                    refuse_bytes(error, turn.ring);
                     break (Rest::Void, None);
                 }
             };
@@ -218,12 +209,9 @@ impl Session {
     }
 
     /// The peer shut its side down with `partial` left of what it sent.
-    pub(in crate::server) fn end(&self, partial: &[u8], worker: &Worker, link: &Link) {
+    pub(in crate::server) fn end(&self, partial: &[u8], link: &Link) {
         if !partial.is_empty() {
-            let error = ProtocolError::BrokenOff;
-            worker.counters().erred(1);
-            link.ring()
-                .say(|writer| writer.error(format_args!("ERR Protocol error: {error}")));
+            refuse_bytes(ProtocolError::BrokenOff, &mut link.ring());
         }
     }
 
@@ -255,7 +243,7 @@ impl Session {
         let (spec, command) = match self.read(bytes, turn.worker) {
             Ok(read) => read,
             Err(refusal) => {
-                turn.refuse(refusal);
+                turn.ring.refuse(refusal);
                 return match self.is_cross_protocol(bytes) {
                     true => Done::Ends,
                     false => Done::Said,
@@ -388,6 +376,11 @@ impl Session {
         link.ring().say(|writer| scan.say(writer));
         true
     }
+}
+
+/// Says that what was read is no command.
+fn refuse_bytes(error: ProtocolError, ring: &mut Ring) {
+    ring.refuse(format_args!("ERR Protocol error: {error}"));
 }
 
 /// Whether what a command says depends on all that were asked before it on the same connection.
