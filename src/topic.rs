@@ -48,9 +48,11 @@ impl<'a> Topic<'a> {
                 max: max_len,
             });
         }
-        match std::str::from_utf8(name) {
-            Ok(_) => Ok(Self(name)),
-            Err(_) => Err(TopicError::NotUtf8),
+        // Most names are ASCII, and that is sooner seen than UTF-8.
+        if name.is_ascii() || std::str::from_utf8(name).is_ok() {
+            Ok(Self(name))
+        } else {
+            Err(TopicError::NotUtf8)
         }
     }
 

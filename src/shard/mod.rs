@@ -69,9 +69,7 @@ impl Shard {
                 *hash = self.topics.hash(request.topic);
                 count += 1;
             }
-            for &hash in &hashes[..count] {
-                self.topics.touch(hash);
-            }
+            self.topics.touch(&hashes[..count]);
             for (&hash, request) in hashes[..count].iter().zip(requests.by_ref()) {
                 replies.push(self.apply_hashed(request, hash));
             }
