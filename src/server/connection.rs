@@ -15,14 +15,15 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::batch::{ConnectionKey, Source, WorkerId, empty, shrink};
+use super::drift::Drift;
 use super::intake::{self, FramesEnd};
-use super::link::{KEEP_LEN, Link, OpenConnection, UNSENT_LIMIT};
+use super::link::{KEEP_LEN, Link, OpenConnection, Spoken, UNSENT_LIMIT};
 use super::resp::{Rest, Session};
 use super::router::Requests;
 use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
-use crate::topic::Shards;
+use crate::topic::{ShardId, Shards};
 
 /// The most bytes that one read returns: the longest classic message.
 const READ_LEN: usize = classic::MAX_MESSAGE;
@@ -63,6 +64,9 @@ pub(super) struct Connection {
     /// Whether there may be whole requests in it, which have to be served before more is read.
     unserved: bool,
     phase: Phase,
+    /// What may draw it to another worker; `None` where it stays, since its client chose or there is
+    /// no other.
+    drift: Option<Drift>,
     open: OpenConnection,
 }
 
@@ -83,12 +87,51 @@ impl Drop for Entry {
 #[derive(Debug)]
 pub(super) struct Moved {
     stream: std::net::TcpStream,
-    /// Read, but not served: what came after the HELLO.
-    unserved: Vec<u8>,
+    /// As the connection had them.
+    partial: Vec<u8>,
+    unserved: bool,
+    spoken: Spoken,
     unsent: Vec<u8>,
-    /// The HELLO that the new worker answers.
-    hello: RequestId,
+    onward: Onward,
+    /// Which says where to.
     open: OpenConnection,
+}
+
+/// What a connection that moves goes on with.
+#[derive(Debug)]
+enum Onward {
+    /// Its first byte.
+    Opening,
+    /// A HELLO that named the shard of the worker it moves to, who answers it.
+    Hello(RequestId),
+    /// Frames.
+    Framed,
+    /// Commands of the Redis protocol.
+    Resp(Box<Session>),
+}
+
+impl Moved {
+    /// A connection that was just accepted.
+    ///
+    /// # Errors
+    ///
+    /// Where the runtime can't let go of its socket.
+    pub(super) fn accepted(stream: TcpStream, open: OpenConnection) -> io::Result<Self> {
+        Ok(Self {
+            stream: stream.into_std()?,
+            partial: Vec::new(),
+            unserved: false,
+            spoken: Spoken::Framed,
+            unsent: Vec::new(),
+            onward: Onward::Opening,
+            open,
+        })
+    }
+
+    /// The worker that it moves to.
+    pub(super) fn to(&self) -> WorkerId {
+        self.open.worker()
+    }
 }
 
 enum Phase {
@@ -98,8 +141,8 @@ enum Phase {
     Framed,
     /// Commands of the Redis protocol.
     Resp(Box<Session>),
-    /// A HELLO named another worker's shard. Once nothing is in flight it takes over, and answers.
-    Moving { to: WorkerId, hello: RequestId },
+    /// Another worker takes over once nothing is in flight.
+    Moving { to: WorkerId, onward: Onward },
     /// Nothing more is read. Once all is answered and written the connection ends, at once or
     /// after lingering.
     Closing { linger: bool },
@@ -122,7 +165,7 @@ enum End {
     /// With the connection.
     Over,
     /// The connection moves to another worker.
-    Move { to: WorkerId, hello: RequestId },
+    Move { to: WorkerId, onward: Onward },
 }
 
 impl Connection {
@@ -130,6 +173,7 @@ impl Connection {
     pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, open: OpenConnection) -> Self {
         let (key, link) = worker.connect();
         Self {
+            drift: worker.has_others().then(Drift::default),
             entry: Entry { worker, key, link },
             stream,
             partial: Vec::new(),
@@ -147,16 +191,32 @@ impl Connection {
     pub(super) fn arrive(worker: Rc<Worker>, moved: Moved) -> io::Result<Self> {
         let stream = TcpStream::from_std(moved.stream)?;
         let mut connection = Self {
-            partial: moved.unserved,
-            unserved: true,
+            partial: moved.partial,
+            unserved: moved.unserved,
             ..Self::new(worker, stream, moved.open)
         };
-        connection.entry.link.append(&moved.unsent);
-        connection.settle(moved.hello);
+        let Entry { link, .. } = &connection.entry;
+        link.set_spoken(moved.spoken);
+        link.append(&moved.unsent);
+        link.set_unserved(connection.partial.len());
+        connection.go_on(moved.onward);
         Ok(connection)
     }
 
-    /// Answers the HELLO that a connection moved for, and goes on behind it.
+    fn go_on(&mut self, onward: Onward) {
+        self.phase = match onward {
+            Onward::Opening => Phase::Opening,
+            Onward::Hello(id) => {
+                self.settle(id);
+                return;
+            }
+            Onward::Framed => Phase::Framed,
+            Onward::Resp(session) => Phase::Resp(session),
+        };
+    }
+
+    /// Answers a HELLO that named this worker's shard, and goes on behind it. The client chose, so
+    /// here the connection stays.
     fn settle(&mut self, hello: RequestId) {
         let mut reply = Vec::new();
         let answer = Answer::Hello(self.entry.worker.hello());
@@ -164,26 +224,65 @@ impl Connection {
         self.entry.link.append(&reply);
         self.phase = Phase::Framed;
         self.unserved = true;
+        self.drift = None;
     }
 
     /// Serves it to its end, or until another worker takes over.
     pub(super) async fn serve(mut self) {
-        if let End::Move { to, hello } = poll_fn(|context| self.poll(context)).await {
+        if let End::Move { to, onward } = poll_fn(|context| self.poll(context)).await {
             // A peer that is gone has nobody to tell.
-            let _ = self.depart(to, hello);
+            let _ = self.depart(to, onward);
         }
     }
 
-    fn depart(self, to: WorkerId, hello: RequestId) -> io::Result<()> {
-        let moved = Moved {
+    fn depart(self, to: WorkerId, onward: Onward) -> io::Result<()> {
+        let Self {
+            entry, mut open, ..
+        } = self;
+        open.move_to(to);
+        entry.worker.move_away(Moved {
             stream: self.stream.into_std()?,
-            unserved: self.partial,
-            unsent: self.entry.link.take_unsent(),
-            hello,
-            open: self.open,
-        };
-        self.entry.worker.move_to(to, moved);
+            partial: self.partial,
+            unserved: self.unserved,
+            spoken: entry.link.take_spoken(),
+            unsent: entry.link.take_unsent(),
+            onward,
+            open,
+        });
         Ok(())
+    }
+
+    /// Another worker's shard draws the connection, if it is not full.
+    fn follow(&mut self, shard: ShardId) {
+        let to = WorkerId(shard.number());
+        let may_move = match &self.phase {
+            Phase::Framed => true,
+            Phase::Resp(session) => !session.waits(),
+            _ => false,
+        };
+        if !may_move || !self.open.may_move_to(to) {
+            return;
+        }
+        let onward = match mem::replace(&mut self.phase, Phase::Opening) {
+            Phase::Resp(session) => Onward::Resp(session),
+            _ => Onward::Framed,
+        };
+        self.phase = Phase::Moving { to, onward };
+    }
+
+    /// One step of a connection that is about to move.
+    fn leave(&mut self) -> Step {
+        let stopping = self.entry.worker.stopping();
+        if !stopping && self.entry.link.in_flight() > 0 {
+            return Step::Wait;
+        }
+        match mem::replace(&mut self.phase, Phase::Opening) {
+            // The other worker may have stopped already.
+            Phase::Moving { onward, .. } if stopping => self.go_on(onward),
+            Phase::Moving { to, onward } => return Step::End(End::Move { to, onward }),
+            other => self.phase = other,
+        }
+        Step::Again
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
@@ -214,12 +313,7 @@ impl Connection {
                 }
                 self.read(context)
             }
-            Phase::Moving { hello, .. } if self.entry.worker.stopping() => {
-                self.settle(hello); // the other worker may have stopped already
-                Ok(Step::Again)
-            }
-            Phase::Moving { .. } if self.entry.link.in_flight() > 0 => Ok(Step::Wait),
-            Phase::Moving { to, hello } => Ok(Step::End(End::Move { to, hello })),
+            Phase::Moving { .. } => Ok(self.leave()),
             Phase::Closing { .. } if self.entry.link.in_flight() > 0 || !all_written => {
                 Ok(Step::Wait)
             }
@@ -371,7 +465,11 @@ impl Connection {
         match &self.phase {
             Phase::Framed => {
                 let done = self.take_frames(input, requests, output);
+                let drawn = self.drawn_to(requests);
                 self.submit(input, output, requests);
+                if let Some(shard) = drawn {
+                    self.follow(shard);
+                }
                 done
             }
             Phase::Resp(_) => self.take_commands(input, output, requests),
@@ -380,6 +478,12 @@ impl Connection {
                 input.len()
             }
         }
+    }
+
+    /// The shard that these requests, after all before them, draw the connection to.
+    fn drawn_to(&mut self, requests: &Requests) -> Option<ShardId> {
+        let here = self.entry.worker.shard();
+        self.drift.as_mut()?.note(requests, here)
     }
 
     /// Has requests counted whose topics lie in `input`; what is known at once goes to `output`.
@@ -421,8 +525,13 @@ impl Connection {
                 self.phase = Phase::Closing { linger: true };
                 input.len()
             }
-            FramesEnd::Move { at, hello, to } => {
-                self.phase = Phase::Moving { to, hello };
+            FramesEnd::Hello { at, id, to } => {
+                if to == worker.id {
+                    self.settle(id);
+                } else {
+                    let onward = Onward::Hello(id);
+                    self.phase = Phase::Moving { to, onward };
+                }
                 at
             }
         }
@@ -451,10 +560,15 @@ impl Connection {
         let counters = worker.counters();
         let sample = counters.sample();
         let taken = session.take(worker, link, *key, input, requests);
+        let drift = self.drift.as_mut();
+        let drawn = drift.and_then(|drift| drift.note(requests, worker.shard()));
         self.submit(input, output, requests);
         counters.erred(link.drain(output));
         if let Some(sample) = sample {
             counters.sampled(&sample);
+        }
+        if let Some(shard) = drawn {
+            self.follow(shard);
         }
         match taken.rest {
             Rest::Partial => {}

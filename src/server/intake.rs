@@ -15,21 +15,21 @@ pub(super) enum FramesEnd {
     At(usize),
     /// At something that is no request; what follows means nothing. It is answered already.
     Lost,
-    /// After a HELLO, not answered, that names another worker's shard. This many bytes were whole
+    /// After a connection's HELLO, not answered, that names a shard. This many bytes were whole
     /// frames, the HELLO among them.
-    Move {
+    Hello {
         /// As [`At`](Self::At).
         at: usize,
-        /// The HELLO's id.
-        hello: RequestId,
-        /// The worker to move to.
+        /// Its id.
+        id: RequestId,
+        /// The worker of that shard.
         to: WorkerId,
     },
 }
 
 /// Takes in all whole frames of `bytes[span]`. Requests for topics go into `requests`; `answer`
 /// gets what is answered at once. `datagram` says which one this is; `None`: a connection, which
-/// can move.
+/// can move to the worker of a shard.
 pub(super) fn take_frames(
     worker: &Worker,
     bytes: &[u8],
@@ -58,10 +58,10 @@ pub(super) fn take_frames(
             }
             Ok(Call::Ping(body)) => answer(frame.id, Answer::Pong(body)),
             Ok(Call::Hello(hello)) => match worker.shard_of(hello) {
-                Ok(to) if to != worker.id && datagram.is_none() => {
-                    return FramesEnd::Move {
+                Ok(to) if hello.shard.is_some() && datagram.is_none() => {
+                    return FramesEnd::Hello {
                         at: at - span.start,
-                        hello: frame.id,
+                        id: frame.id,
                         to,
                     };
                 }

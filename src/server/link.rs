@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
+use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
-use super::batch::{Batch, empty, shrink};
+use super::batch::{Batch, WorkerId, empty, shrink};
 use super::resp::{Ring, Scan};
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
@@ -33,6 +34,9 @@ const TIGHT_LIMIT: usize = 64 * 1024;
 /// A connection with this many handed-over requests is not read from: about one full read's.
 const IN_FLIGHT_LIMIT: usize = 8 * 1024;
 
+/// So many connections any worker may have, whatever its share.
+const FEW_CONNECTIONS: usize = 16;
+
 /// One connection, as its worker knows it.
 pub(super) struct Link {
     serial: u64,
@@ -52,7 +56,8 @@ pub(super) struct Link {
 }
 
 /// How replies are said.
-enum Spoken {
+#[derive(Debug)]
+pub(super) enum Spoken {
     Classic,
     Framed,
     /// In the order of the requests.
@@ -89,6 +94,16 @@ impl Link {
     /// It speaks the Redis protocol.
     pub(super) fn set_resp(&self) {
         self.dialect.replace(Spoken::Resp(Ring::default()));
+    }
+
+    /// It speaks as it did at the worker that it comes from.
+    pub(super) fn set_spoken(&self, spoken: Spoken) {
+        self.dialect.replace(spoken);
+    }
+
+    /// How it speaks, for the worker that it moves to. Nothing is in flight.
+    pub(super) fn take_spoken(&self) -> Spoken {
+        self.dialect.replace(Spoken::Framed)
     }
 
     /// The ring of replies of a connection that speaks the Redis protocol.
@@ -288,6 +303,8 @@ impl Drop for Link {
 pub(super) struct Connections {
     open: AtomicUsize,
     max: usize,
+    /// How many of the open ones each worker has, or will have in a moment.
+    by_worker: Box<[CachePadded<AtomicUsize>]>,
     /// How many were ever accepted, and how many of these were closed for being over `max`.
     accepted: AtomicU64,
     refused: AtomicU64,
@@ -298,18 +315,26 @@ pub(super) struct Connections {
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct OpenConnection(Arc<Connections>);
+pub(super) struct OpenConnection {
+    all: Arc<Connections>,
+    /// Whose it is.
+    worker: WorkerId,
+}
 
 /// Held by a worker as long as it may accept connections.
 #[derive(Debug)]
-pub(super) struct Accepting(Arc<Connections>);
+pub(super) struct Accepting {
+    all: Arc<Connections>,
+    worker: WorkerId,
+}
 
 impl Connections {
-    /// None yet, and at most `max` at a time.
-    pub(super) fn new(max: usize) -> Self {
+    /// None yet, and at most `max` at a time, for so many workers.
+    pub(super) fn new(max: usize, workers: u16) -> Self {
         Self {
             open: AtomicUsize::new(0),
             max,
+            by_worker: (0..workers).map(|_| CachePadded::default()).collect(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             accepting: AtomicUsize::new(0),
@@ -318,9 +343,35 @@ impl Connections {
     }
 
     /// One worker more that may accept connections.
-    pub(super) fn accept(self: &Arc<Self>) -> Accepting {
+    pub(super) fn accept(self: &Arc<Self>, worker: WorkerId) -> Accepting {
         self.accepting.fetch_add(1, Ordering::Relaxed);
-        Accepting(Arc::clone(self))
+        let all = Arc::clone(self);
+        Accepting { all, worker }
+    }
+
+    /// How many each worker has, in the order of their numbers.
+    pub(super) fn by_worker(&self) -> impl Iterator<Item = usize> {
+        let counts = self.by_worker.iter();
+        counts.map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// How many connections a worker has.
+    fn of(&self, worker: WorkerId) -> &AtomicUsize {
+        &self.by_worker[usize::from(worker.0)]
+    }
+
+    /// The worker with the fewest connections, and how many it has.
+    fn fewest(&self) -> Option<(WorkerId, usize)> {
+        let workers = (0..).map(WorkerId).zip(self.by_worker());
+        workers.min_by_key(|&(_, count)| count)
+    }
+
+    /// Whether a worker may have another connection that comes by itself. One that owns what everybody
+    /// counts would else have them all, and the other processors nothing to do: so it gets no more
+    /// than twice its share, and some for a server that has few.
+    fn has_room_at(&self, worker: WorkerId) -> bool {
+        let share = self.open.load(Ordering::Relaxed) / self.by_worker.len();
+        self.of(worker).load(Ordering::Relaxed) < 2 * share + FEW_CONNECTIONS
     }
 
     /// How many are open, were ever accepted, and were refused for being too many.
@@ -356,24 +407,107 @@ impl Connections {
 impl Accepting {
     /// Counts one more connection; `None` where that would be one too many.
     pub(super) fn open(&self) -> Option<OpenConnection> {
-        let open = OpenConnection(Arc::clone(&self.0));
-        self.0.accepted.fetch_add(1, Ordering::Relaxed);
-        if self.0.open.fetch_add(1, Ordering::Relaxed) < self.0.max {
+        let Self { all, worker } = self;
+        let open = OpenConnection {
+            all: Arc::clone(all),
+            worker: *worker,
+        };
+        all.accepted.fetch_add(1, Ordering::Relaxed);
+        all.of(*worker).fetch_add(1, Ordering::Relaxed);
+        if all.open.fetch_add(1, Ordering::Relaxed) < all.max {
             return Some(open);
         }
-        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        all.refused.fetch_add(1, Ordering::Relaxed);
         None
+    }
+}
+
+impl OpenConnection {
+    /// Whose it is.
+    pub(super) fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    /// It is that worker's from now on.
+    pub(super) fn move_to(&mut self, worker: WorkerId) {
+        self.all.of(worker).fetch_add(1, Ordering::Relaxed);
+        self.all.of(self.worker).fetch_sub(1, Ordering::Relaxed);
+        self.worker = worker;
+    }
+
+    /// A new one goes to the worker with the fewest. The system spreads them by chance, which serves
+    /// many well and few badly.
+    pub(super) fn move_to_fewest(&mut self) {
+        let here = self.all.of(self.worker).load(Ordering::Relaxed);
+        if let Some((worker, fewest)) = self.all.fewest()
+            && fewest + 1 < here
+        {
+            self.move_to(worker);
+        }
+    }
+
+    /// Whether it may go to that worker by itself.
+    pub(super) fn may_move_to(&self, worker: WorkerId) -> bool {
+        self.all.has_room_at(worker)
     }
 }
 
 impl Drop for Accepting {
     fn drop(&mut self) {
-        self.0.one_less(&self.0.accepting);
+        self.all.one_less(&self.all.accepting);
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.one_less(&self.0.open);
+        self.all.of(self.worker).fetch_sub(1, Ordering::Relaxed);
+        self.all.one_less(&self.all.open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepting(workers: u16) -> Vec<Accepting> {
+        let all = Arc::new(Connections::new(1_000, workers));
+        (0..workers)
+            .map(|worker| all.accept(WorkerId(worker)))
+            .collect()
+    }
+
+    fn by_worker(open: &OpenConnection) -> Vec<usize> {
+        open.all.by_worker().collect()
+    }
+
+    #[test]
+    fn new_connections_go_to_the_worker_with_the_fewest() {
+        let accepting = accepting(3);
+        let mut open = Vec::new();
+        for _ in 0..9 {
+            let mut newcomer = accepting[1].open().unwrap();
+            newcomer.move_to_fewest();
+            open.push(newcomer);
+        }
+        assert_eq!(by_worker(&open[0]), [3, 3, 3]);
+        open.retain(|open| open.worker() != WorkerId(2));
+        let mut newcomer = accepting[0].open().unwrap();
+        newcomer.move_to_fewest();
+        assert_eq!(newcomer.worker(), WorkerId(2));
+        assert_eq!(by_worker(&newcomer), [3, 3, 1]);
+    }
+
+    #[test]
+    fn no_worker_gets_many_more_than_its_share_by_itself() {
+        let accepting = accepting(4);
+        let mut open: Vec<_> = (0..100).map(|n| accepting[n % 4].open().unwrap()).collect();
+        for open in &mut open {
+            if open.may_move_to(WorkerId(0)) && open.worker() != WorkerId(0) {
+                open.move_to(WorkerId(0));
+            }
+        }
+        let counts = by_worker(&open[0]);
+        assert_eq!(counts[0], 2 * 25 + FEW_CONNECTIONS);
+        assert_eq!(counts.iter().sum::<usize>(), 100);
     }
 }

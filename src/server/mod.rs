@@ -12,6 +12,7 @@ pub mod affinity;
 mod batch;
 mod config;
 mod connection;
+mod drift;
 pub mod inbox;
 mod intake;
 mod link;
@@ -334,7 +335,10 @@ impl Server {
             .map(|_| mpsc::unbounded_channel())
             .unzip();
         let departures: Arc<[_]> = departures.into();
-        let connections = Arc::new(Connections::new(config.max_connections));
+        let connections = Arc::new(Connections::new(
+            config.max_connections,
+            config.shards.count(),
+        ));
         let status = Arc::new(Status::new(config.clone(), Arc::clone(&connections)));
         let processors = if config.pin {
             affinity::processors()
@@ -351,7 +355,9 @@ impl Server {
                 shared: Arc::clone(shared),
                 max_topic_len: config.max_topic_len,
                 status: Arc::clone(&status),
-                tcp: tcp.next().map(|listener| (listener, connections.accept())),
+                tcp: tcp
+                    .next()
+                    .map(|listener| (listener, connections.accept(WorkerId(worker)))),
                 udp: udp.next(),
                 processor: processors.next(),
                 arrivals,

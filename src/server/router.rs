@@ -154,6 +154,12 @@ impl Requests {
         self.count
     }
 
+    /// The shard that most of them are for, where there are any.
+    pub(super) fn most_wanted(&self) -> Option<ShardId> {
+        let wanted = self.touched.iter().copied();
+        wanted.max_by_key(|&shard| self.count_for(shard))
+    }
+
     /// How many of them are for that shard.
     pub(super) fn count_for(&self, shard: ShardId) -> usize {
         self.by_shard[shard.index()].len()

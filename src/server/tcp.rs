@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::warn;
 
-use super::connection::Connection;
+use super::connection::{Connection, Moved};
 use super::link::Accepting;
 use super::worker::Worker;
 
@@ -23,15 +23,20 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, accepting:
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let Some(open) = accepting.open() else {
+                let Some(mut open) = accepting.open() else {
                     refused += 1;
                     if refused.is_power_of_two() {
                         warn!(refused, "closed a connection over --max-connections");
                     }
                     continue;
                 };
-                let connection = Connection::new(Rc::clone(&worker), stream, open);
-                worker.spawn(connection.serve());
+                open.move_to_fewest();
+                if open.worker() == worker.id {
+                    let connection = Connection::new(Rc::clone(&worker), stream, open);
+                    worker.spawn(connection.serve());
+                } else if let Ok(moved) = Moved::accepted(stream, open) {
+                    worker.move_away(moved);
+                }
             }
             Err(error) if is_about_the_peer(&error) => {}
             Err(error) => {

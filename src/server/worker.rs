@@ -30,7 +30,7 @@ use super::tcp;
 use super::udp::UdpPort;
 use crate::protocol::framed::{Hello, HelloReply};
 use crate::protocol::{ErrorCode, Reply};
-use crate::topic::ShardId;
+use crate::topic::{ShardId, Shards};
 
 /// How long a stopping worker waits for peers to take their last replies.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -205,15 +205,20 @@ impl Worker {
         })
     }
 
+    /// Whether there are other workers.
+    pub(super) fn has_others(&self) -> bool {
+        self.shared.shards() != Shards::ONE
+    }
+
     /// Whether to answer what was read, and read no more.
     pub(super) fn stopping(&self) -> bool {
         self.stopping.get()
     }
 
-    /// Has another worker serve a connection from now on.
-    pub(super) fn move_to(&self, worker: WorkerId, moved: Moved) {
+    /// Has the worker that a connection moves to serve it from now on.
+    pub(super) fn move_away(&self, moved: Moved) {
         // Where that worker is gone, the connection is dropped here, which closes it.
-        let _ = self.departures[usize::from(worker.0)].send(moved);
+        let _ = self.departures[usize::from(moved.to().0)].send(moved);
     }
 
     /// Enters a new connection.

@@ -6,6 +6,7 @@
 //! - `frames`: every method, vectors, pipelines, datagrams of many frames, HELLO
 //! - `bad_input`: every error of the protocol over each transport; random bytes
 //! - `peers`: many, idle, slow and disappearing ones
+//! - `moving`: connections that go to another worker
 //! - `lifecycle`: binding, stopping, signals, idle processor use
 //! - `client`: the library's clients, also against servers that fail
 //! - `command`: the command line
@@ -23,6 +24,7 @@ mod client;
 mod command;
 mod frames;
 mod lifecycle;
+mod moving;
 mod order;
 mod peers;
 mod readme;

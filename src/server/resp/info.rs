@@ -94,6 +94,9 @@ fn clients(text: &mut Text<'_>) {
     let resp = text.status.clients.count();
     text.line("connected_clients", open);
     text.line("resp_clients", resp);
+    let by_worker = text.status.connections.by_worker();
+    let by_worker: Vec<String> = by_worker.map(|count| count.to_string()).collect();
+    text.line("clients_by_worker", by_worker.join(","));
     text.line("maxclients", text.status.config.max_connections);
     text.line("blocked_clients", 0); // no command waits for another client
 }

@@ -123,6 +123,11 @@ impl Session {
         }
     }
 
+    /// Whether the next command waits for something, which may be this worker's.
+    pub(in crate::server) fn waits(&self) -> bool {
+        self.waits.is_some()
+    }
+
     /// Takes in the commands that `input` begins with. Their requests go into `requests`, with topics
     /// where they lie in `input`.
     pub(in crate::server) fn take(

@@ -1,0 +1,116 @@
+//! Where a connection would be better off: at the worker of the shard that most of its requests are
+//! for. A program that stamps one topic is the common case, and its requests then cross no cores.
+
+use super::router::Requests;
+use crate::topic::ShardId;
+
+/// A connection moves when one shard's requests lead all others' by so many: moving costs some 20 µs,
+/// a hop a tenth of one.
+const LEAD: u32 = 1_024;
+
+/// Each request for another shard outweighs so many for the leading one. So only a connection moves
+/// of which more than three in four requests are for one shard: one that counts many topics stays.
+const WEIGHT_OF_OTHERS: u32 = 3;
+
+/// Which shard a connection's requests have lately been for.
+#[derive(Debug, Default)]
+pub(super) struct Drift {
+    /// The leading shard, and by how much it leads.
+    favourite: Option<ShardId>,
+    lead: u32,
+}
+
+impl Drift {
+    /// Takes note of the requests of one read. Returns the shard that is worth moving to, unless
+    /// that is `here`; it then begins anew.
+    pub(super) fn note(&mut self, requests: &Requests, here: ShardId) -> Option<ShardId> {
+        if self.lead == 0 {
+            self.favourite = requests.most_wanted();
+        }
+        let favourite = self.favourite?;
+        let ours = requests.count_for(favourite) as u32;
+        let others = requests.count() as u32 - ours;
+        self.lead = (self.lead + ours)
+            .saturating_sub(WEIGHT_OF_OTHERS * others)
+            .min(LEAD);
+        if self.lead < LEAD || favourite == here {
+            return None;
+        }
+        *self = Self::default();
+        Some(favourite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::framed::RequestId;
+    use crate::protocol::{Op, Request};
+    use crate::server::batch::Queued;
+    use crate::topic::{Shards, Topic};
+
+    const HERE: ShardId = ShardId::new(0);
+
+    /// A read with these numbers of requests for each of four shards.
+    fn read(counts: [usize; 4]) -> Requests {
+        let shards = Shards::new(4).unwrap();
+        let mut requests = Requests::new(shards);
+        for (shard, count) in shards.ids().zip(counts) {
+            let names = (0..).map(|n| format!("topic {n}"));
+            let of_it = |name: &String| shards.owner(topic(name)) == shard;
+            for name in names.filter(of_it).take(count) {
+                let request = Request {
+                    op: Op::Count,
+                    topic: topic(&name),
+                };
+                let queued = Queued {
+                    op: Op::Count,
+                    topic: 0,
+                    topic_len: 0,
+                    id: RequestId::NONE,
+                    datagram: 0,
+                };
+                requests.push(&request, queued);
+            }
+        }
+        requests
+    }
+
+    fn topic(name: &str) -> Topic<'_> {
+        Topic::new(name.as_bytes(), 100).unwrap()
+    }
+
+    /// After how many such reads it moves, and where to.
+    fn moves(counts: [usize; 4]) -> Option<(usize, ShardId)> {
+        let mut drift = Drift::default();
+        let read = read(counts);
+        (1..=10_000).find_map(|reads| Some((reads, drift.note(&read, HERE)?)))
+    }
+
+    #[test]
+    fn one_topic_elsewhere_draws_the_connection_there() {
+        assert_eq!(moves([0, 0, 1, 0]), Some((1_024, ShardId::new(2))));
+        assert_eq!(moves([0, 0, 64, 0]), Some((16, ShardId::new(2))));
+        assert_eq!(moves([1, 0, 0, 9]), Some((171, ShardId::new(3))));
+    }
+
+    #[test]
+    fn topics_here_or_everywhere_do_not() {
+        assert_eq!(moves([64, 0, 0, 0]), None);
+        assert_eq!(moves([64, 1, 0, 0]), None);
+        assert_eq!(moves([1, 1, 1, 1]), None);
+        assert_eq!(moves([1, 3, 0, 0]), None);
+        assert_eq!(moves([0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn what_is_long_past_does_not_count() {
+        let mut drift = Drift::default();
+        let (here, there) = (read([64, 0, 0, 0]), read([0, 64, 0, 0]));
+        for _ in 0..1_000 {
+            assert_eq!(drift.note(&here, HERE), None);
+        }
+        let reads = (1..100).find(|_| drift.note(&there, HERE).is_some());
+        assert_eq!(reads, Some(22), "1,024 / 3 to forget, 1,024 to go");
+    }
+}
