@@ -5,6 +5,10 @@
 //! they share one connection, which comes back by itself when it was lost. Over UDP each request
 //! is a datagram that is sent again until its reply comes.
 //!
+//! Counts of one topic that wait for the connection at the same time go as one request, and each
+//! caller gets a sum of its own ([`Options::coalesce`]). A program that counts many topics at a high
+//! rate can have a connection to each of the server's shards ([`Options::shard_aware`]).
+//!
 //! # What a retry can do to the count
 //!
 //! A failed call says whether its request [may have been applied](Error::may_have_been_applied). A
@@ -20,8 +24,10 @@
 
 mod address;
 pub mod blocking;
+mod coalesce;
 mod error;
 mod options;
+mod sharded;
 mod tcp;
 mod udp;
 
@@ -36,6 +42,7 @@ pub use options::Options;
 
 use address::{Address, Transport};
 use error::{Failure, Kind};
+use sharded::Sharded;
 use tcp::Tcp;
 use udp::Udp;
 
@@ -55,7 +62,7 @@ enum Answered {
     Reply(Reply),
     /// A PING's echo.
     Pong,
-    /// To HELLO, which clients don't send.
+    /// To HELLO, which a call never asks.
     Hello,
 }
 
@@ -126,6 +133,7 @@ struct Inner {
 
 enum Link {
     Tcp(Tcp),
+    Sharded(Sharded),
     Udp(Udp),
 }
 
@@ -153,6 +161,10 @@ impl Client {
             .parse()
             .map_err(|why| failed(Failure::not_applied(Kind::Invalid(why))))?;
         let link = match address.transport {
+            Transport::Tcp if options.shard_aware => {
+                let connected = Sharded::connect(&address.host, &options).await;
+                connected.map(Link::Sharded)
+            }
             Transport::Tcp => Tcp::connect(&address.host, options).await.map(Link::Tcp),
             Transport::Udp => Udp::connect(&address.host, options).await.map(Link::Udp),
         };
@@ -333,6 +345,7 @@ impl Link {
     async fn call(&self, call: &Call<'_>) -> Outcome {
         let outcome = match self {
             Self::Tcp(tcp) => tcp.call(call).await,
+            Self::Sharded(sharded) => sharded.call(call).await,
             Self::Udp(udp) => udp.call(call).await,
         };
         match outcome {

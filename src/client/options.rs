@@ -15,6 +15,18 @@ pub struct Options {
     /// UDP: how many datagrams to send before giving up. 5 by default, as in the original Python
     /// client; 1: nothing is ever sent again.
     pub attempts: u32,
+    /// TCP: whether to have a connection to each of the server's shards, and send each request to
+    /// the one that owns its topic, so that none has to cross processors inside the server. Off by
+    /// default: a server of 64 shards would get 64 connections of each client, and a plain one that
+    /// counts mostly one topic is moved to where that lives anyway. How many shards there are is
+    /// asked when the client connects; if the server comes back with others, all goes on, with a
+    /// hop where the connections no longer suit.
+    pub shard_aware: bool,
+    /// TCP: whether counts of one topic that wait to be sent at the same time go as one ADD, of which
+    /// each caller gets a sum of its own, in the order of the calls. On by default: nothing waits for
+    /// others to join it. Should the reply be lost, all of these calls fail together, as they would
+    /// one by one.
+    pub coalesce: bool,
 }
 
 impl Options {
@@ -38,6 +50,20 @@ impl Options {
         self.attempts = attempts.max(1);
         self
     }
+
+    /// Sets [`shard_aware`](Self::shard_aware).
+    #[must_use]
+    pub fn shard_aware(mut self, shard_aware: bool) -> Self {
+        self.shard_aware = shard_aware;
+        self
+    }
+
+    /// Sets [`coalesce`](Self::coalesce).
+    #[must_use]
+    pub fn coalesce(mut self, coalesce: bool) -> Self {
+        self.coalesce = coalesce;
+        self
+    }
 }
 
 impl Default for Options {
@@ -46,6 +72,8 @@ impl Default for Options {
             timeout: Duration::from_secs(5),
             attempt_timeout: Duration::from_millis(100),
             attempts: 5,
+            shard_aware: false,
+            coalesce: true,
         }
     }
 }

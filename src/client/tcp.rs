@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,9 +15,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Outcome;
+use super::coalesce::{self, Callers, Departure};
 use super::error::{Failure, Kind, runtime_ended};
 use super::options::Options;
-use crate::protocol::framed::{self, Call, NotAReply, RequestId};
+use super::sharded::Owners;
+use crate::protocol::framed::{self, Answer, Call, Hello, HelloReply, NotAReply, RequestId};
+use crate::protocol::{ErrorCode, Op, Reply, Request};
+use crate::topic::ShardId;
 
 /// How many calls may wait for the task; more wait to enter.
 const QUEUE_LEN: usize = 1024;
@@ -26,6 +31,9 @@ const UNWRITTEN_LIMIT: usize = 256 * 1024;
 
 /// Any longer timeout comes to the same, and this one can be added to the clock.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The id of a connection's HELLO, before any call's.
+const HELLO_ID: RequestId = RequestId(0);
 
 /// The most bytes that one read takes.
 const READ_LEN: usize = 64 * 1024;
@@ -39,21 +47,84 @@ pub(super) struct Tcp {
 
 /// A call on its way to the connection.
 #[derive(Debug)]
-struct Job {
-    id: RequestId,
-    frame: Vec<u8>,
+pub(super) struct Job {
+    pub(super) id: RequestId,
+    pub(super) frame: Vec<u8>,
+    /// Where in its frame its topic begins, and whether it counts it; `None`: it is for no topic.
+    topic: Option<(usize, bool)>,
     /// Who comes first, sets it: the task before it writes the frame, or the caller when it gives
     /// up. So the frame of a call that has failed as certainly not applied is never written.
     claimed: Arc<AtomicBool>,
-    reply: oneshot::Sender<Outcome>,
+    pub(super) reply: oneshot::Sender<Outcome>,
+}
+
+impl Job {
+    /// A call that nobody has claimed yet.
+    pub(super) fn new(id: RequestId, call: &Call<'_>, reply: oneshot::Sender<Outcome>) -> Self {
+        let mut frame = Vec::new();
+        framed::encode_request(id, call, &mut frame);
+        let topic = match call {
+            Call::Topic(Request { op, topic }) => {
+                // A frame ends with its topic.
+                let start = frame.len() - topic.as_bytes().len();
+                Some((start, matches!(op, Op::Count)))
+            }
+            Call::Hello(_) | Call::Ping(_) => None,
+        };
+        Self {
+            id,
+            frame,
+            topic,
+            claimed: Arc::default(),
+            reply,
+        }
+    }
+
+    /// Its topic, where it has one, and whether it counts it.
+    pub(super) fn topic(&self) -> Option<(&[u8], bool)> {
+        let (start, is_count) = self.topic?;
+        Some((&self.frame[start..], is_count))
+    }
+}
+
+/// How a connection is made.
+#[derive(Debug)]
+struct Dial {
+    host: String,
+    limit: Duration,
+    /// The shard that it is for, and who is told what the server says of its shards.
+    shard: Option<(ShardId, Owners)>,
 }
 
 impl Tcp {
     /// Connects, and starts the task.
     pub(super) async fn connect(host: &str, options: Options) -> Result<Self, Failure> {
-        let stream = open(host, options.timeout).await?;
+        Self::dial(host, options, None).await
+    }
+
+    /// Connects to the worker of a shard, and starts the task.
+    pub(super) async fn connect_to_shard(
+        host: &str,
+        options: Options,
+        shard: ShardId,
+        owners: Owners,
+    ) -> Result<Self, Failure> {
+        Self::dial(host, options, Some((shard, owners))).await
+    }
+
+    async fn dial(
+        host: &str,
+        options: Options,
+        shard: Option<(ShardId, Owners)>,
+    ) -> Result<Self, Failure> {
+        let dial = Dial {
+            host: host.into(),
+            limit: options.timeout,
+            shard,
+        };
+        let stream = dial.open().await?;
         let (jobs, queue) = mpsc::channel(QUEUE_LEN);
-        tokio::spawn(run(queue, host.into(), options.timeout, stream));
+        tokio::spawn(run(queue, dial, options.coalesce, stream));
         Ok(Self {
             jobs,
             next_id: AtomicU32::new(1),
@@ -63,16 +134,9 @@ impl Tcp {
 
     pub(super) async fn call(&self, call: &Call<'_>) -> Outcome {
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let mut frame = Vec::new();
-        framed::encode_request(id, call, &mut frame);
-        let claimed = Arc::new(AtomicBool::new(false));
         let (reply, outcome) = oneshot::channel();
-        let job = Job {
-            id,
-            frame,
-            claimed: Arc::clone(&claimed),
-            reply,
-        };
+        let job = Job::new(id, call, reply);
+        let claimed = Arc::clone(&job.claimed);
         let done = async {
             // Either error means that the task is gone, with its runtime.
             self.jobs.send(job).await.ok()?;
@@ -90,25 +154,102 @@ impl Tcp {
     }
 }
 
-async fn open(host: &str, limit: Duration) -> Result<TcpStream, Failure> {
-    let connected = match timeout(limit, TcpStream::connect(host)).await {
-        Ok(connected) => connected,
-        Err(_) => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("no connection within {limit:?}"),
-        )),
+/// What the server at `host` says of itself.
+pub(super) async fn ask_hello(host: &str, limit: Duration) -> Result<HelloReply, Failure> {
+    within(limit, async {
+        let mut stream = connected(host).await?;
+        hello(&mut stream, None).await
+    })
+    .await
+}
+
+impl Dial {
+    async fn open(&self) -> Result<TcpStream, Failure> {
+        within(self.limit, async {
+            let mut stream = connected(&self.host).await?;
+            if let Some((shard, owners)) = &self.shard {
+                owners.learn(hello(&mut stream, Some(*shard)).await?);
+            }
+            Ok(stream)
+        })
+        .await
+    }
+}
+
+/// What comes of `connecting`, if it does not take too long.
+async fn within<T>(
+    limit: Duration,
+    connecting: impl Future<Output = Result<T, Kind>>,
+) -> Result<T, Failure> {
+    let too_late = || {
+        let why = format!("no connection within {limit:?}");
+        unreachable(io::Error::new(io::ErrorKind::TimedOut, why))
     };
-    connected
-        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-        .map_err(|error| Failure::not_applied(Kind::Unreachable(Arc::new(error))))
+    let connected = timeout(limit, connecting).await;
+    let connected = connected.unwrap_or_else(|_| Err(too_late()));
+    connected.map_err(Failure::not_applied)
+}
+
+fn unreachable(error: io::Error) -> Kind {
+    Kind::Unreachable(Arc::new(error))
+}
+
+async fn connected(host: &str) -> Result<TcpStream, Kind> {
+    let stream = TcpStream::connect(host).await.map_err(unreachable)?;
+    stream.set_nodelay(true).map_err(unreachable)?;
+    Ok(stream)
+}
+
+/// Says HELLO on a new connection, and moves it to the worker of the shard. A server that has no such
+/// shard, since it has come back with fewer, serves it where it is.
+async fn hello(stream: &mut TcpStream, shard: Option<ShardId>) -> Result<HelloReply, Kind> {
+    let mut input = Vec::new();
+    let mut asked = shard;
+    loop {
+        let mut frame = Vec::new();
+        let call = Call::Hello(Hello {
+            shard: asked,
+            token: b"",
+        });
+        framed::encode_request(HELLO_ID, &call, &mut frame);
+        stream.write_all(&frame).await.map_err(unreachable)?;
+        let (len, answer) = loop {
+            match framed::decode_reply(&input).map_err(not_a_server)? {
+                Some(frame) if frame.id == HELLO_ID => break (frame.len, told(&frame.answer)),
+                Some(frame) => return Err(not_hello(&frame.answer)),
+                None => {}
+            }
+            if stream.read_buf(&mut input).await.map_err(unreachable)? == 0 {
+                return Err(unreachable(io::ErrorKind::UnexpectedEof.into()));
+            }
+        };
+        input.drain(..len);
+        match answer {
+            Ok(hello) => return Ok(hello),
+            Err(Kind::Refused(ErrorCode::BadFrame)) if asked.is_some() => asked = None,
+            Err(other) => return Err(other),
+        }
+    }
+}
+
+fn told(answer: &Answer<'_>) -> Result<HelloReply, Kind> {
+    match *answer {
+        Answer::Hello(hello) if hello.shards > 0 => Ok(hello),
+        Answer::Reply(Reply::Error(code)) => Err(Kind::Refused(code)),
+        ref other => Err(not_hello(other)),
+    }
+}
+
+fn not_hello(answer: &Answer<'_>) -> Kind {
+    Kind::NotAServer(format!("it answered HELLO with {answer:?}"))
 }
 
 /// The task: one connection after another, as long as there are clients. A new one is made when a
 /// call wants it, which then finds out whether the server is back.
-async fn run(mut jobs: mpsc::Receiver<Job>, host: String, limit: Duration, first: TcpStream) {
+async fn run(mut jobs: mpsc::Receiver<Job>, dial: Dial, coalesce: bool, first: TcpStream) {
     // Taken from the queue, not given to a connection yet.
     let mut waiting = Vec::new();
-    let mut session = Session::new(first, limit);
+    let mut session = Session::new(first, dial.limit, coalesce);
     loop {
         match session.serve(&mut jobs, &mut waiting).await {
             Ok(()) => return,
@@ -122,8 +263,8 @@ async fn run(mut jobs: mpsc::Receiver<Job>, host: String, limit: Duration, first
             if waiting.is_empty() {
                 continue;
             }
-            match open(&host, limit).await {
-                Ok(stream) => break Session::new(stream, limit),
+            match dial.open().await {
+                Ok(stream) => break Session::new(stream, dial.limit, coalesce),
                 Err(failure) => {
                     for job in waiting.drain(..) {
                         // Whoever gave up meanwhile is not told.
@@ -149,17 +290,20 @@ struct Session {
     silence_limit: Duration,
     /// Since when they wait for a sign of it.
     silent_since: Instant,
+    /// Whether counts of one topic go together.
+    coalesce: bool,
 }
 
 struct InFlight {
-    reply: oneshot::Sender<Outcome>,
+    callers: Callers,
     /// Where its frame begins, in bytes of this connection.
     start: u64,
 }
 
 impl Session {
-    fn new(stream: TcpStream, timeout: Duration) -> Self {
+    fn new(stream: TcpStream, timeout: Duration, coalesce: bool) -> Self {
         Self {
+            coalesce,
             stream,
             in_flight: HashMap::new(),
             output: Vec::new(),
@@ -239,27 +383,38 @@ impl Session {
 
     /// Has calls written, but for those that nobody waits for any more.
     fn enter(&mut self, waiting: &mut Vec<Job>) {
-        for job in waiting.drain(..) {
-            if job.reply.is_closed() || job.claimed.swap(true, Ordering::AcqRel) {
-                continue;
+        waiting.retain(|job| !job.reply.is_closed() && !job.claimed.swap(true, Ordering::AcqRel));
+        if self.coalesce && waiting.len() > 1 {
+            for departure in coalesce::departures(mem::take(waiting)) {
+                self.depart(departure);
             }
-            let start = self.entered;
-            self.entered += job.frame.len() as u64;
-            self.output.extend_from_slice(&job.frame);
-            let reply = job.reply;
-            self.in_flight.insert(job.id, InFlight { reply, start });
+        } else {
+            for job in waiting.drain(..) {
+                self.depart(Departure::of_one(job));
+            }
         }
+    }
+
+    fn depart(&mut self, departure: Departure) {
+        let Departure { id, frame, callers } = departure;
+        let start = self.entered;
+        self.entered += frame.len() as u64;
+        self.output.extend_from_slice(&frame);
+        self.in_flight.insert(id, InFlight { callers, start });
     }
 
     /// Hands every whole reply to who waits for it.
     fn take_replies(&mut self) -> Result<(), Kind> {
         let mut at = 0;
+        let mut again = Vec::new();
         while let Some(frame) = framed::decode_reply(&self.input[at..]).map_err(not_a_server)? {
             at += frame.len;
             if let Some(waiting) = self.in_flight.remove(&frame.id) {
-                // Whoever gave up meanwhile is not told.
-                let _ = waiting.reply.send(Ok(frame.answer.into()));
+                again.append(&mut waiting.callers.answer(frame.answer.into()));
             }
+        }
+        for job in again {
+            self.depart(Departure::of_one(job));
         }
         self.input.drain(..at);
         self.input.reserve(READ_LEN);
@@ -272,8 +427,7 @@ impl Session {
                 kind: why.clone(),
                 maybe_applied: waiting.start < self.written,
             };
-            // Whoever gave up meanwhile is not told.
-            let _ = waiting.reply.send(Err(failure));
+            waiting.callers.fail(failure);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use globalcounter::client::Options;
@@ -23,9 +24,13 @@ fn patient() -> Options {
 async fn every_method() {
     for shards in [1, 8] {
         let server = Embedded::start(shards);
-        for url in [url("tcp", server.tcp), url("udp", server.udp)] {
-            let client = Client::connect_with(&url, patient()).await.unwrap();
-            let topic = url.as_str();
+        let tcp = url("tcp", server.tcp);
+        for (topic, url, options) in [
+            ("over TCP", &tcp, patient()),
+            ("shard-aware", &tcp, patient().shard_aware(true)),
+            ("over UDP", &url("udp", server.udp), patient()),
+        ] {
+            let client = Client::connect_with(url, options).await.unwrap();
             assert_eq!(client.get(topic).await.unwrap(), 0);
             assert_eq!(client.count(topic).await.unwrap(), 1);
             assert_eq!(client.add(topic, 10).await.unwrap(), 2..=11);
@@ -305,23 +310,143 @@ async fn a_server_that_answers_rubbish() {
     }
 }
 
+/// Starts `n` counts of a topic at once, in order; what they come to, in the same order.
+async fn counts(client: &Client, topic: &'static str, n: usize) -> Vec<Result<u64, Error>> {
+    let start = |_| {
+        let client = client.clone();
+        tokio::spawn(async move { client.count(topic).await })
+    };
+    let calls: Vec<_> = (0..n).map(start).collect();
+    let mut outcomes = Vec::new();
+    for call in calls {
+        outcomes.push(call.await.unwrap());
+    }
+    outcomes
+}
+
 #[tokio::test]
 async fn many_calls_share_one_connection() {
     let server = Embedded::start(2);
-    let client = Client::connect(&url("tcp", server.tcp)).await.unwrap();
-    let calls: Vec<_> = (0..5_000)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { client.count("many").await.unwrap() })
-        })
-        .collect();
-    let mut sums = Vec::new();
-    for call in calls {
-        sums.push(call.await.unwrap());
+    let url = url("tcp", server.tcp);
+    let options = [
+        patient(),
+        patient().coalesce(false),
+        patient().shard_aware(true),
+    ];
+    for (options, last) in options.into_iter().zip(1..) {
+        let client = Client::connect_with(&url, options).await.unwrap();
+        let sums = counts(&client, "many", 5_000).await.into_iter();
+        // In the order in which they were called, since the runtime has one thread.
+        assert!(
+            sums.map(Result::unwrap)
+                .eq((last - 1) * 5_000 + 1..=last * 5_000)
+        );
     }
-    sums.sort_unstable();
-    assert!(sums.into_iter().eq(1..=5_000));
     server.stop().await;
+}
+
+/// A server of one topic that tells, for each request, how many numbers it asked for.
+fn server_that_tells() -> (SocketAddr, mpsc::Receiver<u32>) {
+    let listener = TcpListener::bind(port_0().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut sum = 0u64;
+        let mut header = [0; 7];
+        while stream.read_exact(&mut header).is_ok() {
+            let mut body = vec![0; usize::from(u16::from_be_bytes([header[1], header[2]]))];
+            stream.read_exact(&mut body).unwrap();
+            let n = match header[0] {
+                18 => u32::from_be_bytes(body[..4].try_into().unwrap()),
+                _ => 1,
+            };
+            sum += u64::from(n);
+            let reply = [&[header[0] | 128, 0, 8], &header[3..], &sum.to_be_bytes()].concat();
+            tell.send(n).unwrap();
+            stream.write_all(&reply).unwrap();
+        }
+    });
+    (address, told)
+}
+
+#[tokio::test]
+async fn counts_that_wait_together_go_as_one() {
+    let (address, told) = server_that_tells();
+    let client = Client::connect(&url("tcp", address)).await.unwrap();
+    assert_eq!(client.count("a").await.unwrap(), 1);
+    let sums = counts(&client, "a", 1_000).await.into_iter();
+    assert!(sums.map(Result::unwrap).eq(2..=1_001));
+    let requests: Vec<u32> = told.try_iter().collect();
+    assert_eq!(requests.iter().sum::<u32>(), 1_001);
+    assert_eq!(requests[0], 1, "a count that is alone stays one");
+    assert!(requests.len() < 20, "{requests:?}");
+}
+
+/// Together they would go beyond the last number, which no reason to refuse the first two.
+#[tokio::test]
+async fn counts_that_wait_together_reach_the_last_number() {
+    let server = Embedded::start(2);
+    let client = Client::connect(&url("tcp", server.tcp)).await.unwrap();
+    client.advance("a", u64::MAX - 2).await.unwrap();
+    let outcomes = counts(&client, "a", 5).await;
+    let told = outcomes.iter().map(|outcome| match outcome {
+        Ok(sum) => Ok(*sum),
+        Err(error) => Err(error.code().unwrap()),
+    });
+    let expected = [
+        Ok(u64::MAX - 1),
+        Ok(u64::MAX),
+        Err(ErrorCode::Overflow),
+        Err(ErrorCode::Overflow),
+        Err(ErrorCode::Overflow),
+    ];
+    assert!(told.eq(expected), "{outcomes:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_aware_client_goes_on_with_a_server_of_other_shards() {
+    let mut server = Embedded::start(4);
+    let (tcp, udp) = (server.tcp, server.udp);
+    let options = patient().shard_aware(true);
+    let client = Client::connect_with(&url("tcp", tcp), options)
+        .await
+        .unwrap();
+    for shards in [4, 2, 8, 1] {
+        if shards != 4 {
+            server.stop().await;
+            server = Embedded::with(globalcounter::server::Config {
+                tcp: Some(tcp),
+                udp: Some(udp),
+                ..config(shards)
+            });
+        }
+        for n in 0..50 {
+            let topic = format!("topic {n}");
+            // The first call on each connection may find out that it is lost.
+            let sum = match client.count(&topic).await {
+                Err(error) if error.is_disconnected() => client.count(&topic).await,
+                other => other,
+            };
+            assert_eq!(sum.unwrap(), 1, "{topic} with {shards} shards");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_shard_aware_client_wants_a_globalcounter_server() {
+    let (address, server) = rude_server(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let options = Options::default().shard_aware(true);
+    let connected = Client::connect_with(&url("tcp", address), options).await;
+    let error = connected.unwrap_err();
+    assert!(
+        error.to_string().contains("not a globalcounter server"),
+        "{error}"
+    );
+    assert!(!error.may_have_been_applied(), "{error}");
+    server.join().unwrap();
 }
 
 /// A call that is given up while it waits takes nothing from the others.
@@ -370,7 +495,9 @@ fn server_that_ignores_the_first() -> SocketAddr {
 
 #[tokio::test]
 async fn a_dead_connection_is_replaced_though_nothing_more_can_be_written_to_it() {
-    let options = Options::default().timeout(Duration::from_millis(300));
+    let options = Options::default()
+        .timeout(Duration::from_millis(300))
+        .coalesce(false);
     let url = url("tcp", server_that_ignores_the_first());
     let client = Client::connect_with(&url, options).await.unwrap();
     let topic = "x".repeat(60_000);

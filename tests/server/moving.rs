@@ -2,8 +2,11 @@
 //! their topics live.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
 
+use globalcounter::Client;
+use globalcounter::client::Options;
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::topic::{ShardId, Shards, Topic};
 
@@ -132,28 +135,50 @@ fn moving_keeps_the_order() {
     assert!(all.into_iter().eq(1..=u64::from(CONNECTIONS * MANY)));
 }
 
+/// A client that asked which shard owns what has a connection to each shard's worker, where it stays.
+#[tokio::test]
+async fn a_shard_aware_client_has_a_connection_at_each_worker() {
+    let server = Embedded::start(SHARDS);
+    let url = format!("tcp://{}", server.tcp);
+    let options = Options::default().shard_aware(true);
+    let client = Client::connect_with(&url, options).await.unwrap();
+    let mut watcher = connect(server.tcp);
+    let mut expected = clients_by_worker(&mut watcher);
+    expected.sort_unstable();
+    assert_eq!(expected, [1, 1, 1, 2], "one each, and the watcher");
+    for n in 0..4 * MANY {
+        client.count(&format!("topic {}", n % 5)).await.unwrap();
+    }
+    let mut after = clients_by_worker(&mut watcher);
+    after.sort_unstable();
+    assert_eq!(after, expected);
+    drop(watcher);
+    server.stop().await;
+}
+
+/// How many connections each worker has, as INFO tells.
+fn clients_by_worker(watcher: &mut TcpStream) -> Vec<usize> {
+    watcher.write_all(b"INFO clients\r\n").unwrap();
+    let mut info = vec![0; 4_096];
+    let len = watcher.read(&mut info).unwrap();
+    let info = String::from_utf8(info[..len].to_vec()).unwrap();
+    let mut lines = info.lines();
+    let line = lines.find_map(|line| line.strip_prefix("clients_by_worker:"));
+    let counts = line.unwrap().split(',');
+    counts.map(|count| count.parse().unwrap()).collect()
+}
+
 /// With its name, its version of the protocol, and a command that is not whole.
 #[test]
 fn a_redis_client_moves_with_all_that_is_its_own() {
     let server = Embedded::start(SHARDS);
     let mut watcher = connect(server.tcp);
-    let mut clients_by_worker = || -> Vec<usize> {
-        watcher.write_all(b"INFO clients\r\n").unwrap();
-        let mut info = vec![0; 4_096];
-        let len = watcher.read(&mut info).unwrap();
-        let info = String::from_utf8(info[..len].to_vec()).unwrap();
-        let line = info
-            .lines()
-            .find_map(|line| line.strip_prefix("clients_by_worker:"));
-        let counts = line.unwrap().split(',');
-        counts.map(|count| count.parse().unwrap()).collect()
-    };
-    let before = clients_by_worker();
+    let before = clients_by_worker(&mut watcher);
     let mut stream = connect(server.tcp);
     stream.write_all(b"HELLO 3 SETNAME mover\r\n").unwrap();
     let mut hello = [0; 4_096];
     assert!(stream.read(&mut hello).unwrap() > 0);
-    let mut here = clients_by_worker();
+    let mut here = clients_by_worker(&mut watcher);
     for (here, before) in here.iter_mut().zip(&before) {
         *here -= before;
     }
@@ -172,7 +197,9 @@ fn a_redis_client_moves_with_all_that_is_its_own() {
     assert_answered(&mut stream, &incr[sent..], &format!(":{}\r\n", MANY + 1));
     let mut expected = before;
     expected[owner(&topic).index()] += 1;
-    eventually("it has moved", || clients_by_worker() == expected);
+    eventually("it has moved", || {
+        clients_by_worker(&mut watcher) == expected
+    });
     assert_answered(&mut stream, b"CLIENT GETNAME\r\n", "$5\r\nmover\r\n");
     // A null of RESP3.
     assert_answered(&mut stream, b"GET nothing\r\n", "_\r\n");
