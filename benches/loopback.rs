@@ -1,7 +1,8 @@
 //! What a COUNT takes end to end, over loopback, from a server with one shard: the asynchronous
-//! client with one request at a time, over TCP and UDP, and one framed TCP connection with 64
-//! requests in flight. The first two are round trips, mostly the system's; the third is what a
-//! connection can do at most. It shows what a user gets of a change to the server or the client.
+//! client with one request at a time, over TCP and UDP; the same with 64 callers that count one topic,
+//! together as one request or one by one; and one framed TCP connection with 64 requests in flight.
+//! The first two are round trips, mostly the system's; the last is what a connection can do at most.
+//! It shows what a user gets of a change to the server or the client.
 //!
 //! Client and server share the machine, each with a thread of its own.
 
@@ -20,6 +21,7 @@ use globalcounter::protocol::{Op, Reply, Request};
 use globalcounter::server::{Config, Server};
 use globalcounter::topic::{Shards, Topic};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 
 /// Always the same: what many topics cost is the subject of the bench `table`.
 const TOPIC: &str = "topic-0000000000";
@@ -59,6 +61,14 @@ fn loopback(c: &mut Criterion) {
     ] {
         group.bench_function(name, |b| one_at_a_time(b, &runtime, &url));
     }
+    for (name, coalesce) in [
+        ("client, 64 callers, together", true),
+        ("client, 64 callers, one by one", false),
+    ] {
+        let options = Options::default().timeout(PATIENCE).coalesce(coalesce);
+        let url = format!("tcp://{tcp}");
+        group.bench_function(name, |b| callers(b, &runtime, &url, options.clone()));
+    }
     group.bench_function("64 in flight, tcp", |b| {
         let mut pipeline = Pipeline::connect(tcp).expect("the server listens");
         b.iter_custom(|requests| pipeline.time(requests).expect("the server answers"));
@@ -82,6 +92,30 @@ fn one_at_a_time(b: &mut Bencher<'_>, runtime: &Runtime, url: &str) {
             for _ in 0..requests {
                 client.count(TOPIC).await.expect("the server answers");
             }
+            start.elapsed()
+        })
+    });
+}
+
+/// As many callers as a pipeline has requests in flight, each with one at a time.
+fn callers(b: &mut Bencher<'_>, runtime: &Runtime, url: &str, options: Options) {
+    let client = runtime.block_on(Client::connect_with(url, options));
+    let client = client.expect("the server listens");
+    b.iter_custom(|requests| {
+        runtime.block_on(async {
+            let start = Instant::now();
+            let mut callers = JoinSet::new();
+            for caller in 0..IN_FLIGHT {
+                let client = client.clone();
+                // All requests, as evenly as can be.
+                let share = (requests + caller) / IN_FLIGHT;
+                callers.spawn(async move {
+                    for _ in 0..share {
+                        client.count(TOPIC).await.expect("the server answers");
+                    }
+                });
+            }
+            callers.join_all().await;
             start.elapsed()
         })
     });

@@ -1,0 +1,124 @@
+//! What a request costs from the bytes of a read to the bytes of its reply: decoded, its topic found
+//! and counted, the reply encoded. Everything between two system calls, on one shard, without the
+//! runtime. It judges changes that move work between the codec and the table.
+//!
+//! Instructions don't depend on what else the machine does. Each benchmark runs once, with this:
+//!
+//! ```sh
+//! valgrind --tool=callgrind --toggle-collect='path::serve_*' PATH_BENCH --test framed/1000
+//! ```
+
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use globalcounter::protocol::framed::{self, Call, RequestId};
+use globalcounter::protocol::{Op, Reply, Request, classic};
+use globalcounter::shard::{Shard, TopicQuota};
+use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Topic};
+
+/// Requests a read, as of a connection with as many in flight.
+const REQUESTS: usize = 64;
+
+/// Reads an iteration.
+const READS: usize = 64;
+
+/// With the first, all is in a near cache; with the second, topics are looked at together.
+const TOPICS: [usize; 2] = [1_000, 100_000];
+
+fn path(c: &mut Criterion) {
+    let mut group = c.benchmark_group("path");
+    group.throughput(Throughput::Elements((READS * REQUESTS) as u64));
+    for topics in TOPICS {
+        let names: Vec<String> = (0..topics).map(|n| format!("topic-{n:010}")).collect();
+        let mut shard = Shard::new(TopicQuota::new(topics));
+        for name in &names {
+            shard.apply(count(name));
+        }
+        // In an order that looks random, the same each time.
+        let mut next = 0;
+        let mut requests = || {
+            next = (next + 611_953) % topics;
+            count(&names[next])
+        };
+        let mut frames = vec![Vec::new(); READS];
+        for read in &mut frames {
+            for id in 0..REQUESTS {
+                let call = Call::Topic(requests());
+                framed::encode_request(RequestId(id as u32), &call, read);
+            }
+        }
+        let mut messages = vec![vec![Vec::new(); REQUESTS]; READS];
+        for message in messages.iter_mut().flatten() {
+            classic::encode_request(requests(), message).expect("COUNT is classic");
+        }
+
+        let (mut replies, mut output) = (Vec::new(), Vec::new());
+        group.bench_function(format!("framed/{topics}"), |b| {
+            b.iter(|| {
+                for read in black_box(&frames) {
+                    serve_frames(&mut shard, read, &mut replies, &mut output);
+                }
+            });
+        });
+        group.bench_function(format!("classic/{topics}"), |b| {
+            b.iter(|| {
+                for read in black_box(&messages) {
+                    serve_messages(&mut shard, read, &mut replies, &mut output);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+fn count(name: &str) -> Request<'_> {
+    Request {
+        op: Op::Count,
+        topic: Topic::new(name.as_bytes(), DEFAULT_MAX_TOPIC_LEN).expect("a topic"),
+    }
+}
+
+#[inline(never)]
+fn serve_frames(shard: &mut Shard, read: &[u8], replies: &mut Vec<Reply>, output: &mut Vec<u8>) {
+    let mut requests = Vec::with_capacity(REQUESTS);
+    let mut rest = read;
+    while let Some(frame) = framed::decode_request(rest, DEFAULT_MAX_TOPIC_LEN).expect("a frame") {
+        rest = &rest[frame.len..];
+        if let Ok(Call::Topic(request)) = frame.call {
+            requests.push((frame.id, request));
+        }
+    }
+    replies.clear();
+    shard.apply_all(requests.iter().map(|&(_, request)| request), replies);
+    output.clear();
+    for (&(id, _), &reply) in requests.iter().zip(&*replies) {
+        framed::encode_reply(id, reply, output);
+    }
+    black_box(output);
+}
+
+#[inline(never)]
+fn serve_messages(
+    shard: &mut Shard,
+    read: &[Vec<u8>],
+    replies: &mut Vec<Reply>,
+    output: &mut Vec<u8>,
+) {
+    let mut requests = Vec::with_capacity(REQUESTS);
+    for message in read {
+        let request = classic::decode_request(message, DEFAULT_MAX_TOPIC_LEN);
+        requests.push(request.expect("a request"));
+    }
+    replies.clear();
+    shard.apply_all(requests.iter().copied(), replies);
+    output.clear();
+    for &reply in &*replies {
+        classic::encode_reply(reply, output);
+    }
+    black_box(output);
+}
+
+criterion_group!(benches, path);
+criterion_main!(benches);
