@@ -1,6 +1,7 @@
-//! What it costs to reach a shard, by batch size and by how many threads want it: the scheme of
-//! `server::reach` against its two rivals, handing everything over to an owner thread by channel,
-//! and a blocking lock a batch. Every thread reaches the same shard, which is the worst case.
+//! What it costs to reach shards: the scheme of `server::reach` against its two rivals, handing
+//! everything over to owner threads by channel, and a blocking lock a batch. As many threads as shards
+//! do nothing but bring reads of requests for random topics to the shards that own them; from one
+//! topic, which all threads want, to a million.
 
 #![allow(missing_docs)]
 
@@ -10,213 +11,333 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use globalcounter::protocol::{Op, Request};
+use globalcounter::protocol::{Op, Reply, Request};
 use globalcounter::server::inbox::Inbox;
 use globalcounter::server::reach::{Backlog, Reach};
 use globalcounter::shard::{Shard, TopicQuota};
-use globalcounter::topic::Topic;
+use globalcounter::topic::{Shards, Topic};
 use parking_lot::Mutex;
 
-const TOPICS: usize = 1_000;
-
-/// How many batches a thread may have away, as in the server.
+/// How many batches a thread may have away at a shard, as in the server.
 const CREDIT: usize = 16;
 
-/// Work for the shard: which topics to count, and the sums once it ran.
+/// Each thread has so many reads, and begins anew when all were served.
+const READS: usize = 256;
+
+/// What all threads know: names, and the reads that each serves.
+struct Load {
+    shards: usize,
+    names: Vec<String>,
+    reads: Vec<Vec<Read>>,
+}
+
+/// Requests that came together: by shard, the topics to count.
+type Read = Vec<(usize, Vec<usize>)>;
+
+impl Load {
+    /// As many threads as shards, and `size` requests a read.
+    fn new(threads: usize, topics: usize, size: usize) -> Arc<Self> {
+        let shards = Shards::new(threads).expect("not many");
+        let names: Vec<String> = (0..topics).map(|i| format!("topic-{i:08}")).collect();
+        let mut random = 1usize;
+        let mut read = || {
+            let mut read = Read::new();
+            for _ in 0..size {
+                // The multiplier of Knuth's MMIX.
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let topic = (random >> 32) % topics;
+                let shard = shards.owner(named(&names[topic])).index();
+                match read.iter_mut().find(|(for_shard, _)| *for_shard == shard) {
+                    Some((_, list)) => list.push(topic),
+                    None => read.push((shard, vec![topic])),
+                }
+            }
+            read
+        };
+        let mut of_thread = || (0..READS).map(|_| read()).collect();
+        Arc::new(Self {
+            reads: (0..threads).map(|_| of_thread()).collect(),
+            shards: threads,
+            names,
+        })
+    }
+
+    /// Shards that have all topics already.
+    fn shards(&self) -> impl Iterator<Item = Shard> {
+        let shards = Shards::new(self.shards).expect("not many");
+        let quota = TopicQuota::new(self.names.len());
+        let filled = move |shard| {
+            let mut filled = Shard::new(quota.clone());
+            let topics = self.names.iter().map(|name| named(name));
+            for topic in topics.filter(|&topic| shards.owner(topic) == shard) {
+                filled.apply(Request {
+                    op: Op::Count,
+                    topic,
+                });
+            }
+            filled
+        };
+        shards.ids().map(filled)
+    }
+
+    /// The first so many reads of a thread.
+    fn reads(&self, me: usize, count: u64) -> impl Iterator<Item = &Read> {
+        self.reads[me].iter().cycle().take(count as usize)
+    }
+
+    fn count(&self, topics: &[usize], shard: &mut Shard, replies: &mut Vec<Reply>) {
+        replies.clear();
+        let request = |&topic: &usize| Request {
+            op: Op::Count,
+            topic: named(&self.names[topic]),
+        };
+        shard.apply_all(topics.iter().map(request), replies);
+    }
+}
+
+fn named(name: &str) -> Topic<'_> {
+    Topic::new(name.as_bytes(), 100).expect("a topic")
+}
+
+/// Requests for one shard that another thread may run.
 struct Batch {
     from: usize,
+    shard: usize,
     topics: Vec<usize>,
-    sums: usize,
+    replies: Vec<Reply>,
 }
 
 impl Batch {
-    fn new(from: usize, size: usize) -> Self {
-        Self {
+    fn new(from: usize) -> Box<Self> {
+        Box::new(Self {
             from,
-            topics: (0..size).map(|i| (i * 37 + from) % TOPICS).collect(),
-            sums: 0,
+            shard: 0,
+            topics: Vec::new(),
+            replies: Vec::new(),
+        })
+    }
+
+    fn fill(&mut self, shard: usize, topics: &[usize]) {
+        self.shard = shard;
+        self.topics.clear();
+        self.topics.extend_from_slice(topics);
+    }
+
+    fn run(&mut self, load: &Load, shard: &mut Shard) {
+        load.count(&self.topics, shard, &mut self.replies);
+    }
+}
+
+/// A thread's batches.
+struct Batches {
+    spare: Vec<Box<Batch>>,
+    /// How many more may be away, by shard.
+    credit: Vec<usize>,
+}
+
+impl Batches {
+    fn new(me: usize, shards: usize) -> Self {
+        Self {
+            spare: (0..shards * CREDIT).map(|_| Batch::new(me)).collect(),
+            credit: vec![CREDIT; shards],
         }
     }
 
-    fn run(&mut self, shard: &mut Shard, names: &[String]) {
-        for &topic in &self.topics {
-            let topic = Topic::new(names[topic].as_bytes(), 100).expect("a topic");
-            shard.apply(Request {
-                op: Op::Count,
-                topic,
-            });
-            self.sums += 1;
-        }
+    fn take(&mut self, shard: usize, topics: &[usize]) -> Box<Batch> {
+        self.credit[shard] -= 1;
+        let mut batch = self.spare.pop().expect("there are enough for all credit");
+        batch.fill(shard, topics);
+        batch
+    }
+
+    fn give_back(&mut self, batch: Box<Batch>) {
+        self.credit[batch.shard] += 1;
+        self.spare.push(batch);
+    }
+
+    fn all_are_back(&self) -> bool {
+        self.credit.iter().all(|&credit| credit == CREDIT)
     }
 }
 
 /// One of the three ways, for one thread at a time.
 trait Way: Sync {
-    /// Has `batches` batches of `size` requests run, for thread `me`, and waits for the last.
-    fn submit(&self, me: usize, batches: u64, size: usize);
+    /// Has so many reads of thread `me` counted, and waits for the last.
+    fn serve(&self, me: usize, reads: u64);
 }
 
 /// The server's way: run it yourself, or leave it to whoever does.
 struct RunOrHandOver {
-    reach: Reach<Shard, Batch>,
-    inboxes: Vec<Inbox<Batch>>,
-    names: Vec<String>,
-}
-
-impl Way for RunOrHandOver {
-    fn submit(&self, me: usize, batches: u64, size: usize) {
-        let run = |shard: &mut Shard, mut batch: Batch| {
-            batch.run(shard, &self.names);
-            let from = batch.from;
-            let _ = self.inboxes[from].put(batch);
-        };
-        let mut own = Batch::new(me, size);
-        let mut spare: Vec<Batch> = (0..CREDIT).map(|_| Batch::new(me, size)).collect();
-        for _ in 0..batches {
-            let backlog = match self.reach.try_run(run, |shard| own.run(shard, &self.names)) {
-                Some(((), backlog)) => backlog,
-                None => {
-                    let batch = spare.pop().expect("the loop below left one");
-                    self.reach.hand_over(batch, run)
-                }
-            };
-            self.finish(backlog, run);
-            self.collect(me, &mut spare, 1);
-        }
-        self.collect(me, &mut spare, CREDIT);
-    }
+    load: Arc<Load>,
+    shards: Vec<Reach<Shard, Box<Batch>>>,
+    inboxes: Vec<Inbox<Box<Batch>>>,
 }
 
 impl RunOrHandOver {
-    /// Takes batches back until `enough` are there.
-    fn collect(&self, me: usize, spare: &mut Vec<Batch>, enough: usize) {
-        loop {
-            while let Some(batch) = self.inboxes[me].take() {
-                spare.push(batch);
-            }
-            if spare.len() >= enough {
-                return;
-            }
-            thread::yield_now();
+    fn new(load: &Arc<Load>) -> Self {
+        let room = load.shards * CREDIT;
+        Self {
+            load: Arc::clone(load),
+            shards: load.shards().map(|shard| Reach::new(shard, room)).collect(),
+            inboxes: (0..load.shards).map(|_| Inbox::new(room)).collect(),
         }
     }
 
-    fn finish(&self, mut backlog: Backlog, run: impl Fn(&mut Shard, Batch)) {
-        while backlog == Backlog::Left {
-            backlog = self.reach.visit(&run);
+    fn collect(&self, me: usize, batches: &mut Batches) {
+        while let Some(batch) = self.inboxes[me].take() {
+            batches.give_back(batch);
         }
     }
 }
 
-/// Rival: an owner thread gets every batch by channel and sends it back by another.
-struct OwnerThread {
-    to_owner: Sender<Batch>,
-    back: Vec<Receiver<Batch>>,
-}
-
-impl OwnerThread {
-    fn start(threads: usize, names: Vec<String>, mut shard: Shard) -> Self {
-        let (to_owner, batches) = bounded::<Batch>(threads * CREDIT);
-        let (senders, back): (Vec<_>, Vec<_>) = (0..threads).map(|_| bounded(CREDIT)).unzip();
-        // Ends when the sender is dropped.
-        thread::spawn(move || {
-            for mut batch in batches {
-                batch.run(&mut shard, &names);
-                let from = batch.from;
-                if senders[from].send(batch).is_err() {
-                    return;
+impl Way for RunOrHandOver {
+    fn serve(&self, me: usize, reads: u64) {
+        let run = |shard: &mut Shard, mut batch: Box<Batch>| {
+            batch.run(&self.load, shard);
+            let from = batch.from;
+            let _ = self.inboxes[from].put(batch);
+        };
+        let mut batches = Batches::new(me, self.shards.len());
+        let mut replies = Vec::new();
+        for (shard, topics) in self.load.reads(me, reads).flatten() {
+            let reach = &self.shards[*shard];
+            let count = |shard: &mut Shard| self.load.count(topics, shard, &mut replies);
+            let mut backlog = match reach.try_run(run, count) {
+                Some(((), backlog)) => backlog,
+                None => {
+                    while batches.credit[*shard] == 0 {
+                        thread::yield_now();
+                        self.collect(me, &mut batches);
+                    }
+                    reach.hand_over(batches.take(*shard, topics), run)
                 }
-            }
-        });
-        Self { to_owner, back }
-    }
-}
-
-impl Way for OwnerThread {
-    fn submit(&self, me: usize, batches: u64, size: usize) {
-        let mut spare: Vec<Batch> = (0..CREDIT).map(|_| Batch::new(me, size)).collect();
-        for _ in 0..batches {
-            let batch = match spare.pop() {
-                Some(batch) => batch,
-                None => self.back[me].recv().expect("the owner lives"),
             };
-            self.to_owner.send(batch).expect("the owner lives");
-            spare.extend(self.back[me].try_iter());
+            while backlog == Backlog::Left {
+                backlog = reach.visit(run);
+            }
+            self.collect(me, &mut batches);
         }
-        while spare.len() < CREDIT {
-            spare.push(self.back[me].recv().expect("the owner lives"));
-        }
-    }
-}
-
-/// Rival: whoever wants the shard waits for it.
-struct BlockingLock {
-    shard: Mutex<Shard>,
-    names: Vec<String>,
-}
-
-impl Way for BlockingLock {
-    fn submit(&self, me: usize, batches: u64, size: usize) {
-        let mut own = Batch::new(me, size);
-        for _ in 0..batches {
-            own.run(&mut self.shard.lock(), &self.names);
+        while !batches.all_are_back() {
+            thread::yield_now();
+            self.collect(me, &mut batches);
         }
     }
 }
 
-/// How long `threads` threads take for `batches` batches each.
-fn time(way: &dyn Way, threads: usize, batches: u64, size: usize) -> Duration {
+/// Rival: a shard's owner thread gets every batch by channel and sends it back by another.
+struct OwnerThreads {
+    load: Arc<Load>,
+    owners: Vec<Sender<Box<Batch>>>,
+    back: Vec<Receiver<Box<Batch>>>,
+}
+
+impl OwnerThreads {
+    fn new(load: &Arc<Load>) -> Self {
+        let room = load.shards * CREDIT;
+        let (senders, back): (Vec<_>, Vec<_>) = (0..load.shards)
+            .map(|_| bounded::<Box<Batch>>(room))
+            .unzip();
+        let start = |mut shard: Shard| {
+            let (owner, batches) = bounded::<Box<Batch>>(room);
+            let (load, senders) = (Arc::clone(load), senders.clone());
+            // Ends when the sender is dropped.
+            thread::spawn(move || {
+                for mut batch in batches {
+                    batch.run(&load, &mut shard);
+                    let from = batch.from;
+                    if senders[from].send(batch).is_err() {
+                        return;
+                    }
+                }
+            });
+            owner
+        };
+        Self {
+            load: Arc::clone(load),
+            owners: load.shards().map(start).collect(),
+            back,
+        }
+    }
+}
+
+impl Way for OwnerThreads {
+    fn serve(&self, me: usize, reads: u64) {
+        let mut batches = Batches::new(me, self.owners.len());
+        let back = &self.back[me];
+        for (shard, topics) in self.load.reads(me, reads).flatten() {
+            while batches.credit[*shard] == 0 {
+                batches.give_back(back.recv().expect("the owners live"));
+            }
+            let batch = batches.take(*shard, topics);
+            self.owners[*shard].send(batch).expect("the owner lives");
+            back.try_iter().for_each(|batch| batches.give_back(batch));
+        }
+        while !batches.all_are_back() {
+            batches.give_back(back.recv().expect("the owners live"));
+        }
+    }
+}
+
+/// Rival: whoever wants a shard waits for it.
+struct BlockingLocks {
+    load: Arc<Load>,
+    shards: Vec<Mutex<Shard>>,
+}
+
+impl Way for BlockingLocks {
+    fn serve(&self, me: usize, reads: u64) {
+        let mut replies = Vec::new();
+        for (shard, topics) in self.load.reads(me, reads).flatten() {
+            self.load
+                .count(topics, &mut self.shards[*shard].lock(), &mut replies);
+        }
+    }
+}
+
+/// How long all threads take for so many reads each.
+fn time(way: &dyn Way, threads: usize, reads: u64) -> Duration {
     let start = Instant::now();
     thread::scope(|scope| {
         for me in 0..threads {
-            scope.spawn(move || way.submit(me, batches, size));
+            scope.spawn(move || way.serve(me, reads));
         }
     });
     start.elapsed()
 }
 
-fn reaching_a_shard(c: &mut Criterion) {
-    let names: Vec<String> = (0..TOPICS).map(|i| format!("topic-{i:08}")).collect();
-    let shard = || Shard::new(TopicQuota::new(TOPICS));
+fn reaching_shards(c: &mut Criterion) {
     for threads in [1, 2, 4, 8] {
-        let ways: [(&str, Arc<dyn Way>); 3] = [
-            (
-                "run or hand over",
-                Arc::new(RunOrHandOver {
-                    reach: Reach::new(shard(), threads * CREDIT),
-                    inboxes: (0..threads).map(|_| Inbox::new(CREDIT)).collect(),
-                    names: names.clone(),
-                }),
-            ),
-            (
-                "owner thread",
-                Arc::new(OwnerThread::start(threads, names.clone(), shard())),
-            ),
-            (
-                "blocking lock",
-                Arc::new(BlockingLock {
-                    shard: Mutex::new(shard()),
-                    names: names.clone(),
-                }),
-            ),
-        ];
-        let mut group = c.benchmark_group(format!("reach, {threads} threads"));
-        group
-            .sample_size(10)
-            .warm_up_time(Duration::from_millis(300));
-        group.measurement_time(Duration::from_millis(1_500));
-        for size in [1, 16, 64] {
-            // The time is that of a batch of every thread, the throughput is requests: all of them.
-            group.throughput(Throughput::Elements((threads * size) as u64));
-            for (name, way) in &ways {
-                group.bench_with_input(BenchmarkId::new(*name, size), &size, |b, &size| {
-                    b.iter_custom(|batches| time(&**way, threads, batches, size));
-                });
+        for topics in [1, 10_000, 1_000_000] {
+            let mut group = c.benchmark_group(format!("reach, {threads} shards, {topics} topics"));
+            group.sample_size(10);
+            group.warm_up_time(Duration::from_millis(200));
+            group.measurement_time(Duration::from_millis(800));
+            for size in [1, 16, 64] {
+                let load = Load::new(threads, topics, size);
+                let locks = BlockingLocks {
+                    load: Arc::clone(&load),
+                    shards: load.shards().map(Mutex::new).collect(),
+                };
+                let ways: [(&str, Box<dyn Way>); 3] = [
+                    ("run or hand over", Box::new(RunOrHandOver::new(&load))),
+                    ("owner threads", Box::new(OwnerThreads::new(&load))),
+                    ("blocking locks", Box::new(locks)),
+                ];
+                // The time is that of a read of every thread, the throughput is requests: all of
+                // them.
+                group.throughput(Throughput::Elements((threads * size) as u64));
+                for (name, way) in &ways {
+                    group.bench_with_input(BenchmarkId::new(*name, size), &size, |b, _| {
+                        b.iter_custom(|reads| time(&**way, threads, reads));
+                    });
+                }
             }
+            group.finish();
         }
-        group.finish();
     }
 }
 
-criterion_group!(benches, reaching_a_shard);
+criterion_group!(benches, reaching_shards);
 criterion_main!(benches);
