@@ -23,7 +23,8 @@ pub(super) struct Departure {
 /// Who waits for a reply.
 pub(super) enum Callers {
     One(oneshot::Sender<Outcome>),
-    /// Several counts of one topic: their own frames, and those who made them, in order.
+    /// Several counts of one topic, in order; their own frames are kept in case they have to be sent
+    /// one by one.
     Counts(Vec<Job>),
 }
 
@@ -96,7 +97,8 @@ impl Departure {
 
 impl Callers {
     /// Tells them. Returns the calls that have to be made one by one instead: where all together
-    /// would have gone beyond the last number, the first few may not.
+    /// would have gone beyond the last number, the first few may not. What was sent meanwhile is
+    /// ahead of them then.
     #[must_use]
     pub(super) fn answer(self, answered: Answered) -> Vec<Job> {
         // In each case, whoever gave up meanwhile is not told.

@@ -19,13 +19,15 @@ pub struct Options {
     /// the one that owns its topic, so that none has to cross processors inside the server. Off by
     /// default: a server of 64 shards would get 64 connections of each client, and a plain one that
     /// counts mostly one topic is moved to where that lives anyway. How many shards there are is
-    /// asked when the client connects; if the server comes back with others, all goes on, with a
-    /// hop where the connections no longer suit.
+    /// asked when the client connects, which may take another `timeout`; if the server comes back with
+    /// others, all goes on, with a hop where the connections no longer suit. The host's name is looked
+    /// up for each connection: it must not stand for several servers.
     pub shard_aware: bool,
     /// TCP: whether counts of one topic that wait to be sent at the same time go as one ADD, of which
     /// each caller gets a sum of its own, in the order of the calls. On by default: nothing waits for
     /// others to join it. Should the reply be lost, all of these calls fail together, as they would
-    /// one by one.
+    /// one by one. Where an ADD would go beyond the last number, its counts are sent again one by one,
+    /// behind calls that were made meanwhile.
     pub coalesce: bool,
 }
 

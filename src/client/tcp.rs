@@ -201,7 +201,7 @@ async fn connected(host: &str) -> Result<TcpStream, Kind> {
 }
 
 /// Says HELLO on a new connection, and moves it to the worker of the shard. A server that has no such
-/// shard, since it has come back with fewer, serves it where it is.
+/// shard, since it has come back with fewer, serves it as any other.
 async fn hello(stream: &mut TcpStream, shard: Option<ShardId>) -> Result<HelloReply, Kind> {
     let mut input = Vec::new();
     let mut asked = shard;
@@ -407,18 +407,23 @@ impl Session {
     fn take_replies(&mut self) -> Result<(), Kind> {
         let mut at = 0;
         let mut again = Vec::new();
-        while let Some(frame) = framed::decode_reply(&self.input[at..]).map_err(not_a_server)? {
+        let result = loop {
+            let frame = match framed::decode_reply(&self.input[at..]) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(not_a_server(error)),
+            };
             at += frame.len;
             if let Some(waiting) = self.in_flight.remove(&frame.id) {
                 again.append(&mut waiting.callers.answer(frame.answer.into()));
             }
-        }
+        };
+        self.input.drain(..at);
+        self.input.reserve(READ_LEN);
         for job in again {
             self.depart(Departure::of_one(job));
         }
-        self.input.drain(..at);
-        self.input.reserve(READ_LEN);
-        Ok(())
+        result
     }
 
     fn fail_all(&mut self, why: &Kind) {

@@ -34,8 +34,8 @@ const TIGHT_LIMIT: usize = 64 * 1024;
 /// A connection with this many handed-over requests is not read from: about one full read's.
 const IN_FLIGHT_LIMIT: usize = 8 * 1024;
 
-/// So many connections any worker may have, whatever its share.
-const FEW_CONNECTIONS: usize = 16;
+/// So many more connections than that any worker may have.
+const FEW_CONNECTIONS: usize = 4;
 
 /// One connection, as its worker knows it.
 pub(super) struct Link {
@@ -360,18 +360,20 @@ impl Connections {
         &self.by_worker[usize::from(worker.0)]
     }
 
-    /// The worker with the fewest connections, and how many it has.
-    fn fewest(&self) -> Option<(WorkerId, usize)> {
+    /// The worker with the fewest connections, and how many it has. Of several, the next after
+    /// `here`: workers that look at the same time then take different ones.
+    fn fewest(&self, here: WorkerId) -> Option<(WorkerId, usize)> {
         let workers = (0..).map(WorkerId).zip(self.by_worker());
-        workers.min_by_key(|&(_, count)| count)
+        workers.min_by_key(|&(worker, count)| (count, worker.0 <= here.0, worker.0))
     }
 
     /// Whether a worker may have another connection that comes by itself. One that owns what everybody
     /// counts would else have them all, and the other processors nothing to do: so it gets no more
-    /// than twice its share, and some for a server that has few.
+    /// than one and a half times its share, and a few.
     fn has_room_at(&self, worker: WorkerId) -> bool {
-        let share = self.open.load(Ordering::Relaxed) / self.by_worker.len();
-        self.of(worker).load(Ordering::Relaxed) < 2 * share + FEW_CONNECTIONS
+        let open = self.open.load(Ordering::Relaxed);
+        let share = open.div_ceil(self.by_worker.len());
+        self.of(worker).load(Ordering::Relaxed) < share + share / 2 + FEW_CONNECTIONS
     }
 
     /// How many are open, were ever accepted, and were refused for being too many.
@@ -439,7 +441,7 @@ impl OpenConnection {
     /// many well and few badly.
     pub(super) fn move_to_fewest(&mut self) {
         let here = self.all.of(self.worker).load(Ordering::Relaxed);
-        if let Some((worker, fewest)) = self.all.fewest()
+        if let Some((worker, fewest)) = self.all.fewest(self.worker)
             && fewest + 1 < here
         {
             self.move_to(worker);
@@ -499,15 +501,20 @@ mod tests {
 
     #[test]
     fn no_worker_gets_many_more_than_its_share_by_itself() {
-        let accepting = accepting(4);
-        let mut open: Vec<_> = (0..100).map(|n| accepting[n % 4].open().unwrap()).collect();
-        for open in &mut open {
-            if open.may_move_to(WorkerId(0)) && open.worker() != WorkerId(0) {
-                open.move_to(WorkerId(0));
+        for (workers, connections, most) in
+            [(2, 8, 8), (2, 64, 52), (4, 6, 6), (4, 100, 41), (8, 18, 8)]
+        {
+            let accepting = accepting(workers);
+            let here = |n| &accepting[n % usize::from(workers)];
+            let mut open: Vec<_> = (0..connections).map(|n| here(n).open().unwrap()).collect();
+            for open in &mut open {
+                if open.worker() != WorkerId(0) && open.may_move_to(WorkerId(0)) {
+                    open.move_to(WorkerId(0));
+                }
             }
+            let counts = by_worker(&open[0]);
+            assert_eq!(counts[0], most, "of {connections} at {workers} workers");
+            assert_eq!(counts.iter().sum::<usize>(), connections);
         }
-        let counts = by_worker(&open[0]);
-        assert_eq!(counts[0], 2 * 25 + FEW_CONNECTIONS);
-        assert_eq!(counts.iter().sum::<usize>(), 100);
     }
 }

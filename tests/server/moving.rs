@@ -94,7 +94,7 @@ fn a_connection_of_many_topics_stays() {
 /// each gets rising sums in the order of its requests, and together they get all.
 #[test]
 fn moving_keeps_the_order() {
-    const CONNECTIONS: u32 = 8;
+    const CONNECTIONS: u32 = 6;
     let server = Embedded::start(SHARDS);
     let topic = "the topic";
     let count = |number: u32| {
