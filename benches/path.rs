@@ -24,7 +24,7 @@ const REQUESTS: usize = 64;
 /// Reads an iteration.
 const READS: usize = 64;
 
-/// With the first, all is in a near cache; with the second, topics are looked at together.
+/// The first are in a near cache; the second are so many that they are looked at together.
 const TOPICS: [usize; 2] = [1_000, 100_000];
 
 fn path(c: &mut Criterion) {

@@ -15,7 +15,7 @@ use table::{Hash, Table};
 
 /// From this many topics on, those of some requests are looked at together before they are applied
 /// one by one. Fewer are in a near cache.
-const FAR_TOPICS: usize = 16 * 1024;
+const FAR_TOPICS: usize = 4 * 1024;
 
 /// How many requests' topics are looked at together: more than a processor has loads under way,
 /// fewer than what it then holds in its nearest cache.
