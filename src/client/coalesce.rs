@@ -3,6 +3,8 @@
 //! Nothing waits for others to join it, so it costs no latency.
 
 use std::collections::HashMap;
+use std::iter;
+use std::num::NonZeroU32;
 
 use tokio::sync::oneshot;
 
@@ -33,55 +35,38 @@ pub(super) enum Callers {
 /// A count joins the last call for its topic before it where that is a count, too: so it passes no
 /// other call for its topic.
 pub(super) fn departures(jobs: Vec<Job>) -> impl Iterator<Item = Departure> {
-    let leads = leads(&jobs);
-    let mut groups: Vec<Vec<Job>> = Vec::with_capacity(jobs.len());
-    groups.resize_with(jobs.len(), Vec::new);
-    for (job, lead) in jobs.into_iter().zip(leads) {
-        groups[lead].push(job);
+    // Most groups have one call: no room is taken for more.
+    let mut groups: Vec<(Job, Vec<Job>)> = Vec::with_capacity(jobs.len());
+    let numbers = group_numbers(&jobs);
+    for (job, number) in jobs.into_iter().zip(numbers) {
+        match groups.get_mut(number) {
+            Some((_, joined)) => joined.push(job),
+            None => groups.push((job, Vec::new())),
+        }
     }
-    groups.into_iter().filter_map(departure)
-}
-
-/// For each call the number of the one that it goes with, itself or one before it.
-fn leads(jobs: &[Job]) -> Vec<usize> {
-    // By topic, the first of the counts that its last call goes with; `None`: that is no count.
-    let mut open: HashMap<&[u8], Option<usize>> = HashMap::new();
-    let mut leads = Vec::with_capacity(jobs.len());
-    for (number, job) in jobs.iter().enumerate() {
-        let lead = job.topic().and_then(|(topic, is_count)| {
-            let lead = open.entry(topic).or_default();
-            *lead = if is_count {
-                lead.or(Some(number))
-            } else {
-                None
-            };
-            *lead
-        });
-        leads.push(lead.unwrap_or(number));
-    }
-    leads
-}
-
-fn departure(mut group: Vec<Job>) -> Option<Departure> {
-    if group.len() <= 1 {
-        return group.pop().map(Departure::of_one);
-    }
-    let first = group.first()?;
-    let (topic, _) = first.topic()?;
-    let topic = Topic::new(topic, TOPIC_LEN_LIMIT).ok()?;
-    let n = u32::try_from(group.len()).ok()?.try_into().ok()?;
-    let id = first.id;
-    let mut frame = Vec::new();
-    let call = Call::Topic(Request {
-        op: Op::Add(n),
-        topic,
-    });
-    framed::encode_request(id, &call, &mut frame);
-    Some(Departure {
-        id,
-        frame,
-        callers: Callers::Counts(group),
+    groups.into_iter().map(|(first, joined)| match joined[..] {
+        [] => Departure::of_one(first),
+        _ => Departure::of_counts(first, joined),
     })
+}
+
+/// For each call the number of the group that it goes in, counted by their first calls.
+fn group_numbers(jobs: &[Job]) -> Vec<usize> {
+    // By topic, the group of the counts that its last call goes with; `None`: that is no count.
+    let mut open: HashMap<&[u8], Option<usize>> = HashMap::new();
+    let mut groups = 0;
+    let mut numbers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let joins = job.topic().and_then(|(topic, is_count)| {
+            let last = open.entry(topic).or_default();
+            let joins = last.filter(|_| is_count);
+            *last = is_count.then_some(joins.unwrap_or(groups));
+            joins
+        });
+        numbers.push(joins.unwrap_or(groups));
+        groups += usize::from(joins.is_none());
+    }
+    numbers
 }
 
 impl Departure {
@@ -91,6 +76,25 @@ impl Departure {
             id: job.id,
             frame: job.frame,
             callers: Callers::One(job.reply),
+        }
+    }
+
+    /// Counts of one topic, the first and those that joined it.
+    fn of_counts(first: Job, joined: Vec<Job>) -> Self {
+        let id = first.id;
+        let jobs: Vec<Job> = iter::once(first).chain(joined).collect();
+        let n = u32::try_from(jobs.len()).ok().and_then(NonZeroU32::new);
+        let (topic, _) = jobs[0].topic().expect("a count has a topic");
+        let call = Call::Topic(Request {
+            op: Op::Add(n.expect("a queue's worth")),
+            topic: Topic::new(topic, TOPIC_LEN_LIMIT).expect("it was one before"),
+        });
+        let mut frame = Vec::new();
+        framed::encode_request(id, &call, &mut frame);
+        Self {
+            id,
+            frame,
+            callers: Callers::Counts(jobs),
         }
     }
 }

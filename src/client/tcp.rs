@@ -203,45 +203,43 @@ async fn connected(host: &str) -> Result<TcpStream, Kind> {
 /// Says HELLO on a new connection, and moves it to the worker of the shard. A server that has no such
 /// shard, since it has come back with fewer, serves it as any other.
 async fn hello(stream: &mut TcpStream, shard: Option<ShardId>) -> Result<HelloReply, Kind> {
+    match exchange_hello(stream, shard).await {
+        Err(Kind::Refused(ErrorCode::BadFrame)) if shard.is_some() => {
+            exchange_hello(stream, None).await
+        }
+        other => other,
+    }
+}
+
+/// One HELLO and its reply, with nothing else in flight.
+async fn exchange_hello(
+    stream: &mut TcpStream,
+    shard: Option<ShardId>,
+) -> Result<HelloReply, Kind> {
+    let mut request = Vec::new();
+    let call = Call::Hello(Hello { shard, token: b"" });
+    framed::encode_request(HELLO_ID, &call, &mut request);
+    stream.write_all(&request).await.map_err(unreachable)?;
     let mut input = Vec::new();
-    let mut asked = shard;
     loop {
-        let mut frame = Vec::new();
-        let call = Call::Hello(Hello {
-            shard: asked,
-            token: b"",
-        });
-        framed::encode_request(HELLO_ID, &call, &mut frame);
-        stream.write_all(&frame).await.map_err(unreachable)?;
-        let (len, answer) = loop {
-            match framed::decode_reply(&input).map_err(not_a_server)? {
-                Some(frame) if frame.id == HELLO_ID => break (frame.len, told(&frame.answer)),
-                Some(frame) => return Err(not_hello(&frame.answer)),
-                None => {}
-            }
-            if stream.read_buf(&mut input).await.map_err(unreachable)? == 0 {
-                return Err(unreachable(io::ErrorKind::UnexpectedEof.into()));
-            }
-        };
-        input.drain(..len);
-        match answer {
-            Ok(hello) => return Ok(hello),
-            Err(Kind::Refused(ErrorCode::BadFrame)) if asked.is_some() => asked = None,
-            Err(other) => return Err(other),
+        if let Some(frame) = framed::decode_reply(&input).map_err(not_a_server)? {
+            return told(frame.id, &frame.answer);
+        }
+        if stream.read_buf(&mut input).await.map_err(unreachable)? == 0 {
+            return Err(unreachable(io::ErrorKind::UnexpectedEof.into()));
         }
     }
 }
 
-fn told(answer: &Answer<'_>) -> Result<HelloReply, Kind> {
+fn told(id: RequestId, answer: &Answer<'_>) -> Result<HelloReply, Kind> {
     match *answer {
-        Answer::Hello(hello) if hello.shards > 0 => Ok(hello),
-        Answer::Reply(Reply::Error(code)) => Err(Kind::Refused(code)),
-        ref other => Err(not_hello(other)),
+        Answer::Hello(hello) if id == HELLO_ID && hello.shards > 0 => Ok(hello),
+        Answer::Reply(Reply::Error(code)) if id == HELLO_ID => Err(Kind::Refused(code)),
+        ref other => {
+            let why = format!("it answered HELLO with {other:?}");
+            Err(Kind::NotAServer(why))
+        }
     }
-}
-
-fn not_hello(answer: &Answer<'_>) -> Kind {
-    Kind::NotAServer(format!("it answered HELLO with {answer:?}"))
 }
 
 /// The task: one connection after another, as long as there are clients. A new one is made when a

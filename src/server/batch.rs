@@ -15,6 +15,19 @@ use crate::topic::{ShardId, Topic};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WorkerId(pub(super) u16);
 
+/// Each worker serves the shard of its number without hops.
+impl WorkerId {
+    /// The worker of that shard.
+    pub(super) fn of(shard: ShardId) -> Self {
+        Self(shard.number())
+    }
+
+    /// The shard of this worker.
+    pub(super) fn shard(self) -> ShardId {
+        ShardId::new(self.0)
+    }
+}
+
 /// One TCP connection of a worker. Never the same for two connections, however many come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ConnectionKey {

@@ -254,7 +254,7 @@ impl Connection {
 
     /// Another worker's shard draws the connection, if it is not full.
     fn follow(&mut self, shard: ShardId) {
-        let to = WorkerId(shard.number());
+        let to = WorkerId::of(shard);
         let may_move = match &self.phase {
             Phase::Framed => true,
             Phase::Resp(session) => !session.waits(),
@@ -465,11 +465,7 @@ impl Connection {
         match &self.phase {
             Phase::Framed => {
                 let done = self.take_frames(input, requests, output);
-                let drawn = self.drawn_to(requests);
                 self.submit(input, output, requests);
-                if let Some(shard) = drawn {
-                    self.follow(shard);
-                }
                 done
             }
             Phase::Resp(_) => self.take_commands(input, output, requests),
@@ -480,21 +476,21 @@ impl Connection {
         }
     }
 
-    /// The shard that these requests, after all before them, draw the connection to.
-    fn drawn_to(&mut self, requests: &Requests) -> Option<ShardId> {
-        let here = self.entry.worker.shard();
-        self.drift.as_mut()?.note(requests, here)
-    }
-
-    /// Has requests counted whose topics lie in `input`; what is known at once goes to `output`.
-    fn submit(&self, input: &[u8], output: &mut Vec<u8>, requests: &mut Requests) {
+    /// Has requests counted whose topics lie in `input`; what is known at once goes to `output`. They
+    /// may draw the connection to another worker.
+    fn submit(&mut self, input: &[u8], output: &mut Vec<u8>, requests: &mut Requests) {
         let Entry { worker, key, link } = &self.entry;
+        let drift = self.drift.as_mut();
+        let drawn_to = drift.and_then(|drift| drift.note(requests, worker.shard()));
         link.departed(requests.count());
         let source = Source::Connection(*key);
         worker.submit(requests, input, source, |request, reply| {
             link.arrived(1);
             link.encode(request.id, reply, output);
         });
+        if let Some(shard) = drawn_to {
+            self.follow(shard);
+        }
     }
 
     /// The one message of a classic connection.
@@ -557,18 +553,14 @@ impl Connection {
         let Phase::Resp(session) = &mut self.phase else {
             return 0;
         };
-        let counters = worker.counters();
-        let sample = counters.sample();
+        let sample = worker.counters().sample();
         let taken = session.take(worker, link, *key, input, requests);
-        let drift = self.drift.as_mut();
-        let drawn = drift.and_then(|drift| drift.note(requests, worker.shard()));
         self.submit(input, output, requests);
+        let Entry { worker, link, .. } = &self.entry;
+        let counters = worker.counters();
         counters.erred(link.drain(output));
         if let Some(sample) = sample {
             counters.sampled(&sample);
-        }
-        if let Some(shard) = drawn {
-            self.follow(shard);
         }
         match taken.rest {
             Rest::Partial => {}

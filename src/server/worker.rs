@@ -269,7 +269,7 @@ impl Worker {
         self.status.counters(self.id)
     }
 
-    /// The worker that a HELLO wants to be served by: each serves the shard of its number.
+    /// The worker that a HELLO wants to be served by.
     ///
     /// # Errors
     ///
@@ -279,14 +279,14 @@ impl Worker {
             return Ok(self.id);
         };
         match self.shared.shards().shard(shard.number()) {
-            Some(shard) => Ok(WorkerId(shard.number())),
+            Some(shard) => Ok(WorkerId::of(shard)),
             None => Err(ErrorCode::BadFrame),
         }
     }
 
-    /// The shard that this worker serves without hops: that of its number.
+    /// The shard that this worker serves without hops.
     pub(super) fn shard(&self) -> ShardId {
-        ShardId::new(self.id.0)
+        self.id.shard()
     }
 
     /// What this worker answers to HELLO.

@@ -116,8 +116,7 @@ impl<V, S: BuildHasher> Table<V, S> {
 
     pub(super) fn find(&self, topic: Topic<'_>, Hash(hash): Hash) -> Option<&V> {
         let topic = topic.as_bytes();
-        self.segments[self.segment(Position::of(hash))]
-            .rows
+        self.rows(hash)
             .find(hash, |row| row.topic.as_bytes() == topic)
             .map(|row| &row.value)
     }

@@ -11,7 +11,7 @@ use globalcounter::protocol::{Op, Reply};
 use globalcounter::topic::{ShardId, Shards, Topic};
 
 use crate::resp::{assert_answered, command};
-use crate::support::{Embedded, Framed, connect, eventually, frame};
+use crate::support::{Embedded, Framed, connect, eventually, frame, info_field};
 
 const SHARDS: usize = 4;
 
@@ -162,9 +162,7 @@ fn clients_by_worker(watcher: &mut TcpStream) -> Vec<usize> {
     let mut info = vec![0; 4_096];
     let len = watcher.read(&mut info).unwrap();
     let info = String::from_utf8(info[..len].to_vec()).unwrap();
-    let mut lines = info.lines();
-    let line = lines.find_map(|line| line.strip_prefix("clients_by_worker:"));
-    let counts = line.unwrap().split(',');
+    let counts = info_field(&info, "clients_by_worker").split(',');
     counts.map(|count| count.parse().unwrap()).collect()
 }
 

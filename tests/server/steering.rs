@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use globalcounter::server::Config;
 
-use crate::support::{Embedded, config, connect, datagrams, exchange};
+use crate::support::{Embedded, config, connect, datagrams, exchange, info_field};
 
 /// How many requests in datagrams arrived at their owner, and elsewhere.
 fn arrived(address: SocketAddr) -> [u64; 2] {
@@ -13,10 +13,8 @@ fn arrived(address: SocketAddr) -> [u64; 2] {
     stream.write_all(b"INFO stats\r\nQUIT\r\n").unwrap();
     let mut info = String::new();
     stream.read_to_string(&mut info).unwrap();
-    ["udp_requests_at_owner:", "udp_requests_forwarded:"].map(|name| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.expect(name).parse().unwrap()
-    })
+    ["udp_requests_at_owner", "udp_requests_forwarded"]
+        .map(|name| info_field(&info, name).parse().unwrap())
 }
 
 /// Counts 64 topics by one peer, and by a few others.

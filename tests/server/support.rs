@@ -242,6 +242,13 @@ pub(crate) fn exchange_to_end(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     reply
 }
 
+/// What a reply to INFO says of one thing.
+pub(crate) fn info_field<'a>(info: &'a str, name: &str) -> &'a str {
+    let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+    let field = fields.find(|(field, _)| *field == name);
+    field.unwrap_or_else(|| panic!("no {name} in {info}")).1
+}
+
 /// A request frame.
 pub(crate) fn frame(id: u32, op: Op, topic: &str) -> Vec<u8> {
     let topic = Topic::new(topic.as_bytes(), usize::MAX).unwrap();
