@@ -2,6 +2,8 @@
 //! is told by its first byte. Costs little while idle: the buffers are the worker's, a connection
 //! keeps only what is left over between two reads or two writes.
 
+mod moving;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
@@ -14,16 +16,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+pub(super) use moving::Moved;
+
 use super::batch::{ConnectionKey, Source, WorkerId, empty, shrink};
 use super::drift::Drift;
 use super::intake::{self, FramesEnd};
-use super::link::{KEEP_LEN, Link, OpenConnection, Spoken, UNSENT_LIMIT};
+use super::link::{KEEP_LEN, Link, OpenConnection, UNSENT_LIMIT};
 use super::resp::{Rest, Session};
 use super::router::Requests;
 use super::worker::{Worker, give_way};
-use crate::protocol::framed::{self, Answer, RequestId};
+use crate::protocol::framed::{self, Answer};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
-use crate::topic::{ShardId, Shards};
+use crate::topic::Shards;
+use moving::Onward;
 
 /// The most bytes that one read returns: the longest classic message.
 const READ_LEN: usize = classic::MAX_MESSAGE;
@@ -83,57 +88,6 @@ impl Drop for Entry {
     }
 }
 
-/// A connection on its way to another worker. Nothing of it is in flight.
-#[derive(Debug)]
-pub(super) struct Moved {
-    stream: std::net::TcpStream,
-    /// As the connection had them.
-    partial: Vec<u8>,
-    unserved: bool,
-    spoken: Spoken,
-    unsent: Vec<u8>,
-    onward: Onward,
-    /// Which says where to.
-    open: OpenConnection,
-}
-
-/// What a connection that moves goes on with.
-#[derive(Debug)]
-enum Onward {
-    /// Its first byte.
-    Opening,
-    /// A HELLO that named the shard of the worker it moves to, who answers it.
-    Hello(RequestId),
-    /// Frames.
-    Framed,
-    /// Commands of the Redis protocol.
-    Resp(Box<Session>),
-}
-
-impl Moved {
-    /// A connection that was just accepted.
-    ///
-    /// # Errors
-    ///
-    /// Where the runtime can't let go of its socket.
-    pub(super) fn accepted(stream: TcpStream, open: OpenConnection) -> io::Result<Self> {
-        Ok(Self {
-            stream: stream.into_std()?,
-            partial: Vec::new(),
-            unserved: false,
-            spoken: Spoken::Framed,
-            unsent: Vec::new(),
-            onward: Onward::Opening,
-            open,
-        })
-    }
-
-    /// The worker that it moves to.
-    pub(super) fn to(&self) -> WorkerId {
-        self.open.worker()
-    }
-}
-
 enum Phase {
     /// Nothing was read yet.
     Opening,
@@ -183,106 +137,12 @@ impl Connection {
         }
     }
 
-    /// A connection that another worker moved here.
-    ///
-    /// # Errors
-    ///
-    /// Where the runtime can't watch its socket.
-    pub(super) fn arrive(worker: Rc<Worker>, moved: Moved) -> io::Result<Self> {
-        let stream = TcpStream::from_std(moved.stream)?;
-        let mut connection = Self {
-            partial: moved.partial,
-            unserved: moved.unserved,
-            ..Self::new(worker, stream, moved.open)
-        };
-        let Entry { link, .. } = &connection.entry;
-        link.set_spoken(moved.spoken);
-        link.append(&moved.unsent);
-        link.set_unserved(connection.partial.len());
-        connection.go_on(moved.onward);
-        Ok(connection)
-    }
-
-    fn go_on(&mut self, onward: Onward) {
-        self.phase = match onward {
-            Onward::Opening => Phase::Opening,
-            Onward::Hello(id) => {
-                self.settle(id);
-                return;
-            }
-            Onward::Framed => Phase::Framed,
-            Onward::Resp(session) => Phase::Resp(session),
-        };
-    }
-
-    /// Answers a HELLO that named this worker's shard, and goes on behind it. The client chose, so
-    /// here the connection stays.
-    fn settle(&mut self, hello: RequestId) {
-        let mut reply = Vec::new();
-        let answer = Answer::Hello(self.entry.worker.hello());
-        framed::encode_answer(hello, &answer, &mut reply);
-        self.entry.link.append(&reply);
-        self.phase = Phase::Framed;
-        self.unserved = true;
-        self.drift = None;
-    }
-
     /// Serves it to its end, or until another worker takes over.
     pub(super) async fn serve(mut self) {
         if let End::Move { to, onward } = poll_fn(|context| self.poll(context)).await {
             // A peer that is gone has nobody to tell.
             let _ = self.depart(to, onward);
         }
-    }
-
-    fn depart(self, to: WorkerId, onward: Onward) -> io::Result<()> {
-        let Self {
-            entry, mut open, ..
-        } = self;
-        open.move_to(to);
-        entry.worker.move_away(Moved {
-            stream: self.stream.into_std()?,
-            partial: self.partial,
-            unserved: self.unserved,
-            spoken: entry.link.take_spoken(),
-            unsent: entry.link.take_unsent(),
-            onward,
-            open,
-        });
-        Ok(())
-    }
-
-    /// Another worker's shard draws the connection, if it is not full.
-    fn follow(&mut self, shard: ShardId) {
-        let to = WorkerId::of(shard);
-        let may_move = match &self.phase {
-            Phase::Framed => true,
-            Phase::Resp(session) => !session.waits(),
-            _ => false,
-        };
-        if !may_move || !self.open.may_move_to(to) {
-            return;
-        }
-        let onward = match mem::replace(&mut self.phase, Phase::Opening) {
-            Phase::Resp(session) => Onward::Resp(session),
-            _ => Onward::Framed,
-        };
-        self.phase = Phase::Moving { to, onward };
-    }
-
-    /// One step of a connection that is about to move.
-    fn leave(&mut self) -> Step {
-        let stopping = self.entry.worker.stopping();
-        if !stopping && self.entry.link.in_flight() > 0 {
-            return Step::Wait;
-        }
-        match mem::replace(&mut self.phase, Phase::Opening) {
-            // The other worker may have stopped already.
-            Phase::Moving { onward, .. } if stopping => self.go_on(onward),
-            Phase::Moving { to, onward } => return Step::End(End::Move { to, onward }),
-            other => self.phase = other,
-        }
-        Step::Again
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
