@@ -15,7 +15,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use globalcounter::protocol::framed::{self, Call, RequestId};
 use globalcounter::protocol::{Op, Reply, Request, classic};
-use globalcounter::shard::{Shard, TopicQuota};
+use globalcounter::shard::{Ceilings, TopicQuota};
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Topic};
 
 /// Requests a read, as of a connection with as many in flight.
@@ -32,9 +32,9 @@ fn path(c: &mut Criterion) {
     group.throughput(Throughput::Elements((READS * REQUESTS) as u64));
     for topics in TOPICS {
         let names: Vec<String> = (0..topics).map(|n| format!("topic-{n:010}")).collect();
-        let mut shard = Shard::new(TopicQuota::new(topics));
+        let mut shard = Shard::new(TopicQuota::new(topics), Ceilings::NONE);
         for name in &names {
-            shard.apply(count(name));
+            shard.apply(count(name), || ());
         }
         // In an order that looks random, the same each time.
         let mut next = 0;
@@ -73,6 +73,8 @@ fn path(c: &mut Criterion) {
     group.finish();
 }
 
+type Shard = globalcounter::shard::Shard<()>;
+
 fn count(name: &str) -> Request<'_> {
     Request {
         op: Op::Count,
@@ -81,7 +83,12 @@ fn count(name: &str) -> Request<'_> {
 }
 
 #[inline(never)]
-fn serve_frames(shard: &mut Shard, read: &[u8], replies: &mut Vec<Reply>, output: &mut Vec<u8>) {
+fn serve_frames(
+    shard: &mut Shard,
+    read: &[u8],
+    replies: &mut Vec<Option<Reply>>,
+    output: &mut Vec<u8>,
+) {
     let mut requests = Vec::with_capacity(REQUESTS);
     let mut rest = read;
     while let Some(frame) = framed::decode_request(rest, DEFAULT_MAX_TOPIC_LEN).expect("a frame") {
@@ -91,10 +98,11 @@ fn serve_frames(shard: &mut Shard, read: &[u8], replies: &mut Vec<Reply>, output
         }
     }
     replies.clear();
-    shard.apply_all(requests.iter().map(|&(_, request)| request), replies);
+    let topics = requests.iter().map(|&(_, request)| request);
+    shard.apply_all(topics, |_| (), replies);
     output.clear();
     for (&(id, _), &reply) in requests.iter().zip(&*replies) {
-        framed::encode_reply(id, reply, output);
+        framed::encode_reply(id, reply.expect("nothing waits"), output);
     }
     black_box(output);
 }
@@ -103,7 +111,7 @@ fn serve_frames(shard: &mut Shard, read: &[u8], replies: &mut Vec<Reply>, output
 fn serve_messages(
     shard: &mut Shard,
     read: &[Vec<u8>],
-    replies: &mut Vec<Reply>,
+    replies: &mut Vec<Option<Reply>>,
     output: &mut Vec<u8>,
 ) {
     let mut requests = Vec::with_capacity(REQUESTS);
@@ -112,10 +120,10 @@ fn serve_messages(
         requests.push(request.expect("a request"));
     }
     replies.clear();
-    shard.apply_all(requests.iter().copied(), replies);
+    shard.apply_all(requests.iter().copied(), |_| (), replies);
     output.clear();
     for &reply in &*replies {
-        classic::encode_reply(reply, output);
+        classic::encode_reply(reply.expect("nothing waits"), output);
     }
     black_box(output);
 }

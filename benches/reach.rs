@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use globalcounter::protocol::{Op, Reply, Request};
 use globalcounter::server::inbox::Inbox;
 use globalcounter::server::reach::{Backlog, Reach};
-use globalcounter::shard::{Shard, TopicQuota};
+use globalcounter::shard::{Ceilings, TopicQuota};
 use globalcounter::topic::{Shards, Topic};
 use parking_lot::Mutex;
 
@@ -30,6 +30,8 @@ struct Load {
     names: Vec<String>,
     reads: Vec<Vec<Read>>,
 }
+
+type Shard = globalcounter::shard::Shard<()>;
 
 /// Requests that came together: by shard, the topics to count.
 type Read = Vec<(usize, Vec<usize>)>;
@@ -69,13 +71,11 @@ impl Load {
         let shards = Shards::new(self.shards).expect("not many");
         let quota = TopicQuota::new(self.names.len());
         let filled = move |shard| {
-            let mut filled = Shard::new(quota.clone());
+            let mut filled = Shard::new(quota.clone(), Ceilings::NONE);
             let topics = self.names.iter().map(|name| named(name));
             for topic in topics.filter(|&topic| shards.owner(topic) == shard) {
-                filled.apply(Request {
-                    op: Op::Count,
-                    topic,
-                });
+                let op = Op::Count;
+                filled.apply(Request { op, topic }, || ());
             }
             filled
         };
@@ -87,13 +87,13 @@ impl Load {
         self.reads[me].iter().cycle().take(count as usize)
     }
 
-    fn count(&self, topics: &[usize], shard: &mut Shard, replies: &mut Vec<Reply>) {
+    fn count(&self, topics: &[usize], shard: &mut Shard, replies: &mut Vec<Option<Reply>>) {
         replies.clear();
         let request = |&topic: &usize| Request {
             op: Op::Count,
             topic: named(&self.names[topic]),
         };
-        shard.apply_all(topics.iter().map(request), replies);
+        shard.apply_all(topics.iter().map(request), |_| (), replies);
     }
 }
 
@@ -106,7 +106,7 @@ struct Batch {
     from: usize,
     shard: usize,
     topics: Vec<usize>,
-    replies: Vec<Reply>,
+    replies: Vec<Option<Reply>>,
 }
 
 impl Batch {
@@ -181,7 +181,7 @@ impl RunOrHandOver {
         Self {
             load: Arc::clone(load),
             shards: load.shards().map(|shard| Reach::new(shard, room)).collect(),
-            inboxes: (0..load.shards).map(|_| Inbox::new(room)).collect(),
+            inboxes: (0..load.shards).map(|_| Inbox::new()).collect(),
         }
     }
 

@@ -20,7 +20,7 @@ use criterion::{
     criterion_main,
 };
 use globalcounter::protocol::{Op, Reply, Request};
-use globalcounter::shard::{Position, Shard, TopicQuota};
+use globalcounter::shard::{Ceilings, Position, TopicQuota};
 use globalcounter::topic::Topic;
 
 const THOUSAND: usize = 1_000;
@@ -143,13 +143,15 @@ fn filled(mut shard: Shard, topics: &[Topic<'_>]) -> Shard {
     shard
 }
 
+type Shard = globalcounter::shard::Shard<()>;
+
 fn empty(room: usize) -> Shard {
-    Shard::new(TopicQuota::new(room))
+    Shard::new(TopicQuota::new(room), Ceilings::NONE)
 }
 
-fn count(shard: &mut Shard, topic: Topic<'_>) -> Reply {
+fn count(shard: &mut Shard, topic: Topic<'_>) -> Option<Reply> {
     let op = Op::Count;
-    shard.apply(Request { op, topic })
+    shard.apply(Request { op, topic }, || ())
 }
 
 /// Names, one after the other in memory: visited like that, they cost no more to read than in a

@@ -13,8 +13,8 @@
 //!          ▼               └──────────────┐   ┌─────────┘               ▼
 //!  ┌───────────────┐                    ┌─▼───▼─────────┐
 //!  │ shard 0       │◄── channel ──      │ shard 1       │◄── channel ──
-//!  │ owns topics   │                    │ owns topics   │
-//!  └───────────────┘                    └───────────────┘
+//!  │ owns topics   │                    │ owns topics   │      (also from the store:
+//!  └───────────────┘                    └───────────────┘       ceilings made durable)
 //! ```
 //!
 //! - [`Client`] and [`blocking::Client`] count, over TCP or UDP: feature `client`.
@@ -22,7 +22,7 @@
 //!   serve` is a thin layer over it: feature `cli`, the default.
 //! - [`protocol`] is the codec that both share, [`topic`] says what a topic is and who owns it.
 //!
-//! Dependencies point one way: `topic ← protocol ← shard ← server` and `topic ← protocol ← client`.
+//! Dependencies point one way: `topic ← protocol ← shard ← store ← server` and `topic ← protocol ← client`.
 
 #[cfg(all(feature = "server", not(target_os = "linux")))]
 compile_error!("the server needs Linux; the feature `client` alone does not");
@@ -34,6 +34,8 @@ pub mod protocol;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod shard;
+#[cfg(feature = "server")]
+pub mod store;
 pub mod topic;
 
 #[cfg(feature = "client")]

@@ -139,6 +139,15 @@ impl Shards {
         (0..self.0).map(ShardId)
     }
 
+    /// The range of [`owner_point`]s whose topics a shard owns.
+    #[cfg(feature = "server")]
+    pub(crate) fn points(self, shard: ShardId) -> std::ops::RangeInclusive<u16> {
+        let first = |number: u32| (number << 16).div_ceil(self.0.into());
+        let number = u32::from(shard.0);
+        let last = first(number + 1) - 1;
+        first(number) as u16..=last as u16
+    }
+
     /// The shard that owns a topic: [`owner`] among these.
     #[must_use]
     pub fn owner(self, topic: Topic<'_>) -> ShardId {
@@ -173,6 +182,23 @@ pub(crate) const OWNER_WORDS: usize = 15;
 /// has no whole word; its last word is all its bytes, with zeros above.
 #[must_use]
 pub fn owner(topic: &[u8], key: u32, multiplier: u32, shards: u16) -> u16 {
+    scaled(point(topic, key, multiplier), shards)
+}
+
+/// Where a topic lies in the order that is cut into one range for each shard: its owner among any
+/// number of shards follows from it. What is stored is kept in this order, so that each shard can
+/// load its range.
+#[cfg(feature = "server")]
+#[must_use]
+pub(crate) fn owner_point(topic: &[u8]) -> u16 {
+    point(topic, OWNER_KEY, OWNER_MULTIPLIER)
+}
+
+fn scaled(point: u16, shards: u16) -> u16 {
+    ((u32::from(point) * u32::from(shards)) >> 16) as u16
+}
+
+fn point(topic: &[u8], key: u32, multiplier: u32) -> u16 {
     let mut h = key;
     for word in topic.chunks_exact(4).take(OWNER_WORDS) {
         h = (h ^ big_endian(word)).wrapping_mul(multiplier);
@@ -181,7 +207,7 @@ pub fn owner(topic: &[u8], key: u32, multiplier: u32, shards: u16) -> u16 {
     let last = &topic[topic.len().saturating_sub(4)..];
     h = (h ^ big_endian(last)).wrapping_mul(multiplier);
     h ^= h >> 16;
-    (((h >> 16) * u32::from(shards)) >> 16) as u16
+    (h >> 16) as u16
 }
 
 /// Up to 4 bytes as a big-endian number.
@@ -260,6 +286,28 @@ mod tests {
                 assert!(n.abs_diff(mean) < mean / 2, "{n} topics, {mean} expected");
             }
         }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn each_shard_owns_one_range_of_points() {
+        for count in [1, 2, 3, 7, 8, 64, 255, 256] {
+            let shards = Shards::new(count).expect("a number of shards");
+            let mut next = 0;
+            for shard in shards.ids() {
+                let range = shards.points(shard);
+                assert_eq!(u32::from(*range.start()), next);
+                for point in [*range.start(), *range.end()] {
+                    assert_eq!(scaled(point, shards.count()), shard.number());
+                }
+                next = u32::from(*range.end()) + 1;
+            }
+            assert_eq!(next, 1 << 16);
+        }
+        let shards = Shards::new(7).expect("a number of shards");
+        let topic = Topic::new(b"visits", 1024).expect("a topic");
+        let owner = shards.owner(topic);
+        assert!(shards.points(owner).contains(&owner_point(b"visits")));
     }
 
     #[test]

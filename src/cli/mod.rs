@@ -2,6 +2,7 @@
 //! unreachable, 2 bad usage. Errors are one line on standard error.
 
 mod ask;
+mod data;
 mod serve;
 
 use std::process::ExitCode;
@@ -19,7 +20,8 @@ use globalcounter::server::BindError;
     after_help = "Examples:\n  \
         globalcounter serve                          serve on 127.0.0.1:9999, TCP and UDP\n  \
         globalcounter count visits                   print the next number of \"visits\"\n  \
-        globalcounter count --server udp://127.0.0.1:9999 visits\n\n\
+        globalcounter count --server udp://127.0.0.1:9999 visits\n  \
+        globalcounter topics --prefix user:          list a data directory that no server has\n\n\
         Exit codes: 0 done, 1 refused by the server or unreachable, 2 bad usage."
 )]
 struct Arguments {
@@ -33,6 +35,8 @@ enum Command {
     Serve(serve::Arguments),
     #[command(flatten)]
     Ask(ask::Command),
+    #[command(flatten)]
+    Data(data::Command),
 }
 
 /// Reads the arguments, does what they say, and says how it ended.
@@ -44,6 +48,7 @@ pub(crate) fn run() -> ExitCode {
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Ask(command) => ask::run(&command),
+        Command::Data(command) => data::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,17 +2,22 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use globalcounter::server::{Config, Server};
+use globalcounter::server::{Config, Loaded, Server};
+use globalcounter::shard::Durability;
+use globalcounter::store::LastEnd;
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Shards};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 use tracing_subscriber::EnvFilter;
+
+use super::data;
 
 /// Descriptors that are not connections: listeners, runtimes, standard streams, with room to
 /// spare.
@@ -22,7 +27,8 @@ const OTHER_DESCRIPTORS: u64 = 32;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     globalcounter serve --tcp 0.0.0.0:9999 --udp 0.0.0.0:9999\n  \
-    globalcounter serve --udp off --shards 4 --pin\n\n\
+    globalcounter serve --udp off --shards 4 --pin\n  \
+    globalcounter serve --data-dir /var/lib/globalcounter --durability exact\n\n\
     RUST_LOG=debug logs more, on standard error. SIGTERM and SIGINT stop it: it answers what it \
     has read, then exits with 0.")]
 pub(super) struct Arguments {
@@ -59,6 +65,29 @@ pub(super) struct Arguments {
         value_parser = BoolishValueParser::new()
     )]
     steering: bool,
+    /// Where topics are kept over restarts and crashes [default: globalcounter in the user's state
+    /// directory]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "GLOBALCOUNTER_DATA_DIR",
+        conflicts_with = "in_memory"
+    )]
+    data_dir: Option<PathBuf>,
+    /// Keep nothing: all topics start over with each start
+    #[arg(long, env = "GLOBALCOUNTER_IN_MEMORY", value_parser = BoolishValueParser::new())]
+    in_memory: bool,
+    /// What a crash may cost: "monotonic", a topic skips numbers up to its reserve; "exact", none,
+    /// and each reply waits for the disk. Neither ever repeats one
+    #[arg(
+        long,
+        value_name = "PROMISE",
+        env = "GLOBALCOUNTER_DURABILITY",
+        default_value = "monotonic",
+        value_parser = parse_durability,
+        conflicts_with = "in_memory"
+    )]
+    durability: Durability,
     /// The most topics; a new one over it is refused, none is evicted
     #[arg(
         long,
@@ -119,18 +148,33 @@ fn parse_shards(text: &str) -> Result<Shards, String> {
         .ok_or_else(|| format!("it must be a number from 1 to {}", Shards::MAX))
 }
 
+fn parse_durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "monotonic" => Ok(Durability::Monotonic),
+        "exact" => Ok(Durability::Exact),
+        _ => Err("it must be monotonic or exact (--in-memory keeps nothing)".into()),
+    }
+}
+
 impl Arguments {
-    fn config(&self) -> Config {
-        Config {
+    fn config(&self) -> Result<Config> {
+        let data_dir = match (&self.data_dir, self.in_memory) {
+            (_, true) => None,
+            (Some(directory), false) => Some(directory.clone()),
+            (None, false) => Some(data::default_dir()?),
+        };
+        Ok(Config {
             tcp: self.tcp.0,
             udp: self.udp.0,
             shards: self.shards.unwrap_or_else(Config::default_shards),
             pin: self.pin,
             steering: self.steering,
+            data_dir,
+            durability: self.durability,
             max_topics: self.max_topics,
             max_topic_len: self.max_topic_len,
             max_connections: self.max_connections,
-        }
+        })
     }
 }
 
@@ -147,10 +191,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         .with_ansi(io::stderr().is_terminal())
         .init();
 
-    let config = arguments.config();
+    let config = arguments.config()?;
     raise_descriptor_limit(&config);
     let shards = config.shards.count();
+    let kept = config
+        .data_dir
+        .clone()
+        .map(|directory| (directory, config.durability));
     let server = Server::bind(config)?;
+    if let (Some((directory, durability)), Some(loaded)) = (kept, server.loaded()) {
+        tell_what_was_kept(&directory, durability, loaded);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -171,6 +222,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         info!("stopped");
         Ok(())
     })
+}
+
+/// What the server goes on with, and what the last one may have left out.
+fn tell_what_was_kept(directory: &Path, durability: Durability, loaded: Loaded) {
+    let Loaded {
+        topics,
+        last_end,
+        skipped_topics,
+        skipped_numbers,
+        took,
+    } = loaded;
+    let directory = directory.display();
+    match last_end {
+        LastEnd::New => info!(%directory, %durability, "keeping topics in a new data directory"),
+        LastEnd::Clean => info!(
+            %directory, %durability, topics, ?took,
+            "loaded; the last server ended cleanly, so every sum is exact"
+        ),
+        LastEnd::Crash => warn!(
+            %directory, %durability, topics, ?took, skipped_topics, skipped_numbers,
+            "loaded; the last server did not end cleanly, so these topics go on above numbers that \
+             it may not have handed out, at most so many"
+        ),
+    }
 }
 
 /// One line a listener, for people and for scripts that wait until it is ready.

@@ -8,8 +8,11 @@ use super::resp::Scan;
 use super::sys::Peer;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{Op, Reply, Request};
-use crate::shard::Shard;
+use crate::shard::{self, Change};
 use crate::topic::{ShardId, Topic};
+
+/// A shard whose requests know the way of their replies.
+pub(super) type Shard = shard::Shard<Origin>;
 
 /// One worker of the server, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,35 @@ pub(super) struct Datagram {
     pub(super) reply_limit: usize,
 }
 
+/// Where a request came from that waits for the store, and where its reply goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// The worker that has its connection, or received its datagram.
+    pub(super) worker: WorkerId,
+    pub(super) asker: Asker,
+    /// What its reply carries.
+    pub(super) id: RequestId,
+}
+
+/// Who asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asker {
+    Connection(ConnectionKey),
+    Datagram(Datagram),
+}
+
+/// A reply that waited for the store.
+pub(super) type LateReply = (Origin, Reply);
+
+/// What the store made of a shard's changes.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub(super) shard: ShardId,
+    pub(super) changes: Vec<Change>,
+    /// Whether they are durable; if not, nothing is any more.
+    pub(super) durable: bool,
+}
+
 /// A decoded request. Its topic's bytes stay where they were read, or are a batch's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Queued {
@@ -77,11 +109,6 @@ impl Queued {
     }
 }
 
-/// Has the shard apply requests whose topics lie in `bytes`; `replies` gets what became of each.
-pub(super) fn run(list: &[Queued], bytes: &[u8], shard: &mut Shard, replies: &mut Vec<Reply>) {
-    shard.apply_all(list.iter().map(|queued| queued.request(bytes)), replies);
-}
-
 /// Where the requests of one read came from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source<'a> {
@@ -89,6 +116,35 @@ pub(super) enum Source<'a> {
     Connection(ConnectionKey),
     /// These datagrams.
     Datagrams(&'a [Datagram]),
+}
+
+impl Source<'_> {
+    /// Where the reply to one of them goes, at that worker.
+    fn origin(self, worker: WorkerId, request: &Queued) -> Origin {
+        let asker = match self {
+            Self::Connection(key) => Asker::Connection(key),
+            Self::Datagrams(datagrams) => Asker::Datagram(datagrams[request.datagram as usize]),
+        };
+        Origin {
+            worker,
+            asker,
+            id: request.id,
+        }
+    }
+}
+
+/// Has the shard apply requests that worker `from` read, and whose topics lie in `bytes`; `replies`
+/// gets what became of each, nothing of those that wait for the store.
+pub(super) fn run(
+    list: &[Queued],
+    bytes: &[u8],
+    from: WorkerId,
+    source: Source<'_>,
+    shard: &mut Shard,
+    replies: &mut Vec<Option<Reply>>,
+) {
+    let requests = list.iter().map(|queued| queued.request(bytes));
+    shard.apply_all(requests, |i| source.origin(from, &list[i]), replies);
 }
 
 /// Requests handed over to whoever runs their shard. It goes back to where it came from with the
@@ -107,9 +163,13 @@ pub(super) struct Batch {
     pub(super) awaited: bool,
     /// What looks at the shard's topics, instead of requests.
     pub(super) scan: Option<Box<Scan>>,
+    /// What the store says to the shard, instead of requests.
+    pub(super) answers: Option<Answers>,
+    /// Replies that are on their way to their worker, instead of requests.
+    pub(super) late: Vec<LateReply>,
     requests: Vec<Queued>,
     topics: Vec<u8>,
-    replies: Vec<Reply>,
+    replies: Vec<Option<Reply>>,
 }
 
 /// A recycled batch keeps room for no more than this many requests, and bytes of their topics.
@@ -127,6 +187,8 @@ impl Batch {
             datagrams: Vec::new(),
             awaited: false,
             scan: None,
+            answers: None,
+            late: Vec::new(),
             requests: Vec::new(),
             topics: Vec::new(),
             replies: Vec::new(),
@@ -164,30 +226,47 @@ impl Batch {
         }
     }
 
-    /// Has the shard apply its requests, or looks at the shard's topics.
-    pub(super) fn run(&mut self, shard: &mut Shard) {
+    /// Has the shard apply its requests, or hear from the store, or looks at its topics. `late` gets
+    /// the replies to those who waited.
+    pub(super) fn run(&mut self, shard: &mut Shard, late: &mut Vec<LateReply>) {
+        if let Some(scan) = &mut self.scan {
+            scan.step(shard);
+        }
+        if let Some(answers) = self.answers.take() {
+            shard.answered(&answers.changes, answers.durable, late);
+        }
+        let source = match self.connection {
+            Some(key) => Source::Connection(key),
+            None => Source::Datagrams(&self.datagrams),
+        };
         let Self {
+            from,
             requests,
             topics,
             replies,
             ..
         } = self;
-        if let Some(scan) = &mut self.scan {
-            scan.step(shard);
-        }
-        run(requests, topics, shard, replies);
+        run(requests, topics, *from, source, shard, replies);
     }
 
-    /// Its requests with their replies, once it ran.
+    /// Those of its requests that have replies, once it ran.
     pub(super) fn replies(&self) -> impl Iterator<Item = (&Queued, Reply)> {
         debug_assert_eq!(self.requests.len(), self.replies.len());
-        self.requests.iter().zip(self.replies.iter().copied())
+        let replies = self.requests.iter().zip(self.replies.iter().copied());
+        replies.filter_map(|(request, reply)| Some((request, reply?)))
+    }
+
+    /// How many of its requests wait for the store.
+    pub(super) fn waiting(&self) -> usize {
+        self.replies.iter().filter(|reply| reply.is_none()).count()
     }
 
     fn clear(&mut self) {
         self.connection = None;
         self.awaited = false;
         self.scan = None;
+        self.answers = None;
+        self.late.clear();
         empty(&mut self.datagrams, KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);
         empty(&mut self.replies, KEEP_REQUESTS);

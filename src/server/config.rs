@@ -1,12 +1,15 @@
 //! What a server is told before it starts.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::thread;
 
 use super::BindError;
+use crate::shard::Durability;
 use crate::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
 
-/// A server's settings. The defaults are those of `globalcounter serve`.
+/// A server's settings. The defaults are those of `globalcounter serve --in-memory`: only who names
+/// a directory has something written there.
 ///
 /// ```
 /// use globalcounter::server::Config;
@@ -30,6 +33,11 @@ pub struct Config {
     /// Whether the kernel gives classic datagrams to the worker of the shard that owns their topic,
     /// where there are several; otherwise each peer's to one worker.
     pub steering: bool,
+    /// Where topics are kept over a restart, and a crash; `None`: nowhere, and all start over.
+    pub data_dir: Option<PathBuf>,
+    /// What is promised of topics that are kept. [`Durability::Memory`] is of no use beside a
+    /// directory. Monotonic by default.
+    pub durability: Durability,
     /// The most topics, over all shards. A new one over it is refused, none is evicted.
     pub max_topics: usize,
     /// The longest topic, in bytes; at most [`TOPIC_LEN_LIMIT`].
@@ -80,6 +88,8 @@ impl Default for Config {
             shards: Self::default_shards(),
             pin: false,
             steering: true,
+            data_dir: None,
+            durability: Durability::Monotonic,
             max_topics: Self::DEFAULT_MAX_TOPICS,
             max_topic_len: DEFAULT_MAX_TOPIC_LEN,
             max_connections: Self::DEFAULT_MAX_CONNECTIONS,

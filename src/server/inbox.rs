@@ -1,5 +1,5 @@
-//! Where a worker gets its handed-over batches back, and how it is woken for them: only if it
-//! sleeps. Knows nothing of what is in a batch, nor of the runtime that sleeps.
+//! Where a worker gets its handed-over batches back, and replies that waited for the store, and how
+//! it is woken for them: only if it sleeps. Knows nothing of what is in a batch, nor of the runtime that sleeps.
 //!
 //! The same rule as in [`reach`](super::reach): who puts something in looks afterwards whether the
 //! owner sleeps, who goes to sleep looks afterwards whether something is in; a fence on each side
@@ -7,7 +7,8 @@
 
 use super::sync::{AtomicBool, Ordering, Queue, fence};
 
-/// A bounded channel to one worker.
+/// A channel to one worker. What may be in it is bounded by those who send: batches by their worker's
+/// credit, late replies by the requests that wait.
 #[derive(Debug)]
 pub struct Inbox<T> {
     queue: Queue<T>,
@@ -25,19 +26,20 @@ pub enum Owner {
 }
 
 impl<T> Inbox<T> {
-    /// Room for `capacity` items.
-    pub fn new(capacity: usize) -> Self {
+    /// An empty one.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "the model's can't be made in a constant"
+    )]
+    pub fn new() -> Self {
         Self {
-            queue: Queue::new(capacity),
+            queue: Queue::unbounded(),
             asleep: AtomicBool::new(false),
         }
     }
 
     /// Puts an item in.
-    ///
-    /// # Panics
-    ///
-    /// Where there is no room: what comes back is limited by what was handed over.
     pub fn put(&self, item: T) -> Owner {
         self.put_quietly(item);
         fence(Ordering::SeqCst);
@@ -49,15 +51,9 @@ impl<T> Inbox<T> {
     }
 
     /// Puts an item in that need not wake a sleeping owner: it is found when something else does.
-    ///
-    /// # Panics
-    ///
-    /// As [`put`](Self::put).
     pub fn put_quietly(&self, item: T) {
-        assert!(
-            self.queue.push(item).is_ok(),
-            "an inbox has room for all that its owner hands over"
-        );
+        let pushed = self.queue.push(item);
+        debug_assert!(pushed.is_ok(), "there is room for any number");
     }
 
     /// The owner takes the first item.

@@ -172,6 +172,18 @@ impl Link {
         errors
     }
 
+    /// A reply came that waited for the store: as [`returned`](Self::returned).
+    pub(super) fn returned_late(&self, id: RequestId, reply: Reply) -> u64 {
+        let mut replies = self.replies.borrow_mut();
+        self.encode(id, reply, &mut replies);
+        let errors = self.drain(&mut replies);
+        drop(replies);
+        self.arrived(1);
+        self.account();
+        self.wake();
+        errors
+    }
+
     /// The SCAN that came back, if one did.
     pub(super) fn take_scan(&self) -> Option<Box<Scan>> {
         self.scan.take()

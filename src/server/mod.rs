@@ -4,12 +4,14 @@
 //!
 //! [`Server`] is the way in. A client's request takes this path: [`udp`] or [`connection`] reads
 //! it, [`intake`] decodes it, [`router`] takes it to its shard through [`reach`], and the reply
-//! goes back the same way, or through the [`inbox`] of the worker that has the connection.
+//! goes back the same way, or through the [`inbox`] of the worker that has the connection. What a
+//! shard wants made durable goes through [`commits`] to the [`store`](crate::store).
 
 // Public, like `sys`, for loadgen alone.
 #[doc(hidden)]
 pub mod affinity;
 mod batch;
+mod commits;
 mod config;
 mod connection;
 mod drift;
@@ -17,6 +19,7 @@ pub mod inbox;
 mod intake;
 mod link;
 mod listen;
+mod open;
 pub mod reach;
 mod resp;
 mod router;
@@ -32,6 +35,7 @@ mod udp;
 mod worker;
 
 use std::error::Error as _;
+use std::fmt;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -43,9 +47,12 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 pub use config::Config;
+pub use open::Loaded;
 
+use crate::store::{Store, StoreError};
 use batch::WorkerId;
 use link::Connections;
+use open::Durable;
 use router::Shared;
 use status::Status;
 
@@ -137,12 +144,22 @@ use status::Status;
 /// # })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Server {
     config: Config,
     tcp: Vec<TcpListener>,
     udp: Vec<Socket>,
     stop: watch::Sender<bool>,
+    shared: Arc<Shared>,
+    durable: Option<Durable>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .field("loaded", &self.loaded())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a server could not start.
@@ -172,6 +189,9 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// What topics were kept can't be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why a running server ended by itself.
@@ -186,6 +206,16 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The store's thread could not be started.
+    #[error("the store's thread could not start")]
+    StoreThread {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The last sums could not be written. Nothing is lost by that: topics go on above their
+    /// ceilings, and skip what lies between.
+    #[error("stopped without a clean end, so topics may skip numbers")]
+    Store(#[source] StoreError),
     /// A worker panicked. Its shard may be half changed, so nothing more is served.
     #[error("worker {worker} panicked; this is a bug in globalcounter")]
     Panicked {
@@ -206,14 +236,35 @@ impl Stop {
 }
 
 impl Server {
-    /// Binds the addresses. From here on peers can connect; they are answered once it serves.
+    /// Loads what topics were kept, then binds the addresses. From here on peers can connect; they
+    /// are answered once it serves.
     ///
     /// # Errors
     ///
-    /// [`BindError`]: a setting out of range, or an address that can't be had. An address that
-    /// another process listens on is refused, even where that process would share it.
-    pub fn bind(mut config: Config) -> Result<Self, BindError> {
+    /// [`BindError`]: a setting out of range; a data directory that somebody else has, or that can't
+    /// be read; or an address that can't be had. An address that another process listens on is
+    /// refused, even where that process would share it.
+    pub fn bind(config: Config) -> Result<Self, BindError> {
         config.check()?;
+        let store = match &config.data_dir {
+            Some(directory) => Some(open::directory(directory, &config)?),
+            None => None,
+        };
+        Self::bind_with(config, store)
+    }
+
+    /// The same, with topics kept in `store` instead of a directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_to(config: Config, store: Box<dyn Store>) -> Result<Self, BindError> {
+        config.check()?;
+        Self::bind_with(config, Some(store))
+    }
+
+    fn bind_with(mut config: Config, store: Option<Box<dyn Store>>) -> Result<Self, BindError> {
+        let (shared, mut durable) = open::load(&config, store)?;
         let count = usize::from(config.shards.count());
         let tcp = bind("tcp", config.tcp, |address| listen::tcp(address, count))?;
         let udp = bind("udp", config.udp, |address| listen::udp(address, count))?;
@@ -230,11 +281,17 @@ impl Server {
             .and_then(|socket| socket.local_addr().ok()?.as_socket());
         // With the ports that the system chose.
         (config.tcp, config.udp) = (tcp_addr, udp_addr);
+        // Last: a server that can't serve leaves a clean end as it is.
+        if let Some(durable) = &mut durable {
+            durable.store.begin()?;
+        }
         Ok(Self {
             config,
             tcp,
             udp,
             stop: watch::Sender::new(false),
+            shared,
+            durable,
         })
     }
 
@@ -248,6 +305,12 @@ impl Server {
     #[must_use]
     pub fn udp_addr(&self) -> Option<SocketAddr> {
         self.config.udp
+    }
+
+    /// What was loaded of topics that were kept; `None` where none are.
+    #[must_use]
+    pub fn loaded(&self) -> Option<Loaded> {
+        self.durable.as_ref().map(|durable| durable.loaded)
     }
 
     /// What stops it once it runs.
@@ -317,7 +380,7 @@ impl Server {
 
     /// Starts the workers; the channel says how each ended, and closes after the last.
     fn start(self) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
-        let shared = Arc::new(Shared::new(self.config.shards, self.config.max_topics));
+        let shared = Arc::clone(&self.shared);
         self.start_with(&shared)
     }
 
@@ -327,8 +390,13 @@ impl Server {
             tcp,
             udp,
             stop,
+            durable,
             ..
         } = self;
+        let (store, loaded) = match durable {
+            Some(Durable { store, loaded }) => (Some(store), Some(loaded)),
+            None => (None, None),
+        };
         let (departures, arrivals): (Vec<_>, Vec<_>) = config
             .shards
             .ids()
@@ -339,7 +407,11 @@ impl Server {
             config.max_connections,
             config.shards.count(),
         ));
-        let status = Arc::new(Status::new(config.clone(), Arc::clone(&connections)));
+        let status = Arc::new(Status::new(
+            config.clone(),
+            Arc::clone(&connections),
+            loaded,
+        ));
         let processors = if config.pin {
             affinity::processors()
         } else {
@@ -348,6 +420,10 @@ impl Server {
         let mut processors = processors.into_iter().cycle();
         let (mut tcp, mut udp) = (tcp.into_iter(), udp.into_iter());
         let (ended, receiver) = mpsc::unbounded_channel();
+        if let Some(store) = store {
+            open::spawn(store, Arc::clone(shared), ended.clone());
+        }
+        let last_worker = Arc::new(LastWorker(Arc::clone(shared)));
         for (id, arrivals) in config.shards.ids().zip(arrivals) {
             let worker = id.number();
             let plan = worker::Plan {
@@ -367,6 +443,7 @@ impl Server {
             let report = Report {
                 worker,
                 ended: ended.clone(),
+                last_worker: Arc::clone(&last_worker),
             };
             let spawned = thread::Builder::new()
                 .name(format!("worker-{worker}"))
@@ -383,7 +460,18 @@ impl Server {
 /// Says how a worker ended, also when it panics.
 struct Report {
     worker: u16,
+    /// Let go of before `ended`, so that whoever sees that closed finds nothing left of the workers.
+    last_worker: Arc<LastWorker>,
     ended: mpsc::UnboundedSender<Result<(), ServeError>>,
+}
+
+/// Dropped with the last worker: nothing more comes for the store then.
+struct LastWorker(Arc<Shared>);
+
+impl Drop for LastWorker {
+    fn drop(&mut self) {
+        self.0.commits().close();
+    }
 }
 
 impl Report {
@@ -398,6 +486,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if thread::panicking() {
             let worker = self.worker;
+            self.last_worker.0.commits().abandon();
             let _ = self.ended.send(Err(ServeError::Panicked { worker }));
         }
     }

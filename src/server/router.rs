@@ -5,21 +5,31 @@
 //! a worker's inbox have room for all of them, so neither is ever full. A batch over the credit
 //! waits in the overflow, and while one does the worker is [`congested`](Router::congested) and
 //! reads nothing, so the overflow never holds more than one read's requests.
+//!
+//! What a shard wants made durable goes to [`commits`](super::commits) whenever it was run, and the
+//! store's answers come back like requests. Whoever runs a shard with them sends the replies to those
+//! who waited, before it lets go of the shard: so they keep their order, as all others do.
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
+use tracing::error;
 
-use super::batch::{self, Batch, ConnectionKey, Queued, Source, WorkerId};
+use super::batch::{
+    self, Answers, Batch, ConnectionKey, LateReply, Queued, Shard, Source, WorkerId,
+};
+use super::commits::Commits;
 use super::inbox::{Inbox, Owner};
 use super::reach::{Backlog, Reach};
 use super::resp::Scan;
 use crate::protocol::{Reply, Request};
-use crate::shard::{Shard, TopicQuota};
+use crate::shard::{Ceilings, Change, TopicQuota};
+use crate::store::StoreError;
 use crate::topic::{ShardId, Shards};
 
 /// The most batches that a worker has away at one shard. Enough that a burst of small batches does
@@ -41,25 +51,36 @@ pub(super) struct Shared {
     quota: TopicQuota,
     shards: Box<[ShardReach]>,
     doors: Box<[CachePadded<Door>]>,
+    /// The way to the store; unused in memory.
+    commits: Commits,
+    /// Requests in datagrams that wait for the store.
+    waiting_datagrams: AtomicUsize,
+    /// How many workers may still read requests.
+    reading: AtomicUsize,
+    /// Why the store failed, once it did.
+    failure: OnceLock<String>,
 }
 
 /// Where a worker is found by the others.
 #[derive(Debug)]
 pub(super) struct Door {
     inbox: Inbox<Box<Batch>>,
+    /// What the store says to the worker's shard.
+    answers: Mutex<Vec<Answers>>,
     /// Whom to wake; taken back when the worker ends, since it keeps the worker's runtime alive.
     waker: Mutex<Option<Waker>>,
 }
 
 impl Shared {
     /// As many shards as workers, with room for `max_topics` topics in all.
-    pub(super) fn new(ids: Shards, max_topics: usize) -> Self {
+    pub(super) fn new(ids: Shards, max_topics: usize, ceilings: Ceilings) -> Self {
         let quota = TopicQuota::new(max_topics);
         let room = usize::from(ids.count()) * HAND_OVER_CREDIT;
-        let reach = |_| CachePadded::new(Reach::new(Shard::new(quota.clone()), room));
+        let reach = |_| CachePadded::new(Reach::new(Shard::new(quota.clone(), ceilings), room));
         let door = |_| {
             CachePadded::new(Door {
-                inbox: Inbox::new(room),
+                inbox: Inbox::new(),
+                answers: Mutex::default(),
                 waker: Mutex::new(None),
             })
         };
@@ -68,7 +89,85 @@ impl Shared {
             shards: ids.ids().map(reach).collect(),
             quota,
             doors: ids.ids().map(door).collect(),
+            commits: Commits::new(ids),
+            waiting_datagrams: AtomicUsize::new(0),
+            reading: AtomicUsize::new(ids.count().into()),
+            failure: OnceLock::new(),
         }
+    }
+
+    /// A worker reads no more requests.
+    pub(super) fn stopped_reading(&self) {
+        self.reading.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether none reads any, and none that came in datagrams waits: so nothing more is asked of
+    /// the store for them, and no worker is needed to hear its answers.
+    pub(super) fn datagrams_are_done(&self) -> bool {
+        self.reading.load(Ordering::Relaxed) == 0
+            && self.waiting_datagrams.load(Ordering::Relaxed) == 0
+    }
+
+    /// The store failed. What comes after the first time follows from it.
+    pub(super) fn store_failed(&self, failure: &StoreError) {
+        let text = chain(failure);
+        if self.failure.set(text.clone()).is_ok() {
+            error!(
+                error = text,
+                "the store failed: what it would have to keep is refused with STORE from now on, \
+                 sums below their ceilings are still handed out; restart the server once the \
+                 cause is gone"
+            );
+        }
+    }
+
+    /// Why the store failed, if it did.
+    pub(super) fn store_failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// The way to the store.
+    pub(super) fn commits(&self) -> &Commits {
+        &self.commits
+    }
+
+    /// That many of them have their replies.
+    pub(super) fn datagrams_answered(&self, requests: usize) {
+        self.waiting_datagrams
+            .fetch_sub(requests, Ordering::Relaxed);
+    }
+
+    fn datagrams_wait(&self, requests: usize) {
+        if requests > 0 {
+            self.waiting_datagrams
+                .fetch_add(requests, Ordering::Relaxed);
+        }
+    }
+
+    /// Has a shard's worker tell it what the store says.
+    pub(super) fn deliver(&self, answers: Answers) {
+        let door = self.door(WorkerId::of(answers.shard));
+        door.answers.lock().push(answers);
+        door.wake();
+    }
+
+    /// Does something with a shard that no worker runs, before the first of them is there or after
+    /// the last has ended; after it was told what the store still had to say.
+    pub(super) fn with_idle<T>(&self, id: ShardId, work: impl FnOnce(&mut Shard) -> T) -> T {
+        let answers = mem::take(&mut *self.door(WorkerId::of(id)).answers.lock());
+        let ran = self.shards[id.index()].try_run(
+            |shard, mut batch| batch.run(shard, &mut Vec::new()),
+            |shard| {
+                for Answers {
+                    changes, durable, ..
+                } in answers
+                {
+                    shard.answered(&changes, durable, &mut Vec::new());
+                }
+                work(shard)
+            },
+        );
+        ran.expect("nobody else runs it").0
     }
 
     /// Which shards there are.
@@ -117,6 +216,13 @@ impl Door {
     pub(super) fn after_sleep(&self) {
         self.inbox.woke();
     }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 /// The requests of one read, sorted by owner.
@@ -177,30 +283,66 @@ pub(super) struct Router {
     /// Shards where a visit ended at its limit.
     backlog: Vec<ShardId>,
     spare: Vec<Box<Batch>>,
-    replies: Vec<Reply>,
+    replies: Vec<Option<Reply>>,
+    /// What a shard wants made durable of this worker's own requests.
+    changes: Vec<Change>,
     done: Done,
 }
 
-/// What running other workers' batches leaves to do after letting go of the shard.
+/// What running a shard leaves to do after letting go of it.
 #[derive(Debug, Default)]
 struct Done {
     /// Batches of datagrams: whoever ran them answers them.
     datagrams: Vec<Box<Batch>>,
     /// Workers that sleep over what was put into their inbox.
     sleepers: Vec<WorkerId>,
+    /// What the shard wants made durable, and whether anybody waits; `None`: nothing.
+    changes: Vec<Change>,
+    urgent: Option<bool>,
+    /// Where replies are, for a moment, that come late.
+    late: Vec<LateReply>,
 }
 
 impl Done {
     /// Runs a batch. Replies to a connection are on their way before the shard is let go of, so
     /// its worker finds them before it can run anything later for the same topics.
-    fn run(&mut self, doors: &[CachePadded<Door>], shard: &mut Shard, mut batch: Box<Batch>) {
-        batch.run(shard);
-        if batch.connection.is_none() {
+    fn run(&mut self, shared: &Shared, shard: &mut Shard, mut batch: Box<Batch>) {
+        batch.run(shard, &mut self.late);
+        self.ran(shared, shard);
+        if !batch.datagrams.is_empty() {
+            shared.datagrams_wait(batch.waiting());
             self.datagrams.push(batch);
             return;
         }
+        self.put(shared, batch);
+    }
+
+    /// The shard was run: takes along what it wants made durable, and sends late replies.
+    fn ran(&mut self, shared: &Shared, shard: &mut Shard) {
+        if let Some(urgent) = shard.fetch(&mut self.changes) {
+            self.urgent = Some(urgent | self.urgent.unwrap_or_default());
+        }
+        let mut batches: Vec<Box<Batch>> = Vec::new();
+        for (origin, reply) in self.late.drain(..) {
+            let known = batches.iter_mut().find(|batch| batch.from == origin.worker);
+            let late = match known {
+                Some(batch) => &mut batch.late,
+                None => {
+                    batches.push(Box::new(Batch::new(origin.worker)));
+                    &mut batches.last_mut().expect("just pushed").late
+                }
+            };
+            late.push((origin, reply));
+        }
+        for batch in batches {
+            self.put(shared, batch);
+        }
+    }
+
+    /// Puts a batch into the inbox of the worker that it is for.
+    fn put(&mut self, shared: &Shared, batch: Box<Batch>) {
         let from = batch.from;
-        if doors[usize::from(from.0)].inbox.put(batch) == Owner::Asleep {
+        if shared.door(from).inbox.put(batch) == Owner::Asleep {
             self.sleepers.push(from);
         }
     }
@@ -217,6 +359,7 @@ impl Router {
             backlog: Vec::new(),
             spare: Vec::new(),
             replies: Vec::new(),
+            changes: Vec::new(),
             done: Done::default(),
         }
     }
@@ -246,11 +389,13 @@ impl Router {
         );
         for shard in requests.touched.drain(..) {
             let list = &mut requests.by_shard[shard.index()];
-            if self.try_run(shard, list, bytes) {
+            if self.try_run(shard, list, bytes, source) {
                 // What came back is older than what just ran.
                 self.collect(&mut returned);
                 for (request, outcome) in list.iter().zip(self.replies.drain(..)) {
-                    reply(request, outcome);
+                    if let Some(outcome) = outcome {
+                        reply(request, outcome);
+                    }
                 }
             } else {
                 let mut batch = self.spare_batch();
@@ -275,7 +420,7 @@ impl Router {
     ) -> Option<Box<Scan>> {
         let Self { shared, done, .. } = self;
         let ran = shared.shards[id.index()].try_run(
-            |shard, batch| done.run(&shared.doors, shard, batch),
+            |shard, batch| done.run(shared, shard, batch),
             |shard| scan.step(shard),
         );
         if let Some(((), backlog)) = ran {
@@ -289,9 +434,14 @@ impl Router {
         None
     }
 
-    /// Takes back the batches that came back; `returned` sees those of connections.
+    /// Takes back the batches that came back; `returned` sees those of connections, and those of
+    /// late replies.
     pub(super) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
         while let Some(mut batch) = self.shared.door(self.me).inbox.take() {
+            if !batch.late.is_empty() {
+                returned(&mut batch);
+                continue;
+            }
             self.credit[batch.shard.index()] += 1;
             if batch.connection.is_some() {
                 returned(&mut batch);
@@ -302,13 +452,26 @@ impl Router {
         }
     }
 
+    /// Tells this worker's shard what the store said meanwhile.
+    pub(super) fn pass_on_answers(&mut self) {
+        let door = self.shared.door(self.me);
+        // Nothing else looks at it, so what is put in later wakes this worker again.
+        let answers = mem::take(&mut *door.answers.lock());
+        for answers in answers {
+            let mut batch = self.spare_batch();
+            batch.fill(answers.shard, &[], &[], Source::Datagrams(&[]));
+            batch.answers = Some(answers);
+            self.hand_over(batch);
+        }
+    }
+
     /// Runs `meanwhile` while this worker has that shard, then lets it go, as [`submit`](Self::submit)
     /// does.
     #[cfg(test)]
     pub(super) fn while_taken(&mut self, id: ShardId, meanwhile: impl FnOnce()) {
         let Self { shared, done, .. } = self;
         let ran = shared.shards[id.index()].try_run(
-            |shard, batch| done.run(&shared.doors, shard, batch),
+            |shard, batch| done.run(shared, shard, batch),
             |_| meanwhile(),
         );
         let ((), backlog) = ran.expect("nobody has it");
@@ -331,8 +494,8 @@ impl Router {
         }
         for shard in mem::take(&mut self.backlog) {
             let Self { shared, done, .. } = self;
-            let backlog = shared.shards[shard.index()]
-                .visit(|shard, batch| done.run(&shared.doors, shard, batch));
+            let backlog =
+                shared.shards[shard.index()].visit(|shard, batch| done.run(shared, shard, batch));
             self.after_run(shard, backlog);
         }
     }
@@ -363,24 +526,33 @@ impl Router {
     }
 
     /// Runs `list` if nobody runs the shard, leaving the outcomes in `self.replies`.
-    fn try_run(&mut self, id: ShardId, list: &[Queued], bytes: &[u8]) -> bool {
+    fn try_run(&mut self, id: ShardId, list: &[Queued], bytes: &[u8], source: Source<'_>) -> bool {
         let Self {
+            me,
             shared,
             replies,
+            changes,
             done,
             ..
         } = self;
         let ran = shared.shards[id.index()].try_run(
-            |shard, batch| done.run(&shared.doors, shard, batch),
-            |shard| batch::run(list, bytes, shard, replies),
+            |shard, batch| done.run(shared, shard, batch),
+            |shard| {
+                batch::run(list, bytes, *me, source, shard, replies);
+                shard.fetch(changes)
+            },
         );
-        match ran {
-            Some(((), backlog)) => {
-                self.after_run(id, backlog);
-                true
+        let Some((urgent, backlog)) = ran else {
+            return false;
+        };
+        if let Some(urgent) = urgent {
+            shared.commits.push(id, changes, urgent);
+            if let Source::Datagrams(_) = source {
+                shared.datagrams_wait(replies.iter().filter(|reply| reply.is_none()).count());
             }
-            None => false,
         }
+        self.after_run(id, backlog);
+        true
     }
 
     fn hand_over(&mut self, mut batch: Box<Batch>) {
@@ -395,17 +567,27 @@ impl Router {
         batch.awaited = *credit == 0;
         let Self { shared, done, .. } = self;
         let backlog = shared.shards[id.index()].hand_over(batch, |shard, batch| {
-            done.run(&shared.doors, shard, batch);
+            done.run(shared, shard, batch);
         });
         self.after_run(id, backlog);
     }
 
-    /// After letting go of a shard: notes what is left there, wakes whom it put something in for.
+    /// After letting go of a shard: notes what is left there, asks the store for what it wants, wakes
+    /// whom it put something in for.
     fn after_run(&mut self, shard: ShardId, backlog: Backlog) {
         if backlog == Backlog::Left {
             self.backlog.push(shard);
         }
-        for worker in self.done.sleepers.drain(..) {
+        let Done {
+            sleepers,
+            changes,
+            urgent,
+            ..
+        } = &mut self.done;
+        if let Some(urgent) = urgent.take() {
+            self.shared.commits.push(shard, changes, urgent);
+        }
+        for worker in sleepers.drain(..) {
             self.shared.door(worker).wake();
         }
     }

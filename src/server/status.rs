@@ -9,10 +9,10 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 use nix::time::{ClockId, clock_gettime};
 
-use super::Config;
 use super::batch::WorkerId;
 use super::link::Connections;
 use super::resp::Clients;
+use super::{Config, Loaded};
 use crate::protocol::resp::{COMMANDS, Verb};
 
 /// A worker has the time taken of one read in so many, on average: a look at the clock costs as much
@@ -28,6 +28,8 @@ pub(super) struct Status {
     pub(super) run_id: String,
     pub(super) connections: Arc<Connections>,
     pub(super) clients: Clients,
+    /// What was loaded of topics that are kept; `None`: none are.
+    pub(super) loaded: Option<Loaded>,
     started: u64,
     workers: Box<[CachePadded<Counters>]>,
 }
@@ -77,7 +79,11 @@ pub(super) struct Sample {
 
 impl Status {
     /// A server that starts now.
-    pub(super) fn new(config: Config, connections: Arc<Connections>) -> Self {
+    pub(super) fn new(
+        config: Config,
+        connections: Arc<Connections>,
+        loaded: Option<Loaded>,
+    ) -> Self {
         let hashes = [0, 1, 2].map(|n| RandomState::new().hash_one(n));
         let mut run_id: String = hashes.iter().map(|hash| format!("{hash:016x}")).collect();
         run_id.truncate(40);
@@ -86,6 +92,7 @@ impl Status {
             run_id,
             connections,
             clients: Clients::default(),
+            loaded,
             started: now(),
             workers: workers.collect(),
             config,

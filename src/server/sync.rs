@@ -6,7 +6,7 @@ pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 pub(super) use parking_lot::Mutex;
 
-/// A bounded channel, both ends in one place.
+/// A channel, both ends in one place.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     sender: Sender<T>,
@@ -17,6 +17,12 @@ impl<T> Queue<T> {
     /// Room for `capacity` items.
     pub(super) fn new(capacity: usize) -> Self {
         let (sender, receiver) = crossbeam_channel::bounded(capacity);
+        Self { sender, receiver }
+    }
+
+    /// Room for any number of items.
+    pub(super) fn unbounded() -> Self {
+        let (sender, receiver) = crossbeam_channel::unbounded();
         Self { sender, receiver }
     }
 

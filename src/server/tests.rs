@@ -3,6 +3,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::shard::Ceilings;
 use crate::topic::{Shards, Topic};
 
 fn tcp_server(shards: Shards) -> Server {
@@ -32,7 +33,7 @@ fn a_server_that_stopped_is_freed() {
     };
     let server = Server::bind(config).unwrap();
     let stop = server.stop_handle();
-    let shared = Arc::new(Shared::new(server.config.shards, 10));
+    let shared = Arc::new(Shared::new(server.config.shards, 10, Ceilings::NONE));
     let mut ended = server.start_with(&shared);
     stop.stop();
     while let Some(worker) = ended.blocking_recv() {
@@ -58,14 +59,14 @@ fn a_congested_worker_stops_soon_and_answers() {
     peer.connect(server.udp_addr().unwrap()).unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    let shared = Arc::new(Shared::new(server.config.shards, 10));
+    let shared = Arc::new(Shared::new(server.config.shards, 10, Ceilings::NONE));
     let mut ended = server.start_with(&shared);
 
     let owner = shared.shards().owner(Topic::new(b"a", 1).unwrap());
     let mut ran = Vec::new();
     let started = shared.reach(owner).try_run(
         |shard, mut batch| {
-            batch.run(shard);
+            batch.run(shard, &mut Vec::new());
             ran.push(batch);
         },
         |_| {
@@ -103,7 +104,7 @@ fn a_congested_worker_stops_soon_and_answers() {
 #[test]
 fn a_task_that_panics_ends_the_server() {
     let server = tcp_server(Shards::new(2).unwrap());
-    let shared = Arc::new(Shared::new(server.config.shards, 10));
+    let shared = Arc::new(Shared::new(server.config.shards, 10, Ceilings::NONE));
     let mut ended = server.start_with(&shared);
     // A batch of a shard that there is not: its worker has no row for it.
     let mut batch = batch::Batch::new(WorkerId(1));
@@ -125,7 +126,7 @@ fn a_task_that_panics_ends_the_server() {
 fn a_scan_may_congest_its_worker() {
     let server = tcp_server(Shards::ONE);
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
-    let shared = Arc::new(Shared::new(server.config.shards, 100));
+    let shared = Arc::new(Shared::new(server.config.shards, 100, Ceilings::NONE));
     let mut ended = server.start_with(&shared);
     let mut clients: Vec<TcpStream> = (0..=router::HAND_OVER_CREDIT)
         .map(|_| client(address))
@@ -157,7 +158,7 @@ fn a_scan_may_congest_its_worker() {
 fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {
     let server = tcp_server(Shards::new(8).unwrap());
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
-    let shared = Arc::new(Shared::new(server.config.shards, 100));
+    let shared = Arc::new(Shared::new(server.config.shards, 100, Ceilings::NONE));
     let mut ended = server.start_with(&shared);
 
     let owner = |name: &[u8]| shared.shards().owner(Topic::new(name, 9).unwrap());

@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::{debug, warn};
 
-use super::batch::{Batch, Datagram, Source};
+use super::batch::{Asker, Batch, Datagram, LateReply, Source};
 use super::intake::{self, FramesEnd};
 use super::router::Requests;
 use super::sys::{self, DATAGRAMS, Outgoing, Peer, Received};
@@ -85,6 +85,24 @@ impl UdpPort {
         }
         drop(packer);
         self.answered.borrow_mut().push(batch);
+    }
+
+    /// Packs those of these replies that go to datagrams; [`flush`](Self::flush) sends them. Frames
+    /// to one peer go together, as many as fit.
+    pub(super) fn answer_late(&self, replies: &[LateReply]) {
+        let mut packer = Packer::new(self);
+        let mut index = 0;
+        let mut last: Option<Datagram> = None;
+        for &(origin, reply) in replies {
+            let Asker::Datagram(datagram) = origin.asker else {
+                continue;
+            };
+            if !last.is_some_and(|last| last.peer == datagram.peer && !datagram.classic) {
+                index += 1;
+            }
+            last = Some(datagram);
+            packer.add(index, &datagram, origin.id, &Answer::Reply(reply));
+        }
     }
 
     /// Sends what waits. What the socket does not take now is sent when it does; until then the

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::affinity;
-use super::batch::{Batch, ConnectionKey, Queued, Source, WorkerId};
+use super::batch::{Asker, Batch, ConnectionKey, LateReply, Queued, Source, WorkerId};
 use super::connection::{Connection, Moved, Scratch};
 use super::link::{Accepting, Connections, Link};
 use super::resp::Scan;
@@ -320,7 +320,9 @@ impl Worker {
             {
                 let mut router = self.router.borrow_mut();
                 router.collect(|batch| self.returned(batch));
+                router.pass_on_answers();
                 router.run_errands();
+                router.collect(|batch| self.returned(batch));
             }
             self.after_routing();
             Poll::<()>::Pending
@@ -350,24 +352,54 @@ impl Worker {
         }
     }
 
-    /// A batch came back with replies: they go to its connection, if that is still there.
+    /// A batch came back with replies: they go to its connection, if that is still there. Late ones
+    /// go to whoever waits for each.
     fn returned(&self, batch: &mut Batch) {
+        if !batch.late.is_empty() {
+            self.returned_late(&batch.late);
+            return;
+        }
         let Some(key) = batch.connection else { return };
-        let connections = self.connections.borrow();
-        match connections.get(key.index) {
-            Some(link) if link.serial() == key.serial => {
-                self.counters().erred(link.returned(batch));
-            }
-            _ => debug!(
+        match self.link(key) {
+            Some(link) => self.counters().erred(link.returned(batch)),
+            None => debug!(
                 requests = batch.replies().count(),
                 "peer left before its replies"
             ),
         }
     }
 
+    fn returned_late(&self, replies: &[LateReply]) {
+        let mut datagrams = 0;
+        for &(origin, reply) in replies {
+            match origin.asker {
+                Asker::Connection(key) => {
+                    if let Some(link) = self.link(key) {
+                        self.counters().erred(link.returned_late(origin.id, reply));
+                    }
+                }
+                Asker::Datagram(_) => datagrams += 1,
+            }
+        }
+        if datagrams > 0
+            && let Some(udp) = &self.udp
+        {
+            udp.answer_late(replies);
+            self.shared.datagrams_answered(datagrams);
+        }
+    }
+
+    /// The connection of that key, if it is still there.
+    fn link(&self, key: ConnectionKey) -> Option<Rc<Link>> {
+        let connections = self.connections.borrow();
+        let link = connections.get(key.index)?;
+        (link.serial() == key.serial).then(|| Rc::clone(link))
+    }
+
     /// Lets connections answer what they read, then returns; gives up on peers that don't take it.
     async fn stop(&self, all: &Connections) {
         self.stopping.set(true);
+        self.shared.stopped_reading();
         if let Some(udp) = &self.udp {
             udp.wake();
         }
@@ -390,7 +422,7 @@ impl Worker {
                 if let Some(udp) = &self.udp {
                     udp.flushed().await;
                 }
-                if !self.busy() {
+                if !self.busy() && self.shared.datagrams_are_done() {
                     return;
                 }
                 // Not a mere yield: only a thread that sleeps is told what came back.

@@ -1,16 +1,33 @@
 //! The counters: [`Request`] to [`Reply`]. A shard owns its topics alone, as plain data; the order
-//! in which it applies requests is the order of each of its topics. Knows no socket, no clock and
-//! no thread: who runs it, and when, is the server's business.
+//! in which it applies requests is the order of each of its topics. Knows no socket, no thread and no
+//! store: who runs it, and when, is the server's business, and so is it to make durable what a shard
+//! asks for ([`Change`]) and to say when that is done.
+//!
+//! No sum above a topic's *ceiling* is handed out, and the store knows every ceiling: so after a
+//! crash a topic goes on above its ceiling, and nothing is handed out twice. Ceilings are asked for
+//! ahead of need, so that hardly any request waits ([`reserve`]); those that do wait in the order
+//! of their topic, and hold up no other ([`account`]).
 
+mod account;
+mod change;
+mod counter;
+mod ledger;
 mod position;
 mod quota;
+mod reserve;
 mod table;
 
+pub use change::{Change, Record};
 pub use position::Position;
 pub use quota::TopicQuota;
 
-use crate::protocol::{ErrorCode, Op, Reply, Request, resp};
+use std::convert::Infallible;
+use std::fmt;
+
+use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
+use counter::Counter;
+use ledger::{Ledger, Row};
 use table::{Hash, Table};
 
 /// From this many topics on, those of some requests are looked at together before they are applied
@@ -21,45 +38,101 @@ const FAR_TOPICS: usize = 4 * 1024;
 /// fewer than what it then holds in its nearest cache.
 const TOGETHER: usize = 32;
 
-/// The topics of one owner.
+/// What a topic keeps over a crash, and over a clean shutdown (nothing or everything).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing is kept.
+    Memory,
+    /// A topic goes on above every sum that it ever returned; a crash may skip up to its reserve.
+    Monotonic,
+    /// A reply waits until its sum is durable: a crash skips no more than was under way.
+    Exact,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Monotonic => "monotonic",
+            Self::Exact => "exact",
+        })
+    }
+}
+
+/// Tells the time, in ticks of half a second from any beginning on: reserves follow it.
+pub type Ticks = fn() -> u32;
+
+/// How a shard keeps to its topics' ceilings.
+#[derive(Debug, Clone, Copy)]
+pub struct Ceilings {
+    /// What is promised.
+    pub durability: Durability,
+    /// By which clock.
+    pub ticks: Ticks,
+}
+
+impl Ceilings {
+    /// There are none: nothing is kept.
+    pub const NONE: Self = Self {
+        durability: Durability::Memory,
+        ticks: || 0,
+    };
+}
+
+/// The topics of one owner. `W` says where a reply goes that comes later; in memory alone, none
+/// does.
 #[derive(Debug)]
-pub struct Shard {
+pub struct Shard<W> {
     topics: Table<Counter>,
     quota: TopicQuota,
+    ledger: Ledger<W>,
 }
 
-/// What is kept of a topic.
-#[derive(Debug, Default)]
-struct Counter {
-    /// The last sum handed out, or the floor that the topic was advanced to.
-    sum: u64,
-}
-
-impl Shard {
+impl<W> Shard<W> {
     /// A shard without topics, which takes new ones from `quota`.
     #[must_use]
-    pub fn new(quota: TopicQuota) -> Self {
+    pub fn new(quota: TopicQuota, ceilings: Ceilings) -> Self {
         Self {
             topics: Table::new(),
             quota,
+            ledger: Ledger::new(ceilings),
         }
     }
 
-    /// Applies one request and says what became of it. A refused request changes nothing.
-    pub fn apply(&mut self, request: Request<'_>) -> Reply {
+    /// Enters a topic that the store has, also where there are too many: a topic is never forgotten.
+    /// It goes on above `sum`.
+    pub fn restore(&mut self, topic: Topic<'_>, sum: u64) {
+        let hash = self.topics.hash(topic);
+        let Self { ledger, quota, .. } = self;
+        let entered = self.topics.find_or_insert(topic, hash, || {
+            quota.take_anyway();
+            Ok::<_, Infallible>(ledger.restore(sum))
+        });
+        debug_assert!(entered.is_ok());
+    }
+
+    /// Applies one request and says what became of it. A refused request changes nothing. Without a
+    /// reply it waits for the store; then [`answered`](Self::answered) returns what `waiter` made,
+    /// with the reply.
+    pub fn apply(&mut self, request: Request<'_>, waiter: impl FnOnce() -> W) -> Option<Reply> {
         let hash = self.topics.hash(request.topic);
-        self.apply_hashed(request, hash)
+        self.apply_hashed(request, hash, waiter)
     }
 
     /// Applies requests one after another, and appends what became of each to `replies`: the same as
     /// [`apply`](Self::apply), but waits for far memory together where there are many topics.
+    /// `waiter` is told which request waits, counted from 0.
     pub fn apply_all<'a>(
         &mut self,
         mut requests: impl Iterator<Item = Request<'a>> + Clone,
-        replies: &mut Vec<Reply>,
+        mut waiter: impl FnMut(usize) -> W,
+        replies: &mut Vec<Option<Reply>>,
     ) {
+        let first = replies.len();
         if self.topics.len() < FAR_TOPICS {
-            replies.extend(requests.map(|request| self.apply(request)));
+            for (i, request) in requests.enumerate() {
+                replies.push(self.apply(request, || waiter(i)));
+            }
             return;
         }
         let mut hashes = [Hash::default(); TOGETHER];
@@ -71,7 +144,8 @@ impl Shard {
             }
             self.topics.touch(&hashes[..count]);
             for (&hash, request) in hashes[..count].iter().zip(requests.by_ref()) {
-                replies.push(self.apply_hashed(request, hash));
+                let i = replies.len() - first;
+                replies.push(self.apply_hashed(request, hash, || waiter(i)));
             }
             if count < TOGETHER {
                 return;
@@ -79,35 +153,101 @@ impl Shard {
         }
     }
 
-    fn apply_hashed(&mut self, request: Request<'_>, hash: Hash) -> Reply {
+    #[inline]
+    fn apply_hashed(
+        &mut self,
+        request: Request<'_>,
+        hash: Hash,
+        waiter: impl FnOnce() -> W,
+    ) -> Option<Reply> {
+        // Nearly all of them: below the ceiling, nothing to wait for.
+        if let Some(counter) = self.topics.find_mut(request.topic, hash) {
+            let taken = match request.op {
+                Op::Count => counter.take(1).map(Reply::Count),
+                Op::Add(n) => counter.take(n.get().into()).map(Reply::Add),
+                Op::Incr(n) => counter.take(n.get()).map(Reply::Add),
+                Op::Get => counter.sum().map(|sum| Reply::Get(Some(sum))),
+                Op::Reset | Op::Advance(_) | Op::Delete => None,
+            };
+            if taken.is_some() {
+                return taken;
+            }
+        }
+        self.apply_fully(request, hash, waiter)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn apply_fully(
+        &mut self,
+        request: Request<'_>,
+        hash: Hash,
+        waiter: impl FnOnce() -> W,
+    ) -> Option<Reply> {
         let Request { op, topic } = request;
-        let applied = match op {
-            Op::Count => self.raise(topic, hash, 1, u64::MAX).map(Reply::Count),
-            Op::Add(n) => {
-                let added = self.raise(topic, hash, n.get().into(), u64::MAX);
-                added.map(Reply::Add)
+        let Self {
+            topics,
+            quota,
+            ledger,
+        } = self;
+        let counter = match op {
+            Op::Get | Op::Delete => match topics.find_mut(topic, hash) {
+                Some(counter) => counter,
+                None if op == Op::Get => return Some(Reply::Get(None)),
+                None => return Some(Reply::Delete { existed: false }),
+            },
+            _ => {
+                let found = topics.find_or_insert(topic, hash, || {
+                    if quota.take() {
+                        Ok(ledger.open())
+                    } else {
+                        Err(ErrorCode::TooManyTopics)
+                    }
+                });
+                match found {
+                    Ok(counter) => counter,
+                    Err(error) => return Some(Reply::Error(error)),
+                }
             }
-            Op::Incr(n) => {
-                let added = self.raise(topic, hash, n.get(), resp::MAX_SUM);
-                added.map(Reply::Add)
-            }
-            Op::Get => {
-                let counter = self.topics.find(topic, hash);
-                Ok(Reply::Get(counter.map(|counter| counter.sum)))
-            }
-            Op::Reset => self.counter(topic, hash).map(|counter| {
-                counter.sum = 0;
-                Reply::Reset
-            }),
-            Op::Advance(floor) => self.counter(topic, hash).map(|counter| {
-                counter.sum = counter.sum.max(floor);
-                Reply::Advance(counter.sum)
-            }),
-            Op::Delete => Ok(Reply::Delete {
-                existed: self.delete(topic, hash),
-            }),
         };
-        applied.unwrap_or_else(Reply::Error)
+        let (reply, row) = ledger.serve(counter, request, waiter);
+        if row == Row::Gone {
+            self.remove(topic, hash);
+        }
+        reply
+    }
+
+    /// Moves what has to become durable to the end of `changes`. Says whether requests wait for
+    /// that, or for what was fetched before; `None` where nothing is new. Each change has to be
+    /// answered.
+    pub fn fetch(&mut self, changes: &mut Vec<Change>) -> Option<bool> {
+        self.ledger.fetch(changes)
+    }
+
+    /// Hears that these changes are durable, or never will be: then the store has failed, and
+    /// nothing is asked of it any more. Appends the replies to those who waited, each topic's in
+    /// order.
+    pub fn answered(&mut self, changes: &[Change], durable: bool, replies: &mut Vec<(W, Reply)>) {
+        for change in changes {
+            let topic = change.topic();
+            let hash = self.topics.hash(topic);
+            let Some(counter) = self.topics.find_mut(topic, hash) else {
+                debug_assert!(false, "a topic stays while something is asked for it");
+                continue;
+            };
+            if self.ledger.answer(counter, change, durable, replies) == Row::Gone {
+                self.remove(topic, hash);
+            }
+        }
+    }
+
+    /// What the store has to have so that no topic skips a number. Nothing is under way.
+    pub fn settle(&self, mut settle: impl FnMut(Change)) {
+        for (topic, &counter) in self.topics.iter() {
+            if let Some((before, sum)) = self.ledger.settled(counter) {
+                settle(Change::new(topic, before, Some(Record::exact(sum))));
+            }
+        }
     }
 
     /// How many topics there are.
@@ -130,13 +270,13 @@ impl Shard {
     ///
     /// ```
     /// use globalcounter::protocol::{Op, Request};
-    /// use globalcounter::shard::{Position, Shard, TopicQuota};
+    /// use globalcounter::shard::{Ceilings, Position, Shard, TopicQuota};
     /// use globalcounter::topic::Topic;
     ///
-    /// let mut shard = Shard::new(TopicQuota::new(10));
+    /// let mut shard = Shard::<()>::new(TopicQuota::new(10), Ceilings::NONE);
     /// for name in ["a", "b", "c"] {
     ///     let topic = Topic::new(name.as_bytes(), 10)?;
-    ///     shard.apply(Request { op: Op::Count, topic });
+    ///     shard.apply(Request { op: Op::Count, topic }, || ());
     /// }
     /// let mut names = Vec::new();
     /// let mut from = Some(Position::START);
@@ -157,40 +297,14 @@ impl Shard {
         self.topics.scan(from, count, bytes, found)
     }
 
-    /// Adds `n`, where that makes no more than `most`.
-    fn raise(&mut self, topic: Topic<'_>, hash: Hash, n: u64, most: u64) -> Result<u64, ErrorCode> {
-        // A topic that is only now made must not stay when it is refused.
-        if n > most {
-            return Err(ErrorCode::Overflow);
-        }
-        let counter = self.counter(topic, hash)?;
-        let raised = counter.sum.checked_add(n).filter(|&sum| sum <= most);
-        counter.sum = raised.ok_or(ErrorCode::Overflow)?;
-        Ok(counter.sum)
-    }
-
-    /// The topic's counter, made where there is none yet.
-    fn counter(&mut self, topic: Topic<'_>, hash: Hash) -> Result<&mut Counter, ErrorCode> {
-        let quota = &self.quota;
-        self.topics.find_or_insert(topic, hash, || {
-            if quota.take() {
-                Ok(Counter::default())
-            } else {
-                Err(ErrorCode::TooManyTopics)
-            }
-        })
-    }
-
-    fn delete(&mut self, topic: Topic<'_>, hash: Hash) -> bool {
-        let existed = self.topics.remove(topic, hash).is_some();
-        if existed {
+    fn remove(&mut self, topic: Topic<'_>, hash: Hash) {
+        if self.topics.remove(topic, hash).is_some() {
             self.quota.give_back(1);
         }
-        existed
     }
 }
 
-impl Drop for Shard {
+impl<W> Drop for Shard<W> {
     fn drop(&mut self) {
         self.quota.give_back(self.topics.len());
     }

@@ -114,11 +114,19 @@ impl<V, S: BuildHasher> Table<V, S> {
         }
     }
 
-    pub(super) fn find(&self, topic: Topic<'_>, Hash(hash): Hash) -> Option<&V> {
+    pub(super) fn find_mut(&mut self, topic: Topic<'_>, Hash(hash): Hash) -> Option<&mut V> {
         let topic = topic.as_bytes();
-        self.rows(hash)
-            .find(hash, |row| row.topic.as_bytes() == topic)
-            .map(|row| &row.value)
+        let segment = self.segment(Position::of(hash));
+        self.segments[segment]
+            .rows
+            .find_mut(hash, |row| row.topic.as_bytes() == topic)
+            .map(|row| &mut row.value)
+    }
+
+    /// All topics, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Topic<'_>, &V)> {
+        let rows = self.segments.iter().flat_map(|segment| &segment.rows);
+        rows.map(|row| (Topic::checked_before(row.topic.as_bytes()), &row.value))
     }
 
     /// The topic's value, or the one that `new` makes for it.

@@ -5,13 +5,15 @@ use proptest::prelude::*;
 
 use super::*;
 
+type Shard = super::Shard<()>;
+
 fn shard(max_topics: usize) -> Shard {
-    Shard::new(TopicQuota::new(max_topics))
+    Shard::new(TopicQuota::new(max_topics), Ceilings::NONE)
 }
 
 fn apply(shard: &mut Shard, op: Op, topic: &str) -> Reply {
     let topic = Topic::new(topic.as_bytes(), 1024).expect("a topic");
-    shard.apply(Request { op, topic })
+    shard.apply(Request { op, topic }, || ()).expect("at once")
 }
 
 fn add(n: u32) -> Op {
@@ -87,8 +89,8 @@ fn incr_stops_at_what_a_redis_client_can_read() {
 #[test]
 fn shards_share_one_limit_on_topics() {
     let quota = TopicQuota::new(3);
-    let mut one = Shard::new(quota.clone());
-    let mut other = Shard::new(quota.clone());
+    let mut one = Shard::new(quota.clone(), Ceilings::NONE);
+    let mut other = Shard::new(quota.clone(), Ceilings::NONE);
     let too_many = Reply::Error(ErrorCode::TooManyTopics);
     assert_eq!(apply(&mut one, Op::Count, "a"), Reply::Count(1));
     assert_eq!(apply(&mut other, Op::Count, "b"), Reply::Count(1));
@@ -182,8 +184,8 @@ fn requests_together_are_answered_like_one_by_one() {
     let (mut together, mut one_by_one) = (shard(usize::MAX), shard(usize::MAX));
     for &topic in &topics {
         let op = Op::Count;
-        together.apply(Request { op, topic });
-        one_by_one.apply(Request { op, topic });
+        together.apply(Request { op, topic }, || ());
+        one_by_one.apply(Request { op, topic }, || ());
     }
     for step in [13, 11, 7, 3, 1] {
         assert!(together.topics() >= FAR_TOPICS);
@@ -192,8 +194,10 @@ fn requests_together_are_answered_like_one_by_one() {
             Request { op, topic }
         });
         let mut replies = Vec::new();
-        together.apply_all(requests.clone(), &mut replies);
-        let expected: Vec<Reply> = requests.map(|request| one_by_one.apply(request)).collect();
+        together.apply_all(requests.clone(), |_| (), &mut replies);
+        let expected: Vec<_> = requests
+            .map(|request| one_by_one.apply(request, || ()))
+            .collect();
         assert_eq!(replies, expected, "every {step}th topic");
     }
     assert_eq!(together.topics(), one_by_one.topics());

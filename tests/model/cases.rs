@@ -110,7 +110,7 @@ pub(crate) fn keeps_the_order_of_replies() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
-        let shared = Arc::new((Reach::new(0, 8), [Inbox::new(8), Inbox::new(8)]));
+        let shared = Arc::new((Reach::new(0, 8), [Inbox::new(), Inbox::new()]));
         let other = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || ask_and_collect(&shared.0, &shared.1, 1, 2))
@@ -133,7 +133,7 @@ pub(crate) fn keeps_the_order_of_replies() {
 
 pub(crate) fn wakes_the_sleeper() {
     loom::model(|| {
-        let inbox = Arc::new(Inbox::new(2));
+        let inbox = Arc::new(Inbox::new());
         let sender = {
             let inbox = Arc::clone(&inbox);
             thread::spawn(move || {

@@ -65,7 +65,7 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
-/// `crossbeam_channel::bounded`: what was pushed shows, to those who only look, by a store that
+/// `crossbeam_channel::bounded` and `unbounded`: what was pushed shows, to those who only look, by a store that
 /// nothing orders before the pusher's later loads.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
@@ -83,6 +83,10 @@ impl<T> Queue<T> {
             pushed: AtomicUsize::new(0),
             popped: AtomicUsize::new(0),
         }
+    }
+
+    pub(crate) fn unbounded() -> Self {
+        Self::new(usize::MAX)
     }
 
     pub(crate) fn push(&self, item: T) -> Result<(), T> {

@@ -178,7 +178,7 @@ fn a_server_that_can_not_start() {
     let server = Process::start(1);
     let taken = server.tcp.to_string();
     let output = command()
-        .args(["serve", "--udp", "off", "--tcp", &taken])
+        .args(["serve", "--in-memory", "--udp", "off", "--tcp", &taken])
         .assert()
         .code(1)
         .stdout("");
@@ -217,6 +217,10 @@ fn help_says_defaults_and_examples() {
         "1024",
         "--max-connections",
         "65536",
+        "--data-dir",
+        "--in-memory",
+        "--durability",
+        "monotonic",
         "GLOBALCOUNTER_SHARDS",
         "Examples",
     ] {
@@ -242,6 +246,9 @@ fn help_says_defaults_and_examples() {
         "delete",
         "advance",
         "ping",
+        "topics",
+        "export",
+        "import",
         "Exit codes",
     ] {
         assert!(all.contains(said), "{said} is not in:\n{all}");

@@ -83,9 +83,12 @@ impl Process {
         Self::with(&["--shards", &shards.to_string()])
     }
 
+    /// In memory, unless the arguments name a data directory.
     pub(crate) fn with(arguments: &[&str]) -> Self {
+        let in_memory = (!arguments.contains(&"--data-dir")).then_some("--in-memory");
         let mut child = Command::new(env!("CARGO_BIN_EXE_globalcounter"))
             .args(["serve", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
+            .args(in_memory)
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()

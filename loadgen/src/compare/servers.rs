@@ -134,7 +134,7 @@ impl Installed {
         match server {
             Server::Globalcounter { shards } => {
                 let mut command = Command::new(&self.globalcounter);
-                command.args(["serve", "--shards", &shards.to_string()]);
+                command.args(["serve", "--in-memory", "--shards", &shards.to_string()]);
                 start_announcing(command, Folder::new()?, processor)
             }
             Server::Durable => {

@@ -124,7 +124,7 @@ fn say_other(asked: &Asked<'_>, worker: &Worker, client: &Client, writer: &mut W
         Verb::ClientInfo => writer.text(&format!("{client}\n")),
         Verb::ConfigGet => {
             let patterns: Vec<_> = asked.from(2).map(<[u8]>::to_ascii_lowercase).collect();
-            let mut settings = info::settings(&status.config);
+            let mut settings = info::settings(status);
             settings.retain(|(name, _)| {
                 let fits = |pattern: &Vec<u8>| resp::glob(pattern, name.as_bytes());
                 patterns.iter().any(fits)

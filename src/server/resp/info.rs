@@ -4,9 +4,9 @@
 use std::fmt::Write;
 
 use crate::protocol::resp::{COMMANDS, MAX_ARGUMENT};
-use crate::server::Config;
 use crate::server::router::Shared;
 use crate::server::status::Status;
+use crate::shard::Durability;
 
 /// The version of Redis whose protocol and replies are spoken: clients and exporters look at it, here
 /// and in HELLO, to know what they can ask for.
@@ -15,10 +15,11 @@ pub(super) const REDIS_VERSION: &str = "7.0.0";
 /// A part of INFO: its name, and what appends it.
 type Section = (&'static str, fn(&mut Text<'_>));
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
+    ("Persistence", persistence),
     ("Stats", stats),
     ("Commandstats", command_stats),
     ("Keyspace", keyspace),
@@ -112,6 +113,31 @@ fn memory(text: &mut Text<'_>) {
     text.line("maxmemory_policy", "noeviction");
 }
 
+fn persistence(text: &mut Text<'_>) {
+    text.line("loading", 0);
+    let loaded = text.status.loaded;
+    // What monitoring of Redis looks at: here, too, what is answered is kept, unless the last write
+    // failed.
+    text.line("aof_enabled", u8::from(loaded.is_some()));
+    let Some(loaded) = loaded else {
+        text.line("durability", Durability::Memory);
+        return;
+    };
+    let failure = text.shared.store_failure();
+    text.line(
+        "aof_last_write_status",
+        if failure.is_some() { "err" } else { "ok" },
+    );
+    text.line("durability", text.status.config.durability);
+    text.line("store_status", failure.map_or("ok", |_| "failed"));
+    if let Some(failure) = failure {
+        text.line("store_failure", failure);
+    }
+    text.line("loaded_topics", loaded.topics);
+    text.line("skipped_topics", loaded.skipped_topics);
+    text.line("skipped_numbers", loaded.skipped_numbers);
+}
+
 fn stats(text: &mut Text<'_>) {
     let status = text.status;
     let [_, accepted, refused] = status.connections.counts();
@@ -163,13 +189,18 @@ fn resident() -> Option<u64> {
 
 /// What CONFIG GET knows: settings of this server under Redis's names, where Redis has them, and
 /// under its own.
-pub(super) fn settings(config: &Config) -> Vec<(&'static str, String)> {
+pub(super) fn settings(status: &Status) -> Vec<(&'static str, String)> {
+    let config = &status.config;
     let (port, address) = match config.tcp {
         Some(tcp) => (tcp.port(), tcp.ip().to_string()),
         None => (0, String::new()),
     };
+    let appendonly = match status.loaded {
+        Some(_) => "yes",
+        None => "no",
+    };
     vec![
-        ("appendonly", "no".to_owned()),
+        ("appendonly", appendonly.to_owned()),
         ("bind", address),
         ("databases", "1".to_owned()),
         ("maxclients", config.max_connections.to_string()),

@@ -66,7 +66,7 @@ impl Scan {
     }
 
     /// Looks at the shard that [`next`](Self::next) named.
-    pub(in crate::server) fn step(&mut self, shard: &Shard) {
+    pub(in crate::server) fn step<W>(&mut self, shard: &Shard<W>) {
         let Some((id, from)) = self.place else { return };
         let Self {
             count,

@@ -21,7 +21,7 @@ struct Worker {
 impl Worker {
     fn pair() -> (Arc<Shared>, Self, Self) {
         let shards = Shards::new(2).unwrap();
-        let shared = Shared::new(shards, 1_000);
+        let shared = Shared::new(shards, 1_000, Ceilings::NONE);
         let shared = Arc::new(shared);
         let worker = |id| Self {
             router: Router::new(WorkerId(id), Arc::clone(&shared)),
@@ -122,7 +122,7 @@ struct Flag(std::sync::atomic::AtomicBool);
 
 impl std::task::Wake for Flag {
     fn wake(self: Arc<Self>) {
-        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -133,7 +133,7 @@ fn only_a_sleeper_is_woken() {
         let flag = Arc::new(Flag(false.into()));
         let door = shared.door(WorkerId(1));
         door.set_waker(Some(Waker::from(Arc::clone(&flag))));
-        let woken = || flag.0.load(std::sync::atomic::Ordering::Relaxed);
+        let woken = || flag.0.load(Ordering::Relaxed);
         while_taken(&mut one, "a", || {
             other.count(1, &["a"], Source::Connection(KEY));
             if asleep {
@@ -159,7 +159,7 @@ fn nobody_falls_asleep_over_a_full_inbox() {
         other.count(1, &["a"], Source::Connection(KEY));
     });
     door.before_sleep();
-    assert!(flag.0.load(std::sync::atomic::Ordering::Relaxed));
+    assert!(flag.0.load(Ordering::Relaxed));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn without_credit_a_worker_is_congested_until_a_batch_comes_back() {
 fn a_visit_ends_at_its_limit_and_the_rest_is_an_errand() {
     // More batches than one visit runs: from four workers, all in one channel.
     let shards = Shards::new(8).unwrap();
-    let shared = Shared::new(shards, 1_000);
+    let shared = Shared::new(shards, 1_000, Ceilings::NONE);
     let shared = Arc::new(shared);
     let mut workers: Vec<Worker> = (0..8)
         .map(|id| Worker {
@@ -256,7 +256,7 @@ fn datagrams_are_answered_by_whoever_ran_them() {
 #[test]
 fn a_refusal_comes_back_like_any_reply() {
     let shards = Shards::ONE;
-    let shared = Shared::new(shards, 1);
+    let shared = Shared::new(shards, 1, Ceilings::NONE);
     let mut only = Worker {
         router: Router::new(WorkerId(0), Arc::new(shared)),
         requests: Requests::new(shards),

@@ -1,0 +1,170 @@
+//! The way of changes from the shards to the store and back: one group commit for all that wait, on
+//! a thread of its own. Workers leave what their shards want made durable and go on.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use parking_lot::{Condvar, Mutex};
+
+use super::batch::Answers;
+use super::router::Shared;
+use crate::shard::Change;
+use crate::store::{Store, StoreError};
+use crate::topic::{ShardId, Shards};
+
+/// How long changes that nobody waits for may be collected: ceilings that are asked for ahead of
+/// need, half a reserve of a second or so. Each commit costs a sync, whatever is in it.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// The most changes of a commit: those behind it wait no longer than that takes.
+const COMMIT_CHANGES: usize = 64 * 1024;
+
+/// What shards want made durable.
+#[derive(Debug)]
+pub(super) struct Commits {
+    pending: Mutex<Pending>,
+    arrived: Condvar,
+}
+
+#[derive(Debug)]
+struct Pending {
+    by_shard: Vec<Vec<Change>>,
+    /// Since when there are any. One that is left alone is written with others.
+    since: Option<Instant>,
+    /// Whether a request waits for one of them.
+    urgent: bool,
+    /// Whether the last worker has ended, so that nothing more comes.
+    closed: bool,
+    /// Whether a worker panicked, so that its shard may be half changed.
+    abandoned: bool,
+}
+
+impl Commits {
+    pub(super) fn new(shards: Shards) -> Self {
+        Self {
+            pending: Mutex::new(Pending {
+                by_shard: shards.ids().map(|_| Vec::new()).collect(),
+                since: None,
+                urgent: false,
+                closed: false,
+                abandoned: false,
+            }),
+            arrived: Condvar::new(),
+        }
+    }
+
+    /// Leaves `changes` of a shard. `urgent`: a request waits for one of them, or for one that was
+    /// left before.
+    pub(super) fn push(&self, shard: ShardId, changes: &mut Vec<Change>, urgent: bool) {
+        let mut pending = self.pending.lock();
+        let known = &mut pending.by_shard[shard.index()];
+        if known.is_empty() {
+            // The other way round, the batch's buffer would have to grow anew each time.
+            mem::swap(known, changes);
+        } else {
+            known.append(changes);
+        }
+        let is_first = pending.since.is_none();
+        if is_first {
+            if pending.by_shard[shard.index()].is_empty() {
+                return; // what somebody waits for is being written
+            }
+            pending.since = Some(Instant::now());
+        }
+        let is_new = is_first || urgent && !pending.urgent;
+        pending.urgent |= urgent;
+        drop(pending);
+        if is_new {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Nothing more comes.
+    pub(super) fn close(&self) {
+        self.pending.lock().closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// A worker panicked: what its shard says can't be trusted.
+    pub(super) fn abandon(&self) {
+        self.pending.lock().abandoned = true;
+    }
+
+    /// Whether a worker panicked.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.pending.lock().abandoned
+    }
+
+    /// Waits until it is time for a commit, then moves its changes to `changes`, and how many are of
+    /// which shard to `shards`. False where nothing more comes.
+    fn next(&self, changes: &mut Vec<Change>, shards: &mut Vec<(ShardId, usize)>) -> bool {
+        let mut pending = self.pending.lock();
+        loop {
+            match pending.since {
+                None if pending.closed => return false,
+                None => self.arrived.wait(&mut pending),
+                Some(_) if pending.urgent || pending.closed => break,
+                Some(since) => {
+                    if self
+                        .arrived
+                        .wait_until(&mut pending, since + LINGER)
+                        .timed_out()
+                    {
+                        break;
+                    }
+                }
+            }
+        }
+        let mut room = COMMIT_CHANGES;
+        let mut rest = false;
+        for (number, known) in pending.by_shard.iter_mut().enumerate() {
+            let taken = known.len().min(room);
+            if taken > 0 {
+                changes.extend(known.drain(..taken));
+                shards.push((ShardId::new(number as u16), taken));
+                room -= taken;
+            }
+            rest |= !known.is_empty();
+        }
+        if !rest {
+            (pending.since, pending.urgent) = (None, false);
+        }
+        true
+    }
+}
+
+/// Makes durable what the shards want, until nothing more comes. A store that failed is asked for
+/// nothing more by the shards once they know; what was left until then is refused.
+pub(super) fn run(shared: &Arc<Shared>, store: &mut dyn Store) {
+    loop {
+        let (mut changes, mut shards) = (Vec::new(), Vec::new());
+        if !shared.commits().next(&mut changes, &mut shards) {
+            return;
+        }
+        let to = Arc::clone(shared);
+        let answer = move |changes: Vec<Change>, result: Result<(), StoreError>| {
+            if let Err(error) = &result {
+                to.store_failed(error);
+            }
+            let mut changes = changes.into_iter();
+            for (shard, count) in shards {
+                to.deliver(Answers {
+                    shard,
+                    changes: changes.by_ref().take(count).collect(),
+                    durable: result.is_ok(),
+                });
+            }
+        };
+        store.commit(changes, Box::new(answer));
+    }
+}
+
+/// Half seconds, by a clock that is cheap to look at.
+pub(super) fn ticks() -> u32 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE);
+    now.map_or(0, |now| {
+        (now.tv_sec() as u32).wrapping_mul(2) + u32::from(now.tv_nsec() >= 500_000_000)
+    })
+}

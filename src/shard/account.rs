@@ -1,0 +1,311 @@
+//! A topic with all that may be known of it: its ceiling, what is under way to the store, and the
+//! requests that wait, in order. The rules of durable order are here.
+
+use std::collections::VecDeque;
+
+use super::change::Record;
+use super::counter::{Counter, Small};
+use super::reserve::Reserve;
+use super::{Durability, Ticks};
+use crate::protocol::{ErrorCode, Op, Reply, resp};
+
+/// One topic. `W` says where a reply goes that comes later.
+#[derive(Debug)]
+pub(super) struct Account<W> {
+    sum: u64,
+    /// What the store knows: no sum above it is handed out.
+    ceiling: u64,
+    /// Whether there is such a topic. One whose first change is not durable yet is none.
+    exists: bool,
+    reserve: Reserve,
+    asked: Option<Asked>,
+    /// Requests that can't be served yet, with what they wait behind. Only with something asked.
+    waiting: VecDeque<(Op, W)>,
+}
+
+/// What the store was asked to make durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// A higher ceiling.
+    Raise,
+    /// Ceiling and sum of 0.
+    Reset,
+    /// That there is no such topic.
+    Delete,
+}
+
+/// How an account is kept from now on.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// In the table's word.
+    Word(Counter),
+    /// It does not fit there.
+    Whole,
+    /// Not at all.
+    Gone,
+}
+
+impl<W> Account<W> {
+    /// Of a topic that there is not.
+    pub(super) fn new(tick: u32) -> Self {
+        Self {
+            sum: 0,
+            ceiling: 0,
+            exists: false,
+            reserve: Reserve::first(tick),
+            asked: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Of a topic whose state was in the word.
+    pub(super) fn unpacked(small: Small, durability: Durability) -> Self {
+        let Small {
+            sum,
+            ceiling,
+            reserve,
+            asked,
+        } = small;
+        let in_memory = durability == Durability::Memory;
+        Self {
+            sum,
+            ceiling: if in_memory { u64::MAX } else { ceiling },
+            exists: true,
+            reserve,
+            asked: (asked && !in_memory).then_some(Asked::Raise),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Of a topic that the store has.
+    pub(super) fn restored(sum: u64) -> Self {
+        Self {
+            sum,
+            ceiling: sum,
+            exists: true,
+            ..Self::new(0)
+        }
+    }
+
+    /// What the store knows of it; `None` where it knows nothing.
+    pub(super) fn durable(&self) -> Option<u64> {
+        self.exists.then_some(self.ceiling)
+    }
+
+    /// The last sum handed out.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// How many requests wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Serves one request, unless it has to wait: for a store, or for those that do.
+    pub(super) fn serve(&mut self, op: Op, durability: Durability) -> Option<Reply> {
+        if !self.waiting.is_empty() {
+            return None;
+        }
+        self.served(op, durability)
+    }
+
+    /// Has a request wait behind all that do.
+    pub(super) fn wait(&mut self, op: Op, waiter: W) {
+        self.waiting.push_back((op, waiter));
+    }
+
+    /// The same where nothing waits before it.
+    fn served(&mut self, op: Op, durability: Durability) -> Option<Reply> {
+        if durability == Durability::Memory {
+            self.ceiling = u64::MAX;
+        }
+        let volatile = durability == Durability::Memory;
+        Some(match op {
+            Op::Get => Reply::Get(self.exists.then_some(self.sum)),
+            Op::Count | Op::Add(_) | Op::Incr(_) => match self.raised(op) {
+                Ok(sum) if sum > self.ceiling => return None,
+                Ok(sum) => {
+                    self.exists = true;
+                    self.sum = sum;
+                    match op {
+                        Op::Count => Reply::Count(sum),
+                        _ => Reply::Add(sum),
+                    }
+                }
+                Err(error) => Reply::Error(error),
+            },
+            Op::Advance(floor) if volatile || self.exists && floor <= self.ceiling => {
+                self.exists = true;
+                self.sum = self.sum.max(floor);
+                Reply::Advance(self.sum)
+            }
+            Op::Reset if volatile || self.exists && self.ceiling == 0 => {
+                self.exists = true;
+                self.sum = 0;
+                Reply::Reset
+            }
+            Op::Delete if volatile || !self.exists => {
+                let existed = std::mem::take(&mut self.exists);
+                self.sum = 0;
+                Reply::Delete { existed }
+            }
+            Op::Advance(_) | Op::Reset | Op::Delete => return None,
+        })
+    }
+
+    /// What the sum would be after `op`, which adds to it.
+    fn raised(&self, op: Op) -> Result<u64, ErrorCode> {
+        raised(self.sum, op)
+    }
+
+    /// What to ask the store for, where that is due; it is under way then. Something that waits is,
+    /// and where no more than half of the reserve is left.
+    pub(super) fn ask(&mut self, durability: Durability, ticks: Ticks) -> Option<Option<Record>> {
+        if self.asked.is_some() || durability == Durability::Memory {
+            return None;
+        }
+        let needed = match self.waiting.front() {
+            None if self.is_low() => self.sum,
+            None => return None,
+            Some((Op::Reset, _)) => {
+                self.asked = Some(Asked::Reset);
+                return Some(Some(Record::exact(0)));
+            }
+            Some((Op::Delete, _)) => {
+                self.asked = Some(Asked::Delete);
+                return Some(None);
+            }
+            Some(&(Op::Advance(floor), _)) => floor.max(self.sum),
+            Some(_) => self.needed(),
+        };
+        self.asked = Some(Asked::Raise);
+        let ahead = match durability {
+            Durability::Exact => 0,
+            _ => {
+                if self.exists {
+                    self.reserve = self.reserve.asked_at(ticks());
+                }
+                self.reserve.ahead()
+            }
+        };
+        Some(Some(Record {
+            ceiling: needed.saturating_add(ahead).max(self.ceiling),
+            sum: self.sum,
+        }))
+    }
+
+    /// Whether no more than half of the reserve is left. A topic without a reserve asks only for
+    /// what it needs.
+    fn is_low(&self) -> bool {
+        let half = self.reserve.half();
+        half > 0 && self.ceiling - self.sum <= half && self.ceiling < u64::MAX
+    }
+
+    /// The sum after all that wait to add to it, up to the first request for something else.
+    fn needed(&self) -> u64 {
+        let mut sum = self.sum;
+        for &(op, _) in &self.waiting {
+            match op {
+                Op::Count | Op::Add(_) | Op::Incr(_) => sum = raised(sum, op).unwrap_or(sum),
+                Op::Get => {}
+                Op::Reset | Op::Delete | Op::Advance(_) => break,
+            }
+        }
+        sum
+    }
+
+    /// What was asked for is durable: `after` is what the store has now. Serves those that waited for
+    /// it, in order.
+    pub(super) fn acknowledged(
+        &mut self,
+        after: Option<Record>,
+        durability: Durability,
+        replies: &mut Vec<(W, Reply)>,
+    ) {
+        let asked = self.asked.take();
+        match (asked, after) {
+            (Some(Asked::Raise), Some(Record { ceiling, .. })) => {
+                self.exists = true;
+                self.ceiling = ceiling;
+            }
+            (Some(Asked::Reset), Some(_)) => {
+                let reserve = Reserve::first(self.reserve.tick().into());
+                let waiting = std::mem::take(&mut self.waiting);
+                *self = Self {
+                    exists: true,
+                    reserve,
+                    waiting,
+                    ..Self::new(0)
+                };
+                self.pop(Reply::Reset, replies);
+            }
+            (Some(Asked::Delete), None) => {
+                let existed = self.exists;
+                let waiting = std::mem::take(&mut self.waiting);
+                *self = Self {
+                    waiting,
+                    ..Self::new(self.reserve.tick().into())
+                };
+                self.pop(Reply::Delete { existed }, replies);
+            }
+            _ => unreachable!("the store answers what it was asked"),
+        }
+        while let Some(&(op, _)) = self.waiting.front() {
+            let Some(reply) = self.served(op, durability) else {
+                return;
+            };
+            self.pop(reply, replies);
+        }
+    }
+
+    /// The store failed: nothing that is asked for becomes durable any more. Refuses what waited for
+    /// it; what needs no store is served.
+    pub(super) fn failed(&mut self, durability: Durability, replies: &mut Vec<(W, Reply)>) {
+        self.asked = None;
+        while let Some(&(op, _)) = self.waiting.front() {
+            let served = self.served(op, durability);
+            self.pop(served.unwrap_or(Reply::Error(ErrorCode::Store)), replies);
+        }
+    }
+
+    /// Answers the first that waits.
+    fn pop(&mut self, reply: Reply, replies: &mut Vec<(W, Reply)>) {
+        if let Some((_, waiter)) = self.waiting.pop_front() {
+            replies.push((waiter, reply));
+        }
+    }
+
+    /// How it is kept. `ends`: the store failed, so there is nothing left to ask for.
+    pub(super) fn kept(&self, durability: Durability, ends: bool) -> Kept {
+        if !self.waiting.is_empty() {
+            return Kept::Whole;
+        }
+        match self.asked {
+            Some(Asked::Reset | Asked::Delete) => return Kept::Whole,
+            None if !self.exists => return Kept::Gone,
+            None | Some(Asked::Raise) => {}
+        }
+        let counter = match durability {
+            Durability::Memory => Counter::unbounded(self.sum),
+            _ if !self.exists => None,
+            _ => Counter::small(Small {
+                sum: self.sum,
+                ceiling: self.ceiling,
+                reserve: self.reserve,
+                asked: ends || self.asked.is_some(),
+            }),
+        };
+        counter.map_or(Kept::Whole, Kept::Word)
+    }
+}
+
+fn raised(sum: u64, op: Op) -> Result<u64, ErrorCode> {
+    let (n, most) = match op {
+        Op::Add(n) => (n.get().into(), u64::MAX),
+        Op::Incr(n) => (n.get(), resp::MAX_SUM),
+        _ => (1, u64::MAX),
+    };
+    let raised = sum.checked_add(n).filter(|&sum| sum <= most);
+    raised.ok_or(ErrorCode::Overflow)
+}

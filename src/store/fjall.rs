@@ -1,0 +1,463 @@
+//! A data directory of this machine, kept by `fjall`, a log-structured database.
+//!
+//! ```text
+//! lock      locked by the server that has it; says which one
+//! format    the version of all this, and the directory's number
+//! clean     only after a clean end: the number of the last commit
+//! fjall/    the database: one key a topic, and the head
+//! ```
+//!
+//! A topic's key is `01`, its point (2 bytes, so that each shard's topics are one range), its name; the
+//! value its ceiling, its sum when that was asked for (8 bytes each) and the number of the run that
+//! asked (4). The [`Head`]'s key is `00`. All numbers are big-endian.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::ops::RangeInclusive;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode};
+use parking_lot::Mutex;
+use tracing::warn;
+
+use super::guard::{self, Digest, Head, StoreId};
+use super::lock::DirectoryLock;
+use super::{Answer, LastEnd, Store, StoreError, Stored};
+use crate::shard::{Change, Record};
+use crate::topic::{TOPIC_LEN_LIMIT, Topic, owner_point};
+
+/// The version of what is in a data directory.
+pub(super) const FORMAT: u32 = 1;
+
+const FORMAT_FILE: &str = "format";
+const CLEAN_FILE: &str = "clean";
+const DATABASE: &str = "fjall";
+const KEYSPACE: &str = "topics";
+
+const HEAD_KEY: [u8; 1] = [0];
+const TOPIC_PREFIX: u8 = 1;
+/// Of a key, what stands before the topic's name.
+const PREFIX_LEN: usize = 3;
+
+/// So much is collected in memory before it is written in order: twice that at times. A hot topic's
+/// ceilings mostly replace one another there.
+const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Nothing is read after the start.
+const CACHE_BYTES: u64 = 1024 * 1024;
+
+/// See the [module](self).
+pub struct FjallStore {
+    directory: PathBuf,
+    database: Database,
+    topics: Keyspace,
+    head: Head,
+    last_end: LastEnd,
+    /// Of what was loaded so far.
+    loaded: Mutex<Digest>,
+    failed: bool,
+    /// Given back last.
+    _lock: DirectoryLock,
+}
+
+impl FjallStore {
+    /// Opens a data directory, or makes one where there is nothing. `owner` tells a second server,
+    /// which is refused, who has it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: somebody has it, it can't be read, or is not what was written.
+    pub fn open(directory: &Path, owner: &str) -> Result<Self, StoreError> {
+        fs::create_dir_all(directory).map_err(StoreError::io(directory, "make it"))?;
+        let lock = DirectoryLock::take(directory, owner)?;
+        let id = identify(directory)?;
+        let (id, is_new) = match id {
+            Some(id) => (id, false),
+            None => (start_over(directory)?, true),
+        };
+        let path = directory.join(DATABASE);
+        let written = match is_new {
+            true => 0,
+            false => guard::last_commit_in_journals(&path, &id)
+                .map_err(StoreError::io(&path, "read its journals"))?,
+        };
+        let (database, topics) = unless_it_panics(&path, || open_database(&path))?;
+        let mut store = Self {
+            head: Head {
+                id,
+                commit: 0,
+                run: 0,
+                digest: Digest::default(),
+            },
+            directory: directory.to_owned(),
+            database,
+            topics,
+            last_end: LastEnd::New,
+            loaded: Mutex::default(),
+            failed: false,
+            _lock: lock,
+        };
+        if is_new {
+            store.write(&[], store.head.digest)?;
+            write_file(&directory.join(FORMAT_FILE), &format_text(Some(&id)))?;
+        } else {
+            store.recover(written)?;
+        }
+        Ok(store)
+    }
+
+    /// Finds the head, and whether it is the one that was written last.
+    fn recover(&mut self, written: u64) -> Result<(), StoreError> {
+        let path = self.directory.join(DATABASE);
+        let head = unless_it_panics(&path, || self.topics.get(HEAD_KEY))?;
+        let Some(head) = head.and_then(|head| Head::decode(&head)) else {
+            return Err(StoreError::damaged(&path, "it has no head"));
+        };
+        if head.id != self.head.id {
+            let what = "it belongs to another data directory";
+            return Err(StoreError::damaged(&path, what));
+        }
+        // One commit may be torn, since it was never acknowledged; behind all others is a witness.
+        if written > head.commit + 1 {
+            let what = format!(
+                "its journal can be read up to commit {}, but goes on to {written}",
+                head.commit
+            );
+            return Err(StoreError::damaged(&path, what));
+        }
+        self.head = head;
+        let clean = self.directory.join(CLEAN_FILE);
+        self.last_end = match fs::read_to_string(&clean) {
+            Ok(text) if text == clean_text(&head) => LastEnd::Clean,
+            Ok(_) => {
+                let what = format!(
+                    "it does not name commit {}, the last of {DATABASE}",
+                    head.commit
+                );
+                return Err(StoreError::damaged(&clean, what));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match head.run {
+                0 => LastEnd::New,
+                _ => LastEnd::Crash,
+            },
+            Err(error) => return Err(StoreError::io(&clean, "read it")(error)),
+        };
+        Ok(())
+    }
+
+    /// What a topic's record is; `None` where it has none.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be read.
+    pub fn get(&self, topic: Topic<'_>) -> Result<Option<Record>, StoreError> {
+        let path = self.directory.join(DATABASE);
+        let value = unless_it_panics(&path, || self.topics.get(key(topic)))?;
+        let Some(value) = value else { return Ok(None) };
+        let (record, _) = decode_record(&value)
+            .ok_or_else(|| StoreError::damaged(&path, format!("the record of {topic:?}")))?;
+        Ok(Some(record))
+    }
+
+    /// Whether what was loaded is all that was written; every point was loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] where it is not.
+    pub fn check_loaded(&self) -> Result<(), StoreError> {
+        let loaded = *self.loaded.lock();
+        if loaded == self.head.digest {
+            return Ok(());
+        }
+        let what = format!(
+            "{} topics were written, {} were read, or their ceilings differ",
+            self.head.digest.topics(),
+            loaded.topics()
+        );
+        Err(StoreError::damaged(&self.directory.join(DATABASE), what))
+    }
+
+    /// One durable commit of these changes, after which the digest is `digest`, then its witness.
+    fn write(&mut self, changes: &[Change], digest: Digest) -> Result<(), StoreError> {
+        let run = self.head.run;
+        let mut batch = self.database.batch();
+        for change in changes {
+            let key = key(change.topic());
+            match change.after() {
+                Some(record) => batch.insert(&self.topics, key, encode_record(record, run)),
+                None => batch.remove(&self.topics, key),
+            }
+        }
+        self.head.digest = digest;
+        self.put_head(batch, PersistMode::SyncData)?;
+        let witness = self.database.batch();
+        self.put_head(witness, PersistMode::Buffer)
+    }
+
+    fn put_head(
+        &mut self,
+        mut batch: OwnedWriteBatch,
+        mode: PersistMode,
+    ) -> Result<(), StoreError> {
+        self.head.commit += 1;
+        batch.insert(&self.topics, HEAD_KEY, self.head.encode());
+        let committed = batch.durability(Some(mode)).commit();
+        committed.map_err(|error| failure(&self.directory.join(DATABASE), error))
+    }
+
+    fn try_commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        if self.failed {
+            return Err(StoreError::Failed);
+        }
+        let mut digest = self.head.digest;
+        for change in changes {
+            let key = key(change.topic());
+            if let Some(ceiling) = change.before() {
+                digest.remove(&key, ceiling);
+            }
+            if let Some(record) = change.after() {
+                digest.add(&key, record.ceiling);
+            }
+        }
+        self.failed = true;
+        self.write(changes, digest)?;
+        self.failed = false;
+        Ok(())
+    }
+}
+
+impl Store for FjallStore {
+    fn last_end(&self) -> LastEnd {
+        self.last_end
+    }
+
+    fn load(
+        &self,
+        points: RangeInclusive<u16>,
+        found: &mut dyn FnMut(Topic<'_>, Stored),
+    ) -> Result<(), StoreError> {
+        let path = self.directory.join(DATABASE);
+        let from = [&[TOPIC_PREFIX], &points.start().to_be_bytes()[..]].concat();
+        let to = match points.end().checked_add(1) {
+            Some(end) => [&[TOPIC_PREFIX], &end.to_be_bytes()[..]].concat(),
+            None => vec![TOPIC_PREFIX + 1],
+        };
+        let mut digest = Digest::default();
+        unless_it_panics(&path, || {
+            for row in self.topics.range(from..to) {
+                let (key, value) = row.into_inner()?;
+                let Some((topic, record, run)) = decode_row(&key, &value) else {
+                    return Ok(Err(StoreError::damaged(
+                        &path,
+                        format!("the record of {:?}", String::from_utf8_lossy(&key)),
+                    )));
+                };
+                digest.add(&key, record.ceiling);
+                // What an earlier run skipped was told then.
+                let skips = self.last_end == LastEnd::Crash && run == self.head.run;
+                let skipped = if skips {
+                    record.ceiling - record.sum
+                } else {
+                    0
+                };
+                let sum = record.ceiling;
+                found(topic, Stored { sum, skipped });
+            }
+            Ok(Ok(()))
+        })??;
+        self.loaded.lock().merge(digest);
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.check_loaded()?;
+        let clean = self.directory.join(CLEAN_FILE);
+        match fs::remove_file(&clean) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io(&clean, "remove it")(error));
+            }
+            _ => sync_directory(&self.directory)?,
+        }
+        self.head.run = self.head.run.wrapping_add(1);
+        self.try_commit(&[])
+    }
+
+    fn commit(&mut self, changes: Vec<Change>, answer: Answer) {
+        let result = self.try_commit(&changes);
+        answer(changes, result);
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        // The last witness too: the mark names it.
+        let path = self.directory.join(DATABASE);
+        let synced = self.database.persist(PersistMode::SyncAll);
+        synced.map_err(|error| failure(&path, error))?;
+        write_file(&self.directory.join(CLEAN_FILE), &clean_text(&self.head))
+    }
+}
+
+fn open_database(path: &Path) -> fjall::Result<(Database, Keyspace)> {
+    let database = Database::builder(path)
+        .manual_journal_persist(true)
+        .worker_threads(1)
+        .cache_size(CACHE_BYTES)
+        .open()?;
+    let topics = database.keyspace(KEYSPACE, || {
+        KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+    })?;
+    Ok((database, topics))
+}
+
+/// Runs `read`, which looks at the database's files. What it says of bytes that can't be is an error
+/// of ours, and so is a panic over them.
+fn unless_it_panics<T>(
+    path: &Path,
+    read: impl FnOnce() -> fjall::Result<T>,
+) -> Result<T, StoreError> {
+    match panic::catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(failure(path, error)),
+        Err(_) => {
+            let what = "the database could make nothing of what it read";
+            Err(StoreError::damaged(path, what))
+        }
+    }
+}
+
+/// What an error of the database means: the system refused something, or the files are damaged.
+fn failure(path: &Path, error: fjall::Error) -> StoreError {
+    let source = match error {
+        fjall::Error::Io(source) | fjall::Error::Storage(LsmError::Io(source)) => source,
+        fjall::Error::Poisoned => return StoreError::Failed,
+        other => return StoreError::damaged(path, format!("{other:?}")),
+    };
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+            StoreError::damaged(path, source.to_string())
+        }
+        _ => StoreError::io(path, "read or write it")(source),
+    }
+}
+
+/// The number of the directory, from its format file; `None` where there is nothing yet, or what is
+/// there was never finished.
+fn identify(directory: &Path) -> Result<Option<StoreId>, StoreError> {
+    let path = directory.join(FORMAT_FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if directory.join(DATABASE).exists() {
+                let what = "it is missing, and so nobody knows what is beside it";
+                return Err(StoreError::damaged(&path, what));
+            }
+            return Ok(None);
+        }
+        Err(error) => return Err(StoreError::io(&path, "read it")(error)),
+    };
+    if text == format_text(None) {
+        return Ok(None);
+    }
+    let id = text.strip_prefix(&format!("globalcounter data, format {FORMAT}, number "));
+    let id = id.and_then(|id| u128::from_str_radix(id.trim_end(), 16).ok());
+    match id.map(u128::to_be_bytes) {
+        Some(id) if text == format_text(Some(&id)) => Ok(Some(id)),
+        _ => Err(StoreError::Format {
+            found: match text.strip_prefix("globalcounter data, ") {
+                Some(rest) => format!("of {:?}", rest.trim_end()),
+                None => "nothing that globalcounter wrote".to_owned(),
+            },
+            path,
+        }),
+    }
+}
+
+/// Makes an empty data directory, of which nothing counts until its format file has a number.
+fn start_over(directory: &Path) -> Result<StoreId, StoreError> {
+    write_file(&directory.join(FORMAT_FILE), &format_text(None))?;
+    let database = directory.join(DATABASE);
+    match fs::remove_dir_all(&database) {
+        Ok(()) => warn!(
+            directory = %directory.display(),
+            "making the data directory was interrupted; beginning again"
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(StoreError::io(&database, "remove it")(error)),
+    }
+    let random = std::hash::RandomState::new();
+    let half = |n: u64| std::hash::BuildHasher::hash_one(&random, n).to_be_bytes();
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&half(0));
+    id[8..].copy_from_slice(&half(1));
+    Ok(id)
+}
+
+/// What the format file says; without a number, the directory is not finished.
+fn format_text(id: Option<&StoreId>) -> String {
+    match id {
+        Some(id) => {
+            let number = u128::from_be_bytes(*id);
+            format!("globalcounter data, format {FORMAT}, number {number:032x}\n")
+        }
+        None => format!("globalcounter data, format {FORMAT}, being made\n"),
+    }
+}
+
+fn clean_text(head: &Head) -> String {
+    format!("ended cleanly after commit {}\n", head.commit)
+}
+
+/// Writes a file durably: it is there whole, or as it was.
+fn write_file(path: &Path, text: &str) -> Result<(), StoreError> {
+    let new = path.with_extension("new");
+    let written = File::create(&new).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    });
+    written.map_err(StoreError::io(path, "write it"))?;
+    sync_directory(path.parent().unwrap_or(path))
+}
+
+fn sync_directory(directory: &Path) -> Result<(), StoreError> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(StoreError::io(directory, "sync it"))
+}
+
+fn key(topic: Topic<'_>) -> Vec<u8> {
+    let topic = topic.as_bytes();
+    let mut key = Vec::with_capacity(PREFIX_LEN + topic.len());
+    key.push(TOPIC_PREFIX);
+    key.extend(owner_point(topic).to_be_bytes());
+    key.extend(topic);
+    key
+}
+
+fn decode_row<'a>(key: &'a [u8], value: &[u8]) -> Option<(Topic<'a>, Record, u32)> {
+    let (prefix, name) = key.split_at_checked(PREFIX_LEN)?;
+    let topic = Topic::new(name, TOPIC_LEN_LIMIT).ok()?;
+    if prefix[0] != TOPIC_PREFIX || prefix[1..] != owner_point(name).to_be_bytes() {
+        return None;
+    }
+    let (record, run) = decode_record(value)?;
+    Some((topic, record, run))
+}
+
+fn encode_record(record: Record, run: u32) -> [u8; 20] {
+    let mut value = [0; 20];
+    value[..8].copy_from_slice(&record.ceiling.to_be_bytes());
+    value[8..16].copy_from_slice(&record.sum.to_be_bytes());
+    value[16..].copy_from_slice(&run.to_be_bytes());
+    value
+}
+
+fn decode_record(value: &[u8]) -> Option<(Record, u32)> {
+    let (ceiling, rest) = value.split_first_chunk()?;
+    let (sum, rest) = rest.split_first_chunk()?;
+    let run = rest.try_into().ok()?;
+    let record = Record {
+        ceiling: u64::from_be_bytes(*ceiling),
+        sum: u64::from_be_bytes(*sum),
+    };
+    (record.sum <= record.ceiling).then_some((record, u32::from_be_bytes(run)))
+}

@@ -1,0 +1,113 @@
+//! A store in memory, to test and to measure with: it outlives a server, not the process.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Answer, LastEnd, Store, StoreError, Stored};
+use crate::shard::{Change, Record};
+use crate::topic::{Topic, owner_point};
+
+/// Keeps records in memory; clones share them. A change is "durable" as soon as it is taken.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    records: HashMap<Vec<u8>, Record>,
+    used: bool,
+    clean: bool,
+}
+
+impl MemoryStore {
+    /// Without topics.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Another store with what is in this one now: what a server finds that starts after a power cut
+    /// at this moment.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let State {
+            records,
+            used,
+            clean,
+        } = &*self.0.lock();
+        Self(Arc::new(Mutex::new(State {
+            records: records.clone(),
+            used: *used,
+            clean: *clean,
+        })))
+    }
+
+    /// Enters changes without a word to anybody.
+    ///
+    /// # Panics
+    ///
+    /// Where one says of what was there before what it was not.
+    pub fn apply(&self, changes: &[Change]) {
+        let mut state = self.0.lock();
+        for change in changes {
+            let topic = change.topic().as_bytes();
+            let before = match change.after() {
+                Some(record) => state.records.insert(topic.to_owned(), record),
+                None => state.records.remove(topic),
+            };
+            let before = before.map(|record| record.ceiling);
+            assert_eq!(before, change.before(), "{change:?}");
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn last_end(&self) -> LastEnd {
+        let state = self.0.lock();
+        match (state.used, state.clean) {
+            (false, _) => LastEnd::New,
+            (true, true) => LastEnd::Clean,
+            (true, false) => LastEnd::Crash,
+        }
+    }
+
+    fn load(
+        &self,
+        points: RangeInclusive<u16>,
+        found: &mut dyn FnMut(Topic<'_>, Stored),
+    ) -> Result<(), StoreError> {
+        let state = self.0.lock();
+        for (topic, record) in &state.records {
+            if points.contains(&owner_point(topic)) {
+                let stored = Stored {
+                    sum: record.ceiling,
+                    skipped: record.ceiling - record.sum,
+                };
+                found(Topic::checked_before(topic), stored);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        let mut state = self.0.lock();
+        (state.used, state.clean) = (true, false);
+        // What was skipped was told once.
+        for record in state.records.values_mut() {
+            *record = Record::exact(record.ceiling);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, changes: Vec<Change>, answer: Answer) {
+        self.apply(&changes);
+        answer(changes, Ok(()));
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.0.lock().clean = true;
+        Ok(())
+    }
+}
