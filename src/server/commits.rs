@@ -15,8 +15,8 @@ use crate::store::{Store, StoreError};
 use crate::topic::{ShardId, Shards};
 
 /// How long changes that nobody waits for may be collected: ceilings that are asked for ahead of
-/// need, half a reserve of a second or so. Each commit costs a sync, whatever is in it.
-const LINGER: Duration = Duration::from_millis(20);
+/// need, while half a second's worth or so is left. Each commit costs a sync, whatever is in it.
+const LINGER: Duration = Duration::from_millis(50);
 
 /// The most changes of a commit: those behind it wait no longer than that takes.
 const COMMIT_CHANGES: usize = 64 * 1024;
@@ -161,10 +161,8 @@ pub(super) fn run(shared: &Arc<Shared>, store: &mut dyn Store) {
     }
 }
 
-/// Half seconds, by a clock that is cheap to look at.
+/// Seconds, by a clock that is cheap to look at.
 pub(super) fn ticks() -> u32 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE);
-    now.map_or(0, |now| {
-        (now.tv_sec() as u32).wrapping_mul(2) + u32::from(now.tv_nsec() >= 500_000_000)
-    })
+    now.map_or(0, |now| now.tv_sec() as u32)
 }

@@ -59,7 +59,7 @@ impl fmt::Display for Durability {
     }
 }
 
-/// Tells the time, in ticks of half a second from any beginning on: reserves follow it.
+/// Tells the time, in seconds from any beginning on: reserves follow it.
 pub type Ticks = fn() -> u32;
 
 /// How a shard keeps to its topics' ceilings.

@@ -1,14 +1,16 @@
 //! How far ahead of a topic's sum its ceiling is asked for.
 
-/// The largest reserve is 2 to that: a topic skips no more numbers in a crash.
-const MAX_EXPONENT: u8 = 20;
+/// The largest reserve is 2 to that. With the half of the one before, a ceiling is less than 2^20
+/// above its sum: a topic skips no more numbers in a crash.
+const MAX_EXPONENT: u8 = 19;
 
 /// Ticks are known modulo that, so that they take 4 bits.
 const TICKS: u8 = 16;
 
-/// A power of two, about what a topic counts in a second. Ceilings are asked for when half of it is
-/// used, and a tick is half a second: so it doubles where two are asked for within a tick, and is
-/// halved for each tick beyond one between them.
+/// A power of two, about what a topic counts in a second. When no more than half of it is left, the
+/// ceiling is raised by all of it: so asks are as far apart as it lasts, and nobody waits for one
+/// that comes back within half of that. It doubles where a topic asks twice within a tick, which is a
+/// second, and is halved for each tick beyond one between them.
 ///
 /// A topic that was idle for some multiple of 16 ticks is taken to have been for none, and its
 /// reserve may double once; the numbers that a crash would skip are bounded all the same.
@@ -78,34 +80,33 @@ mod tests {
         for _ in 0..100 {
             reserve = reserve.asked_at(100);
         }
-        assert_eq!((reserve.ahead(), reserve.half()), (1 << 20, 1 << 19));
+        assert_eq!((reserve.ahead(), reserve.half()), (1 << 19, 1 << 18));
     }
 
-    /// A thousand a second: half of a reserve between two asks, so a reserve lasts a second.
+    /// All of a reserve is used between two asks.
     #[test]
     fn it_settles_at_about_a_second() {
         for rate in [10, 1_000, 100_000] {
             let mut reserve = Reserve::first(0);
             let (mut at, mut largest) = (0.0, 0);
             for step in 0..200 {
-                // In ticks of half a second.
-                at += reserve.half().max(1) as f64 * 2.0 / f64::from(rate);
+                at += reserve.ahead().max(1) as f64 / f64::from(rate);
                 reserve = reserve.asked_at(at as u32);
                 if step > 100 {
                     largest = largest.max(reserve.ahead());
                 }
             }
             let seconds = largest as f64 / f64::from(rate);
-            assert!((0.5..=4.1).contains(&seconds), "{rate}/s: {seconds} s");
+            assert!((0.5..=2.1).contains(&seconds), "{rate}/s: {seconds} s");
         }
     }
 
     #[test]
     fn it_shrinks_when_the_topic_was_idle() {
-        let full = Reserve::from_parts(20, 3);
-        assert_eq!(full.asked_at(4).exponent(), 20);
-        assert_eq!(full.asked_at(5).exponent(), 19);
-        assert_eq!(full.asked_at(16 + 2).exponent(), 6);
+        let full = Reserve::from_parts(19, 3);
+        assert_eq!(full.asked_at(4).exponent(), 19);
+        assert_eq!(full.asked_at(5).exponent(), 18);
+        assert_eq!(full.asked_at(16 + 2).exponent(), 5);
         assert_eq!(Reserve::from_parts(2, 15).asked_at(9).exponent(), 0);
     }
 }

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod crashes;
+
 type Shard = super::Shard<()>;
 
 fn shard(max_topics: usize) -> Shard {
