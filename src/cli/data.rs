@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -87,15 +87,18 @@ pub(super) fn default_dir() -> Result<PathBuf> {
 /// A data directory that can't be had, a line that is no topic, or standard input or output that
 /// fails.
 pub(super) fn run(command: &Command) -> Result<()> {
-    let result = match command {
-        Command::Topics {
-            directory,
-            prefix,
-            json,
-        } => list(directory, prefix, *json),
-        Command::Export { directory } => list(directory, "", true),
-        Command::Import { directory } => import(directory),
+    let (Command::Topics { directory, .. }
+    | Command::Export { directory }
+    | Command::Import { directory }) = command;
+    let path = match &directory.data_dir {
+        Some(directory) => directory.clone(),
+        None => default_dir()?,
     };
+    let result = super::reading(&path, || match command {
+        Command::Topics { prefix, json, .. } => list(&path, prefix, *json),
+        Command::Export { .. } => list(&path, "", true),
+        Command::Import { .. } => import(&path),
+    });
     match result {
         // Whoever reads has read enough: `globalcounter topics | head`.
         Err(error) if is_broken_pipe(&error) => Ok(()),
@@ -108,28 +111,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-impl Directory {
-    fn path(&self) -> Result<PathBuf> {
-        match &self.data_dir {
-            Some(directory) => Ok(directory.clone()),
-            None => default_dir(),
-        }
-    }
-
-    /// One that is there.
-    fn open(&self) -> Result<FjallStore> {
-        let path = self.path()?;
-        ensure!(
-            path.exists(),
-            "there is no data directory {}",
-            path.display()
-        );
-        Ok(FjallStore::open(&path, "reading it")?)
-    }
-}
-
-fn list(directory: &Directory, prefix: &str, json: bool) -> Result<()> {
-    let store = directory.open()?;
+fn list(directory: &Path, prefix: &str, json: bool) -> Result<()> {
+    let is_there = directory.exists();
+    ensure!(
+        is_there,
+        "there is no data directory {}",
+        directory.display()
+    );
+    let store = FjallStore::open(directory, "reading it")?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
     store.load(0..=u16::MAX, &mut |topic, stored| {
@@ -154,8 +143,8 @@ fn write_topic(out: &mut impl Write, topic: Topic<'_>, sum: u64, json: bool) -> 
     }
 }
 
-fn import(directory: &Directory) -> Result<()> {
-    let mut store = FjallStore::open(&directory.path()?, "importing")?;
+fn import(directory: &Path) -> Result<()> {
+    let mut store = FjallStore::open(directory, "importing")?;
     let (mut topics, mut numbers) = (0, 0_u64);
     store.load(0..=u16::MAX, &mut |_, stored| {
         topics += u64::from(stored.skipped > 0);

@@ -24,6 +24,10 @@ use super::data;
 const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
 const OTHER_DESCRIPTORS: u64 = 32;
 
+/// What is logged unless told otherwise. What the database says is said again, in our words, where it
+/// matters.
+const LOG: &str = "info,fjall=off,lsm_tree=off";
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     globalcounter serve --tcp 0.0.0.0:9999 --udp 0.0.0.0:9999\n  \
@@ -184,7 +188,7 @@ impl Arguments {
 ///
 /// What kept it from starting, or from going on.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -198,7 +202,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         .data_dir
         .clone()
         .map(|directory| (directory, config.durability));
-    let server = Server::bind(config)?;
+    let server = match &kept {
+        Some((directory, _)) => super::reading(directory, || Server::bind(config)),
+        None => Server::bind(config),
+    }?;
     if let (Some((directory, durability)), Some(loaded)) = (kept, server.loaded()) {
         tell_what_was_kept(&directory, durability, loaded);
     }

@@ -136,7 +136,7 @@ impl Commits {
 }
 
 /// Makes durable what the shards want, until nothing more comes. A store that failed is asked for
-/// nothing more by the shards once they know; what was left until then is refused.
+/// nothing more: what the shards want until each of them knows is refused here.
 pub(super) fn run(shared: &Arc<Shared>, store: &mut dyn Store) {
     loop {
         let (mut changes, mut shards) = (Vec::new(), Vec::new());
@@ -157,7 +157,11 @@ pub(super) fn run(shared: &Arc<Shared>, store: &mut dyn Store) {
                 });
             }
         };
-        store.commit(changes, Box::new(answer));
+        if shared.store_failure().is_some() {
+            answer(changes, Err(StoreError::Failed));
+        } else {
+            store.commit(changes, Box::new(answer));
+        }
     }
 }
 

@@ -179,6 +179,7 @@ impl<W> Account<W> {
         if self.asked.is_some() || durability == Durability::Memory {
             return None;
         }
+        let mut sum = self.sum;
         let needed = match self.waiting.front() {
             None if self.is_low() => self.ceiling,
             None => return None,
@@ -190,7 +191,10 @@ impl<W> Account<W> {
                 self.asked = Some(Asked::Delete);
                 return Some(None);
             }
-            Some(&(Op::Advance(floor), _)) => floor.max(self.sum),
+            Some(&(Op::Advance(floor), _)) => {
+                sum = floor.max(sum); // what lies between is not skipped
+                sum
+            }
             Some(_) => self.needed(),
         };
         self.asked = Some(Asked::Raise);
@@ -205,7 +209,7 @@ impl<W> Account<W> {
         };
         Some(Some(Record {
             ceiling: needed.saturating_add(ahead).max(self.ceiling),
-            sum: self.sum,
+            sum,
         }))
     }
 

@@ -75,7 +75,8 @@ impl StoreError {
         }
     }
 
-    pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+    /// What is at `path` is not what was written: `what` is wrong.
+    pub fn damaged(path: &Path, what: impl Into<String>) -> Self {
         Self::Damaged {
             path: path.to_owned(),
             what: what.into(),

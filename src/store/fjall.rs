@@ -466,3 +466,6 @@ fn decode_record(value: &[u8]) -> Option<(Record, u32)> {
     };
     (record.sum <= record.ceiling).then_some((record, u32::from_be_bytes(run)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
 use globalcounter::protocol::{Op, Reply, Request};
 use globalcounter::server::{Config, ServeError, Server, Stop};
+use globalcounter::store::Store;
 use globalcounter::topic::{ShardId, Shards, Topic};
 
 /// Long enough for anything to happen that will; a test that waits this long fails.
@@ -42,7 +43,15 @@ impl Embedded {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        let server = Server::bind(config).unwrap();
+        Self::running(Server::bind(config).unwrap())
+    }
+
+    /// One that keeps topics in `store`.
+    pub(crate) fn on(config: Config, store: Box<dyn Store>) -> Self {
+        Self::running(Server::bind_to(config, store).unwrap())
+    }
+
+    fn running(server: Server) -> Self {
         Self {
             tcp: server.tcp_addr().unwrap(),
             udp: server.udp_addr().unwrap(),
@@ -53,6 +62,13 @@ impl Embedded {
 }
 
 impl Embedded {
+    /// Stops one whose store has failed.
+    pub(crate) fn fails_to_end_cleanly(mut self) {
+        self.stop.stop();
+        let result = self.thread.take().unwrap().join().unwrap();
+        assert!(matches!(result, Err(ServeError::Store(_))), "{result:?}");
+    }
+
     /// Stops it from an asynchronous test, whose thread must not wait for that.
     pub(crate) async fn stop(self) {
         tokio::task::spawn_blocking(|| drop(self)).await.unwrap();
@@ -62,7 +78,10 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.stop.stop();
-        let result = self.thread.take().unwrap().join().unwrap();
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let result = thread.join().unwrap();
         if !std::thread::panicking() {
             result.unwrap();
         }
