@@ -28,10 +28,7 @@ pub enum Owner {
 impl<T> Inbox<T> {
     /// An empty one.
     #[must_use]
-    #[expect(
-        clippy::new_without_default,
-        reason = "the model's can't be made in a constant"
-    )]
+    #[allow(clippy::new_without_default)] // nobody makes one without knowing what it is
     pub fn new() -> Self {
         Self {
             queue: Queue::unbounded(),

@@ -228,16 +228,35 @@ impl<W> Shard<W> {
     /// nothing is asked of it any more. Appends the replies to those who waited, each topic's in
     /// order.
     pub fn answered(&mut self, changes: &[Change], durable: bool, replies: &mut Vec<(W, Reply)>) {
-        for change in changes {
-            let topic = change.topic();
-            let hash = self.topics.hash(topic);
-            let Some(counter) = self.topics.find_mut(topic, hash) else {
-                debug_assert!(false, "a topic stays while something is asked for it");
-                continue;
-            };
-            if self.ledger.answer(counter, change, durable, replies) == Row::Gone {
-                self.remove(topic, hash);
+        let mut hashes = [Hash::default(); TOGETHER];
+        for changes in changes.chunks(TOGETHER) {
+            for (hash, change) in hashes.iter_mut().zip(changes) {
+                *hash = self.topics.hash(change.topic());
             }
+            let hashes = &hashes[..changes.len()];
+            if self.topics.len() >= FAR_TOPICS {
+                self.topics.touch(hashes);
+            }
+            for (change, &hash) in changes.iter().zip(hashes) {
+                self.hear(change, hash, durable, replies);
+            }
+        }
+    }
+
+    fn hear(
+        &mut self,
+        change: &Change,
+        hash: Hash,
+        durable: bool,
+        replies: &mut Vec<(W, Reply)>,
+    ) {
+        let topic = change.topic();
+        let Some(counter) = self.topics.find_mut(topic, hash) else {
+            debug_assert!(false, "a topic stays while something is asked for it");
+            return;
+        };
+        if self.ledger.answer(counter, change, durable, replies) == Row::Gone {
+            self.remove(topic, hash);
         }
     }
 

@@ -17,6 +17,7 @@ use std::ops::RangeInclusive;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
+use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode};
 use parking_lot::Mutex;
 use tracing::warn;
@@ -309,7 +310,10 @@ fn open_database(path: &Path) -> fjall::Result<(Database, Keyspace)> {
         .cache_size(CACHE_BYTES)
         .open()?;
     let topics = database.keyspace(KEYSPACE, || {
-        KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(MEMTABLE_BYTES)
+            // They help only to find single keys, which nobody does while it serves.
+            .filter_policy(FilterPolicy::disabled())
     })?;
     Ok((database, topics))
 }
