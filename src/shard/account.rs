@@ -179,9 +179,10 @@ impl<W> Account<W> {
         if self.asked.is_some() || durability == Durability::Memory {
             return None;
         }
-        let mut sum = self.sum;
-        let needed = match self.waiting.front() {
-            None if self.is_low() => self.ceiling,
+        // What the topic's sum is now, or is once those are served that wait; and what is wanted ahead
+        // of.
+        let (sum, needed) = match self.waiting.front() {
+            None if self.is_low() => (self.sum, self.ceiling),
             None => return None,
             Some((Op::Reset, _)) => {
                 self.asked = Some(Asked::Reset);
@@ -191,11 +192,13 @@ impl<W> Account<W> {
                 self.asked = Some(Asked::Delete);
                 return Some(None);
             }
-            Some(&(Op::Advance(floor), _)) => {
-                sum = floor.max(sum); // what lies between is not skipped
-                sum
+            Some(&(op, _)) => {
+                let needed = match op {
+                    Op::Advance(floor) => floor.max(self.sum),
+                    _ => self.needed(),
+                };
+                (needed, needed)
             }
-            Some(_) => self.needed(),
         };
         self.asked = Some(Asked::Raise);
         let ahead = match durability {

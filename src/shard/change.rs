@@ -17,8 +17,8 @@ pub struct Change {
 pub struct Record {
     /// No sum above it was ever handed out, so the topic goes on above it after a crash.
     pub ceiling: u64,
-    /// The topic's sum when this ceiling was asked for: at most `ceiling`. What lies between is what
-    /// a crash may skip.
+    /// The topic's sum when this ceiling was asked for, with what the requests take that waited for
+    /// it: at most `ceiling`. What lies between is what a crash may skip.
     pub sum: u64,
 }
 

@@ -45,6 +45,10 @@ const PREFIX_LEN: usize = 3;
 /// ceilings mostly replace one another there.
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// With one thread alone, what is collected in memory and in the journal would grow as long as it merges
+/// tables; of two, one is kept free for it.
+const WORKERS: usize = 2;
+
 /// Nothing is read after the start.
 const CACHE_BYTES: u64 = 1024 * 1024;
 
@@ -306,7 +310,7 @@ impl Store for FjallStore {
 fn open_database(path: &Path) -> fjall::Result<(Database, Keyspace)> {
     let database = Database::builder(path)
         .manual_journal_persist(true)
-        .worker_threads(1)
+        .worker_threads(WORKERS)
         .cache_size(CACHE_BYTES)
         .open()?;
     let topics = database.keyspace(KEYSPACE, || {
