@@ -12,7 +12,7 @@ use crate::topic::Topic;
 
 /// The most requests of a shard that wait for the store; one over it is refused with BUSY. As many
 /// take some 50 MB.
-const WAITING_LIMIT: usize = 256 * 1024;
+pub(super) const WAITING_LIMIT: usize = 256 * 1024;
 
 /// Whether a topic's row is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -110,6 +110,107 @@ fn shards_share_one_limit_on_topics() {
     assert_eq!(apply(&mut one, Op::Count, "f"), too_many);
 }
 
+/// A shard that keeps what it is told to; its requests are numbered.
+fn durable_shard(durability: Durability) -> super::Shard<usize> {
+    let ceilings = Ceilings {
+        durability,
+        ticks: || 0,
+    };
+    super::Shard::new(TopicQuota::new(100), ceilings)
+}
+
+fn request(op: Op, topic: &str) -> Request<'_> {
+    Request {
+        op,
+        topic: Topic::new(topic.as_bytes(), 1024).expect("a topic"),
+    }
+}
+
+/// Fetches what is asked of the store, and says that it is durable (or not). Returns who was answered.
+fn answer(shard: &mut super::Shard<usize>, durable: bool) -> Vec<(usize, Reply)> {
+    let (mut changes, mut replies) = (Vec::new(), Vec::new());
+    shard.fetch(&mut changes);
+    shard.answered(&changes, durable, &mut replies);
+    replies
+}
+
+#[test]
+fn no_more_wait_than_the_limit_and_a_refused_one_changes_nothing() {
+    let mut shard = durable_shard(Durability::Monotonic);
+    for i in 0..ledger::WAITING_LIMIT {
+        assert_eq!(shard.apply(request(Op::Count, "a"), || i), None);
+    }
+    let busy = Some(Reply::Error(ErrorCode::Busy));
+    let nobody = || unreachable!("it does not wait");
+    assert_eq!(shard.apply(request(Op::Count, "a"), nobody), busy);
+    assert_eq!(shard.apply(request(Op::Count, "b"), nobody), busy);
+    assert_eq!(shard.topics(), 1);
+    assert_eq!(answer(&mut shard, true), [(0, Reply::Count(1))]);
+    assert_eq!(shard.apply(request(Op::Count, "b"), || 7), None);
+    let last = answer(&mut shard, true).pop().expect("all of them");
+    assert_eq!(last, (7, Reply::Count(1)));
+    let sum = Some(Reply::Get(Some(ledger::WAITING_LIMIT as u64)));
+    assert_eq!(shard.apply(request(Op::Get, "a"), nobody), sum);
+}
+
+#[test]
+fn topics_whose_first_change_fails_take_no_room() {
+    let mut shard = durable_shard(Durability::Exact);
+    for (i, name) in ["a", "b", "c"].iter().enumerate() {
+        assert_eq!(shard.apply(request(Op::Count, name), || i), None);
+    }
+    assert_eq!((shard.topics(), shard.quota.taken()), (3, 3));
+    let failed = Reply::Error(ErrorCode::Store);
+    let replies = answer(&mut shard, false);
+    assert_eq!(replies, [(0, failed), (1, failed), (2, failed)]);
+    assert_eq!((shard.topics(), shard.quota.taken()), (0, 0));
+    assert_eq!(shard.apply(request(Op::Reset, "d"), || 9), Some(failed));
+    assert_eq!((shard.topics(), shard.quota.taken()), (0, 0));
+}
+
+#[test]
+fn what_is_counted_behind_a_delete_is_a_new_topic() {
+    let mut shard = durable_shard(Durability::Monotonic);
+    shard.apply(request(add(5), "a"), || 0);
+    answer(&mut shard, true);
+    let ops = [Op::Delete, Op::Get, Op::Delete, Op::Count, Op::Get];
+    for (i, op) in (1..).zip(ops) {
+        assert_eq!(shard.apply(request(op, "a"), || i), None, "{op:?}");
+    }
+    let existed = |existed| Reply::Delete { existed };
+    let expected = [(1, existed(true)), (2, Reply::Get(None)), (3, existed(false))];
+    assert_eq!(answer(&mut shard, true), expected);
+    assert_eq!((shard.topics(), shard.quota.taken()), (1, 1));
+    let expected = [(4, Reply::Count(1)), (5, Reply::Get(Some(1)))];
+    assert_eq!(answer(&mut shard, true), expected);
+}
+
+/// Sums at the end of their range, in every mode.
+#[test]
+fn ceilings_at_the_end_of_the_numbers() {
+    for durability in [Durability::Memory, Durability::Monotonic, Durability::Exact] {
+        let mut shard = durable_shard(durability);
+        let mut ask = |op| {
+            let reply = shard.apply(request(op, "a"), || 1);
+            let late = answer(&mut shard, true);
+            reply.or(late.first().map(|&(_, reply)| reply)).expect("a reply")
+        };
+        let overflow = Reply::Error(ErrorCode::Overflow);
+        for floor in [(1 << 33) - 2, 1 << 40, i64::MAX as u64 - 1, u64::MAX - 2] {
+            assert_eq!(ask(Op::Advance(floor)), Reply::Advance(floor), "{durability}");
+            assert_eq!(ask(Op::Count), Reply::Count(floor + 1), "{durability}");
+            assert_eq!(ask(Op::Count), Reply::Count(floor + 2), "{durability}");
+            if floor >= i64::MAX as u64 - 1 {
+                assert_eq!(ask(incr(1)), overflow, "{durability}");
+            }
+        }
+        assert_eq!(ask(Op::Count), overflow, "{durability}");
+        assert_eq!(ask(Op::Get), Reply::Get(Some(u64::MAX)), "{durability}");
+        assert_eq!(ask(Op::Reset), Reply::Reset);
+        assert_eq!(ask(Op::Count), Reply::Count(1));
+    }
+}
+
 /// The plainest thing that could be right.
 #[derive(Default)]
 struct Model(HashMap<String, u64>);
