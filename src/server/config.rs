@@ -35,8 +35,8 @@ pub struct Config {
     pub steering: bool,
     /// Where topics are kept over a restart, and a crash; `None`: nowhere, and all start over.
     pub data_dir: Option<PathBuf>,
-    /// What is promised of topics that are kept. [`Durability::Memory`] is of no use beside a
-    /// directory. Monotonic by default.
+    /// What is promised of topics that are kept; with [`Durability::Memory`] none are, whatever
+    /// directory there is. Monotonic by default.
     pub durability: Durability,
     /// The most topics, over all shards. A new one over it is refused, none is evicted.
     pub max_topics: usize,

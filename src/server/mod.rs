@@ -49,6 +49,7 @@ use tracing::{error, warn};
 pub use config::Config;
 pub use open::Loaded;
 
+use crate::shard::Durability;
 use crate::store::{Store, StoreError};
 use batch::WorkerId;
 use link::Connections;
@@ -247,20 +248,24 @@ impl Server {
     pub fn bind(config: Config) -> Result<Self, BindError> {
         config.check()?;
         let store = match &config.data_dir {
-            Some(directory) => Some(open::directory(directory, &config)?),
-            None => None,
+            Some(directory) if config.durability != Durability::Memory => {
+                Some(open::directory(directory, &config)?)
+            }
+            _ => None,
         };
         Self::bind_with(config, store)
     }
 
-    /// The same, with topics kept in `store` instead of a directory.
+    /// The same, with topics kept in `store` instead of a directory; with [`Durability::Memory`], it
+    /// is not looked at.
     ///
     /// # Errors
     ///
     /// As [`bind`](Self::bind).
     pub fn bind_to(config: Config, store: Box<dyn Store>) -> Result<Self, BindError> {
         config.check()?;
-        Self::bind_with(config, Some(store))
+        let store = (config.durability != Durability::Memory).then_some(store);
+        Self::bind_with(config, store)
     }
 
     fn bind_with(mut config: Config, store: Option<Box<dyn Store>>) -> Result<Self, BindError> {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::router::Shared;
 use super::{Config, ServeError, commits};
-use crate::shard::{Ceilings, Change, Durability};
+use crate::shard::{Ceilings, Change};
 use crate::store::{FjallStore, LastEnd, Store, StoreError};
 
 /// The most changes of a commit at the end.
@@ -55,10 +55,10 @@ pub(super) fn load(
     config: &Config,
     store: Option<Box<dyn Store>>,
 ) -> Result<(Arc<Shared>, Option<Durable>), StoreError> {
-    let ceilings = match (&store, config.durability) {
-        (None, _) | (_, Durability::Memory) => Ceilings::NONE,
-        (Some(_), durability) => Ceilings {
-            durability,
+    let ceilings = match store {
+        None => Ceilings::NONE,
+        Some(_) => Ceilings {
+            durability: config.durability,
             ticks: commits::ticks,
         },
     };

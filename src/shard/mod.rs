@@ -243,13 +243,7 @@ impl<W> Shard<W> {
         }
     }
 
-    fn hear(
-        &mut self,
-        change: &Change,
-        hash: Hash,
-        durable: bool,
-        replies: &mut Vec<(W, Reply)>,
-    ) {
+    fn hear(&mut self, change: &Change, hash: Hash, durable: bool, replies: &mut Vec<(W, Reply)>) {
         let topic = change.topic();
         let Some(counter) = self.topics.find_mut(topic, hash) else {
             debug_assert!(false, "a topic stays while something is asked for it");

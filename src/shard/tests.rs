@@ -178,7 +178,11 @@ fn what_is_counted_behind_a_delete_is_a_new_topic() {
         assert_eq!(shard.apply(request(op, "a"), || i), None, "{op:?}");
     }
     let existed = |existed| Reply::Delete { existed };
-    let expected = [(1, existed(true)), (2, Reply::Get(None)), (3, existed(false))];
+    let expected = [
+        (1, existed(true)),
+        (2, Reply::Get(None)),
+        (3, existed(false)),
+    ];
     assert_eq!(answer(&mut shard, true), expected);
     assert_eq!((shard.topics(), shard.quota.taken()), (1, 1));
     let expected = [(4, Reply::Count(1)), (5, Reply::Get(Some(1)))];
@@ -193,11 +197,17 @@ fn ceilings_at_the_end_of_the_numbers() {
         let mut ask = |op| {
             let reply = shard.apply(request(op, "a"), || 1);
             let late = answer(&mut shard, true);
-            reply.or(late.first().map(|&(_, reply)| reply)).expect("a reply")
+            reply
+                .or(late.first().map(|&(_, reply)| reply))
+                .expect("a reply")
         };
         let overflow = Reply::Error(ErrorCode::Overflow);
         for floor in [(1 << 33) - 2, 1 << 40, i64::MAX as u64 - 1, u64::MAX - 2] {
-            assert_eq!(ask(Op::Advance(floor)), Reply::Advance(floor), "{durability}");
+            assert_eq!(
+                ask(Op::Advance(floor)),
+                Reply::Advance(floor),
+                "{durability}"
+            );
             assert_eq!(ask(Op::Count), Reply::Count(floor + 1), "{durability}");
             assert_eq!(ask(Op::Count), Reply::Count(floor + 2), "{durability}");
             if floor >= i64::MAX as u64 - 1 {

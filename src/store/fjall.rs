@@ -22,9 +22,9 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch
 use parking_lot::Mutex;
 use tracing::warn;
 
-use super::guard::{self, Digest, Head, StoreId};
+use super::guard::{Digest, Head, StoreId};
 use super::lock::DirectoryLock;
-use super::{Answer, LastEnd, Store, StoreError, Stored};
+use super::{Answer, LastEnd, Store, StoreError, Stored, journal};
 use crate::shard::{Change, Record};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic, owner_point};
 
@@ -82,11 +82,14 @@ impl FjallStore {
             None => (start_over(directory)?, true),
         };
         let path = directory.join(DATABASE);
-        let written = match is_new {
-            true => 0,
-            false => guard::last_commit_in_journals(&path, &id)
-                .map_err(StoreError::io(&path, "read its journals"))?,
-        };
+        let mut witness = 0;
+        if !is_new {
+            let witnessed = journal::witnesses(&path, &id);
+            let witnessed = witnessed.map_err(StoreError::io(&path, "read its journals"))?;
+            let forgotten = witnessed.forget_torn();
+            forgotten.map_err(StoreError::io(&path, "cut its journal"))?;
+            witness = witnessed.commit;
+        }
         let (database, topics) = unless_it_panics(&path, || open_database(&path))?;
         let mut store = Self {
             head: Head {
@@ -107,13 +110,13 @@ impl FjallStore {
             store.write(&[], store.head.digest)?;
             write_file(&directory.join(FORMAT_FILE), &format_text(Some(&id)))?;
         } else {
-            store.recover(written)?;
+            store.recover(witness)?;
         }
         Ok(store)
     }
 
-    /// Finds the head, and whether it is the one that was written last.
-    fn recover(&mut self, written: u64) -> Result<(), StoreError> {
+    /// Finds the head, and whether it is the last that was durable. `witness`: the last in the journals.
+    fn recover(&mut self, witness: u64) -> Result<(), StoreError> {
         let path = self.directory.join(DATABASE);
         let head = unless_it_panics(&path, || self.topics.get(HEAD_KEY))?;
         let Some(head) = head.and_then(|head| Head::decode(&head)) else {
@@ -123,11 +126,11 @@ impl FjallStore {
             let what = "it belongs to another data directory";
             return Err(StoreError::damaged(&path, what));
         }
-        // One commit may be torn, since it was never acknowledged; behind all others is a witness.
-        if written > head.commit + 1 {
+        if witness > head.commit + 1 {
             let what = format!(
-                "its journal can be read up to commit {}, but goes on to {written}",
-                head.commit
+                "its journal can be read up to commit {}, and {} was durable",
+                head.commit,
+                witness - 1
             );
             return Err(StoreError::damaged(&path, what));
         }
@@ -200,17 +203,14 @@ impl FjallStore {
             }
         }
         self.head.digest = digest;
+        // The next odd number: the last commit's witness may be missing.
+        self.head.commit = (self.head.commit + 1) | 1;
         self.put_head(batch, PersistMode::SyncData)?;
-        let witness = self.database.batch();
-        self.put_head(witness, PersistMode::Buffer)
+        self.head.commit += 1;
+        self.put_head(self.database.batch(), PersistMode::Buffer)
     }
 
-    fn put_head(
-        &mut self,
-        mut batch: OwnedWriteBatch,
-        mode: PersistMode,
-    ) -> Result<(), StoreError> {
-        self.head.commit += 1;
+    fn put_head(&self, mut batch: OwnedWriteBatch, mode: PersistMode) -> Result<(), StoreError> {
         batch.insert(&self.topics, HEAD_KEY, self.head.encode());
         let committed = batch.durability(Some(mode)).commit();
         committed.map_err(|error| failure(&self.directory.join(DATABASE), error))

@@ -6,14 +6,11 @@
 //! - **The head**: each commit also writes a record of how many topics there are, a sum of hashes of
 //!   all of them, and the commit's number. What is loaded has to come to the same.
 //! - **The witness**: after a commit is durable, and before it is acknowledged, a head with the next
-//!   number is written behind it, and not waited for. So behind every acknowledged commit there is a
-//!   head in the journal, and a journal is read *before* the database opens it: a head that the
-//!   database then does not come to, by more than the one commit that may be torn, was lost.
+//!   number is written behind it, and not waited for. Commits have odd numbers, witnesses even ones.
+//!   A journal is searched for witnesses *before* the database opens it ([`journal`](super::journal)):
+//!   where there is one, the commit before it was durable, and must be among what the database then
+//!   comes to. A commit without one may be torn.
 //! - **The mark**: after a clean end, a file of its own says which commit was the last.
-
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -24,7 +21,7 @@ pub(super) type StoreId = [u8; 16];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) id: StoreId,
-    /// Counts commits and witnesses.
+    /// Odd for a commit, even for a witness; each greater than all before.
     pub(super) commit: u64,
     /// Counts servers that began with this directory.
     pub(super) run: u32,
@@ -106,66 +103,6 @@ impl Head {
     }
 }
 
-/// The highest number of a commit whose head lies in any of the directory's journals: files that end
-/// in `.jnl`, whatever is around the heads.
-///
-/// # Errors
-///
-/// Where a file can't be read.
-pub(super) fn last_commit_in_journals(directory: &Path, id: &StoreId) -> io::Result<u64> {
-    let mut last = 0;
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jnl") {
-            last = last.max(last_commit_in(File::open(path)?, id)?);
-        }
-    }
-    Ok(last)
-}
-
-fn last_commit_in(file: impl Read, id: &StoreId) -> io::Result<u64> {
-    const PIECE: usize = 256 * 1024;
-    let needed = id.len() + 8;
-    let mut reader = BufReader::with_capacity(PIECE, file);
-    let mut window = Vec::with_capacity(PIECE + needed);
-    let mut last = 0;
-    loop {
-        let before = window.len();
-        reader
-            .by_ref()
-            .take(PIECE as u64)
-            .read_to_end(&mut window)?;
-        if window.len() == before {
-            return Ok(last);
-        }
-        let mut at = 0;
-        while let Some(found) = find(&window[at..], id) {
-            let head = &window[at + found..];
-            let Some(commit) = head[id.len()..].first_chunk() else {
-                break; // its number is in the next piece
-            };
-            last = last.max(u64::from_be_bytes(*commit));
-            at += found + id.len();
-        }
-        // A head may begin in this piece and end in the next.
-        let keep = window.len().min(needed - 1);
-        window.drain(..window.len() - keep);
-    }
-}
-
-fn find(bytes: &[u8], id: &StoreId) -> Option<usize> {
-    // Most of a journal is other bytes, or zeros: the first byte alone rules nearly all of it out.
-    let mut at = 0;
-    while let Some(found) = bytes[at..].iter().position(|&byte| byte == id[0]) {
-        at += found;
-        if bytes[at..].starts_with(id) {
-            return Some(at);
-        }
-        at += 1;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,20 +147,5 @@ mod tests {
             other.add(key.as_bytes(), ceiling);
             assert_ne!(other, digest);
         }
-    }
-
-    #[test]
-    fn the_last_head_is_found_wherever_it_lies() {
-        for gap in [0, 1, 100, 256 * 1024 - 40, 256 * 1024 - 10, 300_000] {
-            let mut journal = vec![b'0'; gap];
-            journal.extend(head(5).encode());
-            journal.extend(vec![0; gap]);
-            journal.extend(head(4).encode());
-            journal.extend(&ID[..9]);
-            journal.extend(vec![0; 100]);
-            assert_eq!(last_commit_in(&journal[..], &ID).unwrap(), 5, "{gap}");
-        }
-        assert_eq!(last_commit_in(&b""[..], &ID).unwrap(), 0);
-        assert_eq!(last_commit_in(&ID[..], &ID).unwrap(), 0);
     }
 }

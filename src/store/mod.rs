@@ -4,6 +4,7 @@
 mod error;
 mod fjall;
 mod guard;
+mod journal;
 mod lock;
 mod memory;
 

@@ -1,0 +1,268 @@
+//! What has to be known of fjall's journals before fjall opens them: which witnesses they hold, and where
+//! the last one ends that was whole. From the source of fjall 3.1 (`src/journal/entry.rs`); all numbers
+//! of its own are little-endian.
+//!
+//! ```text
+//! start   01, how many items (4 bytes), sequence number (8)
+//! item    02, kind (1), compression (1), keyspace (8), lengths of key (2), value (4), value as written
+//!         (4); key, value
+//! end     03, XXH3 of the items (8), "FJL" 03
+//! ```
+//!
+//! A batch is a start, items and an end. After the last batch a journal has zeros, room for more.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::guard::StoreId;
+use crate::topic::TOPIC_LEN_LIMIT;
+
+const EXTENSION: &str = "jnl";
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const TRAILER: [u8; 4] = *b"FJL\x03";
+
+const START_LEN: usize = 13;
+const ITEM_LEN: usize = 21;
+const END_LEN: usize = 13;
+
+/// No key and no value of ours is longer: an item that says so is none.
+const LONGEST: usize = TOPIC_LEN_LIMIT + 64;
+
+/// What the journals of a database hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Witnessed {
+    /// The highest number of a witness; 0 where there is none.
+    pub(super) commit: u64,
+    /// The journal that is written to, and where the batch of its last witness begins, or 0.
+    newest: Option<(PathBuf, u64)>,
+}
+
+/// Searches the journals in `directory` for witnesses, whatever is around them.
+///
+/// # Errors
+///
+/// Where a file can't be read.
+pub(super) fn witnesses(directory: &Path, id: &StoreId) -> io::Result<Witnessed> {
+    let mut commit = 0;
+    let mut newest: Option<(u64, PathBuf, u64)> = None;
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != EXTENSION)
+        {
+            continue;
+        }
+        let last = last_witness(File::open(&path)?, id)?;
+        commit = commit.max(last.number);
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str()?.parse().ok());
+        let number: u64 = number.unwrap_or(0);
+        if newest.as_ref().is_none_or(|&(known, ..)| known < number) {
+            newest = Some((number, path, last.batch));
+        }
+    }
+    Ok(Witnessed {
+        commit,
+        newest: newest.map(|(_, path, batch)| (path, batch)),
+    })
+}
+
+impl Witnessed {
+    /// Cuts off what is not whole behind the last witness: a commit that was being written when the
+    /// power went, of which any part may have come as far as the disk. Nobody heard of it. fjall
+    /// does so too, but only where what is left looks like the beginning of a batch.
+    ///
+    /// # Errors
+    ///
+    /// Where the file can't be read or cut.
+    pub(super) fn forget_torn(&self) -> io::Result<()> {
+        let Some((path, from)) = &self.newest else {
+            return Ok(());
+        };
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        let whole = whole_until(&mut file, *from)?;
+        if has_more(&mut file, whole)? {
+            warn!(journal = %path.display(), at = whole, "forgetting a commit that was never finished");
+            file.set_len(whole)?;
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+/// A witness in a journal.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Witness {
+    number: u64,
+    /// Where its batch begins.
+    batch: u64,
+}
+
+/// The last witness in a journal, by its place; by default one of number 0 at its beginning.
+fn last_witness(file: impl Read, id: &StoreId) -> io::Result<Witness> {
+    const PIECE: usize = 256 * 1024;
+    let needed = id.len() + 8;
+    let mut reader = BufReader::with_capacity(PIECE, file);
+    let mut window = Vec::with_capacity(PIECE + needed);
+    let mut before = 0; // bytes that are in the window no more
+    let mut last = Witness::default();
+    loop {
+        let len = window.len();
+        reader
+            .by_ref()
+            .take(PIECE as u64)
+            .read_to_end(&mut window)?;
+        if window.len() == len {
+            return Ok(last);
+        }
+        let mut at = 0;
+        while let Some(found) = find(&window[at..], id) {
+            at += found;
+            let Some(number) = window[at + id.len()..].first_chunk() else {
+                break; // it is in the next piece
+            };
+            let number = u64::from_be_bytes(*number);
+            if number > 0 && number.is_multiple_of(2) {
+                // It is the value of the batch's only item, whose key has one byte.
+                let batch = (before + at as u64).saturating_sub((START_LEN + ITEM_LEN + 1) as u64);
+                last = Witness { number, batch };
+            }
+            at += id.len();
+        }
+        // A head may begin in this piece and end in the next.
+        let keep = window.len().min(needed - 1);
+        before += (window.len() - keep) as u64;
+        window.drain(..window.len() - keep);
+    }
+}
+
+fn find(bytes: &[u8], id: &StoreId) -> Option<usize> {
+    // Most of a journal is other bytes, or zeros: the first byte alone rules nearly all of it out.
+    let mut at = 0;
+    while let Some(found) = bytes[at..].iter().position(|&byte| byte == id[0]) {
+        at += found;
+        if bytes[at..].starts_with(id) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Where the last whole batch ends, of those in a row from `from` on.
+fn whole_until(file: &mut File, from: u64) -> io::Result<u64> {
+    file.seek(SeekFrom::Start(from))?;
+    let mut reader = BufReader::new(file);
+    let mut until = from;
+    let mut last = 0;
+    loop {
+        match read_batch(&mut reader) {
+            Ok(Some(batch)) if batch.sequence > last || until == from => {
+                until += batch.len;
+                last = batch.sequence;
+            }
+            Ok(_) => return Ok(until),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(until),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A batch that is whole.
+struct Batch {
+    len: u64,
+    sequence: u64,
+}
+
+/// Reads a batch; `None` where it is not whole.
+fn read_batch(reader: &mut impl Read) -> io::Result<Option<Batch>> {
+    let start: [u8; START_LEN] = read(reader)?;
+    if start[0] != START {
+        return Ok(None);
+    }
+    let items = u32::from_le_bytes(start[1..5].try_into().expect("4 bytes"));
+    let sequence = u64::from_le_bytes(start[5..].try_into().expect("8 bytes"));
+    let mut len = (START_LEN + END_LEN) as u64;
+    let mut hash = Xxh3::new();
+    let mut rest = Vec::new();
+    for _ in 0..items {
+        let item: [u8; ITEM_LEN] = read(reader)?;
+        let key = usize::from(u16::from_le_bytes([item[11], item[12]]));
+        let value = u32::from_le_bytes(item[17..].try_into().expect("4 bytes")) as usize;
+        if item[0] != ITEM || key > LONGEST || value > LONGEST {
+            return Ok(None);
+        }
+        rest.resize(key + value, 0);
+        reader.read_exact(&mut rest)?;
+        hash.update(&item);
+        hash.update(&rest);
+        len += (ITEM_LEN + rest.len()) as u64;
+    }
+    let end: [u8; END_LEN] = read(reader)?;
+    let whole = end[0] == END && end[1..9] == hash.digest().to_le_bytes() && end[9..] == TRAILER;
+    Ok(whole.then_some(Batch { len, sequence }))
+}
+
+fn read<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    reader.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether anything but zeros follows.
+fn has_more(file: &mut File, from: u64) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(from))?;
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(false),
+            len if piece[..len].iter().any(|&byte| byte != 0) => return Ok(true),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::guard::{Digest, Head};
+
+    const ID: StoreId = *b"0123456789abcdef";
+
+    fn head(commit: u64) -> Vec<u8> {
+        let head = Head {
+            id: ID,
+            commit,
+            run: 3,
+            digest: Digest::default(),
+        };
+        head.encode().to_vec()
+    }
+
+    #[test]
+    fn the_last_witness_is_found_wherever_it_lies() {
+        for gap in [100, 256 * 1024 - 40, 256 * 1024 - 10, 300_000] {
+            let mut journal = vec![b'0'; gap];
+            journal.extend(head(4));
+            journal.extend(vec![0; gap]);
+            let batch = (journal.len() - 35) as u64;
+            journal.extend(head(6));
+            journal.extend(head(7)); // a commit
+            journal.extend(&ID[..9]);
+            journal.extend(vec![0; 100]);
+            let expected = Witness { number: 6, batch };
+            assert_eq!(last_witness(&journal[..], &ID).unwrap(), expected, "{gap}");
+        }
+        let none = Witness::default();
+        assert_eq!(last_witness(&b""[..], &ID).unwrap(), none);
+        assert_eq!(last_witness(&ID[..], &ID).unwrap(), none);
+    }
+}
