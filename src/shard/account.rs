@@ -146,7 +146,7 @@ impl<W> Account<W> {
                 self.sum = self.sum.max(floor);
                 Reply::Advance(self.sum)
             }
-            Op::Reset if volatile || self.exists && self.ceiling == 0 => {
+            Op::Reset if volatile || self.exists && self.ceiling == 0 && self.asked.is_none() => {
                 self.exists = true;
                 self.sum = 0;
                 Reply::Reset

@@ -200,6 +200,56 @@ fn a_directory_that_is_none_is_refused_in_one_line() {
     assert!(error.contains("there is no data directory"), "{error}");
 }
 
+/// Permissions mean nothing to root: a server of somebody else's, then.
+#[test]
+fn a_directory_that_can_not_be_read_is_refused_in_one_line() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+
+    let directory =
+        Directory(std::env::temp_dir().join(format!("unreadable-{}", std::process::id())));
+    drop(directory.serve("1"));
+    let is_root = std::fs::metadata(&directory.0).unwrap().uid() == 0;
+    let serve = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
+        command.args([
+            "serve",
+            "--tcp",
+            "127.0.0.1:0",
+            "--udp",
+            "off",
+            "--data-dir",
+        ]);
+        if is_root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command.arg(&directory.0).output()
+    };
+    let refused = |path: &Path, mode: u32| {
+        let before = std::fs::metadata(path).unwrap().permissions();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let output = match serve() {
+            Ok(output) => output,
+            Err(error) => return println!("not tried: {error}"), // nobody may not run it
+        };
+        std::fs::set_permissions(path, before).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains(directory.as_str()), "{error}");
+        assert!(error.contains("Permission denied"), "{error}");
+    };
+    if is_root {
+        for entry in [".", "lock", "format", "fjall"] {
+            chown(directory.0.join(entry), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+    refused(&directory.0, 0o000);
+    refused(&directory.0.join("format"), 0o000);
+    refused(&directory.0.join("fjall"), 0o000);
+}
+
 #[test]
 fn topics_move_between_directories_and_are_never_lowered() {
     let [one, other] = ["export", "import"].map(Directory::new);
@@ -526,7 +576,7 @@ impl Mounted {
                 serve) "$SERVER" serve --tcp 127.0.0.1:0 --udp off --shards 2 \
                     --data-dir "$DIRECTORY/data" $options 2>"$DIRECTORY.log" & ;;
                 stop) kill -TERM $!; wait $!; echo "ended $?" ;;
-                kill) kill -KILL $!; wait $!; echo "ended $?" ;;
+                kill) kill -KILL $! 2>/dev/null; wait $!; echo "ended $?" ;;
                 refused) "$SERVER" serve --tcp 127.0.0.1:0 --udp off \
                     --data-dir "$DIRECTORY/data" $options 2>"$DIRECTORY.log"; echo "ended $?" ;;
                 remount) mount -o "remount,$options" "$DIRECTORY"; echo "remounted $?" ;;
@@ -574,7 +624,10 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = self.commands.write_all(b"kill\n");
+        // Or the server would outlive the shell.
+        if self.commands.write_all(b"kill\n").is_ok() {
+            let _ = self.said.next();
+        }
         let _ = self.shell.kill();
         let _ = self.shell.wait();
         let _ = std::fs::remove_file(format!("{}.log", self._directory.as_str()));
