@@ -5,6 +5,7 @@ mod ask;
 mod data;
 mod serve;
 
+use std::fmt;
 use std::panic;
 use std::path::Path;
 use std::process::{self, ExitCode};
@@ -101,10 +102,25 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Flags that make no sense together.
+#[derive(Debug)]
+struct BadUsage(&'static str);
+
+impl fmt::Display for BadUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (see globalcounter --help)", self.0)
+    }
+}
+
+impl std::error::Error for BadUsage {}
+
 /// Whether what was asked for can't be, whatever the server or the system say.
 fn is_bad_usage(error: &anyhow::Error) -> bool {
     if let Some(error) = error.downcast_ref::<globalcounter::Error>() {
         return error.is_invalid();
+    }
+    if error.is::<BadUsage>() {
+        return true;
     }
     matches!(
         error.downcast_ref(),

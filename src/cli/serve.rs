@@ -1,5 +1,6 @@
 //! `globalcounter serve`: flags and environment to a [`Config`], then the server until a signal.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 use tracing_subscriber::EnvFilter;
 
-use super::data;
+use super::{BadUsage, data};
 
 /// Descriptors that are not connections: listeners, runtimes, standard streams, with room to
 /// spare.
 const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
 const OTHER_DESCRIPTORS: u64 = 32;
+
+const DATA_DIR: &str = "GLOBALCOUNTER_DATA_DIR";
+const DURABILITY: &str = "GLOBALCOUNTER_DURABILITY";
 
 /// What is logged unless told otherwise. What the database says is said again, in our words, where it
 /// matters.
@@ -71,12 +75,7 @@ pub(super) struct Arguments {
     steering: bool,
     /// Where topics are kept over restarts and crashes [default: globalcounter in the user's state
     /// directory]
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "GLOBALCOUNTER_DATA_DIR",
-        conflicts_with = "in_memory"
-    )]
+    #[arg(long, value_name = "DIR", env = DATA_DIR)]
     data_dir: Option<PathBuf>,
     /// Keep nothing: all topics start over with each start
     #[arg(long, env = "GLOBALCOUNTER_IN_MEMORY", value_parser = BoolishValueParser::new())]
@@ -86,10 +85,9 @@ pub(super) struct Arguments {
     #[arg(
         long,
         value_name = "PROMISE",
-        env = "GLOBALCOUNTER_DURABILITY",
-        default_value = "monotonic",
-        value_parser = parse_durability,
-        conflicts_with = "in_memory"
+        env = DURABILITY,
+        default_value_t = Durability::Monotonic,
+        value_parser = parse_durability
     )]
     durability: Durability,
     /// The most topics; a new one over it is refused, none is evicted
@@ -152,6 +150,11 @@ fn parse_shards(text: &str) -> Result<Shards, String> {
         .ok_or_else(|| format!("it must be a number from 1 to {}", Shards::MAX))
 }
 
+/// Whether a value comes from the environment, which the command line overrides.
+fn is_in_environment(name: &str, value: &OsStr) -> bool {
+    std::env::var_os(name).is_some_and(|known| known == value)
+}
+
 fn parse_durability(text: &str) -> Result<Durability, String> {
     match text {
         "monotonic" => Ok(Durability::Monotonic),
@@ -163,6 +166,16 @@ fn parse_durability(text: &str) -> Result<Durability, String> {
 impl Arguments {
     fn config(&self) -> Result<Config> {
         let data_dir = match (&self.data_dir, self.in_memory) {
+            (Some(directory), true) if !is_in_environment(DATA_DIR, directory.as_os_str()) => {
+                return Err(BadUsage("--in-memory keeps nothing, also not in a --data-dir").into());
+            }
+            (_, true) if self.durability != Durability::Monotonic => {
+                let durability = self.durability.to_string();
+                if !is_in_environment(DURABILITY, durability.as_ref()) {
+                    return Err(BadUsage("--in-memory keeps nothing, whatever --durability").into());
+                }
+                None
+            }
             (_, true) => None,
             (Some(directory), false) => Some(directory.clone()),
             (None, false) => Some(data::default_dir()?),

@@ -173,6 +173,43 @@ fn settings_come_from_the_environment_too() {
     }
 }
 
+/// What is said on the command line counts before the environment; contradictions are refused.
+#[test]
+fn in_memory_and_where_to_keep_topics() {
+    let serve = |environment: &[(&str, &str)], arguments: &[&str]| {
+        let output = command()
+            .envs(environment.iter().copied())
+            .args(["serve", "--tcp", "off", "--udp", "off"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        one_line(&output.stderr)
+    };
+    let (directory, exact) = (
+        ("GLOBALCOUNTER_DATA_DIR", "/nowhere"),
+        ("GLOBALCOUNTER_DURABILITY", "exact"),
+    );
+    // As far as having nothing to serve.
+    for (environment, arguments) in [
+        (&[directory, exact][..], &["--in-memory"][..]),
+        (&[directory, ("GLOBALCOUNTER_IN_MEMORY", "false")], &[]),
+        (&[("GLOBALCOUNTER_IN_MEMORY", "1")], &[]),
+        (&[directory], &["--durability", "exact"]),
+    ] {
+        let said = serve(environment, arguments);
+        assert!(said.contains("both TCP and UDP are off"), "{said}");
+    }
+    for (arguments, expected) in [
+        (&["--in-memory", "--data-dir", "/here"][..], "--data-dir"),
+        (&["--in-memory", "--durability", "exact"], "--durability"),
+        (&["--durability", "memory"], "monotonic or exact"),
+    ] {
+        let said = serve(&[directory], arguments);
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
 #[test]
 fn a_server_that_can_not_start() {
     let server = Process::start(1);
