@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use globalcounter::shard::{Change, Record};
-use globalcounter::store::{FjallStore, Store, StoreError};
+use globalcounter::store::{FjallStore, Store};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 use serde::{Deserialize, Serialize};
 
@@ -66,8 +65,9 @@ pub(super) fn default_dir() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     // systemd's StateDirectory=; several are separated by colons.
     if let Some(directories) = variable("STATE_DIRECTORY") {
-        let first = std::env::split_paths(&directories).next();
-        return first.context("STATE_DIRECTORY is empty");
+        let mut directories = std::env::split_paths(&directories);
+        let first = directories.find(|directory| !directory.as_os_str().is_empty());
+        return first.context("STATE_DIRECTORY names no directory");
     }
     let state = match (variable("XDG_STATE_HOME"), variable("HOME")) {
         (Some(state), _) => PathBuf::from(state),
@@ -112,13 +112,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn list(directory: &Path, prefix: &str, json: bool) -> Result<()> {
-    let is_there = directory.exists();
-    ensure!(
-        is_there,
-        "there is no data directory {}",
-        directory.display()
-    );
-    let store = FjallStore::open(directory, "reading it")?;
+    let store = FjallStore::open_existing(directory, "reading it")?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
     store.load(0..=u16::MAX, &mut |topic, stored| {
@@ -159,11 +153,12 @@ fn import(directory: &Path) -> Result<()> {
     store.begin()?;
     let mut imported = Imported::default();
     let read = import_lines(io::stdin().lock(), &mut store, &mut imported);
-    // Also after an error: what was imported stays.
-    store.finish()?;
+    // Also after a line that is no topic: what was imported stays. A store that failed says why first.
+    let finished = store.finish();
     let Imported { raised, lines } = imported;
     eprintln!("{raised} topics new or raised, {lines} lines read");
-    read
+    read?;
+    Ok(finished?)
 }
 
 /// What an import came to.
@@ -228,14 +223,6 @@ fn import_batch(store: &mut FjallStore, batch: &mut HashMap<String, u64>) -> Res
         }
     }
     let count = changes.len();
-    let (answer, answered) = mpsc::channel();
-    store.commit(
-        changes,
-        Box::new(move |_, result| {
-            // This waits for it.
-            let _ = answer.send(result);
-        }),
-    );
-    answered.recv().unwrap_or(Err(StoreError::Failed))?;
+    store.commit_and_wait(changes)?;
     Ok(count)
 }

@@ -4,11 +4,14 @@
 //! its id. So a reply finds its way back from any thread and at any later time; nothing depends on
 //! its being made at once.
 
+use std::ops::Range;
+
 use super::resp::Scan;
 use super::sys::Peer;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{Op, Reply, Request};
-use crate::shard::{self, Change};
+use crate::shard;
+use crate::store::Changes;
 use crate::topic::{ShardId, Topic};
 
 /// A shard whose requests know the way of their replies.
@@ -75,9 +78,18 @@ pub(super) type LateReply = (Origin, Reply);
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) shard: ShardId,
-    pub(super) changes: Vec<Change>,
+    /// A whole commit, and which of it are the shard's.
+    pub(super) changes: Changes,
+    pub(super) range: Range<usize>,
     /// Whether they are durable; if not, nothing is any more.
     pub(super) durable: bool,
+}
+
+impl Answers {
+    /// Has the shard hear it. `late` gets the replies to those who waited.
+    pub(super) fn tell(self, shard: &mut Shard, late: &mut Vec<LateReply>) {
+        shard.answered(&self.changes[self.range], self.durable, late);
+    }
 }
 
 /// A decoded request. Its topic's bytes stay where they were read, or are a batch's.
@@ -233,7 +245,7 @@ impl Batch {
             scan.step(shard);
         }
         if let Some(answers) = self.answers.take() {
-            shard.answered(&answers.changes, answers.durable, late);
+            answers.tell(shard, late);
         }
         let source = match self.connection {
             Some(key) => Source::Connection(key),
@@ -254,6 +266,20 @@ impl Batch {
         debug_assert_eq!(self.requests.len(), self.replies.len());
         let replies = self.requests.iter().zip(self.replies.iter().copied());
         replies.filter_map(|(request, reply)| Some((request, reply?)))
+    }
+
+    /// Whether it has replies for that connection.
+    pub(super) fn is_of(&self, key: ConnectionKey) -> bool {
+        let late = |(origin, _): &LateReply| match origin.asker {
+            Asker::Connection(asker) => asker == key,
+            Asker::Datagram(_) => false,
+        };
+        self.connection == Some(key) || self.late.iter().any(late)
+    }
+
+    /// How many requests it has.
+    pub(super) fn len(&self) -> usize {
+        self.requests.len()
     }
 
     /// How many of its requests wait for the store.

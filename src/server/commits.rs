@@ -2,6 +2,7 @@
 //! a thread of its own. Workers leave what their shards want made durable and go on.
 
 use std::mem;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use super::batch::Answers;
 use super::router::Shared;
 use crate::shard::Change;
-use crate::store::{Store, StoreError};
+use crate::store::{Answer, Changes, Store, StoreError};
 use crate::topic::{ShardId, Shards};
 
 /// How long changes that nobody waits for may be collected: ceilings that are asked for ahead of
@@ -143,24 +144,31 @@ pub(super) fn run(shared: &Arc<Shared>, store: &mut dyn Store) {
         if !shared.commits().next(&mut changes, &mut shards) {
             return;
         }
-        let to = Arc::clone(shared);
-        let answer = move |changes: Vec<Change>, result: Result<(), StoreError>| {
+        let changes: Changes = changes.into();
+        let (to, asked) = (Arc::clone(shared), Arc::clone(&changes));
+        let answer = Answer::new(move |result| {
             if let Err(error) = &result {
                 to.store_failed(error);
             }
-            let mut changes = changes.into_iter();
+            let mut first = 0;
             for (shard, count) in shards {
                 to.deliver(Answers {
                     shard,
-                    changes: changes.by_ref().take(count).collect(),
+                    changes: Arc::clone(&asked),
+                    range: first..first + count,
                     durable: result.is_ok(),
                 });
+                first += count;
             }
-        };
+        });
         if shared.store_failure().is_some() {
-            answer(changes, Err(StoreError::Failed));
-        } else {
-            store.commit(changes, Box::new(answer));
+            answer.give(Err(StoreError::Failed));
+            continue;
+        }
+        // A panic drops the answer, which says that they failed. The store is asked for nothing more.
+        let committed = panic::catch_unwind(AssertUnwindSafe(|| store.commit(changes, answer)));
+        if committed.is_err() {
+            shared.store_failed(&StoreError::Unanswered);
         }
     }
 }

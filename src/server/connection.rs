@@ -23,7 +23,7 @@ use super::drift::Drift;
 use super::intake::{self, FramesEnd};
 use super::link::{KEEP_LEN, Link, OpenConnection, UNSENT_LIMIT};
 use super::resp::{Rest, Session};
-use super::router::Requests;
+use super::router::{Outcome, Requests};
 use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
@@ -344,9 +344,17 @@ impl Connection {
         let drawn_to = drift.and_then(|drift| drift.note(requests, worker.shard()));
         link.departed(requests.count());
         let source = Source::Connection(*key);
-        worker.submit(requests, input, source, |request, reply| {
-            link.arrived(1);
-            link.encode(request.id, reply, output);
+        worker.submit(requests, input, source, |outcome| match outcome {
+            Outcome::Reply(request, reply) => {
+                link.arrived(1);
+                link.encode(request.id, *reply, output);
+            }
+            // What is about to be unsent comes behind what there is already.
+            Outcome::Returned(batch) if batch.is_of(*key) => {
+                link.append(output);
+                output.clear();
+            }
+            Outcome::Returned(_) => {}
         });
         if let Some(shard) = drawn_to {
             self.follow(shard);

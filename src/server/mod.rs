@@ -443,6 +443,7 @@ impl Server {
                 processor: processors.next(),
                 arrivals,
                 departures: Arc::clone(&departures),
+                reading: worker::Reading(Arc::clone(shared)),
                 stop: stop.clone(),
             };
             let report = Report {

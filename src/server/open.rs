@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::router::Shared;
 use super::{Config, ServeError, commits};
-use crate::shard::{Ceilings, Change};
+use crate::shard::Ceilings;
 use crate::store::{FjallStore, LastEnd, Store, StoreError};
 
 /// The most changes of a commit at the end.
@@ -150,30 +150,18 @@ fn settle(shared: &Shared, store: &mut dyn Store) -> Result<(), StoreError> {
         shared.with_idle(id, |shard| {
             let mut result = Ok(());
             let mut changes = Vec::new();
-            shard.settle(|change| {
+            let settled = shard.settle(|change| {
                 changes.push(change);
                 if changes.len() == SETTLE_CHANGES && result.is_ok() {
-                    result = commit(store, mem::take(&mut changes));
+                    result = store.commit_and_wait(mem::take(&mut changes));
                 }
             });
-            result.and_then(|()| commit(store, changes))
+            match (settled, changes.is_empty()) {
+                (false, _) => Err(StoreError::Unanswered),
+                (true, true) => result,
+                (true, false) => result.and_then(|()| store.commit_and_wait(changes)),
+            }
         })?;
     }
     store.finish()
-}
-
-/// One commit, until it is answered.
-fn commit(store: &mut dyn Store, changes: Vec<Change>) -> Result<(), StoreError> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let (answer, answered) = std::sync::mpsc::channel();
-    store.commit(
-        changes,
-        Box::new(move |_, result| {
-            // This waits for it.
-            let _ = answer.send(result);
-        }),
-    );
-    answered.recv().unwrap_or(Err(StoreError::Failed))
 }

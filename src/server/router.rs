@@ -53,7 +53,7 @@ pub(super) struct Shared {
     doors: Box<[CachePadded<Door>]>,
     /// The way to the store; unused in memory.
     commits: Commits,
-    /// Requests in datagrams that wait for the store.
+    /// Requests in datagrams that are handed over, or wait for the store.
     waiting_datagrams: AtomicUsize,
     /// How many workers may still read requests.
     reading: AtomicUsize,
@@ -66,7 +66,7 @@ pub(super) struct Shared {
 pub(super) struct Door {
     inbox: Inbox<Box<Batch>>,
     /// What the store says to the worker's shard.
-    answers: Mutex<Vec<Answers>>,
+    answers: Mutex<VecDeque<Answers>>,
     /// Whom to wake; taken back when the worker ends, since it keeps the worker's runtime alive.
     waker: Mutex<Option<Waker>>,
 }
@@ -98,14 +98,15 @@ impl Shared {
 
     /// A worker reads no more requests.
     pub(super) fn stopped_reading(&self) {
-        self.reading.fetch_sub(1, Ordering::Relaxed);
+        self.reading.fetch_sub(1, Ordering::Release);
     }
 
-    /// Whether none reads any, and none that came in datagrams waits: so nothing more is asked of
-    /// the store for them, and no worker is needed to hear its answers.
+    /// Whether none reads any, and none that came in datagrams is under way: so nothing more is asked
+    /// of the store for them, and no worker is needed to hear its answers.
     pub(super) fn datagrams_are_done(&self) -> bool {
-        self.reading.load(Ordering::Relaxed) == 0
-            && self.waiting_datagrams.load(Ordering::Relaxed) == 0
+        // What a worker read before it stopped is seen to be under way, or to be done.
+        self.reading.load(Ordering::Acquire) == 0
+            && self.waiting_datagrams.load(Ordering::Acquire) == 0
     }
 
     /// The store failed. What comes after the first time follows from it.
@@ -134,20 +135,20 @@ impl Shared {
     /// That many of them have their replies.
     pub(super) fn datagrams_answered(&self, requests: usize) {
         self.waiting_datagrams
-            .fetch_sub(requests, Ordering::Relaxed);
+            .fetch_sub(requests, Ordering::Release);
     }
 
     fn datagrams_wait(&self, requests: usize) {
         if requests > 0 {
             self.waiting_datagrams
-                .fetch_add(requests, Ordering::Relaxed);
+                .fetch_add(requests, Ordering::Release);
         }
     }
 
     /// Has a shard's worker tell it what the store says.
     pub(super) fn deliver(&self, answers: Answers) {
         let door = self.door(WorkerId::of(answers.shard));
-        door.answers.lock().push(answers);
+        door.answers.lock().push_back(answers);
         door.wake();
     }
 
@@ -158,11 +159,8 @@ impl Shared {
         let ran = self.shards[id.index()].try_run(
             |shard, mut batch| batch.run(shard, &mut Vec::new()),
             |shard| {
-                for Answers {
-                    changes, durable, ..
-                } in answers
-                {
-                    shard.answered(&changes, durable, &mut Vec::new());
+                for answers in answers {
+                    answers.tell(shard, &mut Vec::new());
                 }
                 work(shard)
             },
@@ -272,6 +270,14 @@ impl Requests {
     }
 }
 
+/// What [`Router::submit`] comes to, piece by piece.
+pub(super) enum Outcome<'a> {
+    /// The reply to one of the requests.
+    Reply(&'a Queued, Reply),
+    /// Replies of earlier requests, or of some of these that had to wait.
+    Returned(&'a mut Batch),
+}
+
 /// One worker's way to the shards.
 #[derive(Debug)]
 pub(super) struct Router {
@@ -286,6 +292,8 @@ pub(super) struct Router {
     replies: Vec<Option<Reply>>,
     /// What a shard wants made durable of this worker's own requests.
     changes: Vec<Change>,
+    /// What came back until that shard was let go of.
+    older: Vec<Box<Batch>>,
     done: Done,
 }
 
@@ -310,7 +318,7 @@ impl Done {
         batch.run(shard, &mut self.late);
         self.ran(shared, shard);
         if !batch.datagrams.is_empty() {
-            shared.datagrams_wait(batch.waiting());
+            shared.datagrams_answered(batch.len() - batch.waiting());
             self.datagrams.push(batch);
             return;
         }
@@ -360,6 +368,7 @@ impl Router {
             spare: Vec::new(),
             replies: Vec::new(),
             changes: Vec::new(),
+            older: Vec::new(),
             done: Done::default(),
         }
     }
@@ -369,9 +378,9 @@ impl Router {
         !self.overflow.is_empty()
     }
 
-    /// Takes all of `requests` to their shards; their topics lie in `bytes`. `reply` gets those
-    /// that ran here, `returned` every batch of connections' requests that came back meanwhile, in
-    /// an order that keeps each topic's.
+    /// Takes all of `requests` to their shards; their topics lie in `bytes`. `outcome` gets the replies
+    /// of those that ran here, and every batch that came back meanwhile, in an order that keeps each
+    /// topic's.
     ///
     /// The caller must look after [`take_datagrams`](Self::take_datagrams) and
     /// [`has_errands`](Self::has_errands) afterwards.
@@ -380,8 +389,7 @@ impl Router {
         requests: &mut Requests,
         bytes: &[u8],
         source: Source<'_>,
-        mut reply: impl FnMut(&Queued, Reply),
-        mut returned: impl FnMut(&mut Batch),
+        mut outcome: impl FnMut(Outcome<'_>),
     ) {
         debug_assert!(
             requests.count == 0 || !self.congested(),
@@ -390,22 +398,28 @@ impl Router {
         for shard in requests.touched.drain(..) {
             let list = &mut requests.by_shard[shard.index()];
             if self.try_run(shard, list, bytes, source) {
-                // What came back is older than what just ran.
-                self.collect(&mut returned);
-                for (request, outcome) in list.iter().zip(self.replies.drain(..)) {
-                    if let Some(outcome) = outcome {
-                        reply(request, outcome);
+                // What came back before the shard was let go of is older than what just ran; what comes
+                // later may wait for that.
+                for batch in mem::take(&mut self.older) {
+                    self.take_back(batch, |batch| outcome(Outcome::Returned(batch)));
+                }
+                for (request, reply) in list.iter().zip(self.replies.drain(..)) {
+                    if let Some(reply) = reply {
+                        outcome(Outcome::Reply(request, reply));
                     }
                 }
             } else {
                 let mut batch = self.spare_batch();
                 batch.fill(shard, list, bytes, source);
+                if let Source::Datagrams(_) = source {
+                    self.shared.datagrams_wait(batch.len());
+                }
                 self.hand_over(batch);
             }
             list.clear();
         }
         requests.count = 0;
-        self.collect(&mut returned);
+        self.collect(|batch| outcome(Outcome::Returned(batch)));
     }
 
     /// Has `scan` look at a shard: returned where that could be done at once. Otherwise it comes back
@@ -437,29 +451,37 @@ impl Router {
     /// Takes back the batches that came back; `returned` sees those of connections, and those of
     /// late replies.
     pub(super) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
-        while let Some(mut batch) = self.shared.door(self.me).inbox.take() {
-            if !batch.late.is_empty() {
-                returned(&mut batch);
-                continue;
-            }
-            self.credit[batch.shard.index()] += 1;
-            if batch.connection.is_some() {
-                returned(&mut batch);
-            }
-            if self.spare.len() < SPARE_BATCHES {
-                self.spare.push(batch);
-            }
+        while let Some(batch) = self.shared.door(self.me).inbox.take() {
+            self.take_back(batch, &mut returned);
         }
     }
 
-    /// Tells this worker's shard what the store said meanwhile.
+    fn take_back(&mut self, mut batch: Box<Batch>, returned: impl FnOnce(&mut Batch)) {
+        if !batch.late.is_empty() {
+            returned(&mut batch);
+            return;
+        }
+        self.credit[batch.shard.index()] += 1;
+        if batch.connection.is_some() {
+            returned(&mut batch);
+        }
+        if self.spare.len() < SPARE_BATCHES {
+            self.spare.push(batch);
+        }
+    }
+
+    /// Tells this worker's shard what the store said meanwhile, as far as the credit goes: what is left
+    /// stays at the door, where it is found when credit comes back, or at the end.
     pub(super) fn pass_on_answers(&mut self) {
-        let door = self.shared.door(self.me);
-        // Nothing else looks at it, so what is put in later wakes this worker again.
-        let answers = mem::take(&mut *door.answers.lock());
-        for answers in answers {
+        let id = self.me.shard();
+        loop {
+            if self.credit[id.index()] == 0 {
+                return;
+            }
+            let next = self.shared.door(self.me).answers.lock().pop_front();
+            let Some(answers) = next else { return };
             let mut batch = self.spare_batch();
-            batch.fill(answers.shard, &[], &[], Source::Datagrams(&[]));
+            batch.fill(id, &[], &[], Source::Datagrams(&[]));
             batch.answers = Some(answers);
             self.hand_over(batch);
         }
@@ -532,13 +554,16 @@ impl Router {
             shared,
             replies,
             changes,
+            older,
             done,
             ..
         } = self;
+        let inbox = &shared.door(*me).inbox;
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| done.run(shared, shard, batch),
             |shard| {
                 batch::run(list, bytes, *me, source, shard, replies);
+                older.extend(std::iter::from_fn(|| inbox.take()));
                 shard.fetch(changes)
             },
         );

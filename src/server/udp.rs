@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use super::batch::{Asker, Batch, Datagram, LateReply, Source};
 use super::intake::{self, FramesEnd};
-use super::router::Requests;
+use super::router::{Outcome as Submitted, Requests};
 use super::sys::{self, DATAGRAMS, Outgoing, Peer, Received};
 use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
@@ -234,7 +234,11 @@ impl Exchange {
             requests,
             received.bytes(),
             Source::Datagrams(datagrams),
-            |request, reply| outcomes.push((request.datagram, request.id, Outcome::Reply(reply))),
+            |outcome| {
+                if let Submitted::Reply(request, reply) = outcome {
+                    outcomes.push((request.datagram, request.id, Outcome::Reply(*reply)));
+                }
+            },
         );
         // Replies came shard by shard, and errors first; a datagram's go out together.
         if !outcomes.is_sorted_by_key(|&(datagram, ..)| datagram) {

@@ -20,16 +20,16 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::affinity;
-use super::batch::{Asker, Batch, ConnectionKey, LateReply, Queued, Source, WorkerId};
+use super::batch::{Asker, Batch, ConnectionKey, LateReply, Source, WorkerId};
 use super::connection::{Connection, Moved, Scratch};
 use super::link::{Accepting, Connections, Link};
 use super::resp::Scan;
-use super::router::{Requests, Router, Shared};
+use super::router::{Outcome, Requests, Router, Shared};
 use super::status::{Counters, Status};
 use super::tcp;
 use super::udp::UdpPort;
+use crate::protocol::ErrorCode;
 use crate::protocol::framed::{Hello, HelloReply};
-use crate::protocol::{ErrorCode, Reply};
 use crate::topic::{ShardId, Shards};
 
 /// How long a stopping worker waits for peers to take their last replies.
@@ -54,8 +54,20 @@ pub(super) struct Plan {
     pub(super) arrivals: mpsc::UnboundedReceiver<Moved>,
     /// Where every worker gets those. No more can be on their way than may be open.
     pub(super) departures: Arc<[mpsc::UnboundedSender<Moved>]>,
+    /// Held as long as it may read requests.
+    pub(super) reading: Reading,
     /// Turns true when the worker is to stop; a task that panics turns it, too.
     pub(super) stop: watch::Sender<bool>,
+}
+
+/// Says, when it is dropped, that its worker reads no more: whether it stopped, failed, or never was.
+#[derive(Debug)]
+pub(super) struct Reading(pub(super) Arc<Shared>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.stopped_reading();
+    }
 }
 
 /// What the tasks of one worker share. They run on one thread, and none holds a borrow of it while
@@ -80,6 +92,8 @@ pub(super) struct Worker {
     stop: watch::Sender<bool>,
     /// Whether a task panicked.
     panicked: Cell<bool>,
+    /// Until it stops.
+    reading: Cell<Option<Reading>>,
 }
 
 /// Ends the whole server when a task of a worker panics.
@@ -138,6 +152,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
         stopping: Cell::new(false),
         stop: plan.stop.clone(),
         panicked: Cell::new(false),
+        reading: Cell::new(Some(plan.reading)),
     });
 
     worker.spawn(Rc::clone(&worker).errands());
@@ -165,6 +180,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
         let _ = acceptor.await; // until its listener is closed; it was aborted, as it says
     }
     worker.stop(&plan.status.connections).await;
+    assert!(!worker.panicked.get(), "a task of this worker panicked");
     Ok(())
 }
 
@@ -235,19 +251,25 @@ impl Worker {
         self.connections.borrow_mut().remove(key.index);
     }
 
-    /// Takes a read's requests to their shards: `reply` gets the outcomes that are there at once,
-    /// the others come to the connection's [`Link`] or are answered by whoever gets them.
+    /// Takes a read's requests to their shards. `outcome` gets the replies that are there at once, and
+    /// sees what came back meanwhile before that goes to where it belongs: to the connections'
+    /// [`Link`]s, this one's perhaps among them. What comes later goes there as well, or is answered by
+    /// whoever gets it.
     pub(super) fn submit(
         &self,
         requests: &mut Requests,
         bytes: &[u8],
         source: Source<'_>,
-        reply: impl FnMut(&Queued, Reply),
+        mut outcome: impl FnMut(&Outcome<'_>),
     ) {
-        let returned = |batch: &mut Batch| self.returned(batch);
-        self.router
-            .borrow_mut()
-            .submit(requests, bytes, source, reply, returned);
+        let mut router = self.router.borrow_mut();
+        router.submit(requests, bytes, source, |what| {
+            outcome(&what);
+            if let Outcome::Returned(batch) = what {
+                self.returned(batch);
+            }
+        });
+        drop(router);
         self.after_routing();
     }
 
@@ -399,7 +421,7 @@ impl Worker {
     /// Lets connections answer what they read, then returns; gives up on peers that don't take it.
     async fn stop(&self, all: &Connections) {
         self.stopping.set(true);
-        self.shared.stopped_reading();
+        drop(self.reading.take());
         if let Some(udp) = &self.udp {
             udp.wake();
         }

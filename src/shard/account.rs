@@ -25,6 +25,8 @@ pub(super) struct Account<W> {
     exists: bool,
     reserve: Reserve,
     asked: Option<Asked>,
+    /// How many numbers may be handed out before anything must be looked at, as in a word.
+    left: u64,
     /// Requests that can't be served yet, with what they wait behind. Only with something asked.
     waiting: VecDeque<(Op, W)>,
 }
@@ -60,6 +62,7 @@ impl<W> Account<W> {
             exists: false,
             reserve: Reserve::first(tick),
             asked: None,
+            left: 0,
             waiting: VecDeque::new(),
         }
     }
@@ -79,6 +82,7 @@ impl<W> Account<W> {
             exists: true,
             reserve,
             asked: (asked && !in_memory).then_some(Asked::Raise),
+            left: 0,
             waiting: VecDeque::new(),
         }
     }
@@ -106,6 +110,14 @@ impl<W> Account<W> {
     /// How many requests wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Adds `n` (at least 1), where as many are left and the sum comes to no more than `most`.
+    pub(super) fn take(&mut self, n: u64, most: u64) -> Option<u64> {
+        let sum = self.sum.checked_add(n).filter(|&sum| sum <= most)?;
+        self.left = self.left.checked_sub(n)?;
+        self.sum = sum;
+        Some(sum)
     }
 
     /// Serves one request, unless it has to wait: for a store, or for those that do.
@@ -283,7 +295,11 @@ impl<W> Account<W> {
     /// The store failed: nothing that is asked for becomes durable any more. Refuses what waited for
     /// it; what needs no store is served.
     pub(super) fn failed(&mut self, durability: Durability, replies: &mut Vec<(W, Reply)>) {
-        self.asked = None;
+        if let Some(Asked::Reset | Asked::Delete) = self.asked.take() {
+            // It may be durable all the same: then a number that is handed out now could be handed
+            // out again.
+            self.ceiling = self.sum;
+        }
         while let Some(&(op, _)) = self.waiting.front() {
             let served = self.served(op, durability);
             self.pop(served.unwrap_or(Reply::Error(ErrorCode::Store)), replies);
@@ -298,7 +314,8 @@ impl<W> Account<W> {
     }
 
     /// How it is kept. `ends`: the store failed, so there is nothing left to ask for.
-    pub(super) fn kept(&self, durability: Durability, ends: bool) -> Kept {
+    pub(super) fn kept(&mut self, durability: Durability, ends: bool) -> Kept {
+        self.left = 0;
         if !self.waiting.is_empty() {
             return Kept::Whole;
         }
@@ -317,7 +334,17 @@ impl<W> Account<W> {
                 asked: ends || self.asked.is_some(),
             }),
         };
-        counter.map_or(Kept::Whole, Kept::Word)
+        if let Some(counter) = counter {
+            return Kept::Word(counter);
+        }
+        let held_back = match self.asked {
+            None if durability == Durability::Monotonic && !ends => self.reserve.half(),
+            _ => 0,
+        };
+        if self.exists {
+            self.left = (self.ceiling - self.sum).saturating_sub(held_back);
+        }
+        Kept::Whole
     }
 }
 

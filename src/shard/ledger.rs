@@ -32,6 +32,8 @@ pub(super) struct Ledger<W> {
     /// Whether a request began to wait since changes were fetched last.
     urgent: bool,
     waiting: usize,
+    /// How many changes are with the store, or on their way there and back.
+    under_way: usize,
     failed: bool,
 }
 
@@ -43,6 +45,7 @@ impl<W> Ledger<W> {
             changes: Vec::new(),
             urgent: false,
             waiting: 0,
+            under_way: 0,
             failed: false,
         }
     }
@@ -55,7 +58,7 @@ impl<W> Ledger<W> {
 
     /// What stands for a topic that the store has.
     pub(super) fn restore(&mut self, sum: u64) -> Counter {
-        let account = Account::restored(sum);
+        let mut account = Account::restored(sum);
         match account.kept(self.ceilings.durability, self.failed) {
             Kept::Word(counter) => counter,
             _ => Counter::elsewhere(self.accounts.insert(account)),
@@ -68,8 +71,18 @@ impl<W> Ledger<W> {
         if self.changes.is_empty() && !self.urgent {
             return None;
         }
+        self.under_way += self.changes.len();
         changes.append(&mut self.changes);
         Some(std::mem::take(&mut self.urgent))
+    }
+
+    /// Adds to a topic that is not in its word, where nothing has to be looked at for that; `counter`
+    /// says which.
+    pub(super) fn take(&mut self, counter: Counter, n: u64, most: u64) -> Option<u64> {
+        match counter.place() {
+            Place::Account(number) => self.accounts[number].take(n, most),
+            Place::Here(_) => None,
+        }
     }
 
     /// Serves a request, or has it wait; then there is no reply now.
@@ -112,6 +125,7 @@ impl<W> Ledger<W> {
         replies: &mut Vec<(W, Reply)>,
     ) -> Row {
         self.failed |= !durable;
+        self.under_way -= 1;
         let Ceilings { durability, .. } = self.ceilings;
         let before = replies.len();
         let ((), row) = self.with_account(counter, change.topic(), |account| {
@@ -123,6 +137,11 @@ impl<W> Ledger<W> {
         });
         self.waiting -= replies.len() - before;
         row
+    }
+
+    /// Whether every change that was fetched is answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.under_way == 0
     }
 
     /// What the store has to have so that the topic skips nothing, where that is not what it has.

@@ -24,6 +24,7 @@ pub use quota::TopicQuota;
 use std::convert::Infallible;
 use std::fmt;
 
+use crate::protocol::resp::MAX_SUM;
 use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
 use counter::Counter;
@@ -172,6 +173,19 @@ impl<W> Shard<W> {
             if taken.is_some() {
                 return taken;
             }
+            // Or what does not fit into the word.
+            let (counter, ledger) = (*counter, &mut self.ledger);
+            let taken = match request.op {
+                Op::Count => ledger.take(counter, 1, u64::MAX).map(Reply::Count),
+                Op::Add(n) => ledger
+                    .take(counter, n.get().into(), u64::MAX)
+                    .map(Reply::Add),
+                Op::Incr(n) => ledger.take(counter, n.get(), MAX_SUM).map(Reply::Add),
+                _ => None,
+            };
+            if taken.is_some() {
+                return taken;
+            }
         }
         self.apply_fully(request, hash, waiter)
     }
@@ -254,13 +268,19 @@ impl<W> Shard<W> {
         }
     }
 
-    /// What the store has to have so that no topic skips a number. Nothing is under way.
-    pub fn settle(&self, mut settle: impl FnMut(Change)) {
+    /// What the store has to have so that no topic skips a number. False, and nothing said, where
+    /// something that was fetched is not answered: then nobody knows what the store has.
+    #[must_use]
+    pub fn settle(&self, mut settle: impl FnMut(Change)) -> bool {
+        if !self.ledger.is_settled() {
+            return false;
+        }
         for (topic, &counter) in self.topics.iter() {
             if let Some((before, sum)) = self.ledger.settled(counter) {
                 settle(Change::new(topic, before, Some(Record::exact(sum))));
             }
         }
+        true
     }
 
     /// How many topics there are.

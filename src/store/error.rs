@@ -59,6 +59,18 @@ pub enum StoreError {
     /// Somebody else owns the topics now.
     #[error("another server owns these topics now")]
     Fenced,
+    /// Changes were never answered: the store panicked, or forgot them.
+    #[error("the store gave no answer; this is a bug in it")]
+    Unanswered,
+    /// The database failed while nobody was waiting for it.
+    #[error(
+        "{}: the database could not write what it had collected: see whether there is room",
+        path.display()
+    )]
+    Background {
+        /// Its directory.
+        path: PathBuf,
+    },
     /// It failed before, and nothing is tried again. It goes on after a restart.
     #[error("the store failed before; restart the server once the cause is gone")]
     Failed,

@@ -24,7 +24,7 @@ use tracing::warn;
 
 use super::guard::{Digest, Head, StoreId};
 use super::lock::DirectoryLock;
-use super::{Answer, LastEnd, Store, StoreError, Stored, journal};
+use super::{Answer, Changes, LastEnd, Store, StoreError, Stored, journal};
 use crate::shard::{Change, Record};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic, owner_point};
 
@@ -61,12 +61,35 @@ pub struct FjallStore {
     last_end: LastEnd,
     /// Of what was loaded so far.
     loaded: Mutex<Digest>,
-    failed: bool,
+    state: State,
     /// Given back last.
     _lock: DirectoryLock,
 }
 
+/// Whether it can be written to.
+enum State {
+    Good,
+    /// No more; and why, if nobody was told yet.
+    Failed(Option<StoreError>),
+}
+
 impl FjallStore {
+    /// Opens a data directory that is there already.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and where there is none.
+    pub fn open_existing(directory: &Path, owner: &str) -> Result<Self, StoreError> {
+        let format = directory.join(FORMAT_FILE);
+        match fs::metadata(&format) {
+            Ok(_) => Self::open(directory, owner),
+            Err(source) => Err(StoreError::io(
+                &format,
+                "find it; is this a data directory?",
+            )(source)),
+        }
+    }
+
     /// Opens a data directory, or makes one where there is nothing. `owner` tells a second server,
     /// which is refused, who has it.
     ///
@@ -74,7 +97,7 @@ impl FjallStore {
     ///
     /// [`StoreError`]: somebody has it, it can't be read, or is not what was written.
     pub fn open(directory: &Path, owner: &str) -> Result<Self, StoreError> {
-        fs::create_dir_all(directory).map_err(StoreError::io(directory, "make it"))?;
+        make_directory(directory)?;
         let lock = DirectoryLock::take(directory, owner)?;
         let id = identify(directory)?;
         let (id, is_new) = match id {
@@ -82,14 +105,10 @@ impl FjallStore {
             None => (start_over(directory)?, true),
         };
         let path = directory.join(DATABASE);
-        let mut witness = 0;
-        if !is_new {
-            let witnessed = journal::witnesses(&path, &id);
-            let witnessed = witnessed.map_err(StoreError::io(&path, "read its journals"))?;
-            let forgotten = witnessed.forget_torn();
-            forgotten.map_err(StoreError::io(&path, "cut its journal"))?;
-            witness = witnessed.commit;
-        }
+        let witness = match is_new {
+            true => 0,
+            false => journal::check(&path, &id)?,
+        };
         let (database, topics) = unless_it_panics(&path, || open_database(&path))?;
         let mut store = Self {
             head: Head {
@@ -103,11 +122,12 @@ impl FjallStore {
             topics,
             last_end: LastEnd::New,
             loaded: Mutex::default(),
-            failed: false,
+            state: State::Good,
             _lock: lock,
         };
         if is_new {
-            store.write(&[], store.head.digest)?;
+            store.try_commit(&[])?;
+            store.check()?;
             write_file(&directory.join(FORMAT_FILE), &format_text(Some(&id)))?;
         } else {
             store.recover(witness)?;
@@ -186,7 +206,7 @@ impl FjallStore {
         Err(StoreError::damaged(&self.directory.join(DATABASE), what))
     }
 
-    /// One durable commit of these changes, after which the digest is `digest`, then its witness.
+    /// One durable commit of these changes, after which the digest is `digest`. Its witness has to follow.
     fn write(&mut self, changes: &[Change], digest: Digest) -> Result<(), StoreError> {
         let run = self.head.run;
         let mut batch = self.database.batch();
@@ -205,7 +225,10 @@ impl FjallStore {
         self.head.digest = digest;
         // The next odd number: the last commit's witness may be missing.
         self.head.commit = (self.head.commit + 1) | 1;
-        self.put_head(batch, PersistMode::SyncData)?;
+        self.put_head(batch, PersistMode::SyncData)
+    }
+
+    fn witness(&mut self) -> Result<(), StoreError> {
         self.head.commit += 1;
         self.put_head(self.database.batch(), PersistMode::Buffer)
     }
@@ -216,10 +239,16 @@ impl FjallStore {
         committed.map_err(|error| failure(&self.directory.join(DATABASE), error))
     }
 
-    fn try_commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        if self.failed {
-            return Err(StoreError::Failed);
+    /// Whether it has not failed.
+    fn check(&mut self) -> Result<(), StoreError> {
+        match &mut self.state {
+            State::Good => Ok(()),
+            State::Failed(why) => Err(why.take().unwrap_or(StoreError::Failed)),
         }
+    }
+
+    fn try_commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.check()?;
         let mut digest = self.head.digest;
         for change in changes {
             let key = key(change.topic());
@@ -230,9 +259,13 @@ impl FjallStore {
                 digest.add(&key, record.ceiling);
             }
         }
-        self.failed = true;
+        self.state = State::Failed(None);
         self.write(changes, digest)?;
-        self.failed = false;
+        // It is durable, whatever becomes of the witness; nothing is written behind one that failed.
+        self.state = match self.witness() {
+            Ok(()) => State::Good,
+            Err(why) => State::Failed(Some(why)),
+        };
         Ok(())
     }
 }
@@ -271,8 +304,13 @@ impl Store for FjallStore {
                 } else {
                     0
                 };
-                let sum = record.ceiling;
-                found(topic, Stored { sum, skipped });
+                found(
+                    topic,
+                    Stored {
+                        sum: record.ceiling,
+                        skipped,
+                    },
+                );
             }
             Ok(Ok(()))
         })??;
@@ -293,12 +331,12 @@ impl Store for FjallStore {
         self.try_commit(&[])
     }
 
-    fn commit(&mut self, changes: Vec<Change>, answer: Answer) {
-        let result = self.try_commit(&changes);
-        answer(changes, result);
+    fn commit(&mut self, changes: Changes, answer: Answer) {
+        answer.give(self.try_commit(&changes));
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {
+        self.check()?;
         // The last witness too: the mark names it.
         let path = self.directory.join(DATABASE);
         let synced = self.database.persist(PersistMode::SyncAll);
@@ -342,7 +380,11 @@ fn unless_it_panics<T>(
 fn failure(path: &Path, error: fjall::Error) -> StoreError {
     let source = match error {
         fjall::Error::Io(source) | fjall::Error::Storage(LsmError::Io(source)) => source,
-        fjall::Error::Poisoned => return StoreError::Failed,
+        fjall::Error::Poisoned => {
+            return StoreError::Background {
+                path: path.to_owned(),
+            };
+        }
         other => return StoreError::damaged(path, format!("{other:?}")),
     };
     match source.kind() {
@@ -383,6 +425,22 @@ fn identify(directory: &Path) -> Result<Option<StoreId>, StoreError> {
             path,
         }),
     }
+}
+
+/// Makes a directory and those that it lies in, durably, where they are not there.
+fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    let missing: Vec<&Path> = directory
+        .ancestors()
+        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+        .collect();
+    fs::create_dir_all(directory).map_err(StoreError::io(directory, "make it"))?;
+    for made in missing {
+        match made.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent)?,
+            _ => sync_directory(Path::new("."))?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes an empty data directory, of which nothing counts until its format file has a number.

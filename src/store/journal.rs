@@ -1,5 +1,4 @@
-//! What has to be known of fjall's journals before fjall opens them: which witnesses they hold, and where
-//! the last one ends that was whole. From the source of fjall 3.1 (`src/journal/entry.rs`); all numbers
+//! Checks fjall's journals before fjall opens them: whether all of them is whole that was durable. From the source of fjall 3.1 (`src/journal/entry.rs`); all numbers
 //! of its own are little-endian.
 //!
 //! ```text
@@ -18,6 +17,7 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::StoreError;
 use super::guard::StoreId;
 use crate::topic::TOPIC_LEN_LIMIT;
 
@@ -31,71 +31,76 @@ const START_LEN: usize = 13;
 const ITEM_LEN: usize = 21;
 const END_LEN: usize = 13;
 
+/// So much is read at once.
+const PIECE: usize = 256 * 1024;
+
 /// No key and no value of ours is longer: an item that says so is none.
 const LONGEST: usize = TOPIC_LEN_LIMIT + 64;
 
-/// What the journals of a database hold.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Witnessed {
-    /// The highest number of a witness; 0 where there is none.
-    pub(super) commit: u64,
-    /// The journal that is written to, and where the batch of its last witness begins, or 0.
-    newest: Option<(PathBuf, u64)>,
-}
-
-/// Searches the journals in `directory` for witnesses, whatever is around them.
+/// Checks the journals in `directory`, before the database opens them: it would forget what follows a
+/// damage, and with it what tells that there was one. Returns the highest number of a witness, 0 where
+/// there is none.
+///
+/// Behind the last witness of the journal that is written to, what is not whole is cut off: a commit
+/// that was being written when the power went, of which any part may have come as far as the disk.
+/// Nobody heard of it.
 ///
 /// # Errors
 ///
-/// Where a file can't be read.
-pub(super) fn witnesses(directory: &Path, id: &StoreId) -> io::Result<Witnessed> {
-    let mut commit = 0;
-    let mut newest: Option<(u64, PathBuf, u64)> = None;
+/// [`StoreError::Damaged`] where something is not whole that was durable, with nothing changed; or
+/// what the system says.
+pub(super) fn check(directory: &Path, id: &StoreId) -> Result<u64, StoreError> {
+    let journals = journals(directory).map_err(StoreError::io(directory, "list its journals"))?;
+    let mut highest = 0;
+    let mut torn = None;
+    for (place, (_, path)) in journals.iter().enumerate() {
+        let read = || -> io::Result<_> {
+            let witness = last_witness(File::open(path)?, id)?;
+            let mut file = File::open(path)?;
+            let whole = whole_until(&mut file)?;
+            Ok((witness, whole, has_more(&mut file, whole)?))
+        };
+        let (witness, whole, has_more) = read().map_err(StoreError::io(path, "read it"))?;
+        let is_newest = place + 1 == journals.len();
+        // A witness may be torn itself, being synced with the next commit; not what is before it.
+        if whole < witness.batch || has_more && !is_newest {
+            let what = format!("byte {whole} and what follows can't be read, and was durable");
+            return Err(StoreError::damaged(path, what));
+        }
+        highest = highest.max(witness.number);
+        if has_more {
+            torn = Some((path, whole));
+        }
+    }
+    if let Some((path, whole)) = torn {
+        warn!(journal = %path.display(), at = whole, "forgetting a commit that was never finished");
+        let file = OpenOptions::new().write(true).open(path);
+        let cut = file.and_then(|file| {
+            file.set_len(whole)?;
+            file.sync_all()
+        });
+        cut.map_err(StoreError::io(path, "cut it"))?;
+    }
+    Ok(highest)
+}
+
+/// The journals, from the oldest to the one that is written to.
+fn journals(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut journals = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path
             .extension()
-            .is_none_or(|extension| extension != EXTENSION)
+            .is_some_and(|extension| extension == EXTENSION)
         {
-            continue;
-        }
-        let last = last_witness(File::open(&path)?, id)?;
-        commit = commit.max(last.number);
-        let number = path
-            .file_stem()
-            .and_then(|stem| stem.to_str()?.parse().ok());
-        let number: u64 = number.unwrap_or(0);
-        if newest.as_ref().is_none_or(|&(known, ..)| known < number) {
-            newest = Some((number, path, last.batch));
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
+            journals.push((number.unwrap_or(0), path));
         }
     }
-    Ok(Witnessed {
-        commit,
-        newest: newest.map(|(_, path, batch)| (path, batch)),
-    })
-}
-
-impl Witnessed {
-    /// Cuts off what is not whole behind the last witness: a commit that was being written when the
-    /// power went, of which any part may have come as far as the disk. Nobody heard of it. fjall
-    /// does so too, but only where what is left looks like the beginning of a batch.
-    ///
-    /// # Errors
-    ///
-    /// Where the file can't be read or cut.
-    pub(super) fn forget_torn(&self) -> io::Result<()> {
-        let Some((path, from)) = &self.newest else {
-            return Ok(());
-        };
-        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-        let whole = whole_until(&mut file, *from)?;
-        if has_more(&mut file, whole)? {
-            warn!(journal = %path.display(), at = whole, "forgetting a commit that was never finished");
-            file.set_len(whole)?;
-            file.sync_all()?;
-        }
-        Ok(())
-    }
+    journals.sort();
+    Ok(journals)
 }
 
 /// A witness in a journal.
@@ -108,7 +113,6 @@ struct Witness {
 
 /// The last witness in a journal, by its place; by default one of number 0 at its beginning.
 fn last_witness(file: impl Read, id: &StoreId) -> io::Result<Witness> {
-    const PIECE: usize = 256 * 1024;
     let needed = id.len() + 8;
     let mut reader = BufReader::with_capacity(PIECE, file);
     let mut window = Vec::with_capacity(PIECE + needed);
@@ -157,17 +161,17 @@ fn find(bytes: &[u8], id: &StoreId) -> Option<usize> {
     None
 }
 
-/// Where the last whole batch ends, of those in a row from `from` on.
-fn whole_until(file: &mut File, from: u64) -> io::Result<u64> {
-    file.seek(SeekFrom::Start(from))?;
-    let mut reader = BufReader::new(file);
-    let mut until = from;
-    let mut last = 0;
+/// Where the last whole batch ends, of those in a row from the beginning on. Their sequence numbers,
+/// which decide what is newest, have no checksum, but they grow.
+fn whole_until(file: &mut File) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(PIECE, file);
+    let mut until = 0;
+    let mut last = None;
     loop {
         match read_batch(&mut reader) {
-            Ok(Some(batch)) if batch.sequence > last || until == from => {
+            Ok(Some(batch)) if last.is_none_or(|last| batch.sequence > last) => {
                 until += batch.len;
-                last = batch.sequence;
+                last = Some(batch.sequence);
             }
             Ok(_) => return Ok(until),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(until),
@@ -220,7 +224,7 @@ fn read<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
 /// Whether anything but zeros follows.
 fn has_more(file: &mut File, from: u64) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
-    let mut piece = vec![0; 256 * 1024];
+    let mut piece = vec![0; PIECE];
     loop {
         match file.read(&mut piece)? {
             0 => return Ok(false),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Answer, LastEnd, Store, StoreError, Stored};
+use super::{Answer, Changes, LastEnd, Store, StoreError, Stored};
 use crate::shard::{Change, Record};
 use crate::topic::{Topic, owner_point};
 
@@ -111,9 +111,9 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn commit(&mut self, changes: Vec<Change>, answer: Answer) {
+    fn commit(&mut self, changes: Changes, answer: Answer) {
         self.apply(&changes);
-        answer(changes, Ok(()));
+        answer.give(Ok(()));
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {

@@ -8,7 +8,9 @@ mod journal;
 mod lock;
 mod memory;
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::{Arc, mpsc};
 
 pub use error::StoreError;
 pub use fjall::FjallStore;
@@ -45,10 +47,25 @@ pub trait Store: Send + Sync {
     /// Where that can't be made durable, or what was loaded is not all that was written.
     fn begin(&mut self) -> Result<(), StoreError>;
 
-    /// Makes these changes durable, all or none, then calls `answer`, now or later, from any thread.
+    /// Makes these changes durable, all or none, then gives `answer`, now or later, from any thread.
     /// A topic is changed again only after that. Once it was answered with an error, no later change
     /// may succeed.
-    fn commit(&mut self, changes: Vec<Change>, answer: Answer);
+    fn commit(&mut self, changes: Changes, answer: Answer);
+
+    /// The same, and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// What it was answered.
+    fn commit_and_wait(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (sender, answered) = mpsc::channel();
+        let answer = Answer::new(move |result| {
+            // This waits for it.
+            let _ = sender.send(result);
+        });
+        self.commit(changes.into(), answer);
+        answered.recv().unwrap_or(Err(StoreError::Unanswered))
+    }
 
     /// There are no more changes, all are answered, and what is stored is exact: marks a clean end.
     ///
@@ -58,8 +75,42 @@ pub trait Store: Send + Sync {
     fn finish(&mut self) -> Result<(), StoreError>;
 }
 
-/// Hears what became of changes, and gets them back.
-pub type Answer = Box<dyn FnOnce(Vec<Change>, Result<(), StoreError>) + Send>;
+/// What is to become durable together. Who asked keeps a share.
+pub type Changes = Arc<[Change]>;
+
+/// Hears what became of changes. One that is dropped says that they failed, so nobody waits for ever.
+pub struct Answer(Option<Box<Hears>>);
+
+type Hears = dyn FnOnce(Result<(), StoreError>) + Send;
+
+impl Answer {
+    /// `hears` is called once.
+    #[must_use]
+    pub fn new(hears: impl FnOnce(Result<(), StoreError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(hears)))
+    }
+
+    /// Says what became of the changes.
+    pub fn give(mut self, result: Result<(), StoreError>) {
+        if let Some(hears) = self.0.take() {
+            hears(result);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(hears) = self.0.take() {
+            hears(Err(StoreError::Unanswered));
+        }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
 
 /// A topic, as it is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

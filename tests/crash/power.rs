@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use globalcounter::server::{Config, Server};
 use globalcounter::shard::{Change, Durability};
-use globalcounter::store::{Answer, LastEnd, MemoryStore, Store, StoreError, Stored};
+use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
 use globalcounter::topic::{Shards, Topic};
 
 use crate::load::{self, DIALECTS};
@@ -66,11 +66,11 @@ impl PowerCut {
         self.kept.lock().unwrap().is_some()
     }
 
-    fn sync(&mut self, changes: Vec<Change>) {
+    fn sync(&mut self, changes: &[Change]) {
         let changes = match self.lie {
             // Which also checks what is said of the records before.
-            Lie::None => return self.store.apply(&changes),
-            Lie::AnswersBeforeSync => std::mem::replace(&mut self.unsynced, changes),
+            Lie::None => return self.store.apply(changes),
+            Lie::AnswersBeforeSync => std::mem::replace(&mut self.unsynced, changes.to_vec()),
             Lie::KeepsLess => changes.iter().map(lowered).collect(),
         };
         self.store.apply_unchecked(&changes);
@@ -102,7 +102,7 @@ impl Store for PowerCut {
         self.store.begin()
     }
 
-    fn commit(&mut self, changes: Vec<Change>, answer: Answer) {
+    fn commit(&mut self, changes: Changes, answer: Answer) {
         self.commits += 1;
         let now = |moment| self.commits == self.at && self.moment == moment;
         let [before_sync, before_answer, after_answer] = MOMENTS.map(now);
@@ -110,14 +110,14 @@ impl Store for PowerCut {
             self.power_goes();
         }
         if self.is_gone() {
-            return answer(changes, Err(StoreError::Failed));
+            return answer.give(Err(StoreError::Failed));
         }
-        self.sync(changes.clone());
+        self.sync(&changes);
         if before_answer {
             self.power_goes();
-            return answer(changes, Err(StoreError::Failed));
+            return answer.give(Err(StoreError::Failed));
         }
-        answer(changes, Ok(()));
+        answer.give(Ok(()));
         if after_answer {
             // The clients hear of it, or of much of it.
             thread::sleep(Duration::from_millis(1));

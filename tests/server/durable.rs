@@ -12,7 +12,7 @@ use assert_cmd::Command as AssertCommand;
 use globalcounter::protocol::{ErrorCode, Op, Reply};
 use globalcounter::server::Config;
 use globalcounter::shard::{Change, Durability};
-use globalcounter::store::{Answer, LastEnd, MemoryStore, Store, StoreError, Stored};
+use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
 use globalcounter::topic::{Shards, Topic};
 use nix::sys::signal::Signal;
 
@@ -197,7 +197,7 @@ fn a_directory_that_is_none_is_refused_in_one_line() {
     let missing = Directory::new("missing");
     let output = missing.command(&["topics"]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("there is no data directory"), "{error}");
+    assert!(error.contains("is this a data directory?"), "{error}");
 }
 
 /// Permissions mean nothing to root: a server of somebody else's, then.
@@ -312,7 +312,7 @@ fn topics_move_between_directories_and_are_never_lowered() {
 /// A store that answers when it is told to.
 struct Held {
     store: MemoryStore,
-    commits: Sender<(Vec<Change>, Answer)>,
+    commits: Sender<(Changes, Answer)>,
 }
 
 impl Store for Held {
@@ -332,14 +332,14 @@ impl Store for Held {
         self.store.begin()
     }
 
-    fn commit(&mut self, changes: Vec<Change>, answer: Answer) {
+    fn commit(&mut self, changes: Changes, answer: Answer) {
         // Nobody is there to answer at the end of a test that has seen enough.
         let Err(unheard) = self.commits.send((changes, answer)) else {
             return;
         };
         let (changes, answer) = unheard.0;
         self.store.apply(&changes);
-        answer(changes, Ok(()));
+        answer.give(Ok(()));
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {
@@ -350,16 +350,16 @@ impl Store for Held {
 /// The commits of a server, which wait to be answered.
 struct Commits {
     store: MemoryStore,
-    commits: Receiver<(Vec<Change>, Answer)>,
+    commits: Receiver<(Changes, Answer)>,
 }
 
 impl Commits {
-    fn next(&self) -> (Vec<Change>, Answer) {
+    fn next(&self) -> (Changes, Answer) {
         self.commits.recv_timeout(PATIENCE).unwrap()
     }
 
     /// Answers commits until one of them is of this topic, and returns that.
-    fn until(&self, topic: &str) -> (Vec<Change>, Answer) {
+    fn until(&self, topic: &str) -> (Changes, Answer) {
         loop {
             let (changes, answer) = self.next();
             if changes
@@ -373,7 +373,7 @@ impl Commits {
     }
 
     /// Answers this one and all that follow, until the server has ended.
-    fn answer_all(self, first: (Vec<Change>, Answer)) -> JoinHandle<()> {
+    fn answer_all(self, first: (Changes, Answer)) -> JoinHandle<()> {
         std::thread::spawn(move || {
             self.succeed(first);
             while let Ok(commit) = self.commits.recv() {
@@ -382,9 +382,9 @@ impl Commits {
         })
     }
 
-    fn succeed(&self, (changes, answer): (Vec<Change>, Answer)) {
+    fn succeed(&self, (changes, answer): (Changes, Answer)) {
         self.store.apply(&changes);
-        answer(changes, Ok(()));
+        answer.give(Ok(()));
     }
 }
 
@@ -496,8 +496,8 @@ fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
     client.send(&frame(1, Op::Count, "new"));
     client.send(&frame(2, Op::Reset, "new"));
     client.send(&frame(3, Op::Get, "new"));
-    let (changes, answer) = commits.until("new");
-    answer(changes, Err(StoreError::Fenced));
+    let (_, answer) = commits.until("new");
+    answer.give(Err(StoreError::Fenced));
     let replies: Vec<_> = (0..3).map(|_| client.reply().unwrap()).collect();
     assert_eq!(replies, [(1, STORE), (2, STORE), (3, Reply::Get(Some(0)))]);
     // Below the ceiling, and not a number more.
@@ -534,6 +534,119 @@ fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
     redis.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"-MISCONF");
     server.fails_to_end_cleanly();
+}
+
+/// Regression: replies that waited for the store passed those that had not, where the connection was at
+/// another worker than the topic.
+#[test]
+fn replies_to_a_topic_keep_their_order_beside_a_store() {
+    const REQUESTS: u32 = 600;
+    let server = Embedded::on(config(2), Box::new(MemoryStore::new()));
+    std::thread::scope(|scope| {
+        for worker in [0, 1] {
+            let address = server.tcp;
+            scope.spawn(move || {
+                let mut client = Framed::connect(address);
+                client.hello(Some(worker));
+                for round in 0..300 {
+                    let mut read = Vec::new();
+                    for id in 0..REQUESTS {
+                        // New ones each round, which wait at first and soon have a reserve.
+                        let topic = format!("{worker} {} {}", round / 10, id % 6);
+                        read.extend(frame(id, Op::Count, &topic));
+                    }
+                    client.send(&read);
+                    let mut last = [None; 6];
+                    for _ in 0..REQUESTS {
+                        let (id, reply) = client.reply().unwrap();
+                        assert!(matches!(reply, Reply::Count(_)), "{reply:?}");
+                        let last = &mut last[id as usize % 6];
+                        assert!(*last < Some(id), "round {round}: {id} came after {last:?}");
+                        *last = Some(id);
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// A store that does what it is told to with each commit.
+struct Faulty(MemoryStore, fn(&MemoryStore, Changes, Answer));
+
+impl Store for Faulty {
+    fn last_end(&self) -> LastEnd {
+        self.0.last_end()
+    }
+
+    fn load(
+        &self,
+        points: RangeInclusive<u16>,
+        found: &mut dyn FnMut(Topic<'_>, Stored),
+    ) -> Result<(), StoreError> {
+        self.0.load(points, found)
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.0.begin()
+    }
+
+    fn commit(&mut self, changes: Changes, answer: Answer) {
+        self.1(&self.0, changes, answer);
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.0.finish()
+    }
+}
+
+#[test]
+fn a_store_that_panics_or_forgets_leaves_nobody_waiting() {
+    let panics: fn(&MemoryStore, Changes, Answer) = |_, _, _| panic!("as it is told to");
+    for faulty in [panics, |_, _, _| {}] {
+        let server = Embedded::on(config(2), Box::new(Faulty(MemoryStore::new(), faulty)));
+        let mut client = Framed::connect(server.tcp);
+        for topic in ["a", "b", "c", "a"] {
+            assert_eq!(client.ask(Op::Count, topic), STORE);
+        }
+        let info = persistence(server.tcp);
+        assert_eq!(info_field(&info, "store_status"), "failed");
+        assert!(info_field(&info, "store_failure").contains("no answer"));
+        server.fails_to_end_cleanly();
+    }
+}
+
+/// It may be durable: a number that is handed out then could be handed out again after a restart.
+#[test]
+fn nothing_is_counted_behind_a_delete_that_failed() {
+    for op in [Op::Delete, Op::Reset] {
+        let does_and_denies = |store: &MemoryStore, changes: Changes, answer: Answer| {
+            store.apply(&changes);
+            let lowers = |change: &Change| {
+                change
+                    .before()
+                    .is_some_and(|before| change.after().is_none_or(|after| after.ceiling < before))
+            };
+            answer.give(match changes.iter().any(lowers) {
+                true => Err(StoreError::Failed),
+                false => Ok(()),
+            });
+        };
+        let store = MemoryStore::new();
+        let faulty = Faulty(store.clone(), does_and_denies);
+        let server = Embedded::on(config(1), Box::new(faulty));
+        let mut client = Framed::connect(server.tcp);
+        for sum in 1..=100 {
+            assert_eq!(client.ask(Op::Count, "a"), Reply::Count(sum));
+        }
+        assert_eq!(client.ask(op, "a"), STORE);
+        assert_eq!(client.ask(Op::Count, "a"), STORE);
+        server.fails_to_end_cleanly();
+        let server = Embedded::on(config(1), Box::new(store));
+        assert_eq!(
+            Framed::connect(server.tcp).ask(Op::Count, "a"),
+            Reply::Count(1)
+        );
+    }
 }
 
 /// In exact mode nothing is handed out ahead: each sum that is returned is durable itself.

@@ -50,14 +50,13 @@ impl Worker {
             at += topic.len() as u32;
             self.requests.push(&request, queued);
         }
-        let replies = std::cell::RefCell::new(&mut self.replies);
-        self.router.submit(
-            &mut self.requests,
-            bytes.as_bytes(),
-            source,
-            |request, reply| replies.borrow_mut().push((request.id.0, reply)),
-            |batch| note(batch, &mut replies.borrow_mut()),
-        );
+        let replies = &mut self.replies;
+        let submit = |outcome: Outcome<'_>| match outcome {
+            Outcome::Reply(request, reply) => replies.push((request.id.0, reply)),
+            Outcome::Returned(batch) => note(batch, replies),
+        };
+        self.router
+            .submit(&mut self.requests, bytes.as_bytes(), source, submit);
     }
 
     fn collect(&mut self) {

@@ -238,7 +238,7 @@ impl World {
         }
         for shard in &self.shards {
             let mut changes = Vec::new();
-            shard.settle(|change| changes.push(change));
+            assert!(shard.settle(|change| changes.push(change)));
             match self.fault {
                 Fault::None => self.store.apply(&changes),
                 _ => self.store.apply_unchecked(&changes),
