@@ -49,6 +49,14 @@ impl Failure {
         }
     }
 
+    /// The server refused it. What waited for a store that failed may be durable all the same.
+    pub(super) fn refused(code: ErrorCode) -> Self {
+        Self {
+            kind: Kind::Refused(code),
+            maybe_applied: code == ErrorCode::Store,
+        }
+    }
+
     pub(super) fn maybe_applied(kind: Kind) -> Self {
         Self {
             kind,

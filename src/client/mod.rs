@@ -349,9 +349,7 @@ impl Link {
             Self::Udp(udp) => udp.call(call).await,
         };
         match outcome {
-            Ok(Answered::Reply(Reply::Error(code))) => {
-                Err(Failure::not_applied(Kind::Refused(code)))
-            }
+            Ok(Answered::Reply(Reply::Error(code))) => Err(Failure::refused(code)),
             outcome => outcome,
         }
     }

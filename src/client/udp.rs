@@ -92,10 +92,9 @@ impl Udp {
             match timeout(self.options.attempt_timeout, &mut reply).await {
                 Ok(Ok(Ok(Answered::Reply(Reply::Error(code))))) => {
                     // Of several datagrams another may have been applied, its reply lost.
-                    return Err(Failure {
-                        kind: Kind::Refused(code),
-                        maybe_applied: sent > 1,
-                    });
+                    let mut refused = Failure::refused(code);
+                    refused.maybe_applied |= sent > 1;
+                    return Err(refused);
                 }
                 Ok(Ok(outcome)) => return outcome,
                 Ok(Err(_)) => {
