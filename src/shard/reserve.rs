@@ -10,7 +10,7 @@ const TICKS: u8 = 16;
 /// A power of two, about what a topic counts in a second. When no more than half of it is left, the
 /// ceiling is raised by all of it: so asks are as far apart as it lasts, and nobody waits for one
 /// that comes back within half of that. It doubles where a topic asks twice within a tick, which is a
-/// second, and is halved for each tick beyond one between them.
+/// second; where it lasted for longer, it becomes that part of it that would have lasted a second.
 ///
 /// A topic that was idle for some multiple of 16 ticks is taken to have been for none, and its
 /// reserve may double once; the numbers that a crash would skip are bounded all the same.
@@ -59,7 +59,7 @@ impl Reserve {
         let tick = (tick % u32::from(TICKS)) as u8;
         let exponent = match (tick + TICKS - self.tick) % TICKS {
             0 => (self.exponent + 1).min(MAX_EXPONENT),
-            elapsed => self.exponent.saturating_sub(elapsed - 1),
+            elapsed => self.exponent.saturating_sub(elapsed.ilog2() as u8),
         };
         Self { exponent, tick }
     }
@@ -104,9 +104,9 @@ mod tests {
     #[test]
     fn it_shrinks_when_the_topic_was_idle() {
         let full = Reserve::from_parts(19, 3);
-        assert_eq!(full.asked_at(4).exponent(), 19);
-        assert_eq!(full.asked_at(5).exponent(), 18);
-        assert_eq!(full.asked_at(16 + 2).exponent(), 5);
+        for (elapsed, expected) in [(1, 19), (2, 18), (3, 18), (4, 17), (7, 17), (8, 16), (15, 16)] {
+            assert_eq!(full.asked_at(3 + elapsed).exponent(), expected, "{elapsed}");
+        }
         assert_eq!(Reserve::from_parts(2, 15).asked_at(9).exponent(), 0);
     }
 }
