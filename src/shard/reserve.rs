@@ -104,7 +104,15 @@ mod tests {
     #[test]
     fn it_shrinks_when_the_topic_was_idle() {
         let full = Reserve::from_parts(19, 3);
-        for (elapsed, expected) in [(1, 19), (2, 18), (3, 18), (4, 17), (7, 17), (8, 16), (15, 16)] {
+        for (elapsed, expected) in [
+            (1, 19),
+            (2, 18),
+            (3, 18),
+            (4, 17),
+            (7, 17),
+            (8, 16),
+            (15, 16),
+        ] {
             assert_eq!(full.asked_at(3 + elapsed).exponent(), expected, "{elapsed}");
         }
         assert_eq!(Reserve::from_parts(2, 15).asked_at(9).exponent(), 0);
