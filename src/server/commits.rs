@@ -10,7 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use parking_lot::{Condvar, Mutex};
 
 use super::batch::Answers;
-use super::router::Shared;
+use super::shared::Shared;
 use crate::shard::Change;
 use crate::store::{Answer, Changes, Store, StoreError};
 use crate::topic::{ShardId, Shards};

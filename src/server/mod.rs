@@ -23,6 +23,7 @@ mod open;
 pub mod reach;
 mod resp;
 mod router;
+mod shared;
 mod status;
 mod steering;
 mod sync;
@@ -54,7 +55,7 @@ use crate::store::{Store, StoreError};
 use batch::WorkerId;
 use link::Connections;
 use open::Durable;
-use router::Shared;
+use shared::Shared;
 use status::Status;
 
 /// A server that holds its addresses and is ready to serve.

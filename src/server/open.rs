@@ -10,7 +10,7 @@ use std::{mem, thread};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::router::Shared;
+use super::shared::Shared;
 use super::{Config, ServeError, commits};
 use crate::shard::Ceilings;
 use crate::store::{FjallStore, LastEnd, Store, StoreError};

@@ -71,7 +71,7 @@ fn a_congested_worker_stops_soon_and_answers() {
         },
         |_| {
             let mut pong = [0; 7];
-            for _ in 0..router::HAND_OVER_CREDIT {
+            for _ in 0..shared::HAND_OVER_CREDIT {
                 peer.send(b"\x00a").unwrap();
                 // Served in order: when this is answered, that is in the channel.
                 peer.send(b"\x17\x00\x00\x00\x00\x00\x01").unwrap();
@@ -86,7 +86,7 @@ fn a_congested_worker_stops_soon_and_answers() {
         },
     );
     let (started, _) = started.expect("nobody has the shard yet");
-    assert_eq!(ran.len(), router::HAND_OVER_CREDIT);
+    assert_eq!(ran.len(), shared::HAND_OVER_CREDIT);
     let mut router = router::Router::new(ran[0].from, Arc::clone(&shared));
     for batch in ran {
         shared.datagrams_answered(batch.len());
@@ -129,7 +129,7 @@ fn a_scan_may_congest_its_worker() {
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
     let shared = Arc::new(Shared::new(server.config.shards, 100, Ceilings::NONE));
     let mut ended = server.start_with(&shared);
-    let mut clients: Vec<TcpStream> = (0..=router::HAND_OVER_CREDIT)
+    let mut clients: Vec<TcpStream> = (0..=shared::HAND_OVER_CREDIT)
         .map(|_| client(address))
         .collect();
     let (last, others) = clients.split_last_mut().unwrap();

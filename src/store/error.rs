@@ -25,7 +25,7 @@ pub enum StoreError {
         "{} is {found}, this version reads format {format}: choose another --data-dir, or the \
          version that wrote it",
         path.display(),
-        format = super::fjall::FORMAT
+        format = super::directory::FORMAT
     )]
     Format {
         /// The file or directory that says so.

@@ -11,8 +11,8 @@
 //! value its ceiling, its sum when that was asked for (8 bytes each) and the number of the run that
 //! asked (4). The [`Head`]'s key is `00`. All numbers are big-endian.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::ops::RangeInclusive;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -20,20 +20,14 @@ use std::path::{Path, PathBuf};
 use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode};
 use parking_lot::Mutex;
-use tracing::warn;
 
-use super::guard::{Digest, Head, StoreId};
+use super::directory::{self, DATABASE, FORMAT_FILE};
+use super::guard::{Digest, Head};
 use super::lock::DirectoryLock;
 use super::{Answer, Changes, LastEnd, Store, StoreError, Stored, journal};
 use crate::shard::{Change, Record};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic, owner_point};
 
-/// The version of what is in a data directory.
-pub(super) const FORMAT: u32 = 1;
-
-const FORMAT_FILE: &str = "format";
-const CLEAN_FILE: &str = "clean";
-const DATABASE: &str = "fjall";
 const KEYSPACE: &str = "topics";
 
 const HEAD_KEY: [u8; 1] = [0];
@@ -97,12 +91,12 @@ impl FjallStore {
     ///
     /// [`StoreError`]: somebody has it, it can't be read, or is not what was written.
     pub fn open(directory: &Path, owner: &str) -> Result<Self, StoreError> {
-        make_directory(directory)?;
+        directory::make_directory(directory)?;
         let lock = DirectoryLock::take(directory, owner)?;
-        let id = identify(directory)?;
+        let id = directory::identify(directory)?;
         let (id, is_new) = match id {
             Some(id) => (id, false),
-            None => (start_over(directory)?, true),
+            None => (directory::start_over(directory)?, true),
         };
         let path = directory.join(DATABASE);
         let witness = match is_new {
@@ -128,7 +122,7 @@ impl FjallStore {
         if is_new {
             store.try_commit(&[])?;
             store.check()?;
-            write_file(&directory.join(FORMAT_FILE), &format_text(Some(&id)))?;
+            directory::finish_new(directory, &id)?;
         } else {
             store.recover(witness)?;
         }
@@ -155,21 +149,10 @@ impl FjallStore {
             return Err(StoreError::damaged(&path, what));
         }
         self.head = head;
-        let clean = self.directory.join(CLEAN_FILE);
-        self.last_end = match fs::read_to_string(&clean) {
-            Ok(text) if text == clean_text(&head) => LastEnd::Clean,
-            Ok(_) => {
-                let what = format!(
-                    "it does not name commit {}, the last of {DATABASE}",
-                    head.commit
-                );
-                return Err(StoreError::damaged(&clean, what));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match head.run {
-                0 => LastEnd::New,
-                _ => LastEnd::Crash,
-            },
-            Err(error) => return Err(StoreError::io(&clean, "read it")(error)),
+        self.last_end = match directory::is_clean(&self.directory, &head)? {
+            true => LastEnd::Clean,
+            false if head.run == 0 => LastEnd::New,
+            false => LastEnd::Crash,
         };
         Ok(())
     }
@@ -320,13 +303,7 @@ impl Store for FjallStore {
 
     fn begin(&mut self) -> Result<(), StoreError> {
         self.check_loaded()?;
-        let clean = self.directory.join(CLEAN_FILE);
-        match fs::remove_file(&clean) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io(&clean, "remove it")(error));
-            }
-            _ => sync_directory(&self.directory)?,
-        }
+        directory::unmark_clean(&self.directory)?;
         self.head.run = self.head.run.wrapping_add(1);
         self.try_commit(&[])
     }
@@ -341,7 +318,7 @@ impl Store for FjallStore {
         let path = self.directory.join(DATABASE);
         let synced = self.database.persist(PersistMode::SyncAll);
         synced.map_err(|error| failure(&path, error))?;
-        write_file(&self.directory.join(CLEAN_FILE), &clean_text(&self.head))
+        directory::mark_clean(&self.directory, &self.head)
     }
 }
 
@@ -393,106 +370,6 @@ fn failure(path: &Path, error: fjall::Error) -> StoreError {
         }
         _ => StoreError::io(path, "read or write it")(source),
     }
-}
-
-/// The number of the directory, from its format file; `None` where there is nothing yet, or what is
-/// there was never finished.
-fn identify(directory: &Path) -> Result<Option<StoreId>, StoreError> {
-    let path = directory.join(FORMAT_FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if directory.join(DATABASE).exists() {
-                let what = "it is missing, and so nobody knows what is beside it";
-                return Err(StoreError::damaged(&path, what));
-            }
-            return Ok(None);
-        }
-        Err(error) => return Err(StoreError::io(&path, "read it")(error)),
-    };
-    if text == format_text(None) {
-        return Ok(None);
-    }
-    let id = text.strip_prefix(&format!("globalcounter data, format {FORMAT}, number "));
-    let id = id.and_then(|id| u128::from_str_radix(id.trim_end(), 16).ok());
-    match id.map(u128::to_be_bytes) {
-        Some(id) if text == format_text(Some(&id)) => Ok(Some(id)),
-        _ => Err(StoreError::Format {
-            found: match text.strip_prefix("globalcounter data, ") {
-                Some(rest) => format!("of {:?}", rest.trim_end()),
-                None => "nothing that globalcounter wrote".to_owned(),
-            },
-            path,
-        }),
-    }
-}
-
-/// Makes a directory and those that it lies in, durably, where they are not there.
-fn make_directory(directory: &Path) -> Result<(), StoreError> {
-    let missing: Vec<&Path> = directory
-        .ancestors()
-        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
-        .collect();
-    fs::create_dir_all(directory).map_err(StoreError::io(directory, "make it"))?;
-    for made in missing {
-        match made.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent)?,
-            _ => sync_directory(Path::new("."))?,
-        }
-    }
-    Ok(())
-}
-
-/// Makes an empty data directory, of which nothing counts until its format file has a number.
-fn start_over(directory: &Path) -> Result<StoreId, StoreError> {
-    write_file(&directory.join(FORMAT_FILE), &format_text(None))?;
-    let database = directory.join(DATABASE);
-    match fs::remove_dir_all(&database) {
-        Ok(()) => warn!(
-            directory = %directory.display(),
-            "making the data directory was interrupted; beginning again"
-        ),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(StoreError::io(&database, "remove it")(error)),
-    }
-    let random = std::hash::RandomState::new();
-    let half = |n: u64| std::hash::BuildHasher::hash_one(&random, n).to_be_bytes();
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&half(0));
-    id[8..].copy_from_slice(&half(1));
-    Ok(id)
-}
-
-/// What the format file says; without a number, the directory is not finished.
-fn format_text(id: Option<&StoreId>) -> String {
-    match id {
-        Some(id) => {
-            let number = u128::from_be_bytes(*id);
-            format!("globalcounter data, format {FORMAT}, number {number:032x}\n")
-        }
-        None => format!("globalcounter data, format {FORMAT}, being made\n"),
-    }
-}
-
-fn clean_text(head: &Head) -> String {
-    format!("ended cleanly after commit {}\n", head.commit)
-}
-
-/// Writes a file durably: it is there whole, or as it was.
-fn write_file(path: &Path, text: &str) -> Result<(), StoreError> {
-    let new = path.with_extension("new");
-    let written = File::create(&new).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    });
-    written.map_err(StoreError::io(path, "write it"))?;
-    sync_directory(path.parent().unwrap_or(path))
-}
-
-fn sync_directory(directory: &Path) -> Result<(), StoreError> {
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(StoreError::io(directory, "sync it"))
 }
 
 fn key(topic: Topic<'_>) -> Vec<u8> {

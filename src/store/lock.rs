@@ -3,12 +3,19 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::StoreError;
 
 /// The file that is locked as long as a server has the directory; it says which one. The lock ends
 /// with the process, in whatever way, so there is nothing to clean up.
 const FILE: &str = "lock";
+
+/// How long somebody else may have it: a process that the last one started has its files, and so the
+/// lock, until it has become the program that it is to be.
+const PATIENCE: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Held as long as the directory is.
 #[derive(Debug)]
@@ -29,7 +36,7 @@ impl DirectoryLock {
             .truncate(false)
             .open(&path)
             .map_err(StoreError::io(&path, "open it"))?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
@@ -57,5 +64,15 @@ impl DirectoryLock {
             tracing::debug!(%error, "could not say who has the data directory");
         }
         Ok(Self(file))
+    }
+}
+
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(LOOK),
+            result => return result,
+        }
     }
 }

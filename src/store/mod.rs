@@ -1,6 +1,7 @@
 //! Where ceilings are durable: the trait, and what implements it. A store knows topics and their
 //! records; what a record means is [`shard`](crate::shard)'s business.
 
+mod directory;
 mod error;
 mod fjall;
 mod guard;

@@ -1,9 +1,13 @@
 //! Two workers on one thread: while one runs a shard, inside its closure, the other finds it taken.
 
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
 use super::*;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{ErrorCode, Op};
 use crate::server::batch::{ConnectionKey, Datagram};
+use crate::shard::Ceilings;
 use crate::topic::Topic;
 
 const KEY: ConnectionKey = ConnectionKey {

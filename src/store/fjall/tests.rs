@@ -220,7 +220,7 @@ fn something_else_is_left_alone() {
 #[test]
 fn a_directory_that_was_never_finished_is_begun_again() {
     let (folder, _) = some_history(false);
-    fs::write(folder.0.join(FORMAT_FILE), format_text(None)).unwrap();
+    fs::write(folder.0.join(FORMAT_FILE), directory::format_text(None)).unwrap();
     let store = folder.open().unwrap();
     assert_eq!(store.last_end(), LastEnd::New);
     assert_eq!(load(&store).unwrap(), Ceilings::new());
