@@ -125,7 +125,7 @@ fn crash(name: &str, durability: &str, skips: Skips, mut random: Random, rounds:
     }
     let replies = topics.replies();
     println!("{durability}: {rounds} rounds, {replies} replies, {skipped_in_all} numbers skipped");
-    assert!(replies > 100 * rounds, "hardly any load");
+    assert!(replies > 10 * rounds, "hardly any load");
 }
 
 #[test]
