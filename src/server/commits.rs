@@ -1,18 +1,12 @@
-//! The way of changes from the shards to the store and back: one group commit for all that wait, on
-//! a thread of its own. Workers leave what their shards want made durable and go on.
+//! The way of changes from the shards to the store's thread: workers leave what their shards want made
+//! durable and go on; the thread takes what all of them left, when it is time. Knows no store.
 
 use std::mem;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
 use parking_lot::{Condvar, Mutex};
 
-use super::batch::Answers;
-use super::shared::Shared;
 use crate::shard::Change;
-use crate::store::{Answer, Changes, Store, StoreError};
 use crate::topic::{ShardId, Shards};
 
 /// How long changes that nobody waits for may be collected: ceilings that are asked for ahead of
@@ -100,7 +94,11 @@ impl Commits {
 
     /// Waits until it is time for a commit, then moves its changes to `changes`, and how many are of
     /// which shard to `shards`. False where nothing more comes.
-    fn next(&self, changes: &mut Vec<Change>, shards: &mut Vec<(ShardId, usize)>) -> bool {
+    pub(super) fn next(
+        &self,
+        changes: &mut Vec<Change>,
+        shards: &mut Vec<(ShardId, usize)>,
+    ) -> bool {
         let mut pending = self.pending.lock();
         loop {
             match pending.since {
@@ -134,47 +132,4 @@ impl Commits {
         }
         true
     }
-}
-
-/// Makes durable what the shards want, until nothing more comes. A store that failed is asked for
-/// nothing more: what the shards want until each of them knows is refused here.
-pub(super) fn run(shared: &Arc<Shared>, store: &mut dyn Store) {
-    loop {
-        let (mut changes, mut shards) = (Vec::new(), Vec::new());
-        if !shared.commits().next(&mut changes, &mut shards) {
-            return;
-        }
-        let changes: Changes = changes.into();
-        let (to, asked) = (Arc::clone(shared), Arc::clone(&changes));
-        let answer = Answer::new(move |result| {
-            if let Err(error) = &result {
-                to.store_failed(error);
-            }
-            let mut first = 0;
-            for (shard, count) in shards {
-                to.deliver(Answers {
-                    shard,
-                    changes: Arc::clone(&asked),
-                    range: first..first + count,
-                    durable: result.is_ok(),
-                });
-                first += count;
-            }
-        });
-        if shared.store_failure().is_some() {
-            answer.give(Err(StoreError::Failed));
-            continue;
-        }
-        // A panic drops the answer, which says that they failed. The store is asked for nothing more.
-        let committed = panic::catch_unwind(AssertUnwindSafe(|| store.commit(changes, answer)));
-        if committed.is_err() {
-            shared.store_failed(&StoreError::Unanswered);
-        }
-    }
-}
-
-/// Seconds, by a clock that is cheap to look at.
-pub(super) fn ticks() -> u32 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE);
-    now.map_or(0, |now| now.tv_sec() as u32)
 }

@@ -15,11 +15,11 @@ mod commits;
 mod config;
 mod connection;
 mod drift;
+mod durable;
 pub mod inbox;
 mod intake;
 mod link;
 mod listen;
-mod open;
 pub mod reach;
 mod resp;
 mod router;
@@ -48,13 +48,13 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 pub use config::Config;
-pub use open::Loaded;
+pub use durable::Loaded;
 
 use crate::shard::Durability;
 use crate::store::{Store, StoreError};
 use batch::WorkerId;
+use durable::Durable;
 use link::Connections;
-use open::Durable;
 use shared::Shared;
 use status::Status;
 
@@ -250,7 +250,7 @@ impl Server {
         config.check()?;
         let store = match &config.data_dir {
             Some(directory) if config.durability != Durability::Memory => {
-                Some(open::directory(directory, &config)?)
+                Some(durable::directory(directory, &config)?)
             }
             _ => None,
         };
@@ -270,7 +270,7 @@ impl Server {
     }
 
     fn bind_with(mut config: Config, store: Option<Box<dyn Store>>) -> Result<Self, BindError> {
-        let (shared, mut durable) = open::load(&config, store)?;
+        let (shared, mut durable) = durable::load(&config, store)?;
         let count = usize::from(config.shards.count());
         let tcp = bind("tcp", config.tcp, |address| listen::tcp(address, count))?;
         let udp = bind("udp", config.udp, |address| listen::udp(address, count))?;
@@ -427,7 +427,7 @@ impl Server {
         let (mut tcp, mut udp) = (tcp.into_iter(), udp.into_iter());
         let (ended, receiver) = mpsc::unbounded_channel();
         if let Some(store) = store {
-            open::spawn(store, Arc::clone(shared), ended.clone());
+            durable::spawn(store, Arc::clone(shared), ended.clone());
         }
         let last_worker = Arc::new(LastWorker(Arc::clone(shared)));
         for (id, arrivals) in config.shards.ids().zip(arrivals) {

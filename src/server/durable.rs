@@ -1,19 +1,22 @@
-//! A durable server's beginning and end: what was kept is loaded into the shards, and at the end they
-//! leave the exact sums behind.
+//! A durable server: what was kept is loaded into the shards, a thread of its own makes durable what they
+//! want, one commit for all that wait, and at the end they leave the exact sums behind.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{mem, thread};
 
+use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::batch::Answers;
 use super::shared::Shared;
-use super::{Config, ServeError, commits};
+use super::{Config, ServeError};
 use crate::shard::Ceilings;
-use crate::store::{FjallStore, LastEnd, Store, StoreError};
+use crate::store::{Answer, Changes, FjallStore, LastEnd, Store, StoreError};
 
 /// The most changes of a commit at the end.
 const SETTLE_CHANGES: usize = 64 * 1024;
@@ -59,7 +62,7 @@ pub(super) fn load(
         None => Ceilings::NONE,
         Some(_) => Ceilings {
             durability: config.durability,
-            ticks: commits::ticks,
+            ticks: ticks,
         },
     };
     let shared = Arc::new(Shared::new(config.shards, config.max_topics, ceilings));
@@ -127,7 +130,7 @@ pub(super) fn spawn(
     let name = "store".to_owned();
     let failed = ended.clone();
     let spawned = thread::Builder::new().name(name).spawn(move || {
-        commits::run(&shared, &mut *store);
+        commit_all(&shared, &mut *store);
         let settled = match shared.commits().is_abandoned() {
             true => Ok(()),
             false => settle(&shared, &mut *store),
@@ -138,6 +141,43 @@ pub(super) fn spawn(
     });
     if let Err(source) = spawned {
         let _ = failed.send(Err(ServeError::StoreThread { source }));
+    }
+}
+
+/// Makes durable what the shards want, until nothing more comes. A store that failed is asked for
+/// nothing more: what the shards want until each of them knows is refused here.
+fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
+    loop {
+        let (mut changes, mut shards) = (Vec::new(), Vec::new());
+        if !shared.commits().next(&mut changes, &mut shards) {
+            return;
+        }
+        let changes: Changes = changes.into();
+        let (to, asked) = (Arc::clone(shared), Arc::clone(&changes));
+        let answer = Answer::new(move |result| {
+            if let Err(error) = &result {
+                to.store_failed(error);
+            }
+            let mut first = 0;
+            for (shard, count) in shards {
+                to.deliver(Answers {
+                    shard,
+                    changes: Arc::clone(&asked),
+                    range: first..first + count,
+                    durable: result.is_ok(),
+                });
+                first += count;
+            }
+        });
+        if shared.store_failure().is_some() {
+            answer.give(Err(StoreError::Failed));
+            continue;
+        }
+        // A panic drops the answer, which says that they failed. The store is asked for nothing more.
+        let committed = panic::catch_unwind(AssertUnwindSafe(|| store.commit(changes, answer)));
+        if committed.is_err() {
+            shared.store_failed(&StoreError::Unanswered);
+        }
     }
 }
 
@@ -164,4 +204,10 @@ fn settle(shared: &Shared, store: &mut dyn Store) -> Result<(), StoreError> {
         })?;
     }
     store.finish()
+}
+
+/// Seconds, by a clock that is cheap to look at.
+fn ticks() -> u32 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE);
+    now.map_or(0, |now| now.tv_sec() as u32)
 }
