@@ -62,7 +62,7 @@ pub(super) fn load(
         None => Ceilings::NONE,
         Some(_) => Ceilings {
             durability: config.durability,
-            ticks: ticks,
+            ticks,
         },
     };
     let shared = Arc::new(Shared::new(config.shards, config.max_topics, ceilings));
