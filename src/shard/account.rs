@@ -141,7 +141,7 @@ impl<W> Account<W> {
         let volatile = durability == Durability::Memory;
         Some(match op {
             Op::Get => Reply::Get(self.exists.then_some(self.sum)),
-            Op::Count | Op::Add(_) | Op::Incr(_) => match self.raised(op) {
+            Op::Count | Op::Add(_) | Op::Incr(_) => match raised(self.sum, op) {
                 Ok(sum) if !self.may_hand_out(sum) => return None,
                 Ok(sum) => {
                     self.exists = true;
@@ -178,11 +178,6 @@ impl<W> Account<W> {
             self.ceiling = self.ceiling.max(sum);
         }
         sum <= self.ceiling
-    }
-
-    /// What the sum would be after `op`, which adds to it.
-    fn raised(&self, op: Op) -> Result<u64, ErrorCode> {
-        raised(self.sum, op)
     }
 
     /// What to ask the store for, where that is due; it is under way then. Something that waits is,
@@ -348,6 +343,7 @@ impl<W> Account<W> {
     }
 }
 
+/// What a sum is after `op`, which adds to it.
 fn raised(sum: u64, op: Op) -> Result<u64, ErrorCode> {
     let (n, most) = match op {
         Op::Add(n) => (n.get().into(), u64::MAX),

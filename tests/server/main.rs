@@ -14,7 +14,7 @@
 //! - `resp`, `resp_model`: the Redis protocol, byte for byte, and beside a model
 //! - `scan`: SCAN over the wire
 //! - `steering`: classic datagrams arrive at their owner
-//! - `durable`: topics that are kept, and stores that fail
+//! - `durable`, `stores`, `disks`: topics that are kept; stores and disks that fail
 //! - `readme`: what the README says can be done, can be done
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -23,6 +23,7 @@ mod bad_input;
 mod classic;
 mod client;
 mod command;
+mod disks;
 mod durable;
 mod frames;
 mod lifecycle;
@@ -35,4 +36,5 @@ mod resp;
 mod resp_model;
 mod scan;
 mod steering;
+mod stores;
 mod support;

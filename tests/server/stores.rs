@@ -1,0 +1,391 @@
+//! Topics that are kept in stores which are slow, refuse, panic, forget.
+
+use std::io::{Read, Write};
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use globalcounter::protocol::{Op, Reply};
+use globalcounter::server::Config;
+use globalcounter::shard::{Change, Durability};
+use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
+use globalcounter::topic::{Shards, Topic};
+
+use crate::durable::{STORE, add, persistence};
+use crate::support::{Embedded, Framed, PATIENCE, config, connect, datagrams, frame, info_field};
+
+/// A store that answers when it is told to.
+struct Held {
+    store: MemoryStore,
+    commits: Sender<(Changes, Answer)>,
+}
+
+impl Store for Held {
+    fn last_end(&self) -> LastEnd {
+        self.store.last_end()
+    }
+
+    fn load(
+        &self,
+        points: RangeInclusive<u16>,
+        found: &mut dyn FnMut(Topic<'_>, Stored),
+    ) -> Result<(), StoreError> {
+        self.store.load(points, found)
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.store.begin()
+    }
+
+    fn commit(&mut self, changes: Changes, answer: Answer) {
+        // Nobody is there to answer at the end of a test that has seen enough.
+        let Err(unheard) = self.commits.send((changes, answer)) else {
+            return;
+        };
+        let (changes, answer) = unheard.0;
+        self.store.apply(&changes);
+        answer.give(Ok(()));
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.store.finish()
+    }
+}
+
+/// The commits of a server, which wait to be answered.
+struct Commits {
+    store: MemoryStore,
+    commits: Receiver<(Changes, Answer)>,
+}
+
+impl Commits {
+    fn next(&self) -> (Changes, Answer) {
+        self.commits.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Answers commits until one of them is of this topic, and returns that.
+    fn until(&self, topic: &str) -> (Changes, Answer) {
+        loop {
+            let (changes, answer) = self.next();
+            if changes
+                .iter()
+                .any(|change| change.topic().as_bytes() == topic.as_bytes())
+            {
+                return (changes, answer);
+            }
+            self.succeed((changes, answer));
+        }
+    }
+
+    /// What the store knows of a topic.
+    fn ceiling(&self, topic: &str) -> u64 {
+        let mut ceiling = 0;
+        let load = self.store.load(0..=u16::MAX, &mut |found, stored| {
+            if found.as_bytes() == topic.as_bytes() {
+                ceiling = stored.sum;
+            }
+        });
+        load.unwrap();
+        ceiling
+    }
+
+    /// Answers this one and all that follow, until the server has ended.
+    fn answer_all(self, first: (Changes, Answer)) -> JoinHandle<()> {
+        std::thread::spawn(move || {
+            self.succeed(first);
+            while let Ok(commit) = self.commits.recv() {
+                self.succeed(commit);
+            }
+        })
+    }
+
+    fn succeed(&self, (changes, answer): (Changes, Answer)) {
+        self.store.apply(&changes);
+        answer.give(Ok(()));
+    }
+}
+
+fn held(shards: usize) -> (Embedded, Commits) {
+    let (sender, commits) = channel();
+    let store = MemoryStore::new();
+    let held = Held {
+        store: store.clone(),
+        commits: sender,
+    };
+    let server = Embedded::on(config(shards), Box::new(held));
+    (server, Commits { store, commits })
+}
+
+#[test]
+fn requests_wait_for_the_store_in_order_and_hold_up_nobody() {
+    for shards in [1, 4] {
+        let (server, commits) = held(shards);
+        let mut client = Framed::connect(server.tcp);
+        client.send(&frame(1, Op::Count, "old"));
+        commits.succeed(commits.until("old"));
+        assert_eq!(client.reply(), Some((1, Reply::Count(1))));
+
+        // What waits: on this connection, on another, in a datagram.
+        let ops = [Op::Count, add(5), Op::Get, Op::Reset, Op::Count];
+        for (id, op) in (2..).zip(ops) {
+            client.send(&frame(id, op, "new"));
+        }
+        let waiting = commits.until("new");
+        let udp = datagrams(server.udp);
+        udp.send(b"\x00new").unwrap();
+        // What does not: the same connection, another topic.
+        client.send(&frame(9, Op::Get, "old"));
+        assert_eq!(client.reply(), Some((9, Reply::Get(Some(1)))));
+
+        let _answering = commits.answer_all(waiting);
+        let replies: Vec<_> = (0..5).map(|_| client.reply().unwrap()).collect();
+        let expected = [
+            (2, Reply::Count(1)),
+            (3, Reply::Add(6)),
+            (4, Reply::Get(Some(6))),
+            (5, Reply::Reset),
+            (6, Reply::Count(1)),
+        ];
+        assert_eq!(replies, expected, "{shards} shards");
+        let mut sum = [0; 10];
+        assert_eq!(udp.recv(&mut sum).unwrap(), 2);
+        assert!(sum[..2] == [0x80, 2] || sum[..2] == [0x80, 7], "{sum:?}");
+        drop(server);
+    }
+}
+
+#[test]
+fn redis_clients_get_their_replies_in_order_beside_a_slow_store() {
+    let (server, commits) = held(4);
+    let mut client = connect(server.tcp);
+    client
+        .write_all(b"INCR a\r\nPING\r\nINCR b\r\nDBSIZE\r\nDEL a b c\r\nPING\r\n")
+        .unwrap();
+    let expected = b":1\r\n+PONG\r\n:1\r\n:2\r\n:2\r\n+PONG\r\n";
+    let mut got = vec![0; expected.len()];
+    let first = commits.next();
+    let _answering = commits.answer_all(first);
+    client.read_exact(&mut got).unwrap();
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn a_server_that_stops_answers_what_waits_for_the_store() {
+    let (server, commits) = held(2);
+    let mut client = Framed::connect(server.tcp);
+    let udp = datagrams(server.udp);
+    client.send(&frame(1, Op::Count, "tcp"));
+    let first = commits.until("tcp");
+    udp.send(b"\x00udp").unwrap();
+    let second = commits.until("udp"); // so it was read
+    let store = commits.store.clone();
+    let stopping = std::thread::spawn(move || drop(server));
+    commits.succeed(first);
+    commits.succeed(second);
+    drop(commits);
+    assert_eq!(client.reply(), Some((1, Reply::Count(1))));
+    let mut reply = [0; 9];
+    assert_eq!(udp.recv(&mut reply).unwrap(), 2);
+    assert_eq!(&reply[..2], b"\x80\x01");
+    stopping.join().unwrap();
+    assert_eq!(store.last_end(), LastEnd::Clean);
+}
+
+#[test]
+fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
+    let (server, commits) = held(2);
+    let mut client = Framed::connect(server.tcp);
+    // Until there is a reserve: how fast that is depends on the clock.
+    let mut n = 0;
+    while commits.ceiling("hot") < u64::from(n) + 10 {
+        client.send(&frame(n, Op::Count, "hot"));
+        std::thread::scope(|scope| {
+            let reply = scope.spawn(|| client.reply());
+            while !reply.is_finished() {
+                if let Ok(commit) = commits.commits.recv_timeout(Duration::from_millis(1)) {
+                    commits.succeed(commit);
+                }
+            }
+            assert_eq!(
+                reply.join().unwrap(),
+                Some((n, Reply::Count(u64::from(n) + 1)))
+            );
+        });
+        n += 1;
+    }
+    client.send(&frame(1, Op::Count, "new"));
+    client.send(&frame(2, Op::Reset, "new"));
+    client.send(&frame(3, Op::Get, "new"));
+    let (_, answer) = commits.until("new");
+    answer.give(Err(StoreError::Fenced));
+    let replies: Vec<_> = (0..3).map(|_| client.reply().unwrap()).collect();
+    assert_eq!(replies, [(1, STORE), (2, STORE), (3, Reply::Get(Some(0)))]);
+    // Below the ceiling, and not a number more.
+    let mut sum = n.into();
+    loop {
+        match client.ask(Op::Count, "hot") {
+            Reply::Count(next) => {
+                sum += 1;
+                assert_eq!(next, sum);
+            }
+            reply => {
+                assert_eq!(reply, STORE);
+                break;
+            }
+        }
+    }
+    assert_eq!(sum, commits.ceiling("hot"));
+    assert_eq!(client.ask(Op::Get, "hot"), Reply::Get(Some(sum)));
+    for op in [Op::Reset, Op::Delete, Op::Advance(sum + 1), add(1)] {
+        assert_eq!(client.ask(op, "hot"), STORE, "{op:?}");
+    }
+    assert_eq!(client.ask(Op::Advance(3), "hot"), Reply::Advance(sum));
+    assert_eq!(
+        client.ask(Op::Delete, "new"),
+        Reply::Delete { existed: false }
+    );
+    let info = persistence(server.tcp);
+    assert_eq!(info_field(&info, "store_status"), "failed");
+    assert!(info_field(&info, "store_failure").contains("another server"));
+    assert_eq!(info_field(&info, "aof_last_write_status"), "err");
+    let mut redis = connect(server.tcp);
+    redis.write_all(b"INCR hot\r\n").unwrap();
+    let mut reply = [0; 8];
+    redis.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"-MISCONF");
+    server.fails_to_end_cleanly();
+}
+
+/// Regression: replies that waited for the store passed those that had not, where the connection was at
+/// another worker than the topic.
+#[test]
+fn replies_to_a_topic_keep_their_order_beside_a_store() {
+    const REQUESTS: u32 = 600;
+    let server = Embedded::on(config(2), Box::new(MemoryStore::new()));
+    std::thread::scope(|scope| {
+        for worker in [0, 1] {
+            let address = server.tcp;
+            scope.spawn(move || {
+                let mut client = Framed::connect(address);
+                client.hello(Some(worker));
+                for round in 0..300 {
+                    let mut read = Vec::new();
+                    for id in 0..REQUESTS {
+                        // New ones each round, which wait at first and soon have a reserve.
+                        let topic = format!("{worker} {} {}", round / 10, id % 6);
+                        read.extend(frame(id, Op::Count, &topic));
+                    }
+                    client.send(&read);
+                    let mut last = [None; 6];
+                    for _ in 0..REQUESTS {
+                        let (id, reply) = client.reply().unwrap();
+                        assert!(matches!(reply, Reply::Count(_)), "{reply:?}");
+                        let last = &mut last[id as usize % 6];
+                        assert!(*last < Some(id), "round {round}: {id} came after {last:?}");
+                        *last = Some(id);
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// A store that does what it is told to with each commit.
+struct Faulty(MemoryStore, fn(&MemoryStore, Changes, Answer));
+
+impl Store for Faulty {
+    fn last_end(&self) -> LastEnd {
+        self.0.last_end()
+    }
+
+    fn load(
+        &self,
+        points: RangeInclusive<u16>,
+        found: &mut dyn FnMut(Topic<'_>, Stored),
+    ) -> Result<(), StoreError> {
+        self.0.load(points, found)
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.0.begin()
+    }
+
+    fn commit(&mut self, changes: Changes, answer: Answer) {
+        self.1(&self.0, changes, answer);
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.0.finish()
+    }
+}
+
+#[test]
+fn a_store_that_panics_or_forgets_leaves_nobody_waiting() {
+    let panics: fn(&MemoryStore, Changes, Answer) = |_, _, _| panic!("as it is told to");
+    for faulty in [panics, |_, _, _| {}] {
+        let server = Embedded::on(config(2), Box::new(Faulty(MemoryStore::new(), faulty)));
+        let mut client = Framed::connect(server.tcp);
+        for topic in ["a", "b", "c", "a"] {
+            assert_eq!(client.ask(Op::Count, topic), STORE);
+        }
+        let info = persistence(server.tcp);
+        assert_eq!(info_field(&info, "store_status"), "failed");
+        assert!(info_field(&info, "store_failure").contains("no answer"));
+        server.fails_to_end_cleanly();
+    }
+}
+
+/// It may be durable: a number that is handed out then could be handed out again after a restart.
+#[test]
+fn nothing_is_counted_behind_a_delete_that_failed() {
+    for op in [Op::Delete, Op::Reset] {
+        let does_and_denies = |store: &MemoryStore, changes: Changes, answer: Answer| {
+            store.apply(&changes);
+            let lowers = |change: &Change| {
+                change
+                    .before()
+                    .is_some_and(|before| change.after().is_none_or(|after| after.ceiling < before))
+            };
+            answer.give(match changes.iter().any(lowers) {
+                true => Err(StoreError::Failed),
+                false => Ok(()),
+            });
+        };
+        let store = MemoryStore::new();
+        let faulty = Faulty(store.clone(), does_and_denies);
+        let server = Embedded::on(config(1), Box::new(faulty));
+        let mut client = Framed::connect(server.tcp);
+        for sum in 1..=100 {
+            assert_eq!(client.ask(Op::Count, "a"), Reply::Count(sum));
+        }
+        assert_eq!(client.ask(op, "a"), STORE);
+        assert_eq!(client.ask(Op::Count, "a"), STORE);
+        server.fails_to_end_cleanly();
+        let server = Embedded::on(config(1), Box::new(store));
+        assert_eq!(
+            Framed::connect(server.tcp).ask(Op::Count, "a"),
+            Reply::Count(1)
+        );
+    }
+}
+
+/// In exact mode nothing is handed out ahead: each sum that is returned is durable itself.
+#[test]
+fn exact_sums_are_durable_one_by_one() {
+    let store = MemoryStore::new();
+    let config = Config {
+        durability: Durability::Exact,
+        shards: Shards::new(2).unwrap(),
+        ..config(2)
+    };
+    let server = Embedded::on(config, Box::new(store.clone()));
+    let mut client = Framed::connect(server.tcp);
+    for sum in 1..=50 {
+        assert_eq!(client.ask(Op::Count, "a"), Reply::Count(sum));
+        let mut kept = 0;
+        let load = store.load(0..=u16::MAX, &mut |_, stored| kept = stored.sum);
+        load.unwrap();
+        assert_eq!(kept, sum);
+    }
+}
