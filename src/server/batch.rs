@@ -159,6 +159,11 @@ pub(super) fn run(
     shard.apply_all(requests, |i| source.origin(from, &list[i]), replies);
 }
 
+/// How many of the requests with these replies wait for the store.
+pub(super) fn waiting(replies: &[Option<Reply>]) -> usize {
+    replies.iter().filter(|reply| reply.is_none()).count()
+}
+
 /// Requests handed over to whoever runs their shard. It goes back to where it came from with the
 /// replies; its buffers are used again.
 #[derive(Debug)]
@@ -284,7 +289,7 @@ impl Batch {
 
     /// How many of its requests wait for the store.
     pub(super) fn waiting(&self) -> usize {
-        self.replies.iter().filter(|reply| reply.is_none()).count()
+        waiting(&self.replies)
     }
 
     fn clear(&mut self) {

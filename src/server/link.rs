@@ -154,31 +154,35 @@ impl Link {
     /// A batch came back: takes its replies, and wakes the task to write them. Returns as
     /// [`drain`](Self::drain).
     pub(super) fn returned(&self, batch: &mut Batch) -> u64 {
-        let mut count = 0;
-        let mut replies = self.replies.borrow_mut();
-        for (request, reply) in batch.replies() {
-            self.encode(request.id, reply, &mut replies);
-            count += 1;
-        }
-        if let Some(scan) = batch.scan.take() {
-            *self.scan.borrow_mut() = Some(scan);
-            count += 1;
-        }
-        let errors = self.drain(&mut replies);
-        drop(replies);
-        self.arrived(count);
-        self.account();
-        self.wake();
-        errors
+        self.came_back(|replies| {
+            let mut count = 0;
+            for (request, reply) in batch.replies() {
+                self.encode(request.id, reply, replies);
+                count += 1;
+            }
+            if let Some(scan) = batch.scan.take() {
+                *self.scan.borrow_mut() = Some(scan);
+                count += 1;
+            }
+            count
+        })
     }
 
     /// A reply came that waited for the store: as [`returned`](Self::returned).
     pub(super) fn returned_late(&self, id: RequestId, reply: Reply) -> u64 {
+        self.came_back(|replies| {
+            self.encode(id, reply, replies);
+            1
+        })
+    }
+
+    /// Appends what `encode` has to say to the unsent, of as many requests as it tells.
+    fn came_back(&self, encode: impl FnOnce(&mut Vec<u8>) -> usize) -> u64 {
         let mut replies = self.replies.borrow_mut();
-        self.encode(id, reply, &mut replies);
+        let count = encode(&mut replies);
         let errors = self.drain(&mut replies);
         drop(replies);
-        self.arrived(1);
+        self.arrived(count);
         self.account();
         self.wake();
         errors

@@ -376,7 +376,7 @@ impl Router {
         if let Some(urgent) = urgent {
             shared.commits().push(id, changes, urgent);
             if let Source::Datagrams(_) = source {
-                shared.datagrams_wait(replies.iter().filter(|reply| reply.is_none()).count());
+                shared.datagrams_wait(batch::waiting(replies));
             }
         }
         self.after_run(id, backlog);

@@ -146,10 +146,7 @@ impl<W> Account<W> {
                 Ok(sum) => {
                     self.exists = true;
                     self.sum = sum;
-                    match op {
-                        Op::Count => Reply::Count(sum),
-                        _ => Reply::Add(sum),
-                    }
+                    added(op, sum)
                 }
                 Err(error) => Reply::Error(error),
             },
@@ -319,37 +316,50 @@ impl<W> Account<W> {
             None if !self.exists => return Kept::Gone,
             None | Some(Asked::Raise) => {}
         }
+        if !self.exists {
+            return Kept::Whole;
+        }
+        let small = Small {
+            sum: self.sum,
+            ceiling: self.ceiling,
+            reserve: self.reserve,
+            asked: ends || self.asked.is_some(),
+        };
         let counter = match durability {
             Durability::Memory => Counter::unbounded(self.sum),
-            _ if !self.exists => None,
-            _ => Counter::small(Small {
-                sum: self.sum,
-                ceiling: self.ceiling,
-                reserve: self.reserve,
-                asked: ends || self.asked.is_some(),
-            }),
+            _ => Counter::small(small),
         };
         if let Some(counter) = counter {
             return Kept::Word(counter);
         }
-        let held_back = match self.asked {
-            None if durability == Durability::Monotonic && !ends => self.reserve.half(),
-            _ => 0,
-        };
-        if self.exists {
-            self.left = (self.ceiling - self.sum).saturating_sub(held_back);
-        }
+        self.left = small.left().unwrap_or(0);
         Kept::Whole
     }
 }
 
-/// What a sum is after `op`, which adds to it.
+/// How much `op` adds to a sum, and what that may come to at most; `None` where it does something else.
+#[inline]
+pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
+    match op {
+        Op::Count => Some((1, u64::MAX)),
+        Op::Add(n) => Some((n.get().into(), u64::MAX)),
+        Op::Incr(n) => Some((n.get(), resp::MAX_SUM)),
+        Op::Get | Op::Reset | Op::Advance(_) | Op::Delete => None,
+    }
+}
+
+/// What is said to `op`, which added to a sum that is `sum` now.
+#[inline]
+pub(super) fn added(op: Op, sum: u64) -> Reply {
+    match op {
+        Op::Count => Reply::Count(sum),
+        _ => Reply::Add(sum),
+    }
+}
+
+/// What a sum is after `op`.
 fn raised(sum: u64, op: Op) -> Result<u64, ErrorCode> {
-    let (n, most) = match op {
-        Op::Add(n) => (n.get().into(), u64::MAX),
-        Op::Incr(n) => (n.get(), resp::MAX_SUM),
-        _ => (1, u64::MAX),
-    };
+    let (n, most) = addend(op).unwrap_or((0, u64::MAX));
     let raised = sum.checked_add(n).filter(|&sum| sum <= most);
     raised.ok_or(ErrorCode::Overflow)
 }

@@ -57,6 +57,19 @@ pub(super) struct Small {
     pub(super) asked: bool,
 }
 
+impl Small {
+    /// How many numbers may be handed out before anything must be looked at; `None` where it is high
+    /// time already.
+    pub(super) fn left(&self) -> Option<u64> {
+        (self.ceiling - self.sum).checked_sub(held_back(self.asked, self.reserve))
+    }
+}
+
+/// What of the reserve is not handed out without a look.
+fn held_back(asked: bool, reserve: Reserve) -> u64 {
+    if asked { 0 } else { reserve.half() }
+}
+
 /// Where a topic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -69,14 +82,13 @@ pub(super) enum Place {
 impl Counter {
     /// Where all of it fits into the word.
     pub(super) fn small(small: Small) -> Option<Self> {
+        let left = small.left()?;
         let Small {
             sum,
             ceiling,
             reserve,
             asked,
         } = small;
-        let held_back = if asked { 0 } else { reserve.half() };
-        let left = (ceiling - sum).checked_sub(held_back)?;
         if ceiling > SUM.max() || left > LEFT.max() {
             return None;
         }
@@ -129,10 +141,9 @@ impl Counter {
         }
         let reserve = Reserve::from_parts(EXPONENT.of(self.0) as u8, TICK.of(self.0) as u8);
         let asked = ASKED.of(self.0) == 1;
-        let held_back = if asked { 0 } else { reserve.half() };
         Place::Here(Small {
             sum,
-            ceiling: sum + self.left() + held_back,
+            ceiling: sum + self.left() + held_back(asked, reserve),
             reserve,
             asked,
         })

@@ -24,9 +24,9 @@ pub use quota::TopicQuota;
 use std::convert::Infallible;
 use std::fmt;
 
-use crate::protocol::resp::MAX_SUM;
 use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
+use account::{added, addend};
 use counter::Counter;
 use ledger::{Ledger, Row};
 use table::{Hash, Table};
@@ -163,28 +163,18 @@ impl<W> Shard<W> {
     ) -> Option<Reply> {
         // Nearly all of them: below the ceiling, nothing to wait for.
         if let Some(counter) = self.topics.find_mut(request.topic, hash) {
-            let taken = match request.op {
-                Op::Count => counter.take(1).map(Reply::Count),
-                Op::Add(n) => counter.take(n.get().into()).map(Reply::Add),
-                Op::Incr(n) => counter.take(n.get()).map(Reply::Add),
-                Op::Get => counter.sum().map(|sum| Reply::Get(Some(sum))),
-                Op::Reset | Op::Advance(_) | Op::Delete => None,
-            };
-            if taken.is_some() {
-                return taken;
-            }
-            // Or what does not fit into the word.
-            let (counter, ledger) = (*counter, &mut self.ledger);
-            let taken = match request.op {
-                Op::Count => ledger.take(counter, 1, u64::MAX).map(Reply::Count),
-                Op::Add(n) => ledger
-                    .take(counter, n.get().into(), u64::MAX)
-                    .map(Reply::Add),
-                Op::Incr(n) => ledger.take(counter, n.get(), MAX_SUM).map(Reply::Add),
-                _ => None,
-            };
-            if taken.is_some() {
-                return taken;
+            let op = request.op;
+            if let Some((n, most)) = addend(op) {
+                let sum = counter
+                    .take(n)
+                    .or_else(|| self.ledger.take(*counter, n, most));
+                if let Some(sum) = sum {
+                    return Some(added(op, sum));
+                }
+            } else if op == Op::Get
+                && let Some(sum) = counter.sum()
+            {
+                return Some(Reply::Get(Some(sum)));
             }
         }
         self.apply_fully(request, hash, waiter)

@@ -189,9 +189,8 @@ impl FjallStore {
         Err(StoreError::damaged(&self.directory.join(DATABASE), what))
     }
 
-    /// One durable commit of these changes, after which the digest is `digest`. Its witness has to follow.
-    fn write(&mut self, changes: &[Change], digest: Digest) -> Result<(), StoreError> {
-        let run = self.head.run;
+    /// One durable commit of these changes. Its witness has to follow.
+    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let mut batch = self.database.batch();
         let mut changes: Vec<_> = changes
             .iter()
@@ -199,13 +198,19 @@ impl FjallStore {
             .collect();
         // Neighbours in the database's order, one after the other, wait for less far memory.
         changes.sort_unstable_by(|(key, _), (other, _)| key.cmp(other));
+        let Head { digest, run, .. } = &mut self.head;
         for (key, change) in changes {
+            if let Some(ceiling) = change.before() {
+                digest.remove(&key, ceiling);
+            }
             match change.after() {
-                Some(record) => batch.insert(&self.topics, key, encode_record(record, run)),
+                Some(record) => {
+                    digest.add(&key, record.ceiling);
+                    batch.insert(&self.topics, key, encode_record(record, *run));
+                }
                 None => batch.remove(&self.topics, key),
             }
         }
-        self.head.digest = digest;
         // The next odd number: the last commit's witness may be missing.
         self.head.commit = (self.head.commit + 1) | 1;
         self.put_head(batch, PersistMode::SyncData)
@@ -232,18 +237,8 @@ impl FjallStore {
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         self.check()?;
-        let mut digest = self.head.digest;
-        for change in changes {
-            let key = key(change.topic());
-            if let Some(ceiling) = change.before() {
-                digest.remove(&key, ceiling);
-            }
-            if let Some(record) = change.after() {
-                digest.add(&key, record.ceiling);
-            }
-        }
         self.state = State::Failed(None);
-        self.write(changes, digest)?;
+        self.write(changes)?;
         // It is durable, whatever becomes of the witness; nothing is written behind one that failed.
         self.state = match self.witness() {
             Ok(()) => State::Good,

@@ -15,7 +15,7 @@ fn command() -> Command {
 }
 
 /// Exactly one line, without the backtrace or cause that a panic or a chain would add.
-fn one_line(stderr: &[u8]) -> String {
+pub(crate) fn one_line(stderr: &[u8]) -> String {
     let text = String::from_utf8(stderr.to_vec()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.starts_with("globalcounter: "), "{text}");

@@ -8,6 +8,7 @@ use assert_cmd::Command as AssertCommand;
 use globalcounter::protocol::{ErrorCode, Op, Reply};
 use nix::sys::signal::Signal;
 
+use crate::command::one_line;
 use crate::support::{Framed, Process, connect, datagrams, exchange, info_field};
 
 pub(crate) const STORE: Reply = Reply::Error(ErrorCode::Store);
@@ -147,8 +148,7 @@ fn a_second_server_is_refused_and_told_of_the_first() {
     for arguments in [&["serve", "--tcp", "127.0.0.1:0"][..], &["topics"]] {
         let output = directory.command(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(error.lines().count(), 1, "{error}");
+        let error = one_line(&output.stderr);
         let first = format!("process {}, serving tcp://", server.child.id());
         assert!(
             error.contains(&first) && error.contains("--data-dir"),
@@ -175,8 +175,7 @@ fn a_directory_that_is_none_is_refused_in_one_line() {
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(1));
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(error.lines().count(), 1, "{error}");
+        let error = one_line(&output.stderr);
         assert!(error.contains(path) && error.contains(said), "{error}");
     };
     refused(directory.as_str(), "can't make it");
@@ -226,8 +225,7 @@ fn a_directory_that_can_not_be_read_is_refused_in_one_line() {
         };
         std::fs::set_permissions(path, before).unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(error.lines().count(), 1, "{error}");
+        let error = one_line(&output.stderr);
         assert!(error.contains(directory.as_str()), "{error}");
         assert!(error.contains("Permission denied"), "{error}");
     };
