@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
+use super::net::sys::Peer;
 use super::resp::Scan;
-use super::sys::Peer;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{Op, Reply, Request};
 use crate::shard;

@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::batch::Answers;
+use super::config::Config;
+use super::error::ServeError;
 use super::shared::Shared;
-use super::{Config, ServeError};
 use crate::shard::Ceilings;
 use crate::store::{Answer, Changes, FjallStore, LastEnd, Store, StoreError};
 

@@ -7,19 +7,17 @@
 //! goes back the same way, or through the [`inbox`] of the worker that has the connection. What a
 //! shard wants made durable goes through [`commits`] to the [`store`](crate::store).
 
-// Public, like `sys`, for loadgen alone.
-#[doc(hidden)]
-pub mod affinity;
 mod batch;
 mod commits;
 mod config;
 mod connection;
 mod drift;
 mod durable;
+mod error;
 pub mod inbox;
 mod intake;
 mod link;
-mod listen;
+mod net;
 pub mod reach;
 mod resp;
 mod router;
@@ -27,10 +25,6 @@ mod shared;
 mod status;
 mod steering;
 mod sync;
-// Public for loadgen alone, which measures with the very same system calls. Nothing in it is
-// promised to stay.
-#[doc(hidden)]
-pub mod sys;
 mod tcp;
 mod udp;
 mod worker;
@@ -43,18 +37,21 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use socket2::Socket;
-use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 pub use config::Config;
 pub use durable::Loaded;
+pub use error::{BindError, ServeError};
+#[doc(hidden)]
+pub use net::{affinity, sys};
 
 use crate::shard::Durability;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use batch::WorkerId;
 use durable::Durable;
 use link::Connections;
+use net::listen;
 use shared::Shared;
 use status::Status;
 
@@ -162,68 +159,6 @@ impl fmt::Debug for Server {
             .field("loaded", &self.loaded())
             .finish_non_exhaustive()
     }
-}
-
-/// Why a server could not start.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// Neither UDP nor TCP: nobody could ever ask it.
-    #[error("nothing to serve: both TCP and UDP are off")]
-    NoTransport,
-    /// A setting outside its range.
-    #[error("{setting} must be {range}, not {value}")]
-    Setting {
-        /// Its name on the command line.
-        setting: &'static str,
-        /// What it was.
-        value: usize,
-        /// What it can be.
-        range: String,
-    },
-    /// An address could not be bound.
-    #[error("can't listen on {transport}://{address}")]
-    Listen {
-        /// `tcp` or `udp`.
-        transport: &'static str,
-        /// The address as configured.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What topics were kept can't be had.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why a running server ended by itself.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// A worker's thread could not be started or set up.
-    #[error("worker {worker} could not start")]
-    Worker {
-        /// Its number.
-        worker: u16,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The store's thread could not be started.
-    #[error("the store's thread could not start")]
-    StoreThread {
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The last sums could not be written. Nothing is lost by that: topics go on above their
-    /// ceilings, and skip what lies between.
-    #[error("stopped without a clean end, so topics may skip numbers")]
-    Store(#[source] StoreError),
-    /// A worker panicked. Its shard may be half changed, so nothing more is served.
-    #[error("worker {worker} panicked; this is a bug in globalcounter")]
-    Panicked {
-        /// Its number.
-        worker: u16,
-    },
 }
 
 /// Stops a running [`Server`] from anywhere.

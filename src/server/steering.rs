@@ -16,7 +16,7 @@ use socket2::Socket;
 use thiserror::Error;
 use tracing::debug;
 
-use super::{listen, sys};
+use super::net::{listen, sys};
 use crate::protocol::classic;
 use crate::topic::{OWNER_KEY, OWNER_MULTIPLIER, OWNER_WORDS, ShardId, Shards, Topic};
 

@@ -15,8 +15,8 @@ use tracing::{debug, warn};
 
 use super::batch::{Asker, Batch, Datagram, LateReply, Source};
 use super::intake::{self, FramesEnd};
+use super::net::sys::{self, DATAGRAMS, Outgoing, Peer, Received};
 use super::router::{Outcome as Submitted, Requests};
-use super::sys::{self, DATAGRAMS, Outgoing, Peer, Received};
 use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};

@@ -19,10 +19,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use super::affinity;
 use super::batch::{Asker, Batch, ConnectionKey, LateReply, Source, WorkerId};
 use super::connection::{Connection, Moved, Scratch};
 use super::link::{Accepting, Connections, Link};
+use super::net::affinity;
 use super::resp::Scan;
 use super::router::{Outcome, Requests, Router};
 use super::shared::Shared;

@@ -235,7 +235,7 @@ fn a_visit_ends_at_its_limit_and_the_rest_is_an_errand() {
 fn datagrams_are_answered_by_whoever_ran_them() {
     let (_, mut one, mut other) = Worker::pair();
     let datagrams = [Datagram {
-        peer: crate::server::sys::Peer::connected(),
+        peer: crate::server::net::sys::Peer::connected(),
         classic: true,
         reply_limit: 1_400,
     }];

@@ -21,7 +21,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const UDP_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Binds `count` TCP listeners to `address`. With port 0 the system chooses one for all.
-pub(super) fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let prepare = |socket: &Socket| {
         // Or a restarted server could not listen while old connections are still winding up. Two
         // sockets may then be bound, but only the first of them can listen.
@@ -40,7 +40,7 @@ pub(super) fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListen
 }
 
 /// Binds `count` UDP sockets to `address`. With port 0 the system chooses one for all.
-pub(super) fn udp(address: SocketAddr, count: usize) -> io::Result<Vec<Socket>> {
+pub(crate) fn udp(address: SocketAddr, count: usize) -> io::Result<Vec<Socket>> {
     let prepare = |socket: &Socket| {
         // Larger buffers are a wish: the system may grant less.
         let _ = socket.set_recv_buffer_size(UDP_BUFFER);

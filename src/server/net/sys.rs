@@ -103,7 +103,7 @@ pub fn knows_segmentation(socket: BorrowedFd<'_>) -> bool {
 /// # Errors
 ///
 /// What the kernel says: older than Linux 4.5, it does not know the option; or the program is none.
-pub(super) fn attach_reuseport_filter(
+pub(crate) fn attach_reuseport_filter(
     socket: BorrowedFd<'_>,
     program: &[libc::sock_filter],
 ) -> io::Result<()> {
