@@ -18,12 +18,12 @@ use tokio::time::Sleep;
 
 pub(super) use moving::Moved;
 
-use super::batch::{ConnectionKey, Source, WorkerId, empty, shrink};
 use super::drift::Drift;
-use super::intake::{self, FramesEnd};
+use super::exchange::{
+    ConnectionKey, FramesEnd, Outcome, Requests, Source, WorkerId, empty, shrink,
+};
 use super::link::{KEEP_LEN, Link, OpenConnection, UNSENT_LIMIT};
 use super::resp::{Rest, Session};
-use super::router::{Outcome, Requests};
 use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
@@ -364,7 +364,11 @@ impl Connection {
     /// The one message of a classic connection.
     fn take_message(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
         self.entry.link.set_classic();
-        let taken = intake::take_message(&self.entry.worker, input, 0..input.len(), 0, requests);
+        let taken = self
+            .entry
+            .worker
+            .intake
+            .take_message(input, 0..input.len(), 0, requests);
         if let Err(error) = taken {
             classic::encode_reply(Reply::Error(error), output);
         }
@@ -383,7 +387,10 @@ impl Connection {
         let worker = &*self.entry.worker;
         let whole = 0..input.len();
         let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
-        match intake::take_frames(worker, input, whole, None, requests, answer) {
+        match worker
+            .intake
+            .take_frames(input, whole, None, requests, answer)
+        {
             FramesEnd::At(end) => end,
             FramesEnd::Lost => {
                 self.phase = Phase::Closing { linger: true };

@@ -1,7 +1,7 @@
 //! Where a connection would be better off: at the worker of the shard that most of its requests are
 //! for. A program that stamps one topic is the common case, and its requests then cross no cores.
 
-use super::router::Requests;
+use super::exchange::Requests;
 use crate::topic::ShardId;
 
 /// A connection moves when one shard's requests lead all others' by so many: moving costs some 20 µs,
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use crate::protocol::framed::RequestId;
     use crate::protocol::{Op, Request};
-    use crate::server::batch::Queued;
+    use crate::server::exchange::Queued;
     use crate::topic::{Shards, Topic};
 
     const HERE: ShardId = ShardId::new(0);

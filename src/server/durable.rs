@@ -12,10 +12,9 @@ use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::batch::Answers;
 use super::config::Config;
 use super::error::ServeError;
-use super::shared::Shared;
+use super::exchange::{Answers, Shared};
 use crate::shard::Ceilings;
 use crate::store::{Answer, Changes, FjallStore, LastEnd, Store, StoreError};
 

@@ -12,8 +12,8 @@ use std::task::{Poll, Waker};
 use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
-use super::batch::{Batch, WorkerId, empty, shrink};
-use super::resp::{Ring, Scan};
+use super::exchange::{Batch, Walk, WorkerId, empty, shrink};
+use super::resp::Ring;
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
 
@@ -50,8 +50,8 @@ pub(super) struct Link {
     worker_held: Rc<Cell<usize>>,
     /// Bytes of requests that were read and not served.
     unserved: Cell<usize>,
-    /// A SCAN that came back.
-    scan: RefCell<Option<Box<Scan>>>,
+    /// The walk of a SCAN that came back.
+    walk: RefCell<Option<Box<Walk>>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -76,12 +76,12 @@ impl Link {
             held: Cell::new(0),
             worker_held: Rc::clone(worker_held),
             unserved: Cell::new(0),
-            scan: RefCell::default(),
+            walk: RefCell::default(),
             waker: RefCell::new(None),
         }
     }
 
-    /// [`ConnectionKey::serial`](super::batch::ConnectionKey::serial).
+    /// [`ConnectionKey::serial`](super::exchange::ConnectionKey::serial).
     pub(super) fn serial(&self) -> u64 {
         self.serial
     }
@@ -160,8 +160,8 @@ impl Link {
                 self.encode(request.id, reply, replies);
                 count += 1;
             }
-            if let Some(scan) = batch.scan.take() {
-                *self.scan.borrow_mut() = Some(scan);
+            if let Some(walk) = batch.walk.take() {
+                *self.walk.borrow_mut() = Some(walk);
                 count += 1;
             }
             count
@@ -188,9 +188,9 @@ impl Link {
         errors
     }
 
-    /// The SCAN that came back, if one did.
-    pub(super) fn take_scan(&self) -> Option<Box<Scan>> {
-        self.scan.take()
+    /// The walk that came back, if one did.
+    pub(super) fn take_walk(&self) -> Option<Box<Walk>> {
+        self.walk.take()
     }
 
     /// Bytes of replies that the peer has not taken.

@@ -7,24 +7,17 @@
 //! goes back the same way, or through the [`inbox`] of the worker that has the connection. What a
 //! shard wants made durable goes through [`commits`] to the [`store`](crate::store).
 
-mod batch;
-mod commits;
 mod config;
 mod connection;
 mod drift;
 mod durable;
 mod error;
-pub mod inbox;
-mod intake;
+mod exchange;
 mod link;
 mod net;
-pub mod reach;
 mod resp;
-mod router;
-mod shared;
 mod status;
 mod steering;
-mod sync;
 mod tcp;
 mod udp;
 mod worker;
@@ -44,15 +37,16 @@ pub use config::Config;
 pub use durable::Loaded;
 pub use error::{BindError, ServeError};
 #[doc(hidden)]
+pub use exchange::{inbox, reach};
+#[doc(hidden)]
 pub use net::{affinity, sys};
 
 use crate::shard::Durability;
 use crate::store::Store;
-use batch::WorkerId;
 use durable::Durable;
+use exchange::{Shared, WorkerId};
 use link::Connections;
 use net::listen;
-use shared::Shared;
 use status::Status;
 
 /// A server that holds its addresses and is ready to serve.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 use nix::time::{ClockId, clock_gettime};
 
-use super::batch::WorkerId;
+use super::exchange::WorkerId;
 use super::link::Connections;
 use super::resp::Clients;
 use super::{Config, Loaded};

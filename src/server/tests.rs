@@ -71,7 +71,7 @@ fn a_congested_worker_stops_soon_and_answers() {
         },
         |_| {
             let mut pong = [0; 7];
-            for _ in 0..shared::HAND_OVER_CREDIT {
+            for _ in 0..exchange::HAND_OVER_CREDIT {
                 peer.send(b"\x00a").unwrap();
                 // Served in order: when this is answered, that is in the channel.
                 peer.send(b"\x17\x00\x00\x00\x00\x00\x01").unwrap();
@@ -86,8 +86,8 @@ fn a_congested_worker_stops_soon_and_answers() {
         },
     );
     let (started, _) = started.expect("nobody has the shard yet");
-    assert_eq!(ran.len(), shared::HAND_OVER_CREDIT);
-    let mut router = router::Router::new(ran[0].from, Arc::clone(&shared));
+    assert_eq!(ran.len(), exchange::HAND_OVER_CREDIT);
+    let mut router = exchange::Router::new(ran[0].from, Arc::clone(&shared));
     for batch in ran {
         shared.datagrams_answered(batch.len());
         router.give_back(batch);
@@ -108,11 +108,11 @@ fn a_task_that_panics_ends_the_server() {
     let shared = Arc::new(Shared::new(server.config.shards, 10, Ceilings::NONE));
     let mut ended = server.start_with(&shared);
     // A batch of a shard that there is not: its worker has no row for it.
-    let mut batch = batch::Batch::new(WorkerId(1));
+    let mut batch = exchange::Batch::new(WorkerId(1));
     (batch.shard, batch.awaited) = (crate::topic::ShardId::new(200), true);
-    let mut other = router::Router::new(WorkerId(0), Arc::clone(&shared));
+    let mut other = exchange::Router::new(WorkerId(0), Arc::clone(&shared));
     other.give_back(Box::new(batch));
-    shared.door(WorkerId(1)).wake();
+    shared.mailbox(WorkerId(1)).wake();
     let mut results = Vec::new();
     while let Some(worker) = ended.blocking_recv() {
         results.push(worker);
@@ -129,12 +129,12 @@ fn a_scan_may_congest_its_worker() {
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
     let shared = Arc::new(Shared::new(server.config.shards, 100, Ceilings::NONE));
     let mut ended = server.start_with(&shared);
-    let mut clients: Vec<TcpStream> = (0..=shared::HAND_OVER_CREDIT)
+    let mut clients: Vec<TcpStream> = (0..=exchange::HAND_OVER_CREDIT)
         .map(|_| client(address))
         .collect();
     let (last, others) = clients.split_last_mut().unwrap();
     let owner = shared.shards().owner(Topic::new(b"a", 9).unwrap());
-    let mut other = router::Router::new(WorkerId(0), Arc::clone(&shared));
+    let mut other = exchange::Router::new(WorkerId(0), Arc::clone(&shared));
     other.while_taken(owner, || {
         let mut pong = [0; 7];
         for client in &mut *others {
@@ -165,7 +165,7 @@ fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {
     let owner = |name: &[u8]| shared.shards().owner(Topic::new(name, 9).unwrap());
     let (taken, free) = (b"a", b"b");
     assert_ne!(owner(taken), owner(free));
-    let mut other = router::Router::new(WorkerId(0), Arc::clone(&shared));
+    let mut other = exchange::Router::new(WorkerId(0), Arc::clone(&shared));
     let mut asked = |after: &str, said: &str| {
         let mut client = client(address);
         other.while_taken(owner(taken), || {

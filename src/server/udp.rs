@@ -13,10 +13,10 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::{debug, warn};
 
-use super::batch::{Asker, Batch, Datagram, LateReply, Source};
-use super::intake::{self, FramesEnd};
+use super::exchange::{
+    Asker, Batch, Datagram, FramesEnd, LateReply, Outcome as Submitted, Requests, Source, refusal,
+};
 use super::net::sys::{self, DATAGRAMS, Outgoing, Peer, Received};
-use super::router::{Outcome as Submitted, Requests};
 use super::worker::{Worker, give_way};
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
@@ -282,7 +282,7 @@ impl Exchange {
             ..
         } = self;
         if dialect != Dialect::Framed {
-            if let Err(error) = intake::take_message(worker, bytes, span, index, requests) {
+            if let Err(error) = worker.intake.take_message(bytes, span, index, requests) {
                 let outcome = Outcome::Reply(Reply::Error(error));
                 outcomes.push((index, RequestId::NONE, outcome));
             }
@@ -301,12 +301,14 @@ impl Exchange {
             };
             outcomes.push((index, id, outcome));
         };
-        let end = intake::take_frames(worker, bytes, span, Some(index), requests, &mut answer);
+        let end = worker
+            .intake
+            .take_frames(bytes, span, Some(index), requests, &mut answer);
         if let FramesEnd::At(end) = end
             && end < len
         {
             let id = framed::broken_id(&message[end..]);
-            answer(id, intake::refusal(ErrorCode::BadFrame));
+            answer(id, refusal(ErrorCode::BadFrame));
         }
     }
 }

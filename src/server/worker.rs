@@ -19,18 +19,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use super::batch::{Asker, Batch, ConnectionKey, LateReply, Source, WorkerId};
 use super::connection::{Connection, Moved, Scratch};
+use super::exchange::{Asker, Batch, ConnectionKey, Intake, LateReply, Outcome, Requests, Router};
+use super::exchange::{Shared, Source, Walk, WorkerId};
 use super::link::{Accepting, Connections, Link};
 use super::net::affinity;
-use super::resp::Scan;
-use super::router::{Outcome, Requests, Router};
-use super::shared::Shared;
 use super::status::{Counters, Status};
 use super::tcp;
 use super::udp::UdpPort;
-use crate::protocol::ErrorCode;
-use crate::protocol::framed::{Hello, HelloReply};
 use crate::topic::{ShardId, Shards};
 
 /// How long a stopping worker waits for peers to take their last replies.
@@ -75,7 +71,7 @@ impl Drop for Reading {
 /// it waits.
 pub(super) struct Worker {
     pub(super) id: WorkerId,
-    pub(super) max_topic_len: usize,
+    pub(super) intake: Intake,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) udp: Option<UdpPort>,
     pub(super) status: Arc<Status>,
@@ -121,7 +117,7 @@ pub(super) fn run(plan: Plan) -> io::Result<()> {
     let runtime = runtime(plan.id, &plan.shared)?;
     let (id, shared) = (plan.id, Arc::clone(&plan.shared));
     let result = runtime.block_on(serve(plan));
-    shared.door(id).set_waker(None);
+    shared.mailbox(id).set_waker(None);
     result
 }
 
@@ -129,8 +125,8 @@ fn runtime(id: WorkerId, shared: &Arc<Shared>) -> io::Result<LocalRuntime> {
     let (before, after) = (Arc::clone(shared), Arc::clone(shared));
     Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(move || before.door(id).before_sleep())
-        .on_thread_unpark(move || after.door(id).after_sleep())
+        .on_thread_park(move || before.mailbox(id).before_sleep())
+        .on_thread_unpark(move || after.mailbox(id).after_sleep())
         .build_local(Default::default())
 }
 
@@ -139,7 +135,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
     let shards = plan.shared.shards();
     let worker = Rc::new(Worker {
         id: plan.id,
-        max_topic_len: plan.max_topic_len,
+        intake: Intake::new(shards, plan.id.shard(), plan.max_topic_len),
         scratch: RefCell::new(Scratch::new(shards)),
         udp,
         held: Rc::default(),
@@ -274,15 +270,15 @@ impl Worker {
         self.after_routing();
     }
 
-    /// Has a SCAN of the connection of that key look at a shard: returned where that could be done at
+    /// Has a walk of the connection of that key look at a shard: returned where that could be done at
     /// once, otherwise it comes to the connection's [`Link`].
-    pub(super) fn scan(
+    pub(super) fn walk(
         &self,
         shard: ShardId,
-        scan: Box<Scan>,
+        walk: Box<Walk>,
         key: ConnectionKey,
-    ) -> Option<Box<Scan>> {
-        let back = self.router.borrow_mut().scan(shard, scan, key);
+    ) -> Option<Box<Walk>> {
+        let back = self.router.borrow_mut().walk(shard, walk, key);
         self.after_routing();
         back
     }
@@ -292,30 +288,9 @@ impl Worker {
         self.status.counters(self.id)
     }
 
-    /// The worker that a HELLO wants to be served by.
-    ///
-    /// # Errors
-    ///
-    /// BAD_FRAME where it names a shard that there is not.
-    pub(super) fn shard_of(&self, hello: Hello<'_>) -> Result<WorkerId, ErrorCode> {
-        let Some(shard) = hello.shard else {
-            return Ok(self.id);
-        };
-        match self.shared.shards().shard(shard.number()) {
-            Some(shard) => Ok(WorkerId::of(shard)),
-            None => Err(ErrorCode::BadFrame),
-        }
-    }
-
     /// The shard that this worker serves without hops.
     pub(super) fn shard(&self) -> ShardId {
         self.id.shard()
-    }
-
-    /// What this worker answers to HELLO.
-    pub(super) fn hello(&self) -> HelloReply {
-        let max_topic_len = self.max_topic_len as u16; // Config: at most TOPIC_LEN_LIMIT
-        HelloReply::new(self.shared.shards(), self.shard(), max_topic_len)
     }
 
     /// Whether nothing may be read now. If so, `waker` is woken when that is over.
@@ -334,11 +309,11 @@ impl Worker {
     }
 
     /// The task that takes back batches when nobody else does, and does what was put off. It sleeps
-    /// until the door or [`after_routing`](Self::after_routing) wakes it.
+    /// until the mailbox or [`after_routing`](Self::after_routing) wakes it.
     async fn errands(self: Rc<Self>) {
         std::future::poll_fn(|context| {
             self.shared
-                .door(self.id)
+                .mailbox(self.id)
                 .set_waker(Some(context.waker().clone()));
             {
                 let mut router = self.router.borrow_mut();
@@ -367,7 +342,7 @@ impl Worker {
         }
         let router = self.router.borrow();
         if router.has_errands() {
-            self.shared.door(self.id).wake();
+            self.shared.mailbox(self.id).wake();
         } else if !router.congested() {
             for waker in self.stalled.borrow_mut().drain(..) {
                 waker.wake();

@@ -5,7 +5,7 @@ pub(crate) mod sync {
 }
 #[path = "cases.rs"]
 pub(crate) mod cases;
-#[path = "../../src/server/inbox.rs"]
+#[path = "../../src/server/exchange/inbox.rs"]
 pub(crate) mod inbox;
-#[path = "../../src/server/reach.rs"]
+#[path = "../../src/server/exchange/reach.rs"]
 pub(crate) mod reach;

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::{Connection, End, Entry, Phase, Step};
 use crate::protocol::framed::{self, Answer, RequestId};
-use crate::server::batch::WorkerId;
+use crate::server::exchange::WorkerId;
 use crate::server::link::{OpenConnection, Spoken};
 use crate::server::resp::Session;
 use crate::server::worker::Worker;
@@ -103,7 +103,7 @@ impl Connection {
     /// here the connection stays.
     pub(super) fn settle(&mut self, hello: RequestId) {
         let mut reply = Vec::new();
-        let answer = Answer::Hello(self.entry.worker.hello());
+        let answer = Answer::Hello(self.entry.worker.intake.hello());
         framed::encode_answer(hello, &answer, &mut reply);
         self.entry.link.append(&reply);
         self.phase = Phase::Framed;

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::protocol::resp::{COMMANDS, MAX_ARGUMENT};
-use crate::server::shared::Shared;
+use crate::server::exchange::Shared;
 use crate::server::status::Status;
 use crate::shard::Durability;
 

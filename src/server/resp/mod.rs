@@ -1,6 +1,6 @@
 //! A connection that speaks the Redis protocol: its commands in, their replies out in the same order,
 //! over however many shards. [`Session`] reads commands and says what can be said at once; [`Ring`]
-//! keeps replies in order; [`Scan`] walks through the shards. Bytes come and go through the
+//! keeps replies in order. Bytes come and go through the
 //! connection, requests through the router, as for any other dialect.
 
 mod answer;
@@ -12,5 +12,4 @@ mod session;
 
 pub(super) use clients::Clients;
 pub(super) use ring::Ring;
-pub(super) use scan::Scan;
 pub(super) use session::{Rest, Session};

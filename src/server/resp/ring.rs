@@ -8,7 +8,7 @@ use std::mem;
 use crate::protocol::Reply;
 use crate::protocol::framed::RequestId;
 use crate::protocol::resp::{Form, Said, Tally, Version, Writer};
-use crate::server::batch::{empty, shrink};
+use crate::server::exchange::{empty, shrink};
 
 /// A ring with this many slots takes no more commands: as many as a connection may have requests in
 /// flight. One command may take it over the limit, by its number of keys.

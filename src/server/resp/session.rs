@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use super::clients::Entered;
-use super::{Ring, Scan, answer};
+use super::scan::{self, Filter};
+use super::{Ring, answer};
 use crate::protocol::Request;
 use crate::protocol::resp::{
     self, Arguments, Command, Form, Keys, MAX_INLINE, Progress, ProtocolError, Refusal, Spec, Verb,
 };
-use crate::server::batch::{ConnectionKey, Queued};
+use crate::server::exchange::{ConnectionKey, Queued, Requests, Walk};
 use crate::server::link::Link;
-use crate::server::router::Requests;
 use crate::server::worker::Worker;
 use crate::topic::Topic;
 
@@ -41,8 +41,8 @@ enum Waits {
     Room,
     /// The replies to all commands before it. It takes that many bytes, and its arguments are known.
     Replies { len: usize },
-    /// A SCAN that is away.
-    Scan,
+    /// The walk of a SCAN, which is away.
+    Scan(Filter),
 }
 
 /// What became of a read.
@@ -94,7 +94,7 @@ enum Done {
     /// It is answered, and the last of its connection.
     Ends,
     /// It looks at topics; nothing is in flight.
-    Begins(Box<Scan>),
+    Begins(Filter, Box<Walk>),
 }
 
 impl Session {
@@ -119,7 +119,7 @@ impl Session {
         match self.waits {
             None => true,
             Some(Waits::Room) => link.has_room(),
-            Some(Waits::Replies { .. } | Waits::Scan) => link.in_flight() == 0,
+            Some(Waits::Replies { .. } | Waits::Scan(_)) => link.in_flight() == 0,
         }
     }
 
@@ -140,9 +140,9 @@ impl Session {
     ) -> Taken {
         let decoded = match self.waits.take() {
             Some(Waits::Replies { len }) => Some(len),
-            Some(Waits::Scan) => {
-                if let Some(scan) = link.take_scan()
-                    && !self.go_on(scan, worker, link, key)
+            Some(Waits::Scan(filter)) => {
+                if let Some(walk) = link.take_walk()
+                    && !self.go_on(filter, walk, worker, link, key)
                 {
                     let rest = Rest::Unserved;
                     return Taken { at: 0, rest };
@@ -152,8 +152,8 @@ impl Session {
             Some(Waits::Room) | None => None,
         };
         let (mut taken, begun) = self.take_commands(decoded, worker, link, input, requests);
-        if let Some(scan) = begun
-            && self.go_on(scan, worker, link, key)
+        if let Some((filter, walk)) = begun
+            && self.go_on(filter, walk, worker, link, key)
             && taken.at == input.len()
         {
             taken.rest = Rest::Partial; // done at once, with nothing behind it
@@ -174,7 +174,7 @@ impl Session {
         link: &Link,
         input: &mut [u8],
         requests: &mut Requests,
-    ) -> (Taken, Option<Box<Scan>>) {
+    ) -> (Taken, Option<(Filter, Box<Walk>)>) {
         let mut ring = link.ring();
         let mut turn = Turn {
             worker,
@@ -204,9 +204,9 @@ impl Session {
                     break (Rest::Unserved, None);
                 }
                 Done::Ends => break (Rest::Void, None),
-                Done::Begins(scan) => {
+                Done::Begins(filter, walk) => {
                     at += len;
-                    break (Rest::Unserved, Some(scan));
+                    break (Rest::Unserved, Some((filter, walk)));
                 }
             }
         };
@@ -265,8 +265,8 @@ impl Session {
             Command::Topic { request, form } => self.push(1, request, form, at, turn),
             Command::Keys(keys) => self.push_keys(keys, bytes, at, turn),
             Command::Scan(asked) => {
-                let scan = Scan::new(asked, turn.worker.shared().shards());
-                return Done::Begins(Box::new(scan));
+                let (filter, walk) = scan::begin(asked, turn.worker.shared().shards());
+                return Done::Begins(filter, walk);
             }
             command => {
                 let asked = answer::Asked {
@@ -292,9 +292,9 @@ impl Session {
         worker: &Worker,
     ) -> Result<(&'static Spec, Command<'a>), Refusal<'a>> {
         let spec = resp::find(&self.arguments, bytes)?;
-        let read = self
-            .in_transaction(spec)
-            .and_then(|()| Command::read(spec, &self.arguments, bytes, worker.max_topic_len));
+        let read = self.in_transaction(spec).and_then(|()| {
+            Command::read(spec, &self.arguments, bytes, worker.intake.max_topic_len())
+        });
         if read.is_err() {
             worker.counters().refused(spec.verb);
         }
@@ -361,24 +361,25 @@ impl Session {
     /// Goes on with a SCAN as far as that can be done at once; whether it is done.
     fn go_on(
         &mut self,
-        mut scan: Box<Scan>,
+        filter: Filter,
+        mut walk: Box<Walk>,
         worker: &Worker,
         link: &Link,
         key: ConnectionKey,
     ) -> bool {
-        while let Some(shard) = scan.next() {
+        while let Some(shard) = walk.next() {
             link.departed(1);
-            match worker.scan(shard, scan, key) {
-                Some(back) => scan = back,
+            match worker.walk(shard, walk, key) {
+                Some(back) => walk = back,
                 None => {
-                    self.waits = Some(Waits::Scan);
+                    self.waits = Some(Waits::Scan(filter));
                     return false;
                 }
             }
             link.arrived(1);
         }
         self.waits = None;
-        link.ring().say(|writer| scan.say(writer));
+        link.ring().say(|writer| filter.say(&walk, writer));
         true
     }
 }

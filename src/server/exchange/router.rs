@@ -14,67 +14,22 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use super::batch::{self, Batch, ConnectionKey, LateReply, Queued, Shard, Source, WorkerId};
+use super::batch::Batch;
 use super::inbox::Owner;
+use super::origin::{ConnectionKey, LateReply, Shard, WorkerId};
 use super::reach::Backlog;
-use super::resp::Scan;
+use super::requests::{self, Queued, Requests, Source};
 use super::shared::{HAND_OVER_CREDIT, Shared};
-use crate::protocol::{Reply, Request};
+use super::walk::Walk;
+use crate::protocol::Reply;
 use crate::shard::Change;
-use crate::topic::{ShardId, Shards};
+use crate::topic::ShardId;
 
 /// How many returned batches a worker keeps to fill again.
 const SPARE_BATCHES: usize = 64;
 
-/// The requests of one read, sorted by owner.
-#[derive(Debug)]
-pub(super) struct Requests {
-    shards: Shards,
-    by_shard: Vec<Vec<Queued>>,
-    /// The shards that have any, in the order in which they came up.
-    touched: Vec<ShardId>,
-    count: usize,
-}
-
-impl Requests {
-    pub(super) fn new(shards: Shards) -> Self {
-        Self {
-            shards,
-            by_shard: shards.ids().map(|_| Vec::new()).collect(),
-            touched: Vec::new(),
-            count: 0,
-        }
-    }
-
-    /// Adds `request`; `queued` says the same, with its origin.
-    pub(super) fn push(&mut self, request: &Request<'_>, queued: Queued) {
-        let owner = self.shards.owner(request.topic);
-        let list = &mut self.by_shard[owner.index()];
-        if list.is_empty() {
-            self.touched.push(owner);
-        }
-        list.push(queued);
-        self.count += 1;
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The shard that most of them are for, where there are any.
-    pub(super) fn most_wanted(&self) -> Option<ShardId> {
-        let wanted = self.touched.iter().copied();
-        wanted.max_by_key(|&shard| self.count_for(shard))
-    }
-
-    /// How many of them are for that shard.
-    pub(super) fn count_for(&self, shard: ShardId) -> usize {
-        self.by_shard[shard.index()].len()
-    }
-}
-
 /// What [`Router::submit`] comes to, piece by piece.
-pub(super) enum Outcome<'a> {
+pub(crate) enum Outcome<'a> {
     /// The reply to one of the requests.
     Reply(&'a Queued, Reply),
     /// Replies of earlier requests, or of some of these that had to wait.
@@ -83,7 +38,7 @@ pub(super) enum Outcome<'a> {
 
 /// One worker's way to the shards.
 #[derive(Debug)]
-pub(super) struct Router {
+pub(crate) struct Router {
     me: WorkerId,
     shared: Arc<Shared>,
     /// How many more batches may be away, by shard.
@@ -153,14 +108,14 @@ impl Done {
     /// Puts a batch into the inbox of the worker that it is for.
     fn put(&mut self, shared: &Shared, batch: Box<Batch>) {
         let from = batch.from;
-        if shared.door(from).inbox.put(batch) == Owner::Asleep {
+        if shared.mailbox(from).inbox.put(batch) == Owner::Asleep {
             self.sleepers.push(from);
         }
     }
 }
 
 impl Router {
-    pub(super) fn new(me: WorkerId, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(me: WorkerId, shared: Arc<Shared>) -> Self {
         let shards = shared.shards.len();
         Self {
             me,
@@ -177,7 +132,7 @@ impl Router {
     }
 
     /// Whether something must be handed over that could not be yet: nothing more may be read.
-    pub(super) fn congested(&self) -> bool {
+    pub(crate) fn congested(&self) -> bool {
         !self.overflow.is_empty()
     }
 
@@ -187,7 +142,7 @@ impl Router {
     ///
     /// The caller must look after [`take_datagrams`](Self::take_datagrams) and
     /// [`has_errands`](Self::has_errands) afterwards.
-    pub(super) fn submit(
+    pub(crate) fn submit(
         &mut self,
         requests: &mut Requests,
         bytes: &[u8],
@@ -195,11 +150,10 @@ impl Router {
         mut outcome: impl FnMut(Outcome<'_>),
     ) {
         debug_assert!(
-            requests.count == 0 || !self.congested(),
+            requests.count() == 0 || !self.congested(),
             "a congested worker reads nothing"
         );
-        for shard in requests.touched.drain(..) {
-            let list = &mut requests.by_shard[shard.index()];
+        requests.drain(|shard, list| {
             if self.try_run(shard, list, bytes, source) {
                 // What came back before the shard was let go of is older than what just ran; what comes
                 // later may wait for that.
@@ -219,42 +173,40 @@ impl Router {
                 }
                 self.hand_over(batch);
             }
-            list.clear();
-        }
-        requests.count = 0;
+        });
         self.collect(|batch| outcome(Outcome::Returned(batch)));
     }
 
-    /// Has `scan` look at a shard: returned where that could be done at once. Otherwise it comes back
+    /// Has `walk` look at a shard: returned where that could be done at once. Otherwise it comes back
     /// in a batch, to the connection of that key.
     ///
     /// The caller must look after what [`submit`](Self::submit) leaves behind, too.
-    pub(super) fn scan(
+    pub(crate) fn walk(
         &mut self,
         id: ShardId,
-        mut scan: Box<Scan>,
+        mut walk: Box<Walk>,
         key: ConnectionKey,
-    ) -> Option<Box<Scan>> {
+    ) -> Option<Box<Walk>> {
         let Self { shared, done, .. } = self;
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| done.run(shared, shard, batch),
-            |shard| scan.step(shard),
+            |shard| walk.step(shard),
         );
         if let Some(((), backlog)) = ran {
             self.after_run(id, backlog);
-            return Some(scan);
+            return Some(walk);
         }
         let mut batch = self.spare_batch();
         batch.fill(id, &[], &[], Source::Connection(key));
-        batch.scan = Some(scan);
+        batch.walk = Some(walk);
         self.hand_over(batch);
         None
     }
 
     /// Takes back the batches that came back; `returned` sees those of connections, and those of
     /// late replies.
-    pub(super) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
-        while let Some(batch) = self.shared.door(self.me).inbox.take() {
+    pub(crate) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
+        while let Some(batch) = self.shared.mailbox(self.me).inbox.take() {
             self.take_back(batch, &mut returned);
         }
     }
@@ -274,14 +226,14 @@ impl Router {
     }
 
     /// Tells this worker's shard what the store said meanwhile, as far as the credit goes: what is left
-    /// stays at the door, where it is found when credit comes back, or at the end.
-    pub(super) fn pass_on_answers(&mut self) {
+    /// stays in the mailbox, where it is found when credit comes back, or at the end.
+    pub(crate) fn pass_on_answers(&mut self) {
         let id = self.me.shard();
         loop {
             if self.credit[id.index()] == 0 {
                 return;
             }
-            let next = self.shared.door(self.me).answers.lock().pop_front();
+            let next = self.shared.mailbox(self.me).answers.lock().pop_front();
             let Some(answers) = next else { return };
             let mut batch = self.spare_batch();
             batch.fill(id, &[], &[], Source::Datagrams(&[]));
@@ -293,7 +245,7 @@ impl Router {
     /// Runs `meanwhile` while this worker has that shard, then lets it go, as [`submit`](Self::submit)
     /// does.
     #[cfg(test)]
-    pub(super) fn while_taken(&mut self, id: ShardId, meanwhile: impl FnOnce()) {
+    pub(crate) fn while_taken(&mut self, id: ShardId, meanwhile: impl FnOnce()) {
         let Self { shared, done, .. } = self;
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| done.run(shared, shard, batch),
@@ -311,7 +263,7 @@ impl Router {
     }
 
     /// Does what had to be put off: hands over the overflow, visits shards again.
-    pub(super) fn run_errands(&mut self) {
+    pub(crate) fn run_errands(&mut self) {
         for _ in 0..self.overflow.len() {
             if let Some(batch) = self.overflow.pop_front() {
                 self.hand_over(batch);
@@ -326,7 +278,7 @@ impl Router {
     }
 
     /// Whether [`run_errands`](Self::run_errands) can get something done now.
-    pub(super) fn has_errands(&self) -> bool {
+    pub(crate) fn has_errands(&self) -> bool {
         !self.backlog.is_empty()
             || self
                 .overflow
@@ -336,17 +288,17 @@ impl Router {
 
     /// A batch of datagrams that ran here: the caller answers it, then returns it with
     /// [`give_back`](Self::give_back).
-    pub(super) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
+    pub(crate) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
         self.done.datagrams.pop()
     }
 
     /// Returns a batch of datagrams, answered, to the worker that it came from.
-    pub(super) fn give_back(&mut self, batch: Box<Batch>) {
-        let door = self.shared.door(batch.from);
+    pub(crate) fn give_back(&mut self, batch: Box<Batch>) {
+        let mailbox = self.shared.mailbox(batch.from);
         if !batch.awaited {
-            door.inbox.put_quietly(batch);
-        } else if door.inbox.put(batch) == Owner::Asleep {
-            door.wake();
+            mailbox.inbox.put_quietly(batch);
+        } else if mailbox.inbox.put(batch) == Owner::Asleep {
+            mailbox.wake();
         }
     }
 
@@ -361,11 +313,11 @@ impl Router {
             done,
             ..
         } = self;
-        let inbox = &shared.door(*me).inbox;
+        let inbox = &shared.mailbox(*me).inbox;
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| done.run(shared, shard, batch),
             |shard| {
-                batch::run(list, bytes, *me, source, shard, replies);
+                requests::run(list, bytes, *me, source, shard, replies);
                 older.extend(std::iter::from_fn(|| inbox.take()));
                 shard.fetch(changes)
             },
@@ -376,7 +328,7 @@ impl Router {
         if let Some(urgent) = urgent {
             shared.commits().push(id, changes, urgent);
             if let Source::Datagrams(_) = source {
-                shared.datagrams_wait(batch::waiting(replies));
+                shared.datagrams_wait(requests::waiting(replies));
             }
         }
         self.after_run(id, backlog);
@@ -416,7 +368,7 @@ impl Router {
             self.shared.commits().push(shard, changes, urgent);
         }
         for worker in sleepers.drain(..) {
-            self.shared.door(worker).wake();
+            self.shared.mailbox(worker).wake();
         }
     }
 }

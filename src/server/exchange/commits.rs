@@ -2,11 +2,14 @@
 //! durable and go on; the thread takes what all of them left, when it is time. Knows no store.
 
 use std::mem;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::origin::{LateReply, Shard};
 use crate::shard::Change;
+use crate::store::Changes;
 use crate::topic::{ShardId, Shards};
 
 /// How long changes that nobody waits for may be collected: ceilings that are asked for ahead of
@@ -18,7 +21,7 @@ const COMMIT_CHANGES: usize = 64 * 1024;
 
 /// What shards want made durable.
 #[derive(Debug)]
-pub(super) struct Commits {
+pub(crate) struct Commits {
     pending: Mutex<Pending>,
     arrived: Condvar,
 }
@@ -37,7 +40,7 @@ struct Pending {
 }
 
 impl Commits {
-    pub(super) fn new(shards: Shards) -> Self {
+    pub(crate) fn new(shards: Shards) -> Self {
         Self {
             pending: Mutex::new(Pending {
                 by_shard: shards.ids().map(|_| Vec::new()).collect(),
@@ -52,7 +55,7 @@ impl Commits {
 
     /// Leaves `changes` of a shard. `urgent`: a request waits for one of them, or for one that was
     /// left before.
-    pub(super) fn push(&self, shard: ShardId, changes: &mut Vec<Change>, urgent: bool) {
+    pub(crate) fn push(&self, shard: ShardId, changes: &mut Vec<Change>, urgent: bool) {
         let mut pending = self.pending.lock();
         let known = &mut pending.by_shard[shard.index()];
         if known.is_empty() {
@@ -77,24 +80,24 @@ impl Commits {
     }
 
     /// Nothing more comes.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.pending.lock().closed = true;
         self.arrived.notify_one();
     }
 
     /// A worker panicked: what its shard says can't be trusted.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.pending.lock().abandoned = true;
     }
 
     /// Whether a worker panicked.
-    pub(super) fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_abandoned(&self) -> bool {
         self.pending.lock().abandoned
     }
 
     /// Waits until it is time for a commit, then moves its changes to `changes`, and how many are of
     /// which shard to `shards`. False where nothing more comes.
-    pub(super) fn next(
+    pub(crate) fn next(
         &self,
         changes: &mut Vec<Change>,
         shards: &mut Vec<(ShardId, usize)>,
@@ -131,5 +134,23 @@ impl Commits {
             (pending.since, pending.urgent) = (None, false);
         }
         true
+    }
+}
+
+/// What the store made of a shard's changes.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    pub(crate) shard: ShardId,
+    /// A whole commit, and which of it are the shard's.
+    pub(crate) changes: Changes,
+    pub(crate) range: Range<usize>,
+    /// Whether they are durable; if not, nothing is any more.
+    pub(crate) durable: bool,
+}
+
+impl Answers {
+    /// Has the shard hear it. `late` gets the replies to those who waited.
+    pub(crate) fn tell(self, shard: &mut Shard, late: &mut Vec<LateReply>) {
+        shard.answered(&self.changes[self.range], self.durable, late);
     }
 }

@@ -5,10 +5,10 @@ use std::task::Waker;
 
 use super::*;
 use crate::protocol::framed::RequestId;
-use crate::protocol::{ErrorCode, Op};
-use crate::server::batch::{ConnectionKey, Datagram};
+use crate::protocol::{ErrorCode, Op, Request};
+use crate::server::exchange::Datagram;
 use crate::shard::Ceilings;
-use crate::topic::Topic;
+use crate::topic::{Shards, Topic};
 
 const KEY: ConnectionKey = ConnectionKey {
     index: 7,
@@ -134,7 +134,7 @@ fn only_a_sleeper_is_woken() {
     for asleep in [false, true] {
         let (shared, mut one, mut other) = Worker::pair();
         let flag = Arc::new(Flag(false.into()));
-        let door = shared.door(WorkerId(1));
+        let door = shared.mailbox(WorkerId(1));
         door.set_waker(Some(Waker::from(Arc::clone(&flag))));
         let woken = || flag.0.load(Ordering::Relaxed);
         while_taken(&mut one, "a", || {
@@ -156,7 +156,7 @@ fn only_a_sleeper_is_woken() {
 fn nobody_falls_asleep_over_a_full_inbox() {
     let (shared, mut one, mut other) = Worker::pair();
     let flag = Arc::new(Flag(false.into()));
-    let door = shared.door(WorkerId(1));
+    let door = shared.mailbox(WorkerId(1));
     door.set_waker(Some(Waker::from(Arc::clone(&flag))));
     while_taken(&mut one, "a", || {
         other.count(1, &["a"], Source::Connection(KEY));

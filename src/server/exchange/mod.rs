@@ -1,0 +1,29 @@
+//! The exchange between workers and shards: requests sorted by owner, the way to each shard and back,
+//! what all workers share. Owns the shards and the order in which batches reach them. Knows no
+//! socket, no connection and no runtime; what a shard does to a topic is [`shard`](crate::shard)'s.
+
+mod batch;
+mod buffers;
+mod commits;
+pub mod inbox;
+mod intake;
+mod mailbox;
+mod origin;
+pub mod reach;
+mod requests;
+mod router;
+mod shared;
+mod sync;
+mod walk;
+
+pub(crate) use batch::Batch;
+pub(crate) use buffers::{empty, shrink};
+pub(crate) use commits::Answers;
+pub(crate) use intake::{FramesEnd, Intake, refusal};
+pub(crate) use origin::{Asker, ConnectionKey, Datagram, LateReply, WorkerId};
+pub(crate) use requests::{Queued, Requests, Source};
+pub(crate) use router::{Outcome, Router};
+#[cfg(test)]
+pub(crate) use shared::HAND_OVER_CREDIT;
+pub(crate) use shared::Shared;
+pub(crate) use walk::Walk;
