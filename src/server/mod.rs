@@ -2,52 +2,44 @@
 //! a request does to a topic is [`shard`](crate::shard)'s business, what it looks like on the wire
 //! [`protocol`](crate::protocol)'s.
 //!
-//! [`Server`] is the way in. A client's request takes this path: [`udp`] or [`connection`] reads
-//! it, [`intake`] decodes it, [`router`] takes it to its shard through [`reach`], and the reply
-//! goes back the same way, or through the [`inbox`] of the worker that has the connection. What a
-//! shard wants made durable goes through [`commits`] to the [`store`](crate::store).
+//! [`Server`] is the way in. A client's request takes this path: [`udp`] or [`tcp`] reads it, the
+//! [`exchange`] takes it to its shard, and the reply goes back the same way, or through the mailbox of
+//! the [`worker`] that has the connection. What a shard wants made durable goes from the exchange to the
+//! thread of [`durable`], which has the [`store`](crate::store).
 
 mod config;
-mod connection;
-mod drift;
 mod durable;
 mod error;
 mod exchange;
-mod link;
 mod net;
 mod resp;
 mod status;
-mod steering;
 mod tcp;
+mod threads;
 mod udp;
 mod worker;
 
 use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::{io, thread};
+use std::io;
+use std::net::SocketAddr;
 
-use socket2::Socket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{error, warn};
 
 pub use config::Config;
 pub use durable::Loaded;
 pub use error::{BindError, ServeError};
 #[doc(hidden)]
-pub use exchange::{inbox, reach};
+pub use exchange::sync::{inbox, reach};
 #[doc(hidden)]
 pub use net::{affinity, sys};
 
 use crate::shard::Durability;
 use crate::store::Store;
-use durable::Durable;
-use exchange::{Shared, WorkerId};
-use link::Connections;
 use net::listen;
-use status::Status;
+use threads::Prepared;
 
 /// A server that holds its addresses and is ready to serve.
 ///
@@ -138,18 +130,13 @@ use status::Status;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct Server {
-    config: Config,
-    tcp: Vec<TcpListener>,
-    udp: Vec<Socket>,
-    stop: watch::Sender<bool>,
-    shared: Arc<Shared>,
-    durable: Option<Durable>,
+    prepared: Prepared,
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("config", &self.config)
+            .field("config", &self.prepared.config)
             .field("loaded", &self.loaded())
             .finish_non_exhaustive()
     }
@@ -205,7 +192,7 @@ impl Server {
         let udp = bind("udp", config.udp, |address| listen::udp(address, count))?;
         if config.steering
             && count > 1
-            && let Err(error) = steering::steer(&udp, config.shards)
+            && let Err(error) = udp::steer(&udp, config.shards)
         {
             let source = error.source().map(ToString::to_string);
             warn!(%error, source, "datagrams go to the worker of their peer, not of their topic");
@@ -220,38 +207,39 @@ impl Server {
         if let Some(durable) = &mut durable {
             durable.store.begin()?;
         }
-        Ok(Self {
+        let prepared = Prepared {
             config,
             tcp,
             udp,
             stop: watch::Sender::new(false),
             shared,
             durable,
-        })
+        };
+        Ok(Self { prepared })
     }
 
     /// Where TCP clients find it, with the port that the system chose for port 0.
     #[must_use]
     pub fn tcp_addr(&self) -> Option<SocketAddr> {
-        self.config.tcp
+        self.prepared.config.tcp
     }
 
     /// Where UDP clients find it, with the port that the system chose for port 0.
     #[must_use]
     pub fn udp_addr(&self) -> Option<SocketAddr> {
-        self.config.udp
+        self.prepared.config.udp
     }
 
     /// What was loaded of topics that were kept; `None` where none are.
     #[must_use]
     pub fn loaded(&self) -> Option<Loaded> {
-        self.durable.as_ref().map(|durable| durable.loaded)
+        self.prepared.durable.as_ref().map(|durable| durable.loaded)
     }
 
     /// What stops it once it runs.
     #[must_use]
     pub fn stop_handle(&self) -> Stop {
-        Stop(self.stop.clone())
+        Stop(self.prepared.stop.clone())
     }
 
     /// Serves on threads of its own until `shutdown` is ready, or a [`Stop`] says so; then stops
@@ -263,7 +251,7 @@ impl Server {
     /// [`ServeError`], when a worker could not start or failed; the others are stopped then.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let stop = self.stop_handle();
-        let mut ended = self.start();
+        let mut ended = threads::start(self.prepared);
         // Dropped at the end, in whatever way it comes.
         let _stop_all = StopOnDrop(stop.clone());
 
@@ -302,7 +290,7 @@ impl Server {
     /// [`serve`](Self::serve) there.
     pub fn run(self) -> Result<(), ServeError> {
         let stop = self.stop_handle();
-        let mut ended = self.start();
+        let mut ended = threads::start(self.prepared);
         let mut result = Ok(());
         while let Some(worker) = ended.blocking_recv() {
             if worker.is_err() {
@@ -311,120 +299,6 @@ impl Server {
             }
         }
         result
-    }
-
-    /// Starts the workers; the channel says how each ended, and closes after the last.
-    fn start(self) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
-        let shared = Arc::clone(&self.shared);
-        self.start_with(&shared)
-    }
-
-    fn start_with(self, shared: &Arc<Shared>) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
-        let Self {
-            config,
-            tcp,
-            udp,
-            stop,
-            durable,
-            ..
-        } = self;
-        let (store, loaded) = match durable {
-            Some(Durable { store, loaded }) => (Some(store), Some(loaded)),
-            None => (None, None),
-        };
-        let (departures, arrivals): (Vec<_>, Vec<_>) = config
-            .shards
-            .ids()
-            .map(|_| mpsc::unbounded_channel())
-            .unzip();
-        let departures: Arc<[_]> = departures.into();
-        let connections = Arc::new(Connections::new(
-            config.max_connections,
-            config.shards.count(),
-        ));
-        let status = Arc::new(Status::new(
-            config.clone(),
-            Arc::clone(&connections),
-            loaded,
-        ));
-        let processors = if config.pin {
-            affinity::processors()
-        } else {
-            Vec::new()
-        };
-        let mut processors = processors.into_iter().cycle();
-        let (mut tcp, mut udp) = (tcp.into_iter(), udp.into_iter());
-        let (ended, receiver) = mpsc::unbounded_channel();
-        if let Some(store) = store {
-            durable::spawn(store, Arc::clone(shared), ended.clone());
-        }
-        let last_worker = Arc::new(LastWorker(Arc::clone(shared)));
-        for (id, arrivals) in config.shards.ids().zip(arrivals) {
-            let worker = id.number();
-            let plan = worker::Plan {
-                id: WorkerId(worker),
-                shared: Arc::clone(shared),
-                max_topic_len: config.max_topic_len,
-                status: Arc::clone(&status),
-                tcp: tcp
-                    .next()
-                    .map(|listener| (listener, connections.accept(WorkerId(worker)))),
-                udp: udp.next(),
-                processor: processors.next(),
-                arrivals,
-                departures: Arc::clone(&departures),
-                reading: worker::Reading(Arc::clone(shared)),
-                stop: stop.clone(),
-            };
-            let report = Report {
-                worker,
-                ended: ended.clone(),
-                last_worker: Arc::clone(&last_worker),
-            };
-            let spawned = thread::Builder::new()
-                .name(format!("worker-{worker}"))
-                .spawn(move || report.run(plan));
-            if let Err(source) = spawned {
-                // Nobody listens only if the server was dropped.
-                let _ = ended.send(Err(ServeError::Worker { worker, source }));
-            }
-        }
-        receiver
-    }
-}
-
-/// Says how a worker ended, also when it panics.
-struct Report {
-    worker: u16,
-    /// Let go of before `ended`, so that whoever sees that closed finds nothing left of the workers.
-    last_worker: Arc<LastWorker>,
-    ended: mpsc::UnboundedSender<Result<(), ServeError>>,
-}
-
-/// Dropped with the last worker: nothing more comes for the store then.
-struct LastWorker(Arc<Shared>);
-
-impl Drop for LastWorker {
-    fn drop(&mut self) {
-        self.0.commits().close();
-    }
-}
-
-impl Report {
-    fn run(self, plan: worker::Plan) {
-        let worker = self.worker;
-        let result = worker::run(plan).map_err(|source| ServeError::Worker { worker, source });
-        let _ = self.ended.send(result);
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let worker = self.worker;
-            self.last_worker.0.commits().abandon();
-            let _ = self.ended.send(Err(ServeError::Panicked { worker }));
-        }
     }
 }
 
@@ -450,6 +324,3 @@ fn bind<T>(
         source,
     })
 }
-
-#[cfg(test)]
-mod tests;

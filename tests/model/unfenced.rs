@@ -1,11 +1,11 @@
-pub(crate) mod sync {
+pub(crate) mod primitives {
     pub(crate) use crate::stand_ins::{Mutex, Queue};
     pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
     pub(crate) fn fence(_: Ordering) {}
 }
 #[path = "cases.rs"]
 pub(crate) mod cases;
-#[path = "../../src/server/exchange/inbox.rs"]
+#[path = "../../src/server/exchange/sync/inbox.rs"]
 pub(crate) mod inbox;
-#[path = "../../src/server/exchange/reach.rs"]
+#[path = "../../src/server/exchange/sync/reach.rs"]
 pub(crate) mod reach;

@@ -47,6 +47,11 @@ impl Intake {
         }
     }
 
+    /// The shard that this worker serves without hops.
+    pub(crate) fn shard(&self) -> ShardId {
+        self.shard
+    }
+
     /// The longest topic, in bytes.
     pub(crate) fn max_topic_len(&self) -> usize {
         self.max_topic_len

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::batch::Batch;
 use super::commits::Answers;
-use super::inbox::Inbox;
+use super::sync::inbox::Inbox;
 
 /// Where a worker is found by the others.
 #[derive(Debug)]

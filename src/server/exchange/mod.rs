@@ -5,15 +5,13 @@
 mod batch;
 mod buffers;
 mod commits;
-pub mod inbox;
 mod intake;
 mod mailbox;
 mod origin;
-pub mod reach;
 mod requests;
 mod router;
 mod shared;
-mod sync;
+pub(crate) mod sync;
 mod walk;
 
 pub(crate) use batch::Batch;
@@ -25,5 +23,5 @@ pub(crate) use requests::{Queued, Requests, Source};
 pub(crate) use router::{Outcome, Router};
 #[cfg(test)]
 pub(crate) use shared::HAND_OVER_CREDIT;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Reading, Shared};
 pub(crate) use walk::Walk;

@@ -15,11 +15,11 @@ use std::mem;
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::inbox::Owner;
 use super::origin::{ConnectionKey, LateReply, Shard, WorkerId};
-use super::reach::Backlog;
 use super::requests::{self, Queued, Requests, Source};
 use super::shared::{HAND_OVER_CREDIT, Shared};
+use super::sync::inbox::Owner;
+use super::sync::reach::Backlog;
 use super::walk::Walk;
 use crate::protocol::Reply;
 use crate::shard::Change;

@@ -2,8 +2,8 @@
 //! store, and what has to be done before the last of them may end.
 
 use std::mem;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 use tracing::error;
@@ -12,7 +12,7 @@ use super::batch::Batch;
 use super::commits::{Answers, Commits};
 use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
-use super::reach::Reach;
+use super::sync::reach::Reach;
 use crate::shard::{Ceilings, TopicQuota};
 use crate::store::StoreError;
 use crate::topic::{ShardId, Shards};
@@ -62,11 +62,6 @@ impl Shared {
             reading: AtomicUsize::new(ids.count().into()),
             failure: OnceLock::new(),
         }
-    }
-
-    /// A worker reads no more requests.
-    pub(crate) fn stopped_reading(&self) {
-        self.reading.fetch_sub(1, Ordering::Release);
     }
 
     /// Whether none reads any, and none that came in datagrams is under way: so nothing more is asked
@@ -156,6 +151,16 @@ impl Shared {
     /// A worker's mailbox.
     pub(crate) fn mailbox(&self, worker: WorkerId) -> &Mailbox {
         &self.mailboxes[usize::from(worker.0)]
+    }
+}
+
+/// Says, when it is dropped, that its worker reads no more: whether it stopped, failed, or never was.
+#[derive(Debug)]
+pub(crate) struct Reading(pub(crate) Arc<Shared>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.reading.fetch_sub(1, Ordering::Release);
     }
 }
 

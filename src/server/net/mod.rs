@@ -4,5 +4,6 @@
 // Public for loadgen alone, which measures with the very same system calls, like `sys`. Nothing in
 // either is promised to stay.
 pub mod affinity;
+pub(crate) mod clock;
 pub(crate) mod listen;
 pub mod sys;

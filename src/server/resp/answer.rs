@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::clients::Client;
-use super::{Ring, info};
+use super::info;
 use crate::protocol::resp::{
     self, Arguments, COMMANDS, Command, Hello, Listed, Spec, Verb, Writer, commands, describe,
     explain, help,
 };
-use crate::server::link::Link;
-use crate::server::worker::Worker;
+use crate::server::status::Client;
+use crate::server::worker::{Link, Ring, Worker};
 
 /// A command, as it was read.
 pub(super) struct Asked<'a> {

@@ -2,16 +2,15 @@
 
 use std::net::SocketAddr;
 
-use super::clients::Entered;
+use super::answer;
 use super::scan::{self, Filter};
-use super::{Ring, answer};
 use crate::protocol::Request;
 use crate::protocol::resp::{
     self, Arguments, Command, Form, Keys, MAX_INLINE, Progress, ProtocolError, Refusal, Spec, Verb,
 };
 use crate::server::exchange::{ConnectionKey, Queued, Requests, Walk};
-use crate::server::link::Link;
-use crate::server::worker::Worker;
+use crate::server::status::Entered;
+use crate::server::worker::{Link, Ring, Worker};
 use crate::topic::Topic;
 
 /// The longest command, in bytes, while the worker's connections hold too much together.
@@ -23,7 +22,7 @@ const TURN_TEXT: usize = 64 * 1024;
 
 /// What is known of a connection that speaks the Redis protocol, beside its [`Ring`].
 #[derive(Debug)]
-pub(in crate::server) struct Session {
+pub(crate) struct Session {
     entered: Entered,
     /// How far the command was read that the last read broke off in.
     progress: Progress,
@@ -47,16 +46,16 @@ enum Waits {
 
 /// What became of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) struct Taken {
+pub(crate) struct Taken {
     /// How many bytes are done with.
-    pub(in crate::server) at: usize,
+    pub(crate) at: usize,
     /// What follows those.
-    pub(in crate::server) rest: Rest,
+    pub(crate) rest: Rest,
 }
 
 /// What is left of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) enum Rest {
+pub(crate) enum Rest {
     /// The beginning of a command, if anything.
     Partial,
     /// Commands that have to wait.
@@ -99,13 +98,13 @@ enum Done {
 
 impl Session {
     /// A connection's that has just begun to speak.
-    pub(in crate::server) fn new(
+    pub(crate) fn new(
         worker: &Worker,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Self {
         Self {
-            entered: Entered::new(&worker.status, peer, local),
+            entered: Entered::new(&worker.status.clients, peer, local),
             progress: Progress::default(),
             arguments: Arguments::default(),
             waits: None,
@@ -115,7 +114,7 @@ impl Session {
 
     /// Whether commands that were left unserved can be taken now. Otherwise the connection's task is
     /// woken when that changes.
-    pub(in crate::server) fn may_go_on(&self, link: &Link) -> bool {
+    pub(crate) fn may_go_on(&self, link: &Link) -> bool {
         match self.waits {
             None => true,
             Some(Waits::Room) => link.has_room(),
@@ -124,13 +123,13 @@ impl Session {
     }
 
     /// Whether the next command waits for something, which may be this worker's.
-    pub(in crate::server) fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         self.waits.is_some()
     }
 
     /// Takes in the commands that `input` begins with. Their requests go into `requests`, with topics
     /// where they lie in `input`.
-    pub(in crate::server) fn take(
+    pub(crate) fn take(
         &mut self,
         worker: &Worker,
         link: &Link,
@@ -214,7 +213,7 @@ impl Session {
     }
 
     /// The peer shut its side down with `partial` left of what it sent.
-    pub(in crate::server) fn end(&self, partial: &[u8], link: &Link) {
+    pub(crate) fn end(&self, partial: &[u8], link: &Link) {
         if !partial.is_empty() {
             refuse_bytes(ProtocolError::BrokenOff, &mut link.ring());
         }

@@ -2,8 +2,6 @@
 //! is told by its first byte. Costs little while idle: the buffers are the worker's, a connection
 //! keeps only what is left over between two reads or two writes.
 
-mod moving;
-
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
@@ -16,22 +14,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-pub(super) use moving::Moved;
-
 use super::drift::Drift;
-use super::exchange::{
-    ConnectionKey, FramesEnd, Outcome, Requests, Source, WorkerId, empty, shrink,
-};
-use super::link::{KEEP_LEN, Link, OpenConnection, UNSENT_LIMIT};
-use super::resp::{Rest, Session};
-use super::worker::{Worker, give_way};
+use super::moved::Onward;
+use super::port::{READ_LEN, Scratch, TcpPort};
 use crate::protocol::framed::{self, Answer};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
-use crate::topic::Shards;
-use moving::Onward;
-
-/// The most bytes that one read returns: the longest classic message.
-const READ_LEN: usize = classic::MAX_MESSAGE;
+use crate::server::exchange::{
+    ConnectionKey, FramesEnd, Outcome, Requests, Source, WorkerId, empty, shrink,
+};
+use crate::server::resp::{Rest, Session};
+use crate::server::status::OpenConnection;
+use crate::server::worker::{KEEP_LEN, Link, UNSENT_LIMIT, Worker, give_way};
 
 /// The most reads of a connection in one turn of its task, so that one that always has more does
 /// not keep the others waiting.
@@ -42,53 +35,42 @@ const READS_PER_TURN: usize = 4;
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_LEN: usize = 1024 * 1024;
 
-/// Buffers that a worker's connections share: each is used within one poll of one connection.
-pub(super) struct Scratch {
-    input: Box<[u8]>,
-    output: Vec<u8>,
-    requests: Requests,
-}
-
-impl Scratch {
-    pub(super) fn new(shards: Shards) -> Self {
-        Self {
-            input: vec![0; framed::MAX_FRAME + READ_LEN].into(),
-            output: Vec::new(),
-            requests: Requests::new(shards),
-        }
-    }
-}
-
 /// The task of one connection; it ends when the connection does, or moves to another worker.
 pub(super) struct Connection {
-    entry: Entry,
-    stream: TcpStream,
+    pub(super) entry: Entry,
+    pub(super) stream: TcpStream,
     /// What was read and is not done with: the beginning of a request that the last read broke off
     /// in, or more.
-    partial: Vec<u8>,
+    pub(super) partial: Vec<u8>,
     /// Whether there may be whole requests in it, which have to be served before more is read.
-    unserved: bool,
-    phase: Phase,
+    pub(super) unserved: bool,
+    pub(super) phase: Phase,
     /// What may draw it to another worker; `None` where it stays, since its client chose or there is
     /// no other.
-    drift: Option<Drift>,
-    open: OpenConnection,
+    pub(super) drift: Option<Drift>,
+    pub(super) open: OpenConnection,
 }
 
 /// A connection's place among those of its worker.
-struct Entry {
-    worker: Rc<Worker>,
+pub(super) struct Entry {
+    pub(super) port: Rc<TcpPort>,
     key: ConnectionKey,
-    link: Rc<Link>,
+    pub(super) link: Rc<Link>,
+}
+
+impl Entry {
+    pub(super) fn worker(&self) -> &Worker {
+        &self.port.worker
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.worker.disconnect(self.key);
+        self.worker().disconnect(self.key);
     }
 }
 
-enum Phase {
+pub(super) enum Phase {
     /// Nothing was read yet.
     Opening,
     /// Frames, any number of them.
@@ -105,7 +87,7 @@ enum Phase {
 }
 
 /// What one step of a connection came to.
-enum Step {
+pub(super) enum Step {
     /// Something was done; there may be more.
     Again,
     /// Nothing to do until the task is woken, which is arranged.
@@ -115,7 +97,7 @@ enum Step {
 }
 
 /// How a connection's task ends.
-enum End {
+pub(super) enum End {
     /// With the connection.
     Over,
     /// The connection moves to another worker.
@@ -124,11 +106,11 @@ enum End {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, open: OpenConnection) -> Self {
-        let (key, link) = worker.connect();
+    pub(super) fn new(port: Rc<TcpPort>, stream: TcpStream, open: OpenConnection) -> Self {
+        let (key, link) = port.worker.connect();
         Self {
-            drift: worker.has_others().then(Drift::default),
-            entry: Entry { worker, key, link },
+            drift: port.worker.has_others().then(Drift::default),
+            entry: Entry { port, key, link },
             stream,
             partial: Vec::new(),
             unserved: false,
@@ -167,7 +149,7 @@ impl Connection {
                 if self.unserved {
                     return self.serve_unserved(context);
                 }
-                if self.entry.worker.stopping() {
+                if self.entry.worker().stopping() {
                     self.phase = Phase::Closing { linger: true };
                     return Ok(Step::Again);
                 }
@@ -219,11 +201,11 @@ impl Connection {
 
     /// One read, all its requests, one write.
     fn read(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        if !self.entry.link.has_room() || self.entry.worker.congested(context.waker()) {
+        if !self.entry.link.has_room() || self.entry.worker().congested(context.waker()) {
             return Ok(Step::Wait);
         }
-        let worker = Rc::clone(&self.entry.worker);
-        let scratch = &mut *worker.scratch.borrow_mut();
+        let port = Rc::clone(&self.entry.port);
+        let scratch = &mut *port.scratch.borrow_mut();
         // What is left over is continued in the worker's buffer, unless it is a command so long that
         // it has to be collected where it is.
         let start = match self.partial.len() {
@@ -264,13 +246,13 @@ impl Connection {
         {
             return Ok(Step::Wait);
         }
-        if self.entry.worker.congested(context.waker()) {
+        if self.entry.worker().congested(context.waker()) {
             return Ok(Step::Wait);
         }
-        let worker = Rc::clone(&self.entry.worker);
+        let port = Rc::clone(&self.entry.port);
         let Scratch {
             output, requests, ..
-        } = &mut *worker.scratch.borrow_mut();
+        } = &mut *port.scratch.borrow_mut();
         self.serve_partial(output, requests);
         self.finish(context, output)
     }
@@ -296,9 +278,9 @@ impl Connection {
     /// The peer shut its side down: it may still wait for replies.
     fn end(&mut self, output: &mut Vec<u8>) {
         if let Phase::Resp(session) = &self.phase {
-            let Entry { worker, link, .. } = &self.entry;
+            let link = &self.entry.link;
             session.end(&self.partial, link);
-            worker.counters().erred(link.drain(output));
+            self.entry.worker().counters().erred(link.drain(output));
         } else if !self.partial.is_empty() {
             let broken = Reply::Error(ErrorCode::BadFrame);
             framed::encode_reply(framed::broken_id(&self.partial), broken, output);
@@ -339,7 +321,8 @@ impl Connection {
     /// Has requests counted whose topics lie in `input`; what is known at once goes to `output`. They
     /// may draw the connection to another worker.
     fn submit(&mut self, input: &[u8], output: &mut Vec<u8>, requests: &mut Requests) {
-        let Entry { worker, key, link } = &self.entry;
+        let Entry { port, key, link } = &self.entry;
+        let worker = &port.worker;
         let drift = self.drift.as_mut();
         let drawn_to = drift.and_then(|drift| drift.note(requests, worker.shard()));
         link.departed(requests.count());
@@ -366,7 +349,7 @@ impl Connection {
         self.entry.link.set_classic();
         let taken = self
             .entry
-            .worker
+            .worker()
             .intake
             .take_message(input, 0..input.len(), 0, requests);
         if let Err(error) = taken {
@@ -384,7 +367,7 @@ impl Connection {
         requests: &mut Requests,
         output: &mut Vec<u8>,
     ) -> usize {
-        let worker = &*self.entry.worker;
+        let worker = self.entry.worker();
         let whole = 0..input.len();
         let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
         match worker
@@ -413,7 +396,7 @@ impl Connection {
         self.entry.link.set_resp();
         // Addresses are for CLIENT LIST; a peer that is gone already has none.
         let (peer, local) = (self.stream.peer_addr().ok(), self.stream.local_addr().ok());
-        let session = Session::new(&self.entry.worker, peer, local);
+        let session = Session::new(self.entry.worker(), peer, local);
         self.phase = Phase::Resp(Box::new(session));
     }
 
@@ -424,16 +407,16 @@ impl Connection {
         output: &mut Vec<u8>,
         requests: &mut Requests,
     ) -> usize {
-        let Entry { worker, key, link } = &self.entry;
+        let Entry { port, key, link } = &self.entry;
+        let worker = &port.worker;
         let Phase::Resp(session) = &mut self.phase else {
             return 0;
         };
         let sample = worker.counters().sample();
         let taken = session.take(worker, link, *key, input, requests);
         self.submit(input, output, requests);
-        let Entry { worker, link, .. } = &self.entry;
-        let counters = worker.counters();
-        counters.erred(link.drain(output));
+        let counters = self.entry.worker().counters();
+        counters.erred(self.entry.link.drain(output));
         if let Some(sample) = sample {
             counters.sampled(&sample);
         }
@@ -457,7 +440,7 @@ impl Connection {
         if *left == 0 || until.as_mut().poll(context).is_ready() {
             return Ok(Step::End(End::Over));
         }
-        let mut scratch = self.entry.worker.scratch.borrow_mut();
+        let mut scratch = self.entry.port.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch.input[..READ_LEN]);
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
             Poll::Ready(read) => {
@@ -470,7 +453,7 @@ impl Connection {
                     }
                 }
             }
-            Poll::Pending if self.entry.worker.stopping() => Ok(Step::End(End::Over)),
+            Poll::Pending if self.entry.worker().stopping() => Ok(Step::End(End::Over)),
             Poll::Pending => Ok(Step::Wait),
         }
     }

@@ -8,7 +8,7 @@
 //! too early (on x86 too: a push is a plain store, which a failed try-lock's load can overtake);
 //! `tests/model` shows both halves.
 
-use super::sync::{Mutex, Ordering, Queue, fence};
+use super::primitives::{Mutex, Ordering, Queue, fence};
 
 /// The most batches that one visit runs for others after its own, so that a worker gets back to its
 /// sockets: with more to do it leaves a [`Backlog::Left`].

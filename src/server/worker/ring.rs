@@ -20,7 +20,7 @@ const KEEP_TEXT: usize = 4 * 1024;
 
 /// Slots for replies, each filled once, emptied in order.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Ring {
+pub(crate) struct Ring {
     slots: VecDeque<Slot>,
     /// The number of the first slot.
     first: u32,
@@ -48,25 +48,25 @@ const _: () = assert!(size_of::<Slot>() <= 24);
 
 impl Ring {
     /// How the replies are said that are not encoded yet.
-    pub(super) fn version(&self) -> Version {
+    pub(crate) fn version(&self) -> Version {
         self.version
     }
 
     /// From here on, replies are said like that. Nothing is waiting.
-    pub(super) fn set_version(&mut self, version: Version) {
+    pub(crate) fn set_version(&mut self, version: Version) {
         debug_assert!(self.slots.iter().all(|slot| matches!(slot, Slot::Text(_))));
         self.version = version;
     }
 
     /// A slot for the reply to a request, which carries its number as an id.
-    pub(super) fn expect(&mut self, form: Form) -> RequestId {
+    pub(crate) fn expect(&mut self, form: Form) -> RequestId {
         let id = RequestId(self.first.wrapping_add(self.slots.len() as u32));
         self.slots.push_back(Slot::Waiting(form));
         id
     }
 
     /// Appends what `say` says, behind all replies so far.
-    pub(super) fn say(&mut self, say: impl FnOnce(&mut Writer<'_>)) {
+    pub(crate) fn say(&mut self, say: impl FnOnce(&mut Writer<'_>)) {
         let before = self.text.len();
         say(&mut Writer::new(self.version, &mut self.text));
         let len = self.text.len() - before;
@@ -78,13 +78,13 @@ impl Ring {
     }
 
     /// Says that something is not done.
-    pub(super) fn refuse(&mut self, refusal: impl fmt::Display) {
+    pub(crate) fn refuse(&mut self, refusal: impl fmt::Display) {
         self.errors += 1;
         self.say(|writer| writer.error(refusal));
     }
 
     /// The reply to the request with that id.
-    pub(in crate::server) fn fill(&mut self, id: RequestId, reply: Reply) {
+    pub(crate) fn fill(&mut self, id: RequestId, reply: Reply) {
         let place = id.0.wrapping_sub(self.first) as usize;
         let slot = self.slots.get_mut(place);
         debug_assert!(
@@ -100,7 +100,7 @@ impl Ring {
 
     /// Appends to `out` all replies before the first that still waits. Returns how many errors came
     /// since the last time.
-    pub(in crate::server) fn drain(&mut self, out: &mut Vec<u8>) -> u64 {
+    pub(crate) fn drain(&mut self, out: &mut Vec<u8>) -> u64 {
         let mut errors = mem::take(&mut self.errors);
         while let Some(slot) = self.slots.front() {
             match *slot {
@@ -133,12 +133,12 @@ impl Ring {
     }
 
     /// Bytes of text that wait for replies before them.
-    pub(in crate::server) fn text_len(&self) -> usize {
+    pub(crate) fn text_len(&self) -> usize {
         self.text.len() - self.said
     }
 
     /// Whether one more command may take slots.
-    pub(in crate::server) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.slots.len() < SLOTS_LIMIT
     }
 }

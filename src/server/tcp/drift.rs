@@ -1,7 +1,7 @@
 //! Where a connection would be better off: at the worker of the shard that most of its requests are
 //! for. A program that stamps one topic is the common case, and its requests then cross no cores.
 
-use super::exchange::Requests;
+use crate::server::exchange::Requests;
 use crate::topic::ShardId;
 
 /// A connection moves when one shard's requests lead all others' by so many: moving costs some 20 µs,

@@ -5,7 +5,7 @@
 //! owner sleeps, who goes to sleep looks afterwards whether something is in; a fence on each side
 //! lets at least one of them see it.
 
-use super::sync::{AtomicBool, Ordering, Queue, fence};
+use super::primitives::{AtomicBool, Ordering, Queue, fence};
 
 /// A channel to one worker. What may be in it is bounded by those who send: batches by their worker's
 /// credit, late replies by the requests that wait.

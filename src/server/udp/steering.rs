@@ -16,8 +16,8 @@ use socket2::Socket;
 use thiserror::Error;
 use tracing::debug;
 
-use super::net::{listen, sys};
 use crate::protocol::classic;
+use crate::server::net::{listen, sys};
 use crate::topic::{OWNER_KEY, OWNER_MULTIPLIER, OWNER_WORDS, ShardId, Shards, Topic};
 
 /// How many datagrams a server sends itself before it trusts the program: topics of each length up to
@@ -29,7 +29,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Why datagrams are not steered.
 #[derive(Debug, Error)]
-pub(super) enum SteeringError {
+pub(crate) enum SteeringError {
     #[error("the kernel does not take the program")]
     Refused(#[source] io::Error),
     #[error("probing it")]
@@ -44,7 +44,7 @@ pub(super) enum SteeringError {
 /// # Errors
 ///
 /// [`SteeringError`]; the kernel goes on to deal datagrams out by the peer's address then.
-pub(super) fn steer(group: &[Socket], shards: Shards) -> Result<(), SteeringError> {
+pub(crate) fn steer(group: &[Socket], shards: Shards) -> Result<(), SteeringError> {
     let Some(first) = group.first() else {
         return Ok(());
     };

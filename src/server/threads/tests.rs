@@ -2,7 +2,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::*;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::start;
+use crate::server::exchange::{self, Shared, WorkerId};
+use crate::server::{Config, ServeError, Server};
 use crate::shard::Ceilings;
 use crate::topic::{Shards, Topic};
 
@@ -14,6 +21,15 @@ fn tcp_server(shards: Shards) -> Server {
         ..Config::default()
     };
     Server::bind(config).unwrap()
+}
+
+/// Starts the server with shards that the test shares.
+fn start_with(
+    mut server: Server,
+    shared: &Arc<Shared>,
+) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
+    server.prepared.shared = Arc::clone(shared);
+    start(server.prepared)
 }
 
 fn client(address: SocketAddr) -> TcpStream {
@@ -33,8 +49,12 @@ fn a_server_that_stopped_is_freed() {
     };
     let server = Server::bind(config).unwrap();
     let stop = server.stop_handle();
-    let shared = Arc::new(Shared::new(server.config.shards, 10, Ceilings::NONE));
-    let mut ended = server.start_with(&shared);
+    let shared = Arc::new(Shared::new(
+        server.prepared.config.shards,
+        10,
+        Ceilings::NONE,
+    ));
+    let mut ended = start_with(server, &shared);
     stop.stop();
     while let Some(worker) = ended.blocking_recv() {
         worker.unwrap();
@@ -59,8 +79,12 @@ fn a_congested_worker_stops_soon_and_answers() {
     peer.connect(server.udp_addr().unwrap()).unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    let shared = Arc::new(Shared::new(server.config.shards, 10, Ceilings::NONE));
-    let mut ended = server.start_with(&shared);
+    let shared = Arc::new(Shared::new(
+        server.prepared.config.shards,
+        10,
+        Ceilings::NONE,
+    ));
+    let mut ended = start_with(server, &shared);
 
     let owner = shared.shards().owner(Topic::new(b"a", 1).unwrap());
     let mut ran = Vec::new();
@@ -105,8 +129,12 @@ fn a_congested_worker_stops_soon_and_answers() {
 #[test]
 fn a_task_that_panics_ends_the_server() {
     let server = tcp_server(Shards::new(2).unwrap());
-    let shared = Arc::new(Shared::new(server.config.shards, 10, Ceilings::NONE));
-    let mut ended = server.start_with(&shared);
+    let shared = Arc::new(Shared::new(
+        server.prepared.config.shards,
+        10,
+        Ceilings::NONE,
+    ));
+    let mut ended = start_with(server, &shared);
     // A batch of a shard that there is not: its worker has no row for it.
     let mut batch = exchange::Batch::new(WorkerId(1));
     (batch.shard, batch.awaited) = (crate::topic::ShardId::new(200), true);
@@ -127,8 +155,12 @@ fn a_task_that_panics_ends_the_server() {
 fn a_scan_may_congest_its_worker() {
     let server = tcp_server(Shards::ONE);
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
-    let shared = Arc::new(Shared::new(server.config.shards, 100, Ceilings::NONE));
-    let mut ended = server.start_with(&shared);
+    let shared = Arc::new(Shared::new(
+        server.prepared.config.shards,
+        100,
+        Ceilings::NONE,
+    ));
+    let mut ended = start_with(server, &shared);
     let mut clients: Vec<TcpStream> = (0..=exchange::HAND_OVER_CREDIT)
         .map(|_| client(address))
         .collect();
@@ -159,8 +191,12 @@ fn a_scan_may_congest_its_worker() {
 fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {
     let server = tcp_server(Shards::new(8).unwrap());
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
-    let shared = Arc::new(Shared::new(server.config.shards, 100, Ceilings::NONE));
-    let mut ended = server.start_with(&shared);
+    let shared = Arc::new(Shared::new(
+        server.prepared.config.shards,
+        100,
+        Ceilings::NONE,
+    ));
+    let mut ended = start_with(server, &shared);
 
     let owner = |name: &[u8]| shared.shards().owner(Topic::new(name, 9).unwrap());
     let (taken, free) = (b"a", b"b");

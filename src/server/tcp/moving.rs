@@ -1,5 +1,4 @@
-//! A connection that goes to another worker, with all that is its own: when it is new, when a HELLO
-//! names a shard, or by itself.
+//! How a connection goes to another worker: when it is new, when a HELLO names a shard, or by itself.
 
 use std::io;
 use std::mem;
@@ -7,64 +6,12 @@ use std::rc::Rc;
 
 use tokio::net::TcpStream;
 
-use super::{Connection, End, Entry, Phase, Step};
+use super::connection::{Connection, End, Entry, Phase, Step};
+use super::moved::{Moved, Onward};
+use super::port::TcpPort;
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::server::exchange::WorkerId;
-use crate::server::link::{OpenConnection, Spoken};
-use crate::server::resp::Session;
-use crate::server::worker::Worker;
 use crate::topic::ShardId;
-
-/// A connection on its way to another worker. Nothing of it is in flight.
-#[derive(Debug)]
-pub(in crate::server) struct Moved {
-    stream: std::net::TcpStream,
-    /// As the connection had them.
-    partial: Vec<u8>,
-    unserved: bool,
-    spoken: Spoken,
-    unsent: Vec<u8>,
-    onward: Onward,
-    /// Which says where to.
-    open: OpenConnection,
-}
-
-/// What a connection that moves goes on with.
-#[derive(Debug)]
-pub(super) enum Onward {
-    /// Its first byte.
-    Opening,
-    /// A HELLO that named the shard of the worker it moves to, who answers it.
-    Hello(RequestId),
-    /// Frames.
-    Framed,
-    /// Commands of the Redis protocol.
-    Resp(Box<Session>),
-}
-
-impl Moved {
-    /// A connection that was just accepted.
-    ///
-    /// # Errors
-    ///
-    /// Where the runtime can't let go of its socket.
-    pub(in crate::server) fn accepted(stream: TcpStream, open: OpenConnection) -> io::Result<Self> {
-        Ok(Self {
-            stream: stream.into_std()?,
-            partial: Vec::new(),
-            unserved: false,
-            spoken: Spoken::Framed,
-            unsent: Vec::new(),
-            onward: Onward::Opening,
-            open,
-        })
-    }
-
-    /// The worker that it moves to.
-    pub(in crate::server) fn to(&self) -> WorkerId {
-        self.open.worker()
-    }
-}
 
 impl Connection {
     /// A connection that another worker moved here.
@@ -72,12 +19,12 @@ impl Connection {
     /// # Errors
     ///
     /// Where the runtime can't watch its socket.
-    pub(in crate::server) fn arrive(worker: Rc<Worker>, moved: Moved) -> io::Result<Self> {
+    pub(super) fn arrive(port: Rc<TcpPort>, moved: Moved) -> io::Result<Self> {
         let stream = TcpStream::from_std(moved.stream)?;
         let mut connection = Self {
             partial: moved.partial,
             unserved: moved.unserved,
-            ..Self::new(worker, stream, moved.open)
+            ..Self::new(port, stream, moved.open)
         };
         let Entry { link, .. } = &connection.entry;
         link.set_spoken(moved.spoken);
@@ -103,7 +50,7 @@ impl Connection {
     /// here the connection stays.
     pub(super) fn settle(&mut self, hello: RequestId) {
         let mut reply = Vec::new();
-        let answer = Answer::Hello(self.entry.worker.intake.hello());
+        let answer = Answer::Hello(self.entry.worker().intake.hello());
         framed::encode_answer(hello, &answer, &mut reply);
         self.entry.link.append(&reply);
         self.phase = Phase::Framed;
@@ -116,7 +63,7 @@ impl Connection {
             entry, mut open, ..
         } = self;
         open.move_to(to);
-        entry.worker.move_away(Moved {
+        entry.port.move_away(Moved {
             stream: self.stream.into_std()?,
             partial: self.partial,
             unserved: self.unserved,
@@ -148,7 +95,7 @@ impl Connection {
 
     /// One step of a connection that is about to move.
     pub(super) fn leave(&mut self) -> Step {
-        let stopping = self.entry.worker.stopping();
+        let stopping = self.entry.worker().stopping();
         if !stopping && self.entry.link.in_flight() > 0 {
             return Step::Wait;
         }

@@ -10,23 +10,23 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::status::{Status, now};
 use crate::protocol::resp::{COMMANDS, Verb, Version};
+use crate::server::net::clock;
 
 /// No command was asked for yet.
 const NO_VERB: u8 = u8::MAX;
 
 /// All clients, by their number.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Clients {
+pub(crate) struct Clients {
     last: AtomicU64,
     all: Mutex<BTreeMap<u64, Arc<Client>>>,
 }
 
 /// A client. Its connection's worker writes, whoever lists clients reads.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) id: u64,
+pub(crate) struct Client {
+    pub(crate) id: u64,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
     since: u64,
@@ -34,33 +34,32 @@ pub(super) struct Client {
     active: AtomicU64,
     verb: AtomicU8,
     version: AtomicU8,
-    pub(super) words: Mutex<Words>,
+    pub(crate) words: Mutex<Words>,
 }
 
 /// What a client says of itself.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Words {
-    pub(super) name: String,
-    pub(super) library: String,
-    pub(super) library_version: String,
+pub(crate) struct Words {
+    pub(crate) name: String,
+    pub(crate) library: String,
+    pub(crate) library_version: String,
 }
 
 /// A client that is entered; it leaves when this is dropped.
 #[derive(Debug)]
-pub(super) struct Entered {
-    status: Arc<Status>,
-    pub(super) client: Arc<Client>,
+pub(crate) struct Entered {
+    clients: Arc<Clients>,
+    pub(crate) client: Arc<Client>,
 }
 
 impl Entered {
     /// Enters a client with these addresses, where they are known.
-    pub(super) fn new(
-        status: &Arc<Status>,
+    pub(crate) fn new(
+        clients: &Arc<Clients>,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Self {
-        let clients = &status.clients;
-        let now = now();
+        let now = clock::seconds();
         let client = Arc::new(Client {
             id: clients.last.fetch_add(1, Ordering::Relaxed) + 1,
             peer,
@@ -73,7 +72,7 @@ impl Entered {
         });
         clients.all.lock().insert(client.id, Arc::clone(&client));
         Self {
-            status: Arc::clone(status),
+            clients: Arc::clone(clients),
             client,
         }
     }
@@ -81,41 +80,41 @@ impl Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.status.clients.all.lock().remove(&self.client.id);
+        self.clients.all.lock().remove(&self.client.id);
     }
 }
 
 impl Clients {
     /// All of them, in the order in which they came.
-    pub(super) fn list(&self) -> Vec<Arc<Client>> {
+    pub(crate) fn list(&self) -> Vec<Arc<Client>> {
         self.all.lock().values().cloned().collect()
     }
 
     /// Those with these numbers.
-    pub(super) fn some(&self, ids: &BTreeSet<u64>) -> Vec<Arc<Client>> {
+    pub(crate) fn some(&self, ids: &BTreeSet<u64>) -> Vec<Arc<Client>> {
         let all = self.all.lock();
         ids.iter().filter_map(|id| all.get(id).cloned()).collect()
     }
 
     /// How many they are.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.all.lock().len()
     }
 }
 
 impl Client {
     /// It asks for that.
-    pub(super) fn asks(&self, verb: Verb) {
+    pub(crate) fn asks(&self, verb: Verb) {
         self.verb.store(verb as u8, Ordering::Relaxed);
     }
 
     /// It sent something just now.
-    pub(super) fn is_active(&self) {
-        self.active.store(now(), Ordering::Relaxed);
+    pub(crate) fn is_active(&self) {
+        self.active.store(clock::seconds(), Ordering::Relaxed);
     }
 
     /// It speaks that version from now on.
-    pub(super) fn speaks(&self, version: Version) {
+    pub(crate) fn speaks(&self, version: Version) {
         self.version.store(version.number(), Ordering::Relaxed);
     }
 }
@@ -126,7 +125,7 @@ impl fmt::Display for Client {
         let address = |address: Option<SocketAddr>| {
             address.map_or_else(|| "?:0".to_owned(), |address| address.to_string())
         };
-        let now = now();
+        let now = clock::seconds();
         let verb = usize::from(self.verb.load(Ordering::Relaxed));
         let words = self.words.lock();
         write!(

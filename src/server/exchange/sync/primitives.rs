@@ -1,5 +1,5 @@
 //! What [`reach`](super::reach) and [`inbox`](super::inbox) need of the machine. The model test
-//! compiles those two files against a `sync` of its own, which tries every interleaving.
+//! compiles those two files against `primitives` of its own, which try every interleaving.
 
 pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 

@@ -1,0 +1,115 @@
+//! What was kept, into the shards, before anybody counts.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::server::config::Config;
+use crate::server::exchange::Shared;
+use crate::server::net::clock;
+use crate::shard::Ceilings;
+use crate::store::{FjallStore, LastEnd, Store, StoreError};
+
+/// A store, and what was in it.
+pub(crate) struct Durable {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) loaded: Loaded,
+}
+
+/// What a server found of topics that were kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loaded {
+    /// How many topics.
+    pub topics: u64,
+    /// How the server ended that had them before.
+    pub last_end: LastEnd,
+    /// Of how many topics the last server may have had numbers left that it never handed out, since
+    /// it did not end cleanly. These are skipped.
+    pub skipped_topics: u64,
+    /// How many numbers that are at most.
+    pub skipped_numbers: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Opens the data directory of a server.
+pub(crate) fn directory(path: &Path, config: &Config) -> Result<Box<dyn Store>, StoreError> {
+    let listen = [("tcp", config.tcp), ("udp", config.udp)];
+    let listen = listen
+        .into_iter()
+        .filter_map(|(transport, address)| Some(format!("{transport}://{}", address?)));
+    let owner = format!("serving {}", listen.collect::<Vec<_>>().join(" and "));
+    Ok(Box::new(FjallStore::open(path, &owner)?))
+}
+
+/// Makes the shards, with the topics that `store` has.
+pub(crate) fn load(
+    config: &Config,
+    store: Option<Box<dyn Store>>,
+) -> Result<(Arc<Shared>, Option<Durable>), StoreError> {
+    let ceilings = match store {
+        None => Ceilings::NONE,
+        Some(_) => Ceilings {
+            durability: config.durability,
+            ticks: || clock::seconds() as u32,
+        },
+    };
+    let shared = Arc::new(Shared::new(config.shards, config.max_topics, ceilings));
+    let Some(store) = store else {
+        return Ok((shared, None));
+    };
+    let loaded = load_shards(config, &shared, &*store)?;
+    Ok((shared, Some(Durable { store, loaded })))
+}
+
+/// Loads each shard's topics, some shards at a time.
+fn load_shards(config: &Config, shared: &Shared, store: &dyn Store) -> Result<Loaded, StoreError> {
+    let started = Instant::now();
+    let mut loaded = Loaded {
+        topics: 0,
+        last_end: store.last_end(),
+        skipped_topics: 0,
+        skipped_numbers: 0,
+        took: Duration::ZERO,
+    };
+    let ids: Vec<_> = config.shards.ids().collect();
+    let next = AtomicUsize::new(0);
+    let all = Mutex::new((&mut loaded, None));
+    let load_some = || {
+        while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (mut topics, mut skipped_topics, mut skipped_numbers) = (0, 0, 0u64);
+            let result = shared.with_idle(id, |shard| {
+                store.load(config.shards.points(id), &mut |topic, stored| {
+                    shard.restore(topic, stored.sum);
+                    topics += 1;
+                    skipped_topics += u64::from(stored.skipped > 0);
+                    skipped_numbers = skipped_numbers.saturating_add(stored.skipped);
+                })
+            });
+            let (loaded, error) = &mut *all.lock();
+            loaded.topics += topics;
+            loaded.skipped_topics += skipped_topics;
+            loaded.skipped_numbers = loaded.skipped_numbers.saturating_add(skipped_numbers);
+            if let Err(failure) = result {
+                *error = Some(failure);
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 1..threads.min(ids.len()) {
+            scope.spawn(load_some);
+        }
+        load_some();
+    });
+    let (_, error) = all.into_inner();
+    if let Some(error) = error {
+        return Err(error);
+    }
+    loaded.took = started.elapsed();
+    Ok(loaded)
+}

@@ -1,0 +1,118 @@
+//! A worker's UDP socket, and the replies that wait to be sent from it.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::AsFd;
+use std::task::Waker;
+
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tracing::debug;
+
+use super::pack::Packer;
+use crate::protocol::framed::Answer;
+use crate::server::exchange::{Asker, Batch, Datagram, LateReply};
+use crate::server::net::sys::{self, Outgoing};
+use crate::server::worker::DatagramReplies;
+
+/// A worker's UDP socket and what waits to be sent from it.
+pub(crate) struct UdpPort {
+    pub(super) socket: UdpSocket,
+    outgoing: RefCell<Outgoing>,
+    /// Batches whose replies are in `outgoing`.
+    answered: RefCell<Vec<Box<Batch>>>,
+    /// The task that serves the socket; it also sends what could not be sent at once.
+    pub(super) waker: RefCell<Option<Waker>>,
+    flushed: tokio::sync::Notify,
+}
+
+impl UdpPort {
+    pub(crate) fn new(socket: Socket) -> io::Result<Self> {
+        // An older kernel hands over datagrams one by one, and is given them one by one.
+        if let Err(error) = sys::enable_gro(socket.as_fd()) {
+            debug!(%error, "no UDP_GRO");
+        }
+        let mut outgoing = Outgoing::new();
+        outgoing.set_segmentation(sys::knows_segmentation(socket.as_fd()));
+        Ok(Self {
+            socket: UdpSocket::from_std(socket.into())?,
+            outgoing: RefCell::new(outgoing),
+            answered: RefCell::default(),
+            waker: RefCell::new(None),
+            flushed: tokio::sync::Notify::new(),
+        })
+    }
+
+    /// Has the task look again.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Returns when all replies are sent.
+    pub(crate) async fn flushed(&self) {
+        while !self.is_flushed() {
+            self.flushed.notified().await;
+        }
+    }
+
+    /// Whether no reply waits to be sent.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.outgoing.borrow().is_empty()
+    }
+
+    /// What packs replies into what waits to be sent.
+    pub(super) fn packer(&self) -> Packer<'_> {
+        Packer::new(self.outgoing.borrow_mut())
+    }
+}
+
+impl DatagramReplies for UdpPort {
+    fn answer(&self, batch: Box<Batch>) {
+        let mut packer = self.packer();
+        for (request, reply) in batch.replies() {
+            let datagram = &batch.datagrams[request.datagram as usize];
+            let answer = Answer::Reply(reply);
+            packer.add(request.datagram, datagram, request.id, &answer);
+        }
+        drop(packer);
+        self.answered.borrow_mut().push(batch);
+    }
+
+    fn answer_late(&self, replies: &[LateReply]) {
+        let mut packer = self.packer();
+        let mut index = 0;
+        let mut last: Option<Datagram> = None;
+        for &(origin, reply) in replies {
+            let Asker::Datagram(datagram) = origin.asker else {
+                continue;
+            };
+            if !last.is_some_and(|last| last.peer == datagram.peer && !datagram.classic) {
+                index += 1;
+            }
+            last = Some(datagram);
+            packer.add(index, &datagram, origin.id, &Answer::Reply(reply));
+        }
+    }
+
+    fn flush(&self) -> Vec<Box<Batch>> {
+        let mut outgoing = self.outgoing.borrow_mut();
+        if !outgoing.is_empty() {
+            let sent = self
+                .socket
+                .try_io(Interest::WRITABLE, || outgoing.send(self.socket.as_fd()));
+            match sent {
+                Ok(0) => {}
+                Ok(refused) => debug!(refused, "replies that the kernel would not send"),
+                Err(_) => {
+                    self.wake();
+                    return Vec::new();
+                }
+            }
+            self.flushed.notify_waiters();
+        }
+        self.answered.take()
+    }
+}
