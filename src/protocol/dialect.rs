@@ -1,0 +1,52 @@
+//! Which dialect a peer speaks, told by the first byte it sends.
+
+use super::{classic, framed};
+
+/// Which protocol a datagram or a connection speaks: its first byte says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The original protocol, one message at a time: [`classic`].
+    Classic,
+    /// Request ids, pipelines, batches: [`framed`].
+    Framed,
+    /// The Redis protocol, on TCP alone: [`resp`](super::resp).
+    Resp,
+    /// Another server's reply. It is never answered, so that two servers can't be made to talk to
+    /// each other.
+    Reply,
+    /// Nothing that is spoken here; answered with one classic ERROR.
+    Unknown,
+}
+
+impl Dialect {
+    /// The dialect of a datagram or a connection that starts with `first`.
+    #[must_use]
+    pub fn of(first: u8) -> Self {
+        match first {
+            classic::COUNT | classic::RESET => Self::Classic,
+            framed::FIRST_OP..=framed::LAST_OP => Self::Framed,
+            b'*' | b'A'..=b'Z' | b'a'..=b'z' => Self::Resp,
+            128..=255 => Self::Reply,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_says_the_dialect() {
+        for first in 0..=255 {
+            let expected = match first {
+                0 | 1 => Dialect::Classic,
+                16..=31 => Dialect::Framed,
+                42 | 65..=90 | 97..=122 => Dialect::Resp,
+                128.. => Dialect::Reply,
+                _ => Dialect::Unknown,
+            };
+            assert_eq!(Dialect::of(first), expected, "first byte {first}");
+        }
+    }
+}
