@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::{MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, number};
+use super::number::integer;
+use super::{MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE};
 
 /// The longest line that says a length, in bytes: the first of a command or an argument.
 const MAX_LENGTH_LINE: usize = 32;
@@ -231,14 +232,6 @@ fn length_line(
         None => Ok(None),
         Some(b'\n') => Ok(Some((integer(&input[1..end]), end + 2))),
         Some(_) => Err(ProtocolError::NoLineEnd),
-    }
-}
-
-/// A decimal number, as the protocol writes it: with a minus where it is below 0.
-fn integer(text: &[u8]) -> Option<i64> {
-    match text.strip_prefix(b"-") {
-        Some(digits) => number(digits).and_then(|n| 0i64.checked_sub_unsigned(n)),
-        None => number(text).and_then(|n| n.try_into().ok()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::refusal::text_of;
 use super::{MAX_ARGUMENT, Writer};
 use crate::protocol::{ErrorCode, Reply};
 
@@ -107,7 +108,7 @@ impl Tally {
                 }
             }
             Said::Error(error) => {
-                writer.error(refusal(error));
+                writer.error(text_of(error));
                 return true;
             }
             Said::Below => {
@@ -116,22 +117,6 @@ impl Tally {
             }
         }
         false
-    }
-}
-
-/// What a Redis client is told of an error: the first word is one that Redis uses where something
-/// like it happens, since clients look at it.
-#[must_use]
-pub(super) const fn refusal(error: ErrorCode) -> &'static str {
-    match error {
-        ErrorCode::BadTopic => "ERR the key is not UTF-8",
-        ErrorCode::TopicTooLong => "ERR the key is too long",
-        ErrorCode::Overflow => "ERR increment or decrement would overflow",
-        ErrorCode::TooManyTopics => "OOM a new topic would be one over --max-topics",
-        ErrorCode::Busy => "TRYAGAIN busy, nothing was counted",
-        ErrorCode::Store => "MISCONF the durable store failed",
-        ErrorCode::Denied => "NOPERM not allowed",
-        ErrorCode::BadOpcode | ErrorCode::BadFrame | ErrorCode::Other(_) => "ERR refused",
     }
 }
 

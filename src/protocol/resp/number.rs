@@ -1,0 +1,24 @@
+//! Numbers in a command, read as Redis reads them.
+
+/// A whole number without sign, blanks or leading zeros, as Redis reads one.
+#[must_use]
+pub fn number(text: &[u8]) -> Option<u64> {
+    match text {
+        [b'0'] => Some(0),
+        [b'1'..=b'9', ..] => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Whether a number below 0 is meant.
+pub(super) fn is_negative(text: &[u8]) -> bool {
+    text.strip_prefix(b"-").and_then(number).is_some()
+}
+
+/// A decimal number, as the protocol writes it: with a minus where it is below 0.
+pub(super) fn integer(text: &[u8]) -> Option<i64> {
+    match text.strip_prefix(b"-") {
+        Some(digits) => number(digits).and_then(|n| 0i64.checked_sub_unsigned(n)),
+        None => number(text).and_then(|n| n.try_into().ok()),
+    }
+}
