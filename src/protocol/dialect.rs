@@ -25,7 +25,8 @@ impl Dialect {
         match first {
             classic::COUNT | classic::RESET => Self::Classic,
             framed::FIRST_OP..=framed::LAST_OP => Self::Framed,
-            b'*' | b'A'..=b'Z' | b'a'..=b'z' => Self::Resp,
+            // CR and LF begin an empty line, which RESP ignores: people press Enter in netcat.
+            b'*' | b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' => Self::Resp,
             128..=255 => Self::Reply,
             _ => Self::Unknown,
         }
@@ -42,7 +43,7 @@ mod tests {
             let expected = match first {
                 0 | 1 => Dialect::Classic,
                 16..=31 => Dialect::Framed,
-                42 | 65..=90 | 97..=122 => Dialect::Resp,
+                10 | 13 | 42 | 65..=90 | 97..=122 => Dialect::Resp,
                 128.. => Dialect::Reply,
                 _ => Dialect::Unknown,
             };

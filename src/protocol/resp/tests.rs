@@ -57,6 +57,21 @@ fn lines_are_read() {
     assert_eq!(words("\"\\xzz\" x\"y\"\n"), ["xzz", "xy"]);
 }
 
+/// A connection may begin with an empty line: somebody pressed Enter in netcat.
+#[test]
+fn empty_lines_are_skipped() {
+    for line in ["\r\n", "\n"] {
+        assert_eq!(decoded(line.as_bytes()), Ok(Some((vec![], line.len()))));
+        let followed = format!("{line}PING\r\n");
+        assert_eq!(
+            decoded(followed.as_bytes()),
+            Ok(Some((vec![], line.len()))),
+            "only the empty line is consumed"
+        );
+    }
+    assert_eq!(decoded(b"\r"), Ok(None), "the line may go on");
+}
+
 #[test]
 fn what_is_no_command_is_told_in_redis_words() {
     let cases: [(&[u8], &str); 19] = [
