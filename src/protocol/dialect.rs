@@ -1,25 +1,25 @@
-//! Which dialect a peer speaks, told by the first byte it sends.
+//! The dialect of a peer, recognised by the first byte that it sends.
 
 use super::{classic, framed};
 
-/// Which protocol a datagram or a connection speaks: its first byte says so.
+/// The protocol of a datagram or a connection, recognised by its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// The original protocol, one message at a time: [`classic`].
     Classic,
-    /// Request ids, pipelines, batches: [`framed`].
+    /// Frames with request ids, for pipelines and batches: [`framed`].
     Framed,
-    /// The Redis protocol, on TCP alone: [`resp`](super::resp).
+    /// The Redis protocol, on TCP only: [`resp`](super::resp).
     Resp,
-    /// Another server's reply. It is never answered, so that two servers can't be made to talk to
+    /// A reply of another server. It is never answered, so that nobody can make two servers talk to
     /// each other.
     Reply,
-    /// Nothing that is spoken here; answered with one classic ERROR.
+    /// No known protocol; answered with one classic ERROR.
     Unknown,
 }
 
 impl Dialect {
-    /// The dialect of a datagram or a connection that starts with `first`.
+    /// Returns the dialect of a datagram or a connection that starts with `first`.
     #[must_use]
     pub fn of(first: u8) -> Self {
         match first {
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_says_the_dialect() {
+    fn the_first_byte_decides_the_dialect() {
         for first in 0..=255 {
             let expected = match first {
                 0 | 1 => Dialect::Classic,

@@ -1,9 +1,9 @@
-//! The wire protocol: bytes to [`Request`], [`Reply`] to bytes, and the other way round for
-//! clients. Owns every fact of docs/protocol.md and nothing else: no sockets, no counters, no
-//! clock, and no allocation per request. Server, client, load generator and tests share it.
+//! The wire protocol: decodes bytes to a [`Request`] and encodes a [`Reply`] to bytes, and the
+//! reverse for clients. Owns every fact of docs/protocol.md. Knows no sockets, no counters and no
+//! clock, and allocates nothing per request. Server, client, load generator and tests share it.
 //!
-//! Three dialects are spoken: [`classic`], one message at a time; [`framed`], pipelined and with
-//! request ids; [`resp`], that of Redis. [`Dialect::of`] tells them apart by the first byte.
+//! There are three dialects: [`classic`], one message at a time; [`framed`], pipelined, with
+//! request ids; [`resp`], the Redis protocol. [`Dialect::of`] tells them apart by the first byte.
 
 pub mod classic;
 mod dialect;

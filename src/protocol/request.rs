@@ -1,58 +1,60 @@
-//! What a client asks for and what it gets, whatever the dialect.
+//! Requests and replies, independent of the dialect that carries them.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
 use super::ErrorCode;
 use crate::topic::Topic;
 
-/// What to do to a topic.
+/// An operation on a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// Add one to the sum and return it.
     Count,
     /// Set the sum to 0.
     Reset,
-    /// Add that many to the sum and return it: the caller owns the last so many numbers.
+    /// Add this number, `n`, to the sum and return the sum: the caller owns the last `n` numbers.
     Add(NonZeroU32),
-    /// Add that many, where the sum stays one that a Redis client can read as an integer: at most
-    /// [`MAX_SUM`](super::resp::MAX_SUM). Only [`resp`](super::resp) carries it.
+    /// The same as [`Op::Add`], but refused if the sum would pass
+    /// [`MAX_SUM`](super::resp::MAX_SUM), the highest that a Redis client can read as an integer.
+    /// Only [`resp`](super::resp) carries it.
     Incr(NonZeroU64),
-    /// Return the sum; counts nothing, creates nothing.
+    /// Return the sum without counting; never creates a topic.
     Get,
     /// Forget the topic; its next COUNT returns 1.
     Delete,
-    /// Raise the sum to at least this, and return it; never lowers.
+    /// Raise the sum to at least this number and return it; never lowers it.
     Advance(u64),
 }
 
-/// One request: what to do, to which topic.
+/// One request: an operation and its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// What to do.
+    /// The operation.
     pub op: Op,
-    /// To which topic.
+    /// The topic to apply it to.
     pub topic: Topic<'a>,
 }
 
-/// What became of a request; each method has its own, as each has its own reply on the wire.
+/// The result of a request. Each method has a variant of its own, because each has a reply of its
+/// own on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
-    /// COUNT: the sum that this count made.
+    /// COUNT: the sum after this count.
     Count(u64),
     /// RESET is done.
     Reset,
-    /// ADD, INCR: the last sum of the range that the caller now owns.
+    /// ADD, INCR: the sum afterwards, the last number of the range that the caller now owns.
     Add(u64),
-    /// GET: the sum; `None` where there is no such topic, which [`framed`](super::framed) says, and reads back, as
-    /// a sum of 0.
+    /// GET: the sum; `None` if the topic does not exist. [`framed`](super::framed) encodes `None`
+    /// as a sum of 0, and decodes it as such.
     Get(Option<u64>),
     /// DELETE is done.
     Delete {
-        /// Whether there was such a topic.
+        /// Whether the topic existed.
         existed: bool,
     },
     /// ADVANCE: the sum afterwards.
     Advance(u64),
-    /// It was not applied.
+    /// The request was refused.
     Error(ErrorCode),
 }

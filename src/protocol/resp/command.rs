@@ -1,4 +1,4 @@
-//! What a command asks for, out of its arguments.
+//! Interprets the arguments of a command.
 
 use std::num::NonZeroU64;
 
@@ -8,29 +8,29 @@ use super::{Arguments, Form, MAX_SUM, Refusal, Spec, Verb, Version, number};
 use crate::protocol::{ErrorCode, Op, Request};
 use crate::topic::Topic;
 
-/// How many topics SCAN looks for unless told otherwise.
+/// The number of topics that SCAN looks for without COUNT.
 const SCAN_COUNT: usize = 10;
 
-/// The longest word that a client says of itself, in bytes: it is kept.
-const MAX_CLIENT_WORD: usize = 256;
+/// The longest name of a client or its library, in bytes. It is limited because the server stores
+/// it.
+const MAX_CLIENT_NAME: usize = 256;
 
-/// The most commands that COMMAND INFO and COMMAND DOCS describe, when they are named: more than
-/// there are.
+/// The most names that COMMAND INFO and COMMAND DOCS accept: more than there are commands.
 const MAX_DESCRIBED: usize = 256;
 
-/// What is asked for.
+/// A command with its arguments interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Something to do to the topic that is argument 1.
+    /// An operation on one topic, which is argument 1.
     Topic {
-        /// What, to which.
+        /// The operation and the topic.
         request: Request<'a>,
-        /// How its reply is said.
+        /// How to encode its reply.
         form: Form,
     },
-    /// The same thing to do to each of several topics: all arguments but the first.
+    /// The same operation on several topics: all arguments after the name.
     Keys(Keys),
-    /// PING, or with a message.
+    /// PING, perhaps with a message.
     Ping(Option<&'a [u8]>),
     /// ECHO.
     Echo(&'a [u8]),
@@ -38,34 +38,36 @@ pub enum Command<'a> {
     Hello(Hello<'a>),
     /// CLIENT SETNAME.
     SetName(&'a str),
-    /// CLIENT SETINFO: which library has the connection, or (true) which version of it.
+    /// CLIENT SETINFO: the client library of the connection.
     SetInfo {
-        /// Whether it is the version.
+        /// Whether `value` is the version of the library, not its name.
         version: bool,
-        /// What it says.
+        /// The name or the version.
         value: &'a str,
     },
     /// CLIENT LIST.
     List(Listed),
     /// SCAN.
     Scan(Scan<'a>),
-    /// OK is all there is to say.
+    /// A command whose only reply is OK.
     Ok,
-    /// Another one, which has nothing to be read, or takes its arguments as they are.
+    /// Any other command: it has no arguments to interpret, or takes them as they are.
     Other,
 }
 
-/// What MGET, DEL, UNLINK and EXISTS ask for.
+/// MGET, DEL, UNLINK or EXISTS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
-    /// What to do to each.
+    /// The operation on each topic.
     pub op: Op,
-    /// Whether they are counted; otherwise each has its own reply, in a list.
+    /// Whether the reply is the number of topics that existed. If not, it is a list with a reply
+    /// for each topic.
     pub counted: bool,
 }
 
 impl Keys {
-    /// How the reply of one is said.
+    /// Returns how to encode the reply for one topic; `last` is true for the last topic of the
+    /// command.
     #[must_use]
     pub fn form(self, last: bool) -> Form {
         match self.counted {
@@ -75,46 +77,46 @@ impl Keys {
     }
 }
 
-/// Whom CLIENT LIST lists.
+/// Which clients CLIENT LIST lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    /// All.
+    /// All clients.
     All,
-    /// Those with these numbers: the arguments from 3 on.
+    /// The clients whose ids are the arguments from 3 on.
     Some,
-    /// Those of a type that there is not.
+    /// No client: Redis has clients of the given type, this server has not.
     None,
 }
 
-/// What HELLO says.
+/// HELLO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// The version to speak from now on; `None`: as before.
+    /// The version to use from now on; `None` keeps the current one.
     pub version: Option<Version>,
-    /// The connection's name.
+    /// The new name of the connection, if one is given.
     pub name: Option<&'a str>,
 }
 
-/// What SCAN asks for.
+/// SCAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan<'a> {
-    /// Where to go on; 0: from the start.
+    /// Where to continue; 0 starts from the beginning.
     pub cursor: u64,
-    /// Which topics to return.
+    /// The pattern that returned topics match, if one is given.
     pub pattern: Option<&'a [u8]>,
-    /// About how many to look at.
+    /// About how many topics to look at.
     pub count: usize,
-    /// Whether topics are of the kind that was asked for.
+    /// Whether the requested type is string, which all topics are; if not, none is returned.
     pub strings: bool,
 }
 
 impl<'a> Command<'a> {
-    /// What the arguments of `spec`'s command, in `bytes`, ask for. Topics are at most
-    /// `max_topic_len` bytes long.
+    /// Interprets the `arguments` of the command `spec`, which point into `bytes`. Topics may have
+    /// at most `max_topic_len` bytes.
     ///
     /// # Errors
     ///
-    /// [`Refusal`], where it can't be done whatever the counters are.
+    /// Returns a [`Refusal`] if the command is invalid whatever the sums are.
     pub fn read(
         spec: &'static Spec,
         arguments: &Arguments,
@@ -187,7 +189,7 @@ impl<'a> Command<'a> {
     }
 }
 
-/// What SET sets to.
+/// Parses the sum of SET.
 fn sum(text: &[u8]) -> Result<u64, Refusal<'static>> {
     match number(text) {
         Some(sum) => Ok(sum),
@@ -196,7 +198,7 @@ fn sum(text: &[u8]) -> Result<u64, Refusal<'static>> {
     }
 }
 
-/// What INCRBY adds.
+/// Parses the increment of INCRBY.
 fn increment(text: &[u8]) -> Result<NonZeroU64, Refusal<'static>> {
     match sum(text)? {
         n if n > MAX_SUM => Err(Refusal::NotAnInteger),
@@ -283,7 +285,8 @@ fn read_hello<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Hello<'a>, R
     Ok(hello)
 }
 
-/// Nobody has to say a password: as in a Redis that has none set, the default user may say any.
+/// Checks a user. No password is configured, so the user `default` may send any password, as in
+/// Redis.
 fn authenticate(user: &[u8]) -> Result<(), Refusal<'static>> {
     match user {
         b"default" => Ok(()),
@@ -291,11 +294,11 @@ fn authenticate(user: &[u8]) -> Result<(), Refusal<'static>> {
     }
 }
 
-/// A word that CLIENT LIST can print.
+/// Checks that CLIENT LIST can print a word: printable ASCII without spaces.
 fn client_word(word: &[u8]) -> Result<&str, Refusal<'_>> {
     match std::str::from_utf8(word) {
         Ok(word)
-            if word.len() <= MAX_CLIENT_WORD
+            if word.len() <= MAX_CLIENT_NAME
                 && word.bytes().all(|byte| byte.is_ascii_graphic()) =>
         {
             Ok(word)

@@ -1,8 +1,8 @@
-//! From a command's name to its row of the table.
+//! Finds the row of a command in [`COMMANDS`] by its name.
 
 use super::{Arguments, COMMANDS, Refusal, Spec, Verb};
 
-/// A command's name as one number, the same in capitals and small letters; 0 where none can be it.
+/// Packs a command's name into one number, ignoring case; 0 if it is too long for any command.
 const fn key(name: &[u8]) -> u64 {
     if name.len() > 8 {
         return 0;
@@ -16,10 +16,10 @@ const fn key(name: &[u8]) -> u64 {
     key
 }
 
-/// What no name has for a key: each of its bytes has the bit that tells small letters.
+/// A key that no name packs to: every byte of a packed name has the lower-case bit, 0x20.
 const NO_KEY: u64 = 1;
 
-/// The keys of [`COMMANDS`], for one comparison a row; those of subcommands are no command's.
+/// The keys of [`COMMANDS`], so that a lookup is one comparison a row. Subcommands have [`NO_KEY`].
 const LOOKUP: [u64; COMMANDS.len()] = {
     let mut keys = [0; COMMANDS.len()];
     let mut i = 0;
@@ -32,14 +32,17 @@ const LOOKUP: [u64; COMMANDS.len()] = {
             at += 1;
         }
         keys[i] = if subcommand { NO_KEY } else { key(name) };
-        assert!(COMMANDS[i].verb.index() == i, "in the order of Verb");
-        assert!(keys[i] != 0, "at most eight letters");
+        assert!(
+            COMMANDS[i].verb.index() == i,
+            "COMMANDS must have the order of Verb"
+        );
+        assert!(keys[i] != 0, "a name has at most eight letters");
         i += 1;
     }
     keys
 };
 
-/// The row of a command, by its name alone.
+/// Returns the row of the command called `name`, in capitals or small letters.
 #[must_use]
 pub fn named(name: &[u8]) -> Option<&'static Spec> {
     let key = key(name);
@@ -47,16 +50,16 @@ pub fn named(name: &[u8]) -> Option<&'static Spec> {
     Some(&COMMANDS[row])
 }
 
-/// The row of the command that `arguments` call, or of its subcommand.
+/// Returns the row of the command or subcommand that `arguments` call.
 ///
 /// # Errors
 ///
-/// Why there is none: no such command or subcommand. Whether it takes that many arguments is another
-/// matter ([`Spec::takes`]).
+/// Returns a [`Refusal`] if the command or subcommand does not exist. The number of arguments is
+/// not checked here; see [`Spec::takes`].
 ///
 /// # Panics
 ///
-/// Where there are no arguments.
+/// Panics if there are no arguments.
 pub fn find<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<&'static Spec, Refusal<'a>> {
     let name = arguments.at(0, bytes);
     let Some(spec) = named(name) else {
@@ -66,11 +69,11 @@ pub fn find<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<&'static Spec,
         return Ok(spec);
     }
     let subcommand = arguments.at(1, bytes);
-    let is_meant = |spec: &&'static Spec| {
+    let matches = |spec: &&'static Spec| {
         let name = spec.subcommand_name().unwrap_or_default();
         name.as_bytes().eq_ignore_ascii_case(subcommand)
     };
-    match spec.subcommands().find(is_meant) {
+    match spec.subcommands().find(matches) {
         Some(spec) => Ok(spec),
         None => Err(Refusal::UnknownSubcommand {
             of: spec,

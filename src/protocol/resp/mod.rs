@@ -1,10 +1,10 @@
-//! The Redis protocol, so that every Redis client can count: commands as arrays of strings or as
-//! lines of words, replies in RESP2, or in RESP3 after `HELLO 3`. Source:
+//! The Redis protocol, so that every Redis client can count. A command is an array of strings or a
+//! line of words; replies are in RESP2, or in RESP3 after `HELLO 3`. Source:
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 //!
-//! [`decode`] finds the arguments of one command, [`Command::read`] says what they ask for,
-//! [`Writer`] says the replies; [`encode_command`] and [`decode_reply`] are the client's half.
-//! [`COMMANDS`] is the one list of what there is. Nothing here knows a connection.
+//! [`decode`] finds the arguments of one command, [`Command::read`] interprets them, [`Writer`]
+//! encodes the replies; [`encode_command`] and [`decode_reply`] are the client's half. [`COMMANDS`]
+//! is the one list of commands. Nothing here knows a connection.
 
 mod command;
 mod decode;

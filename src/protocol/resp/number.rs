@@ -1,6 +1,6 @@
-//! Numbers in a command, read as Redis reads them.
+//! Decimal numbers in commands, parsed as Redis parses them.
 
-/// A whole number without sign, blanks or leading zeros, as Redis reads one.
+/// Parses a whole number without sign, spaces or leading zeros, as Redis does.
 #[must_use]
 pub fn number(text: &[u8]) -> Option<u64> {
     match text {
@@ -10,12 +10,12 @@ pub fn number(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// Whether a number below 0 is meant.
+/// Whether `text` is a number below 0.
 pub(super) fn is_negative(text: &[u8]) -> bool {
     text.strip_prefix(b"-").and_then(number).is_some()
 }
 
-/// A decimal number, as the protocol writes it: with a minus where it is below 0.
+/// Parses a decimal number with a minus sign if it is below 0.
 pub(super) fn integer(text: &[u8]) -> Option<i64> {
     match text.strip_prefix(b"-") {
         Some(digits) => number(digits).and_then(|n| 0i64.checked_sub_unsigned(n)),

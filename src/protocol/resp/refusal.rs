@@ -1,4 +1,4 @@
-//! Why a command is not done, in the words that the client gets.
+//! Why a command is refused, and the error text that the client gets.
 
 use std::fmt;
 
@@ -6,75 +6,76 @@ use super::limits::MAX_PATTERN;
 use super::{Arguments, Spec};
 use crate::protocol::ErrorCode;
 
-/// The most bytes of an argument that an error quotes: as in Redis.
-const QUOTED: usize = 128;
+/// The most bytes of an argument that an error quotes: the limit of Redis.
+const MAX_QUOTED: usize = 128;
 
-/// Why a command is not done. What it says of itself is what the client is told.
+/// Why a command is refused. Its `Display` is the error text that the client gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal<'a> {
-    /// There is no such command.
+    /// The command does not exist.
     UnknownCommand {
-        /// Its name.
+        /// The name that was sent.
         name: &'a [u8],
-        /// What came behind it.
+        /// The first arguments after it.
         arguments: [Option<&'a [u8]>; 4],
     },
-    /// There is no such subcommand.
+    /// The subcommand does not exist.
     UnknownSubcommand {
-        /// Of this command.
+        /// The command.
         of: &'static Spec,
-        /// Its name.
+        /// The name of the subcommand that was sent.
         name: &'a [u8],
     },
-    /// It takes another number of arguments.
+    /// The command does not take this number of arguments.
     Arity(&'static Spec),
-    /// A topic or a sum that can't be.
+    /// The topic is invalid.
     Code(ErrorCode),
-    /// It would go down.
+    /// The sum would go down.
     OnlyUp,
-    /// A number was expected.
+    /// An argument is not a number, or out of range.
     NotAnInteger,
-    /// SCAN's cursor is none.
+    /// The cursor of SCAN is invalid.
     Cursor,
-    /// An option that there is not, or not its value.
+    /// An option is unknown, or its value is missing or invalid.
     Syntax,
-    /// Patterns over [`MAX_PATTERN`].
+    /// The patterns of a command are longer than [`MAX_PATTERN`] bytes together.
     PatternLength,
-    /// HELLO has an option that there is not, or not all of its values.
+    /// HELLO has an unknown option, or one without all of its values.
     HelloOption(&'a [u8]),
-    /// CLIENT LIST of a type that there is not.
+    /// CLIENT LIST has an unknown client type.
     ClientType(&'a [u8]),
-    /// CLIENT LIST of what is no client's number.
+    /// CLIENT LIST has an invalid client id.
     ClientId,
-    /// SET has more than a key and a sum.
+    /// SET has options after its key and sum; none is supported.
     SetOptions,
-    /// There is no such database.
+    /// SELECT of a database other than 0.
     Database,
-    /// HELLO wants a version that there is not.
+    /// HELLO asks for an unsupported version.
     Version,
-    /// HELLO wants a version that is no number.
+    /// The version in HELLO is not a number.
     VersionNumber,
-    /// It is part of a transaction.
+    /// The command is part of a transaction, and transactions are not supported.
     Transaction,
-    /// The transaction ends with nothing done.
+    /// EXEC ends a transaction; none of its commands was applied.
     Aborted,
-    /// A transaction in a transaction.
+    /// MULTI inside a transaction.
     Nested,
     /// EXEC or DISCARD without a transaction.
     NoTransaction(&'static Spec),
-    /// AUTH without a user, where nobody has to say a password.
+    /// AUTH with a password only; no password is configured.
     NoPassword,
-    /// AUTH of a user that there is not.
+    /// AUTH of a user that does not exist.
     NoSuchUser,
-    /// A name for a connection that can't be.
+    /// The name for a connection is invalid.
     ClientName,
-    /// CLIENT SETINFO of something else than a library's name or version.
+    /// CLIENT SETINFO of an attribute other than the library's name or version.
     ClientInfo,
 }
 
 impl<'a> Refusal<'a> {
-    /// What is said of a command that there is not. A counter has no way down, and is told so.
+    /// Returns the refusal of a command that does not exist. DECR and DECRBY are refused with a
+    /// reason of their own: counters only go up.
     pub(super) fn unknown_command(arguments: &Arguments, bytes: &'a [u8]) -> Self {
         let name = arguments.at(0, bytes);
         let down: [&[u8]; 2] = [b"DECR", b"DECRBY"];
@@ -163,8 +164,8 @@ impl fmt::Display for Refusal<'_> {
     }
 }
 
-/// What a Redis client is told of an error: the first word is one that Redis uses where something
-/// like it happens, since clients look at it.
+/// Returns the text of an error for a Redis client. Clients look at the first word, so it is the
+/// one that Redis uses for a similar error.
 #[must_use]
 pub(super) const fn text_of(error: ErrorCode) -> &'static str {
     match error {
@@ -179,12 +180,12 @@ pub(super) const fn text_of(error: ErrorCode) -> &'static str {
     }
 }
 
-/// The beginning of what a client said, in an error.
+/// Shows the beginning of an argument, for an error text.
 struct Quoted<'a>(&'a [u8]);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = &self.0[..self.0.len().min(QUOTED)];
+        let shown = &self.0[..self.0.len().min(MAX_QUOTED)];
         f.write_str(&String::from_utf8_lossy(shown))
     }
 }

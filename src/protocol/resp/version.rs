@@ -1,17 +1,17 @@
 //! The two versions of the Redis protocol.
 
-/// How replies are said.
+/// The version that replies are encoded in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Version {
-    /// What every client understands.
+    /// RESP2, which every client understands.
     #[default]
     Resp2,
-    /// With maps, sets and a null of its own: after `HELLO 3`.
+    /// RESP3, with types for maps, sets and null: after `HELLO 3`.
     Resp3,
 }
 
 impl Version {
-    /// The version of that number.
+    /// Returns the version with this number, if there is one.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         match number {
@@ -21,7 +21,7 @@ impl Version {
         }
     }
 
-    /// Its number, as HELLO says it.
+    /// Returns its number, as in HELLO.
     #[must_use]
     pub fn number(self) -> u8 {
         match self {
