@@ -1,6 +1,6 @@
-//! What a message costs in the codec: decoding and encoding requests and replies, one group a
-//! dialect. It finds what a change to a dialect costs on its own, without tables and sockets. The
-//! server decodes requests and encodes replies, clients and the load generator the other way round.
+//! The cost of a message in the codec: decoding and encoding requests and replies, with one group
+//! for each dialect. It shows the cost of a change to a dialect alone, without tables and sockets.
+//! The server decodes requests and encodes replies; clients and the load generator do the reverse.
 
 #![allow(missing_docs)]
 
@@ -15,10 +15,10 @@ use globalcounter::protocol::resp::{
 use globalcounter::protocol::{Op, Reply, Request, classic};
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Topic};
 
-/// Messages an iteration: what one read of a busy connection returns.
+/// Messages per iteration: as many as one read of a busy connection returns.
 const MESSAGES: u32 = 64;
 
-/// A sum of middling length: 6 of at most 8 bytes.
+/// A reply whose sum has a medium length: 6 of at most 8 bytes.
 const REPLY: Reply = Reply::Count(1 << 40);
 
 fn names() -> Vec<String> {
@@ -32,7 +32,7 @@ fn count(name: &str) -> Request<'_> {
     }
 }
 
-/// A message a buffer, as on the wire a datagram each.
+/// The classic dialect. Each message has a buffer of its own, like a datagram.
 fn classic(c: &mut Criterion) {
     let names = names();
     let requests: Vec<Request<'_>> = names.iter().map(|name| count(name)).collect();
@@ -87,7 +87,7 @@ fn classic(c: &mut Criterion) {
     group.finish();
 }
 
-/// All messages in one buffer, as a pipelined connection has them.
+/// The framed dialect. All messages are in one buffer, as on a pipelined connection.
 fn framed(c: &mut Criterion) {
     let names = names();
     let requests: Vec<Request<'_>> = names.iter().map(|name| count(name)).collect();
@@ -144,7 +144,8 @@ fn framed(c: &mut Criterion) {
     group.finish();
 }
 
-/// The same in the Redis protocol: decoding a request finds its arguments and what they ask for.
+/// The Redis protocol, also in one buffer. Decoding a request finds its arguments and interprets
+/// them.
 fn redis(c: &mut Criterion) {
     let names = names();
     let mut encoded_requests = Vec::new();
@@ -198,8 +199,8 @@ fn redis(c: &mut Criterion) {
         b.iter(|| {
             out.clear();
             for _ in 0..MESSAGES {
-                let said = Form::Sum.said(black_box(Reply::Add(1 << 40)));
-                tally.say(said, &mut Writer::new(Version::Resp2, &mut out));
+                let content = Form::Sum.said(black_box(Reply::Add(1 << 40)));
+                tally.say(content, &mut Writer::new(Version::Resp2, &mut out));
             }
             black_box(&out);
         });
@@ -207,7 +208,7 @@ fn redis(c: &mut Criterion) {
     group.finish();
 }
 
-/// A dialect's group, so that each says its messages a second.
+/// Returns a benchmark group for a dialect, with its throughput in messages per second.
 fn dialect<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = c.benchmark_group(name);
     group.throughput(Throughput::Elements(MESSAGES.into()));

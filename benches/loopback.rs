@@ -1,10 +1,12 @@
-//! What a COUNT takes end to end, over loopback, from a server with one shard: the asynchronous
-//! client with one request at a time, over TCP and UDP; the same with 64 callers that count one topic,
-//! together as one request or one by one; and one framed TCP connection with 64 requests in flight.
-//! The first two are round trips, mostly the system's; the last is what a connection can do at most.
-//! It shows what a user gets of a change to the server or the client.
+//! The time of a COUNT end to end, over loopback, with a server of one shard:
 //!
-//! Client and server share the machine, each with a thread of its own.
+//! - the asynchronous client with one request at a time, over TCP and over UDP: a round trip, spent
+//!   mostly in the kernel;
+//! - the same client with 64 callers that count one topic, coalesced into one request or one by one;
+//! - one framed TCP connection with 64 requests in flight: the most that a connection can do.
+//!
+//! It shows the effect of a change to the server or the client for a user. Client and server share
+//! the machine, each with a thread of its own.
 
 #![allow(missing_docs)]
 
@@ -23,13 +25,13 @@ use globalcounter::topic::{Shards, Topic};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-/// Always the same: what many topics cost is the subject of the bench `table`.
+/// The only topic. The bench `table` measures the cost of many topics.
 const TOPIC: &str = "topic-0000000000";
 
 /// Requests in flight on the pipelined connection.
 const IN_FLIGHT: u64 = 64;
 
-/// Room for more replies, in bytes, than can be under way at once.
+/// The size of the receive buffer, in bytes: more than all replies in flight need.
 const INPUT_LEN: usize = 4_096;
 
 /// How long to wait for a reply: long enough that no UDP request is sent again.
@@ -48,7 +50,7 @@ fn loopback(c: &mut Criterion) {
     let udp = server.udp_addr().expect("UDP is on");
     let stop = server.stop_handle();
     let serving = thread::spawn(|| server.run());
-    // The client's task runs on the thread of its caller: no other thread is in the way.
+    // The client's task runs on the thread of its caller, so no thread switch is measured.
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
 
@@ -97,7 +99,7 @@ fn one_at_a_time(b: &mut Bencher<'_>, runtime: &Runtime, url: &str) {
     });
 }
 
-/// As many callers as a pipeline has requests in flight, each with one at a time.
+/// Runs [`IN_FLIGHT`] callers, each with one request at a time.
 fn callers(b: &mut Bencher<'_>, runtime: &Runtime, url: &str, options: Options) {
     let client = runtime.block_on(Client::connect_with(url, options));
     let client = client.expect("the server listens");
@@ -107,7 +109,7 @@ fn callers(b: &mut Bencher<'_>, runtime: &Runtime, url: &str, options: Options) 
             let mut callers = JoinSet::new();
             for caller in 0..IN_FLIGHT {
                 let client = client.clone();
-                // All requests, as evenly as can be.
+                // The shares differ by at most one and add up to `requests`.
                 let share = (requests + caller) / IN_FLIGHT;
                 callers.spawn(async move {
                     for _ in 0..share {
@@ -121,12 +123,12 @@ fn callers(b: &mut Bencher<'_>, runtime: &Runtime, url: &str, options: Options) 
     });
 }
 
-/// A connection on which a request is sent for each reply that came, so that `IN_FLIGHT` are under
-/// way until the last.
+/// A connection that sends a new request for each reply received, so that [`IN_FLIGHT`] requests
+/// are in flight until the end.
 struct Pipeline {
     stream: TcpStream,
     output: Vec<u8>,
-    /// Replies: the first `received` bytes, the last reply perhaps in part.
+    /// The first `received` bytes are replies; the last one may be incomplete.
     input: Vec<u8>,
     received: usize,
 }
@@ -144,7 +146,7 @@ impl Pipeline {
         })
     }
 
-    /// How long it takes until that many requests are answered.
+    /// Returns the time until this many requests are answered.
     fn time(&mut self, requests: u64) -> io::Result<Duration> {
         let start = Instant::now();
         let mut unanswered = requests;
@@ -160,7 +162,7 @@ impl Pipeline {
         Ok(start.elapsed())
     }
 
-    /// Sends that many requests with one write.
+    /// Sends this many requests with one write.
     fn send(&mut self, requests: u64) -> io::Result<()> {
         let topic = Topic::new(TOPIC.as_bytes(), TOPIC.len()).expect("a topic");
         let op = Op::Count;
@@ -172,7 +174,7 @@ impl Pipeline {
         self.stream.write_all(&self.output)
     }
 
-    /// Reads once; returns how many replies are whole by then.
+    /// Reads once and returns the number of complete replies.
     fn receive(&mut self) -> io::Result<u64> {
         let read = self.stream.read(&mut self.input[self.received..])?;
         assert_ne!(read, 0, "the server closed the connection");

@@ -1,8 +1,9 @@
-//! What a request costs from the bytes of a read to the bytes of its reply: decoded, its topic found
-//! and counted, the reply encoded. Everything between two system calls, on one shard, without the
-//! runtime. It judges changes that move work between the codec and the table.
+//! The cost of a request from the bytes of a read to the bytes of its reply: decode it, find and
+//! count its topic, encode the reply. That is all the work between two system calls, on one shard,
+//! without the runtime. Use it for changes that move work between the codec and the table.
 //!
-//! Instructions don't depend on what else the machine does. Each benchmark runs once, with this:
+//! The number of instructions does not depend on the load of the machine. This command counts them,
+//! running a benchmark once:
 //!
 //! ```sh
 //! valgrind --tool=callgrind --toggle-collect='path::serve_*' PATH_BENCH --test framed/1000
@@ -18,13 +19,14 @@ use globalcounter::protocol::{Op, Reply, Request, classic};
 use globalcounter::shard::{Ceilings, TopicQuota};
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Topic};
 
-/// Requests a read, as of a connection with as many in flight.
+/// Requests per read, as on a connection with this many in flight.
 const REQUESTS: usize = 64;
 
-/// Reads an iteration.
+/// Reads per iteration.
 const READS: usize = 64;
 
-/// The first are in a near cache; the second are so many that they are looked at together.
+/// The first number of topics fits in a near cache. With the second, the shard waits for the memory
+/// of several topics at once.
 const TOPICS: [usize; 2] = [1_000, 100_000];
 
 fn path(c: &mut Criterion) {
@@ -36,7 +38,7 @@ fn path(c: &mut Criterion) {
         for name in &names {
             shard.apply(count(name), || ());
         }
-        // In an order that looks random, the same each time.
+        // A pseudo-random order, the same in each run.
         let mut next = 0;
         let mut requests = || {
             next = (next + 611_953) % topics;
@@ -102,7 +104,7 @@ fn serve_frames(
     shard.apply_all(topics, |_| (), replies);
     output.clear();
     for (&(id, _), &reply) in requests.iter().zip(&*replies) {
-        framed::encode_reply(id, reply.expect("nothing waits"), output);
+        framed::encode_reply(id, reply.expect("no reply waits for a store"), output);
     }
     black_box(output);
 }
@@ -123,7 +125,7 @@ fn serve_messages(
     shard.apply_all(requests.iter().copied(), |_| (), replies);
     output.clear();
     for &reply in &*replies {
-        classic::encode_reply(reply.expect("nothing waits"), output);
+        classic::encode_reply(reply.expect("no reply waits for a store"), output);
     }
     black_box(output);
 }

@@ -1,7 +1,7 @@
-//! What it costs to reach shards: the scheme of `server::reach` against its two rivals, handing
-//! everything over to owner threads by channel, and a blocking lock a batch. As many threads as shards
-//! do nothing but bring reads of requests for random topics to the shards that own them; from one
-//! topic, which all threads want, to a million.
+//! The cost of reaching shards: the scheme of `server::reach` against two alternatives, handing all
+//! batches to owner threads by channel, and one blocking lock per batch. There are as many threads
+//! as shards. Each takes reads of requests for random topics and has the owning shards count them.
+//! The number of topics goes from one, which all threads want, to a million.
 
 #![allow(missing_docs)]
 
@@ -18,13 +18,13 @@ use globalcounter::shard::{Ceilings, TopicQuota};
 use globalcounter::topic::{Shards, Topic};
 use parking_lot::Mutex;
 
-/// How many batches a thread may have away at a shard, as in the server.
+/// The most batches that a thread may have in flight at a shard, as in the server.
 const CREDIT: usize = 16;
 
-/// Each thread has so many reads, and begins anew when all were served.
+/// The number of different reads of a thread; it repeats them as often as needed.
 const READS: usize = 256;
 
-/// What all threads know: names, and the reads that each serves.
+/// The data that all threads share: the topics' names, and the reads of each thread.
 struct Load {
     shards: usize,
     names: Vec<String>,
@@ -33,13 +33,13 @@ struct Load {
 
 type Shard = globalcounter::shard::Shard<()>;
 
-/// Requests that came together: by shard, the topics to count.
+/// The requests of one read: for each shard, the topics to count.
 type Read = Vec<(usize, Vec<usize>)>;
 
 impl Load {
-    /// As many threads as shards, and `size` requests a read.
+    /// Creates the reads of `threads` threads, for as many shards, with `size` requests per read.
     fn new(threads: usize, topics: usize, size: usize) -> Arc<Self> {
-        let shards = Shards::new(threads).expect("not many");
+        let shards = Shards::new(threads).expect("few enough shards");
         let names: Vec<String> = (0..topics).map(|i| format!("topic-{i:08}")).collect();
         let mut random = 1usize;
         let mut read = || {
@@ -58,17 +58,17 @@ impl Load {
             }
             read
         };
-        let mut of_thread = || (0..READS).map(|_| read()).collect();
+        let mut reads_of_thread = || (0..READS).map(|_| read()).collect();
         Arc::new(Self {
-            reads: (0..threads).map(|_| of_thread()).collect(),
+            reads: (0..threads).map(|_| reads_of_thread()).collect(),
             shards: threads,
             names,
         })
     }
 
-    /// Shards that have all topics already.
+    /// Returns the shards, with all topics in them.
     fn shards(&self) -> impl Iterator<Item = Shard> {
-        let shards = Shards::new(self.shards).expect("not many");
+        let shards = Shards::new(self.shards).expect("few enough shards");
         let quota = TopicQuota::new(self.names.len());
         let filled = move |shard| {
             let mut filled = Shard::new(quota.clone(), Ceilings::NONE);
@@ -82,7 +82,7 @@ impl Load {
         shards.ids().map(filled)
     }
 
-    /// The first so many reads of a thread.
+    /// Returns the first `count` reads of thread `me`.
     fn reads(&self, me: usize, count: u64) -> impl Iterator<Item = &Read> {
         self.reads[me].iter().cycle().take(count as usize)
     }
@@ -101,7 +101,7 @@ fn named(name: &str) -> Topic<'_> {
     Topic::new(name.as_bytes(), 100).expect("a topic")
 }
 
-/// Requests for one shard that another thread may run.
+/// Requests for one shard, which another thread may run.
 struct Batch {
     from: usize,
     shard: usize,
@@ -130,10 +130,10 @@ impl Batch {
     }
 }
 
-/// A thread's batches.
+/// The batches of one thread.
 struct Batches {
     spare: Vec<Box<Batch>>,
-    /// How many more may be away, by shard.
+    /// How many more batches may be in flight, by shard.
     credit: Vec<usize>,
 }
 
@@ -147,7 +147,7 @@ impl Batches {
 
     fn take(&mut self, shard: usize, topics: &[usize]) -> Box<Batch> {
         self.credit[shard] -= 1;
-        let mut batch = self.spare.pop().expect("there are enough for all credit");
+        let mut batch = self.spare.pop().expect("there is a batch for each credit");
         batch.fill(shard, topics);
         batch
     }
@@ -157,18 +157,19 @@ impl Batches {
         self.spare.push(batch);
     }
 
-    fn all_are_back(&self) -> bool {
+    fn all_returned(&self) -> bool {
         self.credit.iter().all(|&credit| credit == CREDIT)
     }
 }
 
-/// One of the three ways, for one thread at a time.
-trait Way: Sync {
-    /// Has so many reads of thread `me` counted, and waits for the last.
+/// One of the three schemes.
+trait Scheme: Sync {
+    /// Counts `reads` reads of thread `me`, and waits until all are counted.
     fn serve(&self, me: usize, reads: u64);
 }
 
-/// The server's way: run it yourself, or leave it to whoever does.
+/// The scheme of the server: a thread runs a shard itself if it is free, else hands the batch over
+/// to the thread that runs it.
 struct RunOrHandOver {
     load: Arc<Load>,
     shards: Vec<Reach<Shard, Box<Batch>>>,
@@ -192,7 +193,7 @@ impl RunOrHandOver {
     }
 }
 
-impl Way for RunOrHandOver {
+impl Scheme for RunOrHandOver {
     fn serve(&self, me: usize, reads: u64) {
         let run = |shard: &mut Shard, mut batch: Box<Batch>| {
             batch.run(&self.load, shard);
@@ -219,14 +220,15 @@ impl Way for RunOrHandOver {
             }
             self.collect(me, &mut batches);
         }
-        while !batches.all_are_back() {
+        while !batches.all_returned() {
             thread::yield_now();
             self.collect(me, &mut batches);
         }
     }
 }
 
-/// Rival: a shard's owner thread gets every batch by channel and sends it back by another.
+/// Alternative: the owner thread of a shard gets all batches by one channel and returns them by
+/// another.
 struct OwnerThreads {
     load: Arc<Load>,
     owners: Vec<Sender<Box<Batch>>>,
@@ -242,7 +244,7 @@ impl OwnerThreads {
         let start = |mut shard: Shard| {
             let (owner, batches) = bounded::<Box<Batch>>(room);
             let (load, senders) = (Arc::clone(load), senders.clone());
-            // Ends when the sender is dropped.
+            // The thread ends when the sender is dropped.
             thread::spawn(move || {
                 for mut batch in batches {
                     batch.run(&load, &mut shard);
@@ -262,31 +264,33 @@ impl OwnerThreads {
     }
 }
 
-impl Way for OwnerThreads {
+impl Scheme for OwnerThreads {
     fn serve(&self, me: usize, reads: u64) {
         let mut batches = Batches::new(me, self.owners.len());
         let back = &self.back[me];
         for (shard, topics) in self.load.reads(me, reads).flatten() {
             while batches.credit[*shard] == 0 {
-                batches.give_back(back.recv().expect("the owners live"));
+                batches.give_back(back.recv().expect("the owner threads run"));
             }
             let batch = batches.take(*shard, topics);
-            self.owners[*shard].send(batch).expect("the owner lives");
+            self.owners[*shard]
+                .send(batch)
+                .expect("the owner thread runs");
             back.try_iter().for_each(|batch| batches.give_back(batch));
         }
-        while !batches.all_are_back() {
-            batches.give_back(back.recv().expect("the owners live"));
+        while !batches.all_returned() {
+            batches.give_back(back.recv().expect("the owner threads run"));
         }
     }
 }
 
-/// Rival: whoever wants a shard waits for it.
+/// Alternative: each thread waits for the lock of a shard.
 struct BlockingLocks {
     load: Arc<Load>,
     shards: Vec<Mutex<Shard>>,
 }
 
-impl Way for BlockingLocks {
+impl Scheme for BlockingLocks {
     fn serve(&self, me: usize, reads: u64) {
         let mut replies = Vec::new();
         for (shard, topics) in self.load.reads(me, reads).flatten() {
@@ -296,12 +300,12 @@ impl Way for BlockingLocks {
     }
 }
 
-/// How long all threads take for so many reads each.
-fn time(way: &dyn Way, threads: usize, reads: u64) -> Duration {
+/// Returns the time that all threads take for `reads` reads each.
+fn time(scheme: &dyn Scheme, threads: usize, reads: u64) -> Duration {
     let start = Instant::now();
     thread::scope(|scope| {
         for me in 0..threads {
-            scope.spawn(move || way.serve(me, reads));
+            scope.spawn(move || scheme.serve(me, reads));
         }
     });
     start.elapsed()
@@ -320,17 +324,17 @@ fn reaching_shards(c: &mut Criterion) {
                     load: Arc::clone(&load),
                     shards: load.shards().map(Mutex::new).collect(),
                 };
-                let ways: [(&str, Box<dyn Way>); 3] = [
+                let schemes: [(&str, Box<dyn Scheme>); 3] = [
                     ("run or hand over", Box::new(RunOrHandOver::new(&load))),
                     ("owner threads", Box::new(OwnerThreads::new(&load))),
                     ("blocking locks", Box::new(locks)),
                 ];
-                // The time is that of a read of every thread, the throughput is requests: all of
-                // them.
+                // The time is that of one read of each thread. The throughput counts the requests
+                // of all threads.
                 group.throughput(Throughput::Elements((threads * size) as u64));
-                for (name, way) in &ways {
+                for (name, scheme) in &schemes {
                     group.bench_with_input(BenchmarkId::new(*name, size), &size, |b, _| {
-                        b.iter_custom(|reads| time(&**way, threads, reads));
+                        b.iter_custom(|reads| time(&**scheme, threads, reads));
                     });
                 }
             }

@@ -1,10 +1,15 @@
-//! What COUNT costs in a shard of 1 thousand, 1 million and 10 million topics: one that is there and
-//! a new one; the longest that a single new one waits while the table grows; the memory that a
-//! topic takes; and what a step of a scan costs, since others wait for the shard meanwhile. It judges changes to the table: its hash, its rows, how it grows.
+//! The cost of the table, in shards of 1 thousand, 1 million and 10 million topics:
 //!
-//! A table of 10 million takes seconds to fill, and criterion wants everything done ten times. So
-//! the one that the hits need is watched while it fills, and a line says what came of it; the rest
-//! is criterion's.
+//! - a COUNT of an existing topic, and of a new one;
+//! - the longest single insert while the table grows;
+//! - the memory per topic;
+//! - one step of a scan, since other requests wait for the shard meanwhile.
+//!
+//! Use it for changes to the table: its hash, its rows, how it grows.
+//!
+//! A table of 10 million topics takes seconds to fill, and criterion repeats everything at least
+//! ten times. So the longest insert and the memory are measured only once, while the table for the
+//! hits fills, and printed in one line. Criterion measures the rest.
 
 #![allow(missing_docs)]
 
@@ -27,31 +32,32 @@ const THOUSAND: usize = 1_000;
 const MILLION: usize = 1_000_000;
 const TEN_MILLION: usize = 10_000_000;
 
-/// Bytes a name.
+/// The length of a name, in bytes.
 const NAME_LEN: usize = 16;
 
 type Name = [u8; NAME_LEN];
 
-/// Where what looks random begins.
+/// The seed of the pseudo-random numbers.
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// COUNT of topics that are there, in random order; back to back, so that waits for memory overlap
-/// as they do in a batch.
+/// COUNT of existing topics in random order. They are counted back to back, so that waits for
+/// memory overlap as in a batch.
 fn hit(c: &mut Criterion) {
     let mut group = group(c, "hit");
     group.throughput(Throughput::Elements(1));
-    // The largest is first: its memory is measured before others have left any to the allocator.
+    // The largest is first, so that its memory is measured before the allocator has freed memory to
+    // reuse.
     for size in [TEN_MILLION, MILLION, THOUSAND] {
-        // Made when first used: the command line may leave this size out.
+        // Made on first use, because the command line may leave this size out.
         let mut table = LazyCell::new(|| {
             let mut names = names(size);
             let shard = if size == TEN_MILLION {
-                watched_filling(&names)
+                filled_and_measured(&names)
             } else {
                 filled(empty(size), &topics(&names))
             };
             shuffle(&mut names);
-            // Leaked, since one borrows from the other; the program ends soon.
+            // The topics borrow from the names, so both are leaked; the program ends soon.
             (shard, topics(names.leak()).leak().iter().cycle())
         });
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
@@ -62,8 +68,8 @@ fn hit(c: &mut Criterion) {
     group.finish();
 }
 
-/// COUNT of new topics, from none to all: the time is that of all, growing included, the throughput
-/// is inserts.
+/// COUNT of new topics, starting with an empty table. The time is that of all inserts, including
+/// the growth of the table; the throughput is in inserts.
 fn insert(c: &mut Criterion) {
     let mut group = group(c, "insert");
     for size in [MILLION, THOUSAND] {
@@ -71,7 +77,7 @@ fn insert(c: &mut Criterion) {
         let topics = topics(&names);
         group.throughput(Throughput::Elements(size as u64));
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
-            // The shard is returned, so that freeing it is not measured.
+            // The routine returns the shard, so that freeing it is not measured.
             b.iter_batched(
                 || empty(size),
                 |shard| filled(shard, &topics),
@@ -82,8 +88,8 @@ fn insert(c: &mut Criterion) {
     group.finish();
 }
 
-/// One step of a scan through a million topics, for so many of them; from a place of its own each,
-/// so that what it looks at is in no cache, as between requests.
+/// One step of a scan through a million topics, which looks for 10 or 1,000 of them. Each step
+/// starts at a random position, so that its data is in no cache, as between requests.
 fn scan(c: &mut Criterion) {
     let mut group = group(c, "scan");
     let shard = LazyCell::new(|| filled(empty(MILLION), &topics(&names(MILLION))));
@@ -101,7 +107,7 @@ fn scan(c: &mut Criterion) {
     group.finish();
 }
 
-/// A group that takes the fewest and shortest samples there can be.
+/// Returns a benchmark group with few and short samples.
 fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = c.benchmark_group(name);
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
@@ -110,9 +116,9 @@ fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     group
 }
 
-/// A shard that has those topics; prints what an insert took, what the longest took, and how much
-/// memory each has. The mean includes a look at the clock, 35 ns of some 700.
-fn watched_filling(names: &[Name]) -> Shard {
+/// Returns a shard with these topics. Prints the mean and the longest time of an insert, and the
+/// memory per topic. The mean includes reading the clock, 35 ns of about 700.
+fn filled_and_measured(names: &[Name]) -> Shard {
     let topics = topics(names);
     let size = topics.len();
     let mut shard = empty(size);
@@ -129,8 +135,8 @@ fn watched_filling(names: &[Name]) -> Shard {
     let mean = (before - start) / size as u32;
     let bytes = (resident() - memory) / size;
     println!(
-        "growing to {size} topics of {NAME_LEN} bytes: {mean:?} an insert, the longest {longest:.2?}; \
-         {bytes} bytes resident a topic"
+        "growing to {size} topics of {NAME_LEN} bytes: {mean:?} per insert, longest {longest:.2?}, \
+         {bytes} bytes resident per topic"
     );
     shard
 }
@@ -154,7 +160,7 @@ fn count(shard: &mut Shard, topic: Topic<'_>) -> Option<Reply> {
     shard.apply(Request { op, topic }, || ())
 }
 
-/// Names, one after the other in memory: visited like that, they cost no more to read than in a
+/// Returns names that are adjacent in memory, so that reading them in order costs no more than in a
 /// receive buffer.
 fn names(count: usize) -> Vec<Name> {
     let mut names = vec![[0; NAME_LEN]; count];
@@ -171,7 +177,7 @@ fn topics(names: &[Name]) -> Vec<Topic<'_>> {
         .collect()
 }
 
-/// Fisher and Yates' shuffle, from a fixed seed: the same in each run.
+/// Shuffles the names (Fisher–Yates) with a fixed seed, so that each run has the same order.
 fn shuffle(names: &mut [Name]) {
     let mut random = SEED;
     for i in (1..names.len()).rev() {
@@ -179,7 +185,7 @@ fn shuffle(names: &mut [Name]) {
     }
 }
 
-/// The next of a series of numbers that look random.
+/// Returns the next pseudo-random number.
 fn xorshift(random: &mut u64) -> u64 {
     *random ^= *random << 13;
     *random ^= *random >> 7;
@@ -187,7 +193,7 @@ fn xorshift(random: &mut u64) -> u64 {
     *random
 }
 
-/// The process's resident memory, in bytes.
+/// Returns the resident memory of the process, in bytes.
 fn resident() -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

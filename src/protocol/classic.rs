@@ -1,5 +1,5 @@
-//! The classic dialect: a message is one byte of op code, then data up to the message's end. It
-//! carries COUNT and RESET, as the original Python project defined them.
+//! The classic dialect: a message is one byte of op code, then data up to the end of the message.
+//! It carries COUNT and RESET, as the original Python project defined them.
 
 use super::{ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
@@ -15,16 +15,16 @@ pub const RESET_REPLY: u8 = 129;
 /// Op code of an ERROR reply.
 pub const ERROR: u8 = 255;
 
-/// The longest message that a server takes, in bytes: what one read of a TCP connection returns
-/// at most.
+/// The longest message that a server accepts, in bytes: the most that one read of a TCP connection
+/// returns.
 pub const MAX_MESSAGE: usize = 65_536;
 
-/// Reads a whole message as a request.
+/// Decodes a whole message as a request.
 ///
 /// # Errors
 ///
-/// The code to answer with: no such op code (an empty message has none), or a topic that is not
-/// UTF-8 or longer than `max_topic_len` bytes.
+/// Returns the code to answer with, if the op code is unknown or missing (an empty message has
+/// none), or if the topic is not UTF-8 or longer than `max_topic_len` bytes.
 pub fn decode_request(message: &[u8], max_topic_len: usize) -> Result<Request<'_>, ErrorCode> {
     let (op, topic) = match message {
         [COUNT, topic @ ..] => (Op::Count, topic),
@@ -37,11 +37,11 @@ pub fn decode_request(message: &[u8], max_topic_len: usize) -> Result<Request<'_
     })
 }
 
-/// Appends a request's message to `out`.
+/// Appends the message of a request to `out`.
 ///
 /// # Errors
 ///
-/// BAD_OPCODE, and nothing appended, for a method that this dialect does not carry.
+/// Returns BAD_OPCODE and appends nothing if this dialect does not carry the method.
 pub fn encode_request(request: Request<'_>, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
     let op = match request.op {
         Op::Count => COUNT,
@@ -53,11 +53,12 @@ pub fn encode_request(request: Request<'_>, out: &mut Vec<u8>) -> Result<(), Err
     Ok(())
 }
 
-/// Appends a reply's message to `out`; a sum takes the fewest big-endian bytes that hold it, at
-/// least one.
+/// Appends the message of a reply to `out`. A sum is encoded in the fewest big-endian bytes that
+/// hold it, at least one.
 ///
-/// Replies to methods that this dialect does not carry can't come up here, since their requests
-/// can't be decoded; they would be said as the sum they hold.
+/// Replies to methods that this dialect does not carry cannot occur here, since their requests
+/// cannot be decoded. Such a reply would be encoded as the sum that it holds, or as the reply to
+/// RESET.
 pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Count(sum) | Reply::Add(sum) | Reply::Get(Some(sum)) | Reply::Advance(sum) => {
@@ -79,8 +80,8 @@ fn encode_sum(sum: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[leading_zeros..]);
 }
 
-/// Reads a whole message as a reply; `None` where it is none. An error's words are dropped, its
-/// code says it.
+/// Decodes a whole message as a reply; `None` if it is not one. The text of an error is dropped,
+/// since its code has the same meaning.
 #[must_use]
 pub fn decode_reply(message: &[u8]) -> Option<Reply> {
     match message {
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_the_protocol() {
+    fn examples_of_the_protocol_decode_and_encode() {
         let count = |topic| {
             Ok(Request {
                 op: Op::Count,
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_is_told() {
+    fn a_message_that_is_not_a_reply_decodes_to_none() {
         for message in [
             &b""[..],
             b"\x80",
@@ -154,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_come_back_in_the_fewest_bytes(sum: u64) {
+        fn sums_round_trip_in_the_fewest_bytes(sum: u64) {
             let message = encoded(Reply::Count(sum));
             prop_assert_eq!(decode_reply(&message), Some(Reply::Count(sum)));
             prop_assert!(message.len() == 2 || message[1] != 0);

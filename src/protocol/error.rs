@@ -1,42 +1,43 @@
-//! The error codes of the protocol: the one place where each has its number and its words.
+//! The error codes of the protocol: the one place that gives each its number and its text.
 
 use std::fmt;
 
 use crate::topic::TopicError;
 
-/// Why a request was refused. Unless a variant says otherwise, it was not applied.
+/// Why a request was refused. Unless a variant says otherwise, the request was not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// 1: no such method.
+    /// 1: the method does not exist.
     BadOpcode,
     /// 2: the topic is not UTF-8.
     BadTopic,
-    /// 3: the topic is over the server's limit.
+    /// 3: the topic is longer than the server allows.
     TopicTooLong,
-    /// 4: a body that does not fit its method.
+    /// 4: the body does not fit its method.
     BadFrame,
-    /// 5: the sum would pass `u64::MAX`; it never wraps.
+    /// 5: the sum would pass `u64::MAX`; sums never wrap.
     Overflow,
-    /// 6: a new topic over the server's limit; nothing is evicted.
+    /// 6: a new topic would exceed the server's limit; no topic is evicted.
     TooManyTopics,
-    /// 7: a queue is full; safe to send again.
+    /// 7: a queue is full; it is safe to send the request again.
     Busy,
-    /// 8: the durable store failed; the server no longer hands out what it can't keep.
+    /// 8: the durable store failed; the server no longer hands out numbers that it cannot make
+    /// durable.
     Store,
-    /// 9: not authenticated, or not allowed.
+    /// 9: the client is not authenticated, or not allowed to do this.
     Denied,
-    /// A code that this version does not know. Servers never send it.
+    /// A code that this version does not know. A server never sends it.
     Other(u8),
 }
 
-/// The longest message that a server sends with a code, in bytes. On UDP no reply may be larger
-/// than its request by more than 16 bytes: a classic ERROR is 2 bytes and the message, and answers
-/// at least 1 byte; a framed one is 8 bytes and the message, and answers at least 7.
+/// The longest message that a server sends with a code, in bytes. On UDP, a reply may be at most
+/// 16 bytes larger than its request: a classic ERROR is 2 bytes and the message, and answers at
+/// least 1 byte; a framed ERROR is 8 bytes and the message, and answers at least 7 bytes.
 const MESSAGE_LEN_LIMIT: usize = 15;
 
 impl ErrorCode {
-    /// Every code that a server sends.
+    /// All codes that a server sends.
     pub const ALL: [Self; 9] = [
         Self::BadOpcode,
         Self::BadTopic,
@@ -49,7 +50,7 @@ impl ErrorCode {
         Self::Denied,
     ];
 
-    /// Its number on the wire.
+    /// Returns its number on the wire.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -66,7 +67,7 @@ impl ErrorCode {
         }
     }
 
-    /// The error with that number on the wire.
+    /// Returns the error with the number `code` on the wire.
     #[must_use]
     pub fn from_code(code: u8) -> Self {
         match Self::ALL.iter().find(|known| known.code() == code) {
@@ -75,7 +76,7 @@ impl ErrorCode {
         }
     }
 
-    /// Its name in docs/protocol.md.
+    /// Returns its name in docs/protocol.md.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -92,7 +93,7 @@ impl ErrorCode {
         }
     }
 
-    /// The words that go with it on the wire: at most 15 bytes.
+    /// Returns the text sent with it on the wire: at most 15 bytes.
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {
@@ -116,7 +117,7 @@ const _: () = {
         assert!(ErrorCode::ALL[i].message().len() <= MESSAGE_LEN_LIMIT);
         i += 1;
     }
-    // These two answer what may be shorter than a header: 1 byte of a frame, or no byte at all.
+    // These two may answer input shorter than a header: 1 byte of a frame, or an empty datagram.
     assert!(8 + ErrorCode::BadFrame.message().len() <= 1 + 16);
     assert!(8 + ErrorCode::BadOpcode.message().len() <= 1 + 16);
     assert!(2 + ErrorCode::BadOpcode.message().len() <= 16);
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_one_to_nine_and_back() {
+    fn codes_are_one_to_nine_and_round_trip() {
         for (number, code) in (1u8..).zip(ErrorCode::ALL) {
             assert_eq!(code.code(), number);
             assert_eq!(ErrorCode::from_code(number), code);

@@ -1,7 +1,8 @@
-//! The framed dialect: requests and replies with ids, pipelined on TCP, batched on UDP.
+//! The framed dialect: requests and replies carry ids, so that they can be pipelined on TCP and
+//! batched on UDP.
 //!
-//! A frame is `op: u8, len: u16, id: u32, body: len bytes`, integers big-endian, in both
-//! directions. A reply's op is its request's op + 128 and carries its id.
+//! A frame is `op: u8, len: u16, id: u32, body: len bytes` in both directions, with big-endian
+//! integers. A reply has the op of its request + 128, and the id of its request.
 
 use std::num::NonZeroU32;
 
@@ -10,18 +11,18 @@ use thiserror::Error;
 use super::{ErrorCode, Op, Reply, Request};
 use crate::topic::{OWNER_KEY, OWNER_MULTIPLIER, ShardId, Shards, Topic};
 
-/// Bytes before a frame's body.
+/// The length of a frame's header, in bytes.
 pub const HEADER_LEN: usize = 7;
 
-/// The longest frame, in bytes: a header and the longest body that its length can say.
+/// The longest frame, in bytes: a header and the longest body that a `u16` length allows.
 pub const MAX_FRAME: usize = HEADER_LEN + u16::MAX as usize;
 
-/// The version of the protocol that HELLO tells.
+/// The protocol version sent in HELLO.
 pub const VERSION: u8 = 1;
 
-/// The first op that can begin a frame.
+/// The lowest op of a request frame.
 pub const FIRST_OP: u8 = COUNT;
-/// The last op that can begin a frame; not all before it have a method yet.
+/// The highest op of a request frame. Some ops below it have no method yet.
 pub const LAST_OP: u8 = 31;
 
 const COUNT: u8 = 16;
@@ -32,59 +33,59 @@ const DELETE: u8 = 20;
 const ADVANCE: u8 = 21;
 const HELLO: u8 = 22;
 const PING: u8 = 23;
-/// A reply's op is its request's op with this bit.
+/// The bit that turns the op of a request into the op of its reply.
 const REPLY: u8 = 128;
 const ERROR: u8 = 255;
 
-/// What HELLO says where it leaves the shard to the server.
+/// The shard number in a HELLO that leaves the choice to the server.
 const ANY_SHARD: u16 = u16::MAX;
 
-/// What ties a reply to its request: chosen by the client, returned by the server.
+/// Matches a reply to its request: chosen by the client, returned by the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u32);
 
 impl RequestId {
-    /// What an ERROR carries that answers bytes without a readable id.
+    /// The id in an ERROR that answers bytes without a readable id.
     pub const NONE: Self = Self(0);
 }
 
-/// A method call, as a request frame's body says it.
+/// A method call: the meaning of a request frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call<'a> {
-    /// Something to do to a topic.
+    /// An operation on a topic.
     Topic(Request<'a>),
     /// HELLO.
     Hello(Hello<'a>),
-    /// PING: the body comes back as it is.
+    /// PING: the reply returns this body unchanged.
     Ping(&'a [u8]),
 }
 
-/// A HELLO request. All of it is optional for a client to send.
+/// A HELLO request. Clients need not send one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// The shard that the connection would be served by; `None`: any.
+    /// The shard whose worker should serve the connection; `None` leaves it to the server.
     pub shard: Option<ShardId>,
-    /// Proof of who asks; may be empty.
+    /// The client's credentials; may be empty.
     pub token: &'a [u8],
 }
 
-/// A HELLO reply: what a client needs to compute every topic's owner by itself.
+/// A HELLO reply: the values from which a client computes the owner of any topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HelloReply {
-    /// How many shards there are.
+    /// The number of shards.
     pub shards: u16,
-    /// The one whose worker serves this connection.
+    /// The shard whose worker serves this connection.
     pub shard: ShardId,
     /// [`OWNER_KEY`] of the server.
     pub key: u32,
     /// [`OWNER_MULTIPLIER`] of the server.
     pub multiplier: u32,
-    /// The longest topic, in bytes.
+    /// The longest topic that the server accepts, in bytes.
     pub max_topic_len: u16,
 }
 
 impl HelloReply {
-    /// What this version's server says of itself.
+    /// Returns the HELLO reply of a server of this version.
     #[must_use]
     pub fn new(shards: Shards, shard: ShardId, max_topic_len: u16) -> Self {
         Self {
@@ -100,91 +101,91 @@ impl HelloReply {
 /// A whole request frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestFrame<'a> {
-    /// How many bytes it takes.
+    /// The length of the frame, in bytes.
     pub len: usize,
-    /// Its id.
+    /// The id to reply with.
     pub id: RequestId,
-    /// The call, or the code to refuse it with.
+    /// The call, or the error code to reply with.
     pub call: Result<Call<'a>, ErrorCode>,
 }
 
 /// A whole reply frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyFrame<'a> {
-    /// How many bytes it takes.
+    /// The length of the frame, in bytes.
     pub len: usize,
-    /// The id of the request that it answers.
+    /// The id of the request that this answers.
     pub id: RequestId,
-    /// What it says.
+    /// The content of the reply.
     pub answer: Answer<'a>,
 }
 
-/// What a reply frame says.
+/// The content of a reply frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// What became of something to do to a topic, or an error.
+    /// The result of an operation on a topic, or an error.
     Reply(Reply),
-    /// To HELLO.
+    /// The reply to HELLO.
     Hello(HelloReply),
-    /// To PING.
+    /// The reply to PING: the body of the request.
     Pong(&'a [u8]),
 }
 
-/// The bytes can't be a request frame, and where the next one begins is unknown.
+/// The bytes are not a request frame, so the start of the next frame is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NotARequest {
-    /// A reply's op: whoever sent it is a server, or lost its place; never answered.
-    #[error("op {0} is a reply's")]
+    /// The op of a reply: the peer is a server, or is out of step with its own stream. Never
+    /// answered.
+    #[error("op {0} belongs to a reply")]
     Reply(u8),
-    /// An op that begins no frame; answered with one BAD_OPCODE.
-    #[error("op {0} begins no frame")]
+    /// An op that begins no frame. Answered with one BAD_OPCODE.
+    #[error("op {0} does not begin a frame")]
     Op(u8),
 }
 
-/// The bytes are no reply that this version knows.
+/// The bytes are not a reply that this version knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NotAReply {
-    /// No reply has that op.
-    #[error("op {0} is no reply's")]
+    /// No reply has this op.
+    #[error("op {0} does not belong to a reply")]
     Op(u8),
     /// The body is too short for its op.
-    #[error("a reply with op {op} and {len} bytes of body")]
+    #[error("a reply with op {op} needs a longer body than {len} bytes")]
     Body {
         /// The op.
         op: u8,
-        /// The body's length, in bytes.
+        /// The length of the body, in bytes.
         len: usize,
     },
 }
 
-/// A frame's three parts. `None` where `input` breaks off before its end.
+/// Splits a frame into op, id and body; `None` if `input` ends inside the frame.
 fn split(input: &[u8]) -> Option<(u8, RequestId, &[u8])> {
     let (&[op, len_high, len_low, id @ ..], rest) = input.split_first_chunk::<HEADER_LEN>()?;
     let body = rest.get(..usize::from(u16::from_be_bytes([len_high, len_low])))?;
     Some((op, RequestId(u32::from_be_bytes(id)), body))
 }
 
-/// A big-endian u32 and what follows it.
+/// Splits a big-endian `u32` from the rest of `body`.
 fn split_u32(body: &[u8]) -> Option<(u32, &[u8])> {
     let (number, rest) = body.split_first_chunk()?;
     Some((u32::from_be_bytes(*number), rest))
 }
 
-/// A big-endian u64 and what follows it.
+/// Splits a big-endian `u64` from the rest of `body`.
 fn split_u64(body: &[u8]) -> Option<(u64, &[u8])> {
     let (number, rest) = body.split_first_chunk()?;
     Some((u64::from_be_bytes(*number), rest))
 }
 
-/// Reads the request frame that `input` starts with; `None` where it breaks off before the
-/// frame's end.
+/// Decodes the request frame at the start of `input`; `None` if `input` ends inside the frame.
 ///
 /// # Errors
 ///
-/// [`NotARequest`] where no frame begins here: what follows can't be made sense of. A frame that
-/// merely says something wrong is whole, its `call` is the error.
+/// Returns [`NotARequest`] if `input` does not start with a frame; the rest of the stream is then
+/// unreadable. A whole frame with invalid content is no such error: its `call` holds the error.
 pub fn decode_request(
     input: &[u8],
     max_topic_len: usize,
@@ -245,7 +246,7 @@ fn decode_hello(body: &[u8]) -> Result<Hello<'_>, ErrorCode> {
     }
 }
 
-/// The id to answer a frame with that breaks off: its own where that can be read, else
+/// Returns the id for the answer to an incomplete frame: its own if its header is complete, else
 /// [`RequestId::NONE`].
 #[must_use]
 pub fn broken_id(input: &[u8]) -> RequestId {
@@ -255,7 +256,7 @@ pub fn broken_id(input: &[u8]) -> RequestId {
     }
 }
 
-/// Appends a frame: its header, then what `body` appends.
+/// Appends a frame: its header, then the parts of `body`.
 fn encode(op: u8, id: RequestId, out: &mut Vec<u8>, body_len: usize, body: &[&[u8]]) {
     let len = u16::try_from(body_len).expect("callers keep bodies within u16");
     let mut header = [0; HEADER_LEN];
@@ -272,8 +273,8 @@ fn encode(op: u8, id: RequestId, out: &mut Vec<u8>, body_len: usize, body: &[&[u
 ///
 /// # Panics
 ///
-/// For [`Op::Incr`], which this dialect does not carry; and where the body would pass 65,535 bytes: a longer PING or HELLO token than a frame can carry.
-/// A topic can't be that long.
+/// Panics for [`Op::Incr`], which this dialect does not carry, and if the body would be longer than
+/// 65,535 bytes. Only PING and the token of HELLO can be that long; a topic cannot.
 pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
     match *call {
         Call::Topic(Request { op, topic }) => {
@@ -309,7 +310,7 @@ pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the frame of a topic's reply, or of an error, to `out`.
+/// Appends the reply frame of an operation on a topic, or of an error, to `out`.
 pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Count(sum) => encode_sum(COUNT, id, sum, out),
@@ -333,7 +334,7 @@ pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
     }
 }
 
-/// The reply of nearly every request: one write of 15 bytes.
+/// Appends a reply that holds a sum, as nearly every reply does: one write of 15 bytes.
 fn encode_sum(op: u8, id: RequestId, sum: u64, out: &mut Vec<u8>) {
     let mut frame = [0; HEADER_LEN + 8];
     frame[0] = op | REPLY;
@@ -347,7 +348,7 @@ fn encode_sum(op: u8, id: RequestId, sum: u64, out: &mut Vec<u8>) {
 ///
 /// # Panics
 ///
-/// Where a PING's body is longer than 65,535 bytes; none that was decoded is.
+/// Panics if the body of a PING is longer than 65,535 bytes. A decoded body never is.
 pub fn encode_answer(id: RequestId, answer: &Answer<'_>, out: &mut Vec<u8>) {
     match *answer {
         Answer::Reply(reply) => encode_reply(id, reply, out),
@@ -369,7 +370,7 @@ pub fn encode_answer(id: RequestId, answer: &Answer<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes [`encode_answer`] appends.
+/// Returns how many bytes [`encode_answer`] appends.
 #[must_use]
 pub fn answer_len(answer: &Answer<'_>) -> usize {
     HEADER_LEN
@@ -385,12 +386,13 @@ pub fn answer_len(answer: &Answer<'_>) -> usize {
         }
 }
 
-/// Reads the reply frame that `input` starts with; `None` where it breaks off before the frame's
-/// end. What follows the known fields of a body is ignored: a later version may have added it.
+/// Decodes the reply frame at the start of `input`; `None` if `input` ends inside the frame. Bytes
+/// after the known fields of a body are ignored: a later version may have added them.
 ///
 /// # Errors
 ///
-/// [`NotAReply`] where this is no reply: the connection is of no more use.
+/// Returns [`NotAReply`] if `input` does not start with a reply; the rest of the stream is then
+/// unreadable.
 pub fn decode_reply(input: &[u8]) -> Result<Option<ReplyFrame<'_>>, NotAReply> {
     match input.first() {
         Some(REPLY..) | None => {}

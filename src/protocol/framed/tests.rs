@@ -16,7 +16,7 @@ fn call(frame: &[u8]) -> Result<Call<'_>, ErrorCode> {
 }
 
 #[test]
-fn the_vectors_of_the_protocol() {
+fn examples_of_the_protocol_decode_and_encode() {
     let count = b"\x10\x00\x01\x00\x00\x00\x2aa";
     let frame = decode_request(count, MAX).unwrap().unwrap();
     assert_eq!((frame.len, frame.id), (8, RequestId(42)));
@@ -102,7 +102,7 @@ fn bodies_that_do_not_fit_are_bad_frames() {
 }
 
 #[test]
-fn where_no_frame_begins_is_told_at_the_first_byte() {
+fn the_first_byte_decides_whether_a_frame_begins() {
     assert_eq!(decode_request(&[], MAX), Ok(None));
     for op in 0..=255u8 {
         let expected = match op {
@@ -115,7 +115,7 @@ fn where_no_frame_begins_is_told_at_the_first_byte() {
 }
 
 #[test]
-fn replies_that_are_none_are_told() {
+fn bytes_that_are_not_a_reply_are_refused() {
     assert_eq!(decode_reply(&[16]), Err(NotAReply::Op(16)));
     assert_eq!(
         decode_reply(&[200, 0, 0, 0, 0, 0, 0]),
@@ -216,7 +216,8 @@ proptest! {
         }
     }
 
-    /// So that a spoofed sender gains next to nothing; PROTOCOL: at most 16 bytes more.
+    /// An attacker with a spoofed address must not gain by amplification: docs/protocol.md allows a
+    /// reply at most 16 bytes more than its request.
     #[test]
     fn no_reply_is_much_larger_than_its_request(op in 16..=31u8, body: Vec<u8>, sum: u64) {
         let mut request = vec![op, 0, body.len() as u8, 0, 0, 0, 1];

@@ -1,43 +1,36 @@
-//! What a command asks for, out of its arguments.
+//! Interprets the arguments of a command.
 
-use std::fmt;
 use std::num::NonZeroU64;
 
-use super::reply::refusal;
-use super::{Arguments, Form, MAX_SUM, Spec, Verb, Version};
+use super::limits::MAX_PATTERN;
+use super::number::is_negative;
+use super::{Arguments, Form, MAX_SUM, Refusal, Spec, Verb, Version, number};
 use crate::protocol::{ErrorCode, Op, Request};
 use crate::topic::Topic;
 
-/// How many topics SCAN looks for unless told otherwise.
+/// The number of topics that SCAN looks for without COUNT.
 const SCAN_COUNT: usize = 10;
 
-/// The most bytes of a command's patterns: comparing one with a name takes up to the product of their
-/// lengths in steps.
-const MAX_PATTERN: usize = 1_024;
+/// The longest name of a client or its library, in bytes. It is limited because the server stores
+/// it.
+const MAX_CLIENT_NAME: usize = 256;
 
-/// The longest word that a client says of itself, in bytes: it is kept.
-const MAX_CLIENT_WORD: usize = 256;
-
-/// The most commands that COMMAND INFO and COMMAND DOCS describe, when they are named: more than
-/// there are.
+/// The most names that COMMAND INFO and COMMAND DOCS accept: more than there are commands.
 const MAX_DESCRIBED: usize = 256;
 
-/// The most bytes of an argument that an error quotes: as in Redis.
-const QUOTED: usize = 128;
-
-/// What is asked for.
+/// A command with its arguments interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Something to do to the topic that is argument 1.
+    /// An operation on one topic, which is argument 1.
     Topic {
-        /// What, to which.
+        /// The operation and the topic.
         request: Request<'a>,
-        /// How its reply is said.
+        /// How to encode its reply.
         form: Form,
     },
-    /// The same thing to do to each of several topics: all arguments but the first.
+    /// The same operation on several topics: all arguments after the name.
     Keys(Keys),
-    /// PING, or with a message.
+    /// PING, perhaps with a message.
     Ping(Option<&'a [u8]>),
     /// ECHO.
     Echo(&'a [u8]),
@@ -45,34 +38,36 @@ pub enum Command<'a> {
     Hello(Hello<'a>),
     /// CLIENT SETNAME.
     SetName(&'a str),
-    /// CLIENT SETINFO: which library has the connection, or (true) which version of it.
+    /// CLIENT SETINFO: the client library of the connection.
     SetInfo {
-        /// Whether it is the version.
+        /// Whether `value` is the version of the library, not its name.
         version: bool,
-        /// What it says.
+        /// The name or the version.
         value: &'a str,
     },
     /// CLIENT LIST.
     List(Listed),
     /// SCAN.
     Scan(Scan<'a>),
-    /// OK is all there is to say.
+    /// A command whose only reply is OK.
     Ok,
-    /// Another one, which has nothing to be read, or takes its arguments as they are.
+    /// Any other command: it has no arguments to interpret, or takes them as they are.
     Other,
 }
 
-/// What MGET, DEL, UNLINK and EXISTS ask for.
+/// MGET, DEL, UNLINK or EXISTS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
-    /// What to do to each.
+    /// The operation on each topic.
     pub op: Op,
-    /// Whether they are counted; otherwise each has its own reply, in a list.
+    /// Whether the reply is the number of topics that existed. If not, it is a list with a reply
+    /// for each topic.
     pub counted: bool,
 }
 
 impl Keys {
-    /// How the reply of one is said.
+    /// Returns how to encode the reply for one topic; `last` is true for the last topic of the
+    /// command.
     #[must_use]
     pub fn form(self, last: bool) -> Form {
         match self.counted {
@@ -82,117 +77,46 @@ impl Keys {
     }
 }
 
-/// Whom CLIENT LIST lists.
+/// Which clients CLIENT LIST lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    /// All.
+    /// All clients.
     All,
-    /// Those with these numbers: the arguments from 3 on.
+    /// The clients whose ids are the arguments from 3 on.
     Some,
-    /// Those of a type that there is not.
+    /// No client: Redis has clients of the given type, this server has not.
     None,
 }
 
-/// What HELLO says.
+/// HELLO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// The version to speak from now on; `None`: as before.
+    /// The version to use from now on; `None` keeps the current one.
     pub version: Option<Version>,
-    /// The connection's name.
+    /// The new name of the connection, if one is given.
     pub name: Option<&'a str>,
 }
 
-/// What SCAN asks for.
+/// SCAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan<'a> {
-    /// Where to go on; 0: from the start.
+    /// Where to continue; 0 starts from the beginning.
     pub cursor: u64,
-    /// Which topics to return.
+    /// The pattern that returned topics match, if one is given.
     pub pattern: Option<&'a [u8]>,
-    /// About how many to look at.
+    /// About how many topics to look at.
     pub count: usize,
-    /// Whether topics are of the kind that was asked for.
+    /// Whether the requested type is string, which all topics are; if not, none is returned.
     pub strings: bool,
 }
 
-/// Why a command is not done. What it says of itself is what the client is told.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub enum Refusal<'a> {
-    /// There is no such command.
-    UnknownCommand {
-        /// Its name.
-        name: &'a [u8],
-        /// What came behind it.
-        arguments: [Option<&'a [u8]>; 4],
-    },
-    /// There is no such subcommand.
-    UnknownSubcommand {
-        /// Of this command.
-        of: &'static Spec,
-        /// Its name.
-        name: &'a [u8],
-    },
-    /// It takes another number of arguments.
-    Arity(&'static Spec),
-    /// A topic or a sum that can't be.
-    Code(ErrorCode),
-    /// It would go down.
-    OnlyUp,
-    /// A number was expected.
-    NotAnInteger,
-    /// SCAN's cursor is none.
-    Cursor,
-    /// An option that there is not, or not its value.
-    Syntax,
-    /// Patterns over [`MAX_PATTERN`].
-    PatternLength,
-    /// HELLO has an option that there is not, or not all of its values.
-    HelloOption(&'a [u8]),
-    /// CLIENT LIST of a type that there is not.
-    ClientType(&'a [u8]),
-    /// CLIENT LIST of what is no client's number.
-    ClientId,
-    /// SET has more than a key and a sum.
-    SetOptions,
-    /// There is no such database.
-    Database,
-    /// HELLO wants a version that there is not.
-    Version,
-    /// HELLO wants a version that is no number.
-    VersionNumber,
-    /// It is part of a transaction.
-    Transaction,
-    /// The transaction ends with nothing done.
-    Aborted,
-    /// A transaction in a transaction.
-    Nested,
-    /// EXEC or DISCARD without a transaction.
-    NoTransaction(&'static Spec),
-    /// AUTH without a user, where nobody has to say a password.
-    NoPassword,
-    /// AUTH of a user that there is not.
-    NoSuchUser,
-    /// A name for a connection that can't be.
-    ClientName,
-    /// CLIENT SETINFO of something else than a library's name or version.
-    ClientInfo,
-}
-
-// `&Spec` is compared by its verb.
-impl PartialEq for Spec {
-    fn eq(&self, other: &Self) -> bool {
-        self.verb == other.verb
-    }
-}
-
 impl<'a> Command<'a> {
-    /// What the arguments of `spec`'s command, in `bytes`, ask for. Topics are at most
-    /// `max_topic_len` bytes long.
+    /// Interprets the `arguments` of the command `spec`, which point into `bytes`. Topics may have
+    /// at most `max_topic_len` bytes.
     ///
     /// # Errors
     ///
-    /// [`Refusal`], where it can't be done whatever the counters are.
+    /// Returns a [`Refusal`] if the command is invalid whatever the sums are.
     pub fn read(
         spec: &'static Spec,
         arguments: &Arguments,
@@ -265,22 +189,7 @@ impl<'a> Command<'a> {
     }
 }
 
-/// A whole number without sign, blanks or leading zeros, as Redis reads one.
-#[must_use]
-pub fn number(text: &[u8]) -> Option<u64> {
-    match text {
-        [b'0'] => Some(0),
-        [b'1'..=b'9', ..] => std::str::from_utf8(text).ok()?.parse().ok(),
-        _ => None,
-    }
-}
-
-/// Whether a number below 0 is meant.
-fn is_negative(text: &[u8]) -> bool {
-    text.strip_prefix(b"-").and_then(number).is_some()
-}
-
-/// What SET sets to.
+/// Parses the sum of SET.
 fn sum(text: &[u8]) -> Result<u64, Refusal<'static>> {
     match number(text) {
         Some(sum) => Ok(sum),
@@ -289,7 +198,7 @@ fn sum(text: &[u8]) -> Result<u64, Refusal<'static>> {
     }
 }
 
-/// What INCRBY adds.
+/// Parses the increment of INCRBY.
 fn increment(text: &[u8]) -> Result<NonZeroU64, Refusal<'static>> {
     match sum(text)? {
         n if n > MAX_SUM => Err(Refusal::NotAnInteger),
@@ -376,7 +285,8 @@ fn read_hello<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Hello<'a>, R
     Ok(hello)
 }
 
-/// Nobody has to say a password: as in a Redis that has none set, the default user may say any.
+/// Checks a user. No password is configured, so the user `default` may send any password, as in
+/// Redis.
 fn authenticate(user: &[u8]) -> Result<(), Refusal<'static>> {
     match user {
         b"default" => Ok(()),
@@ -384,115 +294,15 @@ fn authenticate(user: &[u8]) -> Result<(), Refusal<'static>> {
     }
 }
 
-/// A word that CLIENT LIST can print.
+/// Checks that CLIENT LIST can print a word: printable ASCII without spaces.
 fn client_word(word: &[u8]) -> Result<&str, Refusal<'_>> {
     match std::str::from_utf8(word) {
         Ok(word)
-            if word.len() <= MAX_CLIENT_WORD
+            if word.len() <= MAX_CLIENT_NAME
                 && word.bytes().all(|byte| byte.is_ascii_graphic()) =>
         {
             Ok(word)
         }
         _ => Err(Refusal::ClientName),
-    }
-}
-
-impl<'a> Refusal<'a> {
-    /// What is said of a command that there is not. A counter has no way down, and is told so.
-    pub(super) fn unknown_command(arguments: &Arguments, bytes: &'a [u8]) -> Self {
-        let name = arguments.at(0, bytes);
-        let down: [&[u8]; 2] = [b"DECR", b"DECRBY"];
-        if down.iter().any(|down| down.eq_ignore_ascii_case(name)) {
-            return Self::OnlyUp;
-        }
-        let at = |i| (i < arguments.len()).then(|| arguments.at(i, bytes));
-        Self::UnknownCommand {
-            name,
-            arguments: [at(1), at(2), at(3), at(4)],
-        }
-    }
-}
-
-impl From<ErrorCode> for Refusal<'_> {
-    fn from(code: ErrorCode) -> Self {
-        Self::Code(code)
-    }
-}
-
-impl fmt::Display for Refusal<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::UnknownCommand { name, arguments } => {
-                write!(
-                    f,
-                    "ERR unknown command '{}', with args beginning with: ",
-                    Quoted(name)
-                )?;
-                for argument in arguments.iter().map_while(|argument| *argument) {
-                    write!(f, "'{}' ", Quoted(argument))?;
-                }
-                Ok(())
-            }
-            Self::UnknownSubcommand { of, name } => {
-                let command = of.name.to_ascii_uppercase();
-                let name = Quoted(name);
-                write!(f, "ERR unknown subcommand '{name}'. Try {command} HELP.")
-            }
-            Self::Arity(spec) => {
-                let name = spec.name;
-                write!(f, "ERR wrong number of arguments for '{name}' command")
-            }
-            Self::Code(code) => f.write_str(refusal(code)),
-            Self::OnlyUp => f.write_str("ERR counters only go up"),
-            Self::NotAnInteger => f.write_str("ERR value is not an integer or out of range"),
-            Self::Cursor => f.write_str("ERR invalid cursor"),
-            Self::Syntax => f.write_str("ERR syntax error"),
-            Self::PatternLength => write!(f, "ERR patterns have at most {MAX_PATTERN} bytes"),
-            Self::SetOptions => {
-                f.write_str("ERR syntax error: SET takes a key and a sum here, and no options")
-            }
-            Self::Database => f.write_str("ERR DB index is out of range"),
-            Self::Version => f.write_str("NOPROTO unsupported protocol version"),
-            Self::VersionNumber => {
-                f.write_str("ERR Protocol version is not an integer or out of range")
-            }
-            Self::Transaction => f.write_str("ERR no transactions here: send it without MULTI"),
-            Self::Aborted => {
-                f.write_str("EXECABORT Transaction discarded because of previous errors.")
-            }
-            Self::Nested => f.write_str("ERR MULTI calls can not be nested"),
-            Self::NoTransaction(spec) => {
-                let name = spec.name.to_ascii_uppercase();
-                write!(f, "ERR {name} without MULTI")
-            }
-            Self::NoPassword => f.write_str(
-                "ERR AUTH <password> called without any password configured for the default user. \
-                 Are you sure your configuration is correct?",
-            ),
-            Self::NoSuchUser => {
-                f.write_str("WRONGPASS invalid username-password pair or user is disabled.")
-            }
-            Self::HelloOption(option) => {
-                write!(f, "ERR Syntax error in HELLO option '{}'", Quoted(option))
-            }
-            Self::ClientType(name) => write!(f, "ERR Unknown client type '{}'", Quoted(name)),
-            Self::ClientId => f.write_str("ERR Invalid client ID"),
-            Self::ClientName => f.write_str(
-                "ERR Client names cannot contain spaces, newlines or special characters.",
-            ),
-            Self::ClientInfo => {
-                f.write_str("ERR Unrecognized option: lib-name or lib-ver expected")
-            }
-        }
-    }
-}
-
-/// The beginning of what a client said, in an error.
-struct Quoted<'a>(&'a [u8]);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = &self.0[..self.0.len().min(QUOTED)];
-        f.write_str(&String::from_utf8_lossy(shown))
     }
 }

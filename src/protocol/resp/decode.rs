@@ -1,48 +1,50 @@
-//! From bytes to the arguments of one command: an array of strings, or a line of words.
+//! Finds the arguments of one command in bytes: an array of strings, or a line of words.
 
 use std::ops::Range;
 
 use thiserror::Error;
 
-use super::{MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, number};
+use super::number::integer;
+use super::{MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE};
 
-/// The longest line that says a length, in bytes: the first of a command or an argument.
+/// The longest line that holds a length, in bytes: the first line of a command or an argument.
 const MAX_LENGTH_LINE: usize = 32;
 
-/// Where the arguments of a command are, in the bytes that it was read from. Used again and again,
-/// so that reading a command allocates nothing.
+/// The positions of a command's arguments in the bytes it was decoded from. Reuse one value for all
+/// commands: then decoding allocates nothing.
 #[derive(Debug, Default)]
 pub struct Arguments {
     spans: Vec<(u32, u32)>,
 }
 
 impl Arguments {
-    /// How many they are, the command's name included. None: an empty line, which asks nothing.
+    /// Returns the number of arguments, including the command's name; 0 for an empty line, which
+    /// needs no reply.
     #[must_use]
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no arguments.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Where one of them is, counted from the command's first byte.
+    /// Returns the position of argument `i`, relative to the first byte of the command.
     #[must_use]
     pub fn span(&self, i: usize) -> Range<usize> {
         let (start, end) = self.spans[i];
         start as usize..end as usize
     }
 
-    /// One of them, out of the bytes of the command.
+    /// Returns argument `i`; `command` holds the bytes of the command.
     #[must_use]
     pub fn at<'a>(&self, i: usize, command: &'a [u8]) -> &'a [u8] {
         &command[self.span(i)]
     }
 
-    /// Forgets them, and frees room that few commands need.
+    /// Frees memory that only few commands need, and clears the arguments if it does.
     pub fn trim(&mut self) {
         const KEEP: usize = 64;
         if self.spans.capacity() > KEEP {
@@ -55,63 +57,65 @@ impl Arguments {
     }
 }
 
-/// How far a command that breaks off has been read, so that one of a megabyte that comes byte by
-/// byte is not read from its start each time.
+/// How much of an incomplete command was decoded. It saves decoding a command of a megabyte from
+/// its start each time that another byte arrives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// How many bytes were read.
+    /// The number of bytes decoded.
     at: usize,
-    /// How many arguments begin behind them.
+    /// The number of arguments still missing.
     left: usize,
 }
 
-/// The bytes are no command, and where the next one begins is unknown. The words are those of Redis,
-/// where it has any for it.
+/// The bytes are not a command, so the start of the next command is unknown. The texts are those of
+/// Redis, if it has one for the case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The number of arguments is none, or over [`MAX_ARGUMENTS`].
+    /// The number of arguments is not a number, or above [`MAX_ARGUMENTS`].
     #[error("invalid multibulk length")]
     ArrayLength,
-    /// An argument's length is none, or over [`MAX_ARGUMENT`].
+    /// The length of an argument is not a number, negative, or above [`MAX_ARGUMENT`].
     #[error("invalid bulk length")]
     StringLength,
-    /// A line that should say a number of arguments does not end.
+    /// The line with the number of arguments is too long.
     #[error("too big mbulk count string")]
     ArrayLine,
-    /// A line that should say a length does not end.
+    /// The line with the length of an argument is too long.
     #[error("too big bulk count string")]
     StringLine,
-    /// An argument does not begin like one.
+    /// An argument does not begin with `$`.
     #[error("expected '$', got '{}'", .0.escape_ascii())]
     NoString(u8),
-    /// What follows an argument, or a length, is not CR LF.
+    /// An argument or a length is not followed by CR LF.
     #[error("expected CR LF")]
     NoLineEnd,
-    /// An inline command is over [`MAX_INLINE`].
+    /// An inline command is longer than [`MAX_INLINE`].
     #[error("too big inline request")]
     InlineLength,
-    /// An inline command has a quotation mark without its other half, or something right behind it.
+    /// An inline command has an opening quote without a closing one, or a closing quote that no
+    /// space follows.
     #[error("unbalanced quotes in request")]
     Quotes,
-    /// A command is over [`MAX_COMMAND`].
+    /// A command is longer than [`MAX_COMMAND`].
     #[error("too big command")]
     CommandLength,
-    /// The peer ended the connection inside a command.
+    /// The peer closed the connection inside a command.
     #[error("unexpected end of the connection inside a command")]
     BrokenOff,
 }
 
-/// Finds the arguments of the command that `input` begins with, and returns how many bytes it takes;
-/// `None` where it breaks off. Then `progress` remembers how far, for a later call with more bytes
-/// behind the same ones; [`Progress::default`] begins a command.
+/// Finds the arguments of the command at the start of `input`, and returns the length of the
+/// command in bytes; `None` if `input` ends inside the command. Pass [`Progress::default`] for a
+/// new command. After `None`, pass the same `progress` again, with the same bytes and more after
+/// them.
 ///
-/// A line of words may have some in quotes, as in `INCR "page \x41"`: those are rewritten where they
-/// are, without their quotes and escapes. That is why `input` is mutable; nothing else writes to it.
+/// Words of a line may be quoted, as in `INCR "page \x41"`. They are rewritten in place, without
+/// quotes and escapes. That is why `input` is mutable; nothing else writes to it.
 ///
 /// # Errors
 ///
-/// [`ProtocolError`] where no command begins here.
+/// Returns [`ProtocolError`] if `input` does not start with a command.
 pub fn decode(
     input: &mut [u8],
     progress: &mut Progress,
@@ -124,11 +128,11 @@ pub fn decode(
     }
 }
 
-/// As [`decode`], of a command that is an array of strings: what programs send.
+/// The same as [`decode`], for a command that is an array of strings: the form that programs send.
 ///
 /// # Errors
 ///
-/// [`ProtocolError`] where no such command begins here.
+/// Returns [`ProtocolError`] if `input` does not start with such a command.
 pub fn decode_array(
     input: &[u8],
     progress: &mut Progress,
@@ -160,18 +164,19 @@ pub fn decode_array(
     }
     *progress = Progress::default();
     if resumed {
-        // Only the last ones were found now, but it is whole.
+        // This call found only the last arguments. The command is complete, so find all of them.
         return decode_array(input, progress, arguments);
     }
     Ok(Some(at))
 }
 
-/// The number of arguments of the array that `input` begins with, and where they begin. Redis takes
-/// a number below 1 for a command without arguments, and so do clients that send one to be polite.
+/// Returns the number of arguments of the array at the start of `input`, and the position of the
+/// first. Like Redis, it takes a number below 1 for a command without arguments: some clients send
+/// one.
 #[inline]
 fn array_length(input: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
     if let [_, digit @ b'0'..=b'9', b'\r', b'\n', ..] = *input {
-        return Ok(Some((usize::from(digit - b'0'), 4))); // nearly every command has a few
+        return Ok(Some((usize::from(digit - b'0'), 4))); // nearly every command has fewer than ten
     }
     let Some((number, end)) = length_line(input, ProtocolError::ArrayLine)? else {
         return Ok(None);
@@ -182,7 +187,8 @@ fn array_length(input: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
     }
 }
 
-/// Where the string is that begins at `at`; `None` where it breaks off.
+/// Returns the position of the content of the string that starts at `at`; `None` if `input` ends
+/// inside it.
 #[inline]
 fn string(input: &[u8], at: usize) -> Result<Option<Range<usize>>, ProtocolError> {
     let rest = &input[at..];
@@ -214,8 +220,9 @@ fn string(input: &[u8], at: usize) -> Result<Option<Range<usize>>, ProtocolError
     }
 }
 
-/// The number that the first line of `input` says after its first byte, and where the next line
-/// begins. `Ok(None)` where the line breaks off; no number where it says none.
+/// Returns the number in the first line of `input`, after the byte for the kind, and the position
+/// of the next line. Returns `Ok(None)` if `input` ends inside the line; the number is `None` if
+/// the line holds none.
 fn length_line(
     input: &[u8],
     too_long: ProtocolError,
@@ -234,15 +241,7 @@ fn length_line(
     }
 }
 
-/// A decimal number, as the protocol writes it: with a minus where it is below 0.
-fn integer(text: &[u8]) -> Option<i64> {
-    match text.strip_prefix(b"-") {
-        Some(digits) => number(digits).and_then(|n| 0i64.checked_sub_unsigned(n)),
-        None => number(text).and_then(|n| n.try_into().ok()),
-    }
-}
-
-/// A line of words: what a person types into a plain connection.
+/// Finds the arguments of an inline command, a line of words as a person types it in netcat.
 fn decode_line(
     input: &mut [u8],
     arguments: &mut Arguments,
@@ -269,14 +268,14 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\0' | 0x0b | 0x0c)
 }
 
-/// Where the next word begins.
+/// Returns the position of the next word.
 fn skip_spaces(line: &[u8], at: usize) -> Option<usize> {
     let word = line[at..].iter().position(|&byte| !is_space(byte))?;
     Some(at + word)
 }
 
-/// Takes the quotes and escapes out of the word at `start`. Returns where it is then, and where what
-/// follows it begins. `None` where its quotes don't match up.
+/// Removes the quotes and escapes of the word at `start`, in place. Returns the word's position
+/// afterwards and the position of the text after it; `None` if its quotes are unbalanced.
 fn unquote(line: &mut [u8], start: usize) -> Option<(Range<usize>, usize)> {
     let (mut read, mut written) = (start, start);
     let mut quote = None;
@@ -290,7 +289,7 @@ fn unquote(line: &mut [u8], start: usize) -> Option<(Range<usize>, usize)> {
             }
             None => (byte, 1),
             Some(mark) if byte == mark => {
-                // Nothing but a space, or the end, comes after a closing quote.
+                // Only a space, or the end of the line, may follow a closing quote.
                 return match line.get(read + 1) {
                     Some(&next) if !is_space(next) => None,
                     _ => Some((start..written, read + 1)),
@@ -305,7 +304,8 @@ fn unquote(line: &mut [u8], start: usize) -> Option<(Range<usize>, usize)> {
     quote.is_none().then_some((start..written, read))
 }
 
-/// The byte that quoted text begins with, and how many it is written with.
+/// Returns the first byte that `text`, quoted with `mark`, stands for, and how many bytes of `text`
+/// encode it.
 fn escaped(text: &[u8], mark: u8) -> (u8, usize) {
     let hex = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
     match (mark, text) {

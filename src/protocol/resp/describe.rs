@@ -1,16 +1,16 @@
-//! What COMMAND and its subcommands tell of the table.
+//! The replies of COMMAND and of HELP, made from the table of commands.
 
 use super::{Argument, COMMANDS, Keying, Spec, Writer};
 
-/// The commands that are no subcommands.
+/// Returns all commands without their subcommands.
 pub fn commands() -> impl Iterator<Item = &'static Spec> {
     COMMANDS
         .iter()
         .filter(|spec| spec.subcommand_name().is_none())
 }
 
-/// Says what COMMAND INFO tells of a command: its name, arity, flags, first and last key and the
-/// step between keys, categories, tips (none), where its keys are, and its subcommands.
+/// Appends a command's entry in COMMAND INFO: name, arity, flags, first and last key and the step
+/// between keys, categories, tips (none), positions of the keys, and subcommands.
 pub fn describe(spec: &Spec, writer: &mut Writer<'_>) {
     writer.array(10);
     writer.bulk(spec.name.as_bytes());
@@ -24,8 +24,8 @@ pub fn describe(spec: &Spec, writer: &mut Writer<'_>) {
         Keying::First => (1, 1, 1),
         Keying::All => (1, -1, 1),
     };
-    for place in [first, last, step] {
-        writer.signed(place);
+    for number in [first, last, step] {
+        writer.signed(number);
     }
     writer.set(1);
     writer.simple(&format!("@{}", spec.group.name()));
@@ -43,7 +43,7 @@ pub fn describe(spec: &Spec, writer: &mut Writer<'_>) {
     }
 }
 
-/// Where the keys are: from argument 1 on, to `last`.
+/// Appends the positions of the keys: from argument 1 to argument `last`.
 fn describe_keys(spec: &Spec, last: i64, writer: &mut Writer<'_>) {
     let writes = spec.flags.contains(&"write");
     writer.map(3);
@@ -62,14 +62,15 @@ fn describe_keys(spec: &Spec, last: i64, writer: &mut Writer<'_>) {
     writer.entry("type", "range");
     writer.bulk(b"spec");
     writer.map(3);
-    // Counted from where the keys begin, unlike the place above.
+    // Relative to the first key, unlike the positions above.
     for (key, value) in [("lastkey", last.min(0)), ("keystep", 1), ("limit", 0)] {
         writer.bulk(key.as_bytes());
         writer.signed(value);
     }
 }
 
-/// Says a command's name and, as its value in a map, what COMMAND DOCS tells of it.
+/// Appends a command's entry in COMMAND DOCS: its name, and its documentation as the value of that
+/// key in a map.
 pub fn explain(spec: &Spec, writer: &mut Writer<'_>) {
     writer.bulk(spec.name.as_bytes());
     let subcommands = spec.subcommands().count();
@@ -118,7 +119,7 @@ fn explain_argument(argument: &Argument, writer: &mut Writer<'_>) {
     }
 }
 
-/// Says what a command's HELP tells: how to call each subcommand, and what it does.
+/// Appends the reply of a command's HELP: how to call each subcommand, and what it does.
 pub fn help(of: &Spec, writer: &mut Writer<'_>) {
     writer.array(1 + 2 * of.subcommands().count());
     let command = of.name.to_ascii_uppercase();
@@ -133,11 +134,11 @@ pub fn help(of: &Spec, writer: &mut Writer<'_>) {
                 .token
                 .map_or_else(String::new, |token| format!("{token} "));
             let more = if argument.multiple { " ..." } else { "" };
-            let said = format!("{token}<{}>{more}", argument.name);
+            let usage = format!("{token}<{}>{more}", argument.name);
             line.push(' ');
             line.push_str(&match argument.optional {
-                true => format!("[{said}]"),
-                false => said,
+                true => format!("[{usage}]"),
+                false => usage,
             });
         }
         writer.simple(&line);

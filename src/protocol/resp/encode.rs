@@ -1,4 +1,4 @@
-//! From what is to be said to bytes: replies in either version, and the commands of a client.
+//! Encodes replies in either version of the protocol, and the commands of a client.
 
 use std::fmt::{self, Write};
 
@@ -12,30 +12,28 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Appends to `out`.
+    /// Creates a writer that appends to `out` in this version of the protocol.
     pub fn new(version: Version, out: &'a mut Vec<u8>) -> Self {
         Self { version, out }
     }
 
-    /// A short word, as OK: a simple string.
+    /// Appends a short word, such as OK: a simple string.
     pub fn simple(&mut self, word: &str) {
         self.line(b'+', word.as_bytes());
     }
 
-    /// An error; its first word, in capitals, says its kind. Line ends in it become spaces, so that
-    /// it can quote what was asked.
+    /// Appends an error. Its first word, in capitals, is its kind. Line ends become spaces, so that
+    /// it can quote the command.
     pub fn error(&mut self, error: impl fmt::Display) {
         self.out.push(b'-');
-        // Writing to a vector can't fail; what a Display refuses to say is left out.
+        // Writing to a vector cannot fail. If a Display fails, the rest of its text is missing.
         let _ = write!(OneLine(self.out), "{error}");
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// A number.
-    ///
-    /// Clients read it as signed: none over [`MAX_SUM`](super::MAX_SUM) is said like this.
+    /// Appends a number, at most [`MAX_SUM`](super::MAX_SUM): clients read it as signed.
     pub fn integer(&mut self, number: u64) {
-        // The reply of nearly every request: one write.
+        // Nearly every reply is a number, so this is a single write.
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(number).as_bytes();
         let mut line = [0; 1 + 20 + 2];
@@ -45,24 +43,24 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(&line[..digits.len() + 3]);
     }
 
-    /// A number that may be below 0.
+    /// Appends a number that may be below 0.
     pub fn signed(&mut self, number: i64) {
         self.line(b':', itoa::Buffer::new().format(number).as_bytes());
     }
 
-    /// Any bytes: a bulk string.
+    /// Appends any bytes: a bulk string.
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.length(b'$', bytes.len());
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// A number as a bulk string: what GET returns.
+    /// Appends a number as a bulk string, as GET returns it.
     pub fn number(&mut self, number: u64) {
         self.bulk(itoa::Buffer::new().format(number).as_bytes());
     }
 
-    /// Text for people: RESP3 marks it as such.
+    /// Appends text for people; RESP3 has a type of its own for it.
     pub fn text(&mut self, text: &str) {
         match self.version {
             Version::Resp2 => self.bulk(text.as_bytes()),
@@ -75,7 +73,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Nothing there.
+    /// Appends null, for a value that does not exist.
     pub fn null(&mut self) {
         self.out.extend_from_slice(match self.version {
             Version::Resp2 => b"$-1\r\n",
@@ -83,12 +81,12 @@ impl<'a> Writer<'a> {
         });
     }
 
-    /// A list: that many items follow.
+    /// Starts a list: the caller appends this many items.
     pub fn array(&mut self, items: usize) {
         self.length(b'*', items);
     }
 
-    /// A list without order: that many items follow.
+    /// Starts a set, a list without order: the caller appends this many items.
     pub fn set(&mut self, items: usize) {
         match self.version {
             Version::Resp2 => self.array(items),
@@ -96,7 +94,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A map: that many keys follow, each with its value behind it.
+    /// Starts a map: the caller appends this many keys, each followed by its value.
     pub fn map(&mut self, entries: usize) {
         match self.version {
             Version::Resp2 => self.array(2 * entries),
@@ -104,7 +102,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A key of a map and its value, both text.
+    /// Appends a key of a map and its value, both text.
     pub fn entry(&mut self, key: &str, value: &str) {
         self.bulk(key.as_bytes());
         self.bulk(value.as_bytes());
@@ -127,7 +125,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Keeps what is written on one line.
+/// Replaces line ends by spaces, so that the written text stays on one line.
 struct OneLine<'a>(&'a mut Vec<u8>);
 
 impl Write for OneLine<'_> {
@@ -141,7 +139,7 @@ impl Write for OneLine<'_> {
     }
 }
 
-/// Appends a command of these arguments, the first of which is its name.
+/// Appends a command; the first of `arguments` is its name.
 pub fn encode_command(arguments: &[&[u8]], out: &mut Vec<u8>) {
     let mut writer = Writer::new(Version::Resp2, out);
     writer.array(arguments.len());
@@ -150,7 +148,7 @@ pub fn encode_command(arguments: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a number in decimal digits.
+/// Appends a number as decimal digits.
 pub fn encode_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }

@@ -1,13 +1,14 @@
-//! Redis's patterns, which SCAN and CONFIG GET take.
+//! Redis's glob patterns, for SCAN and CONFIG GET.
 
-/// Whether `text` is what `pattern` says: `*` any bytes, `?` one, `[a-z]` one of these, `[^a-z]` one
-/// that is not, `\` the next byte as it is.
+/// Returns whether `text` matches `pattern`: `*` matches any bytes, `?` one byte, `[a-z]` one byte
+/// of these, `[^a-z]` one byte not of these, and `\` escapes the next byte.
 ///
-/// Takes at most the product of their lengths in steps: only the last `*` is ever tried again.
+/// Takes at most as many steps as the product of their lengths: it backtracks only to the last `*`.
 #[must_use]
 pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to go on when what follows the last star does not fit: there, one byte of text later.
+    // Where to backtrack to on a mismatch: the pattern after the last star, and the text it was
+    // tried at. The next try starts one byte of text later.
     let mut star = None;
     loop {
         if pattern.get(p) == Some(&b'*') {
@@ -16,7 +17,7 @@ pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
             continue;
         }
         let next = match text.get(t) {
-            Some(&byte) => one(&pattern[p..], byte),
+            Some(&byte) => match_one(&pattern[p..], byte),
             None if p == pattern.len() => return true,
             None => None,
         };
@@ -35,23 +36,25 @@ pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// The length of the pattern's first part, which stands for one byte, where it fits `byte`.
-fn one(pattern: &[u8], byte: u8) -> Option<usize> {
+/// Matches `byte` against the first element of the pattern, which stands for one byte. Returns the
+/// length of that element if it matches.
+fn match_one(pattern: &[u8], byte: u8) -> Option<usize> {
     match *pattern {
         [] => None,
         [b'?', ..] => Some(1),
         [b'[', ref class @ ..] => {
-            let (fits, len) = class_fits(class, byte);
-            fits.then_some(1 + len)
+            let (matches, len) = match_class(class, byte);
+            matches.then_some(1 + len)
         }
         [b'\\', literal, ..] => (literal == byte).then_some(2),
         [literal, ..] => (literal == byte).then_some(1),
     }
 }
 
-/// Whether `byte` is in the class whose pattern goes on here, and how long that is, its bracket
-/// included. One that is not closed ends with the pattern, as in Redis.
-fn class_fits(class: &[u8], byte: u8) -> (bool, usize) {
+/// Returns whether `byte` is in the class, and the length of the class with its closing bracket;
+/// `class` is the pattern after the opening bracket. Like in Redis, a class without a closing
+/// bracket ends with the pattern.
+fn match_class(class: &[u8], byte: u8) -> (bool, usize) {
     let negated = class.first() == Some(&b'^');
     let mut at = usize::from(negated);
     let mut found = false;
@@ -86,8 +89,8 @@ mod tests {
     use super::glob;
 
     #[test]
-    fn patterns_fit_what_they_say() {
-        let fits = [
+    fn patterns_match_as_in_redis() {
+        let matches = [
             ("", ""),
             ("*", ""),
             ("*", "anything"),
@@ -104,7 +107,7 @@ mod tests {
             ("[a", "a"),
             ("a**b", "ab"),
         ];
-        for (pattern, text) in fits {
+        for (pattern, text) in matches {
             assert!(
                 glob(pattern.as_bytes(), text.as_bytes()),
                 "{pattern} {text}"
@@ -129,34 +132,34 @@ mod tests {
         }
     }
 
-    /// Regression against patterns that would be tried again from every star.
+    /// Guards against backtracking to every star, which takes exponential time.
     #[test]
-    fn many_stars_are_no_trap() {
+    fn many_stars_do_not_take_exponential_time() {
         let pattern = "a*".repeat(500) + "b";
         assert!(!glob(pattern.as_bytes(), "a".repeat(1_000).as_bytes()));
     }
 
     proptest! {
         #[test]
-        fn any_pattern_ends(pattern: Vec<u8>, text: Vec<u8>) {
+        fn any_pattern_terminates(pattern: Vec<u8>, text: Vec<u8>) {
             let _ = glob(&pattern, &text);
         }
 
         #[test]
-        fn stars_fit_like_the_plain_definition(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
-            fn plain(pattern: &[u8], text: &[u8]) -> bool {
+        fn stars_match_as_in_a_naive_matcher(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+            fn naive(pattern: &[u8], text: &[u8]) -> bool {
                 match (pattern, text) {
                     ([], []) => true,
                     ([b'*', rest @ ..], _) => {
-                        (0..=text.len()).any(|skipped| plain(rest, &text[skipped..]))
+                        (0..=text.len()).any(|skipped| naive(rest, &text[skipped..]))
                     }
-                    ([b'?', p @ ..], [_, t @ ..]) => plain(p, t),
-                    ([a, p @ ..], [b, t @ ..]) => a == b && plain(p, t),
+                    ([b'?', p @ ..], [_, t @ ..]) => naive(p, t),
+                    ([a, p @ ..], [b, t @ ..]) => a == b && naive(p, t),
                     _ => false,
                 }
             }
-            let fits = glob(pattern.as_bytes(), text.as_bytes());
-            prop_assert_eq!(fits, plain(pattern.as_bytes(), text.as_bytes()));
+            let matched = glob(pattern.as_bytes(), text.as_bytes());
+            prop_assert_eq!(matched, naive(pattern.as_bytes(), text.as_bytes()));
         }
     }
 }

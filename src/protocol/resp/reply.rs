@@ -1,60 +1,61 @@
-//! What became of a request for a topic, as a Redis client is told; and reading it, for clients.
+//! Replies to operations on topics: from a [`Reply`] to the bytes that a Redis client gets, and
+//! the decoder for clients.
 
 use thiserror::Error;
 
+use super::refusal::text_of;
 use super::{MAX_ARGUMENT, Writer};
 use crate::protocol::{ErrorCode, Reply};
 
 /// The longest line of a reply, in bytes: an error's.
 const MAX_REPLY_LINE: usize = 64 * 1024;
 
-/// How the reply to a request for a topic will be said: which command asked.
+/// How to encode the reply to an operation on a topic: depends on the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// INCR, INCRBY: the sum, as an integer.
     Sum,
-    /// GET, MGET: the sum, as a string; nothing where there is no such topic.
+    /// GET, MGET: the sum, as a string; null if the topic does not exist.
     Value,
     /// SET to 0: OK.
     Reset,
-    /// SET to this: OK, or that the sum is above it.
+    /// SET to this number: OK, or an error if the sum is above it.
     Raise(u64),
-    /// TYPE: which kind of value it has.
+    /// TYPE: `string`, or `none` if the topic does not exist.
     Kind,
-    /// DEL, UNLINK, EXISTS: whether there was such a topic. The last key of a command tells how many
-    /// there were of all.
+    /// DEL, UNLINK, EXISTS: after the last topic of the command, how many of its topics existed.
     Tally {
-        /// Whether it is the last.
+        /// Whether this is the last topic of the command.
         last: bool,
     },
 }
 
-/// What a client is told of one request.
+/// The content of the reply to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     /// A sum.
     Sum(u64),
-    /// The value of a topic, if it exists.
+    /// The sum of a topic as a string, if the topic exists.
     Value(Option<u64>),
-    /// It is done.
+    /// The request is done.
     Ok,
-    /// The kind of a topic's value, if it exists.
+    /// The type of a topic's value: whether the topic exists.
     Kind(bool),
-    /// One more, or none more, of those that a command counts. Nothing is said before the last.
+    /// One topic of a command that counts existing topics. Nothing is sent before the last.
     Tally {
-        /// Whether there was such a topic.
+        /// Whether the topic existed.
         existed: Result<bool, ErrorCode>,
-        /// Whether it is the last.
+        /// Whether this is the last topic of the command.
         last: bool,
     },
-    /// It was not applied.
+    /// The request was refused.
     Error(ErrorCode),
-    /// SET would have gone down.
+    /// SET was refused because the sum is higher.
     Below,
 }
 
 impl Form {
-    /// What is said of `reply`.
+    /// Returns the content to send for `reply`.
     #[must_use]
     pub fn said(self, reply: Reply) -> Said {
         match (self, reply) {
@@ -76,7 +77,7 @@ impl Form {
     }
 }
 
-/// Says replies one after another: what a command counts over its keys is counted here.
+/// Encodes replies one after another, and counts the existing topics of a command with several.
 #[derive(Debug, Default)]
 pub struct Tally {
     existed: u64,
@@ -84,7 +85,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Says the next reply, or counts it; whether it was an error.
+    /// Appends the next reply to `writer`, or counts it. Returns whether it appended an error.
     pub fn say(&mut self, said: Said, writer: &mut Writer<'_>) -> bool {
         match said {
             Said::Sum(sum) => writer.integer(sum),
@@ -107,7 +108,7 @@ impl Tally {
                 }
             }
             Said::Error(error) => {
-                writer.error(refusal(error));
+                writer.error(text_of(error));
                 return true;
             }
             Said::Below => {
@@ -119,26 +120,10 @@ impl Tally {
     }
 }
 
-/// What a Redis client is told of an error: the first word is one that Redis uses where something
-/// like it happens, since clients look at it.
-#[must_use]
-pub(super) const fn refusal(error: ErrorCode) -> &'static str {
-    match error {
-        ErrorCode::BadTopic => "ERR the key is not UTF-8",
-        ErrorCode::TopicTooLong => "ERR the key is too long",
-        ErrorCode::Overflow => "ERR increment or decrement would overflow",
-        ErrorCode::TooManyTopics => "OOM a new topic would be one over --max-topics",
-        ErrorCode::Busy => "TRYAGAIN busy, nothing was counted",
-        ErrorCode::Store => "MISCONF the durable store failed",
-        ErrorCode::Denied => "NOPERM not allowed",
-        ErrorCode::BadOpcode | ErrorCode::BadFrame | ErrorCode::Other(_) => "ERR refused",
-    }
-}
-
-/// A reply that holds no others.
+/// A reply of a single value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// A word, as OK.
+    /// A word, such as OK.
     Simple(&'a [u8]),
     /// An error.
     Error(&'a [u8]),
@@ -146,21 +131,23 @@ pub enum Value<'a> {
     Integer(i64),
     /// Any bytes.
     Bulk(&'a [u8]),
-    /// Nothing there.
+    /// Null: the value does not exist.
     Null,
 }
 
-/// The bytes are no reply that holds no others.
+/// The bytes are not a reply of a single value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not a reply of one value")]
+#[error("not a reply of a single value")]
 pub struct NotAReply;
 
-/// Reads the reply that `input` begins with, and how many bytes it takes; `None` where it breaks off.
-/// Lists and maps are not read: nothing that counts returns one, but MGET.
+/// Decodes the reply at the start of `input`, and returns it with its length in bytes; `None` if
+/// `input` ends inside the reply. It does not decode lists and maps: of the commands on topics,
+/// only MGET returns one.
 ///
 /// # Errors
 ///
-/// [`NotAReply`]; the connection is of no more use.
+/// Returns [`NotAReply`] if `input` does not start with such a reply; the rest of the stream is
+/// then unreadable.
 pub fn decode_reply(input: &[u8]) -> Result<Option<(Value<'_>, usize)>, NotAReply> {
     let Some(&kind) = input.first() else {
         return Ok(None);

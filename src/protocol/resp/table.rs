@@ -1,9 +1,7 @@
-//! The one list of commands: what COMMAND tells of each, and what a command is looked up in.
+//! The one list of commands: [`COMMANDS`] describes each, for lookup and for COMMAND's replies.
 
-use super::{Arguments, Refusal};
-
-/// What a command does; each row of [`COMMANDS`] has its own, in the same order.
-#[allow(missing_docs)] // their names are the commands'
+/// A command or subcommand. Each has one row of [`COMMANDS`], in the same order.
+#[allow(missing_docs)] // named like the commands
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Verb {
@@ -48,13 +46,13 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Its place in [`COMMANDS`].
+    /// Returns the index of its row in [`COMMANDS`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// Its row.
+    /// Returns its row of [`COMMANDS`].
     #[must_use]
     pub const fn spec(self) -> &'static Spec {
         &COMMANDS[self.index()]
@@ -64,16 +62,16 @@ impl Verb {
 /// Which arguments of a command are keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keying {
-    /// None.
+    /// No argument.
     None,
-    /// The first after its name.
+    /// The first argument after the name.
     First,
-    /// All after its name.
+    /// All arguments after the name.
     All,
 }
 
-/// What a command is about, as COMMAND DOCS sorts them.
-#[allow(missing_docs)] // their names are the groups'
+/// The group that COMMAND DOCS sorts a command into.
+#[allow(missing_docs)] // named like the groups
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
     String,
@@ -84,7 +82,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// Its name.
+    /// Returns its name in COMMAND DOCS.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -97,18 +95,18 @@ impl Group {
     }
 }
 
-/// An argument, for those who are shown how to call a command.
+/// An argument of a command, for COMMAND DOCS and HELP.
 #[derive(Debug, Clone, Copy)]
 pub struct Argument {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// Which kind of value it has, in COMMAND DOCS's words.
+    /// The type of its value, as COMMAND DOCS names it.
     pub kind: &'static str,
-    /// The word before it, where it has one.
+    /// The keyword before it, if it has one.
     pub token: Option<&'static str>,
-    /// Whether it can be left out.
+    /// Whether it may be left out.
     pub optional: bool,
-    /// Whether there can be several.
+    /// Whether it may be repeated.
     pub multiple: bool,
 }
 
@@ -149,31 +147,32 @@ const KEY: Argument = argument("key", "key");
 const KEYS: Argument = KEY.multiple();
 const NAME: Argument = argument("command-name", "string").optional().multiple();
 
-/// What is known of a command.
+/// The description of a command: a row of [`COMMANDS`].
 #[derive(Debug)]
 pub struct Spec {
-    /// What it does.
+    /// The command.
     pub verb: Verb,
-    /// Its name, in small letters; a subcommand's has its command's before it, as `client|id`.
+    /// Its name in small letters; a subcommand has the name of its command before it: `client|id`.
     pub name: &'static str,
-    /// How many arguments it takes, its name included; at least so many, where negative.
+    /// The number of arguments, including the name. If negative, its absolute value is the minimum.
     pub arity: i32,
-    /// Which of them are keys.
+    /// Which arguments are keys.
     pub keys: Keying,
-    /// What COMMAND says of it.
+    /// Its flags in COMMAND's replies.
     pub flags: &'static [&'static str],
-    /// What it is about.
+    /// Its group in COMMAND DOCS.
     pub group: Group,
-    /// What it does, in a line.
+    /// One line on what it does.
     pub summary: &'static str,
     /// The first version of Redis that had it.
     pub since: &'static str,
-    /// Its arguments, its name left out.
+    /// Its arguments, without the name.
     pub arguments: &'static [Argument],
 }
 
 impl Spec {
-    /// Whether it takes that many arguments, its name and its subcommand's included.
+    /// Returns whether it takes this number of arguments, including the names of the command and of
+    /// the subcommand.
     #[must_use]
     pub const fn takes(&self, arguments: usize) -> bool {
         match self.arity {
@@ -182,7 +181,7 @@ impl Spec {
         }
     }
 
-    /// The subcommands of this command.
+    /// Returns the subcommands of this command.
     pub fn subcommands(&self) -> impl Iterator<Item = &'static Self> {
         let name = self.name;
         COMMANDS
@@ -190,18 +189,27 @@ impl Spec {
             .filter(move |spec| spec.name.split_once('|').is_some_and(|(of, _)| of == name))
     }
 
-    /// Its own name, where it is a subcommand.
+    /// Returns the part of the name after the command's, if it is a subcommand.
     #[must_use]
     pub fn subcommand_name(&self) -> Option<&'static str> {
         self.name.split_once('|').map(|(_, name)| name)
     }
 }
 
+// Each verb has one row, so comparing verbs is enough.
+impl PartialEq for Spec {
+    fn eq(&self, other: &Self) -> bool {
+        self.verb == other.verb
+    }
+}
+
 const READ: &[&str] = &["readonly", "fast"];
 const WRITE: &[&str] = &["write", "denyoom", "fast"];
 const REMOVE: &[&str] = &["write"];
-const SAID: &[&str] = &["noscript", "loading", "stale", "fast"];
-const ASKED: &[&str] = &["noscript", "loading", "stale"];
+/// The flags of fast commands without keys.
+const FAST: &[&str] = &["noscript", "loading", "stale", "fast"];
+/// The flags of other commands without keys.
+const SLOW: &[&str] = &["noscript", "loading", "stale"];
 
 macro_rules! row {
     ($verb:ident $name:literal $arity:literal $keys:ident $flags:ident $group:ident $since:literal
@@ -220,150 +228,73 @@ macro_rules! row {
     };
 }
 
-/// Every command, those that are asked for most first.
-#[rustfmt::skip] // a row a command
+/// All commands, the most frequent first.
+#[rustfmt::skip] // one line a row
 pub const COMMANDS: &[Spec] = &[
     row!(Incr "incr" 2 First WRITE String "1.0.0" "Adds one to a topic and returns its sum." [KEY]),
-    row!(Get "get" 2 First READ String "1.0.0" "Returns a topic's sum, without counting." [KEY]),
+    row!(Get "get" 2 First READ String "1.0.0" "Returns the sum of a topic without counting." [KEY]),
     row!(IncrBy "incrby" 3 First WRITE String "1.0.0"
-        "Adds a number to a topic and returns its sum: the caller owns the last so many numbers."
+        "Adds an increment n to a topic and returns its sum: the caller owns the last n numbers."
         [KEY, argument("increment", "integer")]),
     row!(Set "set" -3 First WRITE String "1.0.0"
-        "Resets a topic, to 0, or raises its sum; never lowers it."
+        "Resets a topic if the sum is 0, else raises the topic to the sum; never lowers it."
         [KEY, argument("sum", "integer")]),
-    row!(Ping "ping" -1 None SAID Connection "1.0.0" "Answers, with the message if there is one."
+    row!(Ping "ping" -1 None FAST Connection "1.0.0" "Returns PONG, or the message if one is given."
         [argument("message", "string").optional()]),
     row!(MGet "mget" -2 All READ String "1.0.0" "Returns the sums of topics." [KEYS]),
-    row!(Del "del" -2 All REMOVE Generic "1.0.0" "Deletes topics; they begin anew." [KEYS]),
-    row!(Exists "exists" -2 All READ Generic "1.0.0" "Returns how many of the topics exist." [KEYS]),
+    row!(Del "del" -2 All REMOVE Generic "1.0.0" "Deletes topics; the next count of each starts at 1." [KEYS]),
+    row!(Exists "exists" -2 All READ Generic "1.0.0" "Returns how many of the given topics exist." [KEYS]),
     row!(Unlink "unlink" -2 All REMOVE Generic "4.0.0" "The same as DEL." [KEYS]),
-    row!(DbSize "dbsize" 1 None READ Server "1.0.0" "Returns how many topics there are." []),
-    row!(Scan "scan" -2 None READ Generic "2.8.0" "Returns some topics, and where to go on." [
+    row!(DbSize "dbsize" 1 None READ Server "1.0.0" "Returns the number of topics." []),
+    row!(Scan "scan" -2 None READ Generic "2.8.0" "Returns some topics and the cursor for the next call." [
         argument("cursor", "integer"),
         argument("pattern", "pattern").token("MATCH").optional(),
         argument("count", "integer").token("COUNT").optional(),
         argument("type", "string").token("TYPE").optional()
     ]),
-    row!(Type "type" 2 First READ Generic "1.0.0" "Returns string where the topic exists, else none." [KEY]),
-    row!(Info "info" -1 None ASKED Server "1.0.0" "Returns what the server knows of itself."
+    row!(Type "type" 2 First READ Generic "1.0.0" "Returns string if the topic exists, else none." [KEY]),
+    row!(Info "info" -1 None SLOW Server "1.0.0" "Returns information and statistics about the server."
         [argument("section", "string").optional().multiple()]),
-    row!(Echo "echo" 2 None SAID Connection "1.0.0" "Returns the message." [argument("message", "string")]),
-    row!(Quit "quit" -1 None SAID Connection "1.0.0" "Closes the connection." []),
-    row!(Multi "multi" 1 None SAID Transactions "1.2.0"
-        "Begins a transaction, which is refused: each command in it, and EXEC." []),
-    row!(Exec "exec" 1 None SAID Transactions "1.2.0" "Ends a transaction, of which nothing was done." []),
-    row!(Discard "discard" 1 None SAID Transactions "2.0.0" "Ends a transaction, of which nothing was done." []),
-    row!(Hello "hello" -1 None SAID Connection "6.0.0" "Chooses the protocol's version." [
+    row!(Echo "echo" 2 None FAST Connection "1.0.0" "Returns the message." [argument("message", "string")]),
+    row!(Quit "quit" -1 None FAST Connection "1.0.0" "Closes the connection." []),
+    row!(Multi "multi" 1 None FAST Transactions "1.2.0"
+        "Starts a transaction. Transactions are not supported: its commands and EXEC are refused." []),
+    row!(Exec "exec" 1 None FAST Transactions "1.2.0" "Ends a transaction with an error; none of its commands was applied." []),
+    row!(Discard "discard" 1 None FAST Transactions "2.0.0" "Ends a transaction; none of its commands was applied." []),
+    row!(Hello "hello" -1 None FAST Connection "6.0.0" "Selects the version of the protocol." [
         argument("protover", "integer").optional(),
         argument("username-password", "string").token("AUTH").optional(),
         argument("clientname", "string").token("SETNAME").optional()
     ]),
-    row!(Auth "auth" -2 None SAID Connection "1.0.0" "Says who asks; nobody has to." [
+    row!(Auth "auth" -2 None FAST Connection "1.0.0" "Authenticates the connection: optional, since no password is configured." [
         argument("username", "string").optional(),
         argument("password", "string")
     ]),
-    row!(Select "select" 2 None SAID Connection "1.0.0" "Takes database 0: there is no other."
+    row!(Select "select" 2 None FAST Connection "1.0.0" "Selects a database; only database 0 exists."
         [argument("index", "integer")]),
-    row!(Client "client" -2 None ASKED Connection "2.4.0" "Commands about connections." []),
-    row!(ClientGetName "client|getname" 2 None SAID Connection "2.6.9" "Returns the connection's name." []),
-    row!(ClientHelp "client|help" 2 None SAID Connection "5.0.0" "Lists the subcommands." []),
-    row!(ClientId "client|id" 2 None SAID Connection "5.0.0" "Returns the connection's number." []),
-    row!(ClientInfo "client|info" 2 None ASKED Connection "6.2.0" "Describes this connection." []),
-    row!(ClientList "client|list" -2 None ASKED Connection "2.4.0"
-        "Describes the connections that speak this protocol." [
+    row!(Client "client" -2 None SLOW Connection "2.4.0" "Commands about connections." []),
+    row!(ClientGetName "client|getname" 2 None FAST Connection "2.6.9" "Returns the name of this connection." []),
+    row!(ClientHelp "client|help" 2 None FAST Connection "5.0.0" "Lists the subcommands." []),
+    row!(ClientId "client|id" 2 None FAST Connection "5.0.0" "Returns the id of this connection." []),
+    row!(ClientInfo "client|info" 2 None SLOW Connection "6.2.0" "Describes this connection." []),
+    row!(ClientList "client|list" -2 None SLOW Connection "2.4.0"
+        "Describes the connections that use this protocol." [
             argument("client-type", "string").token("TYPE").optional(),
             argument("client-id", "integer").token("ID").optional().multiple()
         ]),
-    row!(ClientSetInfo "client|setinfo" 4 None SAID Connection "7.2.0"
-        "Says which library, and which version of it, has the connection."
+    row!(ClientSetInfo "client|setinfo" 4 None FAST Connection "7.2.0"
+        "Sets the name or version of the client library of this connection."
         [argument("attribute", "string"), argument("value", "string")]),
-    row!(ClientSetName "client|setname" 3 None SAID Connection "2.6.9" "Names the connection."
+    row!(ClientSetName "client|setname" 3 None FAST Connection "2.6.9" "Sets the name of this connection."
         [argument("connection-name", "string")]),
-    row!(Command "command" -1 None ASKED Server "2.8.13" "Describes all commands." []),
-    row!(CommandCount "command|count" 2 None ASKED Server "2.8.13" "Returns how many commands there are." []),
-    row!(CommandDocs "command|docs" -2 None ASKED Server "7.0.0" "Explains commands." [NAME]),
-    row!(CommandHelp "command|help" 2 None ASKED Server "5.0.0" "Lists the subcommands." []),
-    row!(CommandInfo "command|info" -2 None ASKED Server "2.8.13" "Describes some commands." [NAME]),
-    row!(CommandList "command|list" 2 None ASKED Server "7.0.0" "Names all commands." []),
-    row!(Config "config" -2 None ASKED Server "2.0.0" "Commands about settings." []),
-    row!(ConfigGet "config|get" -3 None ASKED Server "2.0.0" "Returns settings."
+    row!(Command "command" -1 None SLOW Server "2.8.13" "Describes all commands." []),
+    row!(CommandCount "command|count" 2 None SLOW Server "2.8.13" "Returns the number of commands." []),
+    row!(CommandDocs "command|docs" -2 None SLOW Server "7.0.0" "Returns documentation for commands." [NAME]),
+    row!(CommandHelp "command|help" 2 None SLOW Server "5.0.0" "Lists the subcommands." []),
+    row!(CommandInfo "command|info" -2 None SLOW Server "2.8.13" "Describes the given commands, or all." [NAME]),
+    row!(CommandList "command|list" 2 None SLOW Server "7.0.0" "Lists the names of all commands." []),
+    row!(Config "config" -2 None SLOW Server "2.0.0" "Commands about settings." []),
+    row!(ConfigGet "config|get" -3 None SLOW Server "2.0.0" "Returns settings."
         [argument("parameter", "pattern").multiple()]),
-    row!(ConfigHelp "config|help" 2 None ASKED Server "5.0.0" "Lists the subcommands." []),
+    row!(ConfigHelp "config|help" 2 None SLOW Server "5.0.0" "Lists the subcommands." []),
 ];
-
-/// A command's name as one number, the same in capitals and small letters; 0 where none can be it.
-const fn key(name: &[u8]) -> u64 {
-    if name.len() > 8 {
-        return 0;
-    }
-    let mut key = 0;
-    let mut i = 0;
-    while i < name.len() {
-        key = key << 8 | (name[i] | 0x20) as u64;
-        i += 1;
-    }
-    key
-}
-
-/// What no name has for a key: each of its bytes has the bit that tells small letters.
-const NO_KEY: u64 = 1;
-
-/// The keys of [`COMMANDS`], for one comparison a row; those of subcommands are no command's.
-const LOOKUP: [u64; COMMANDS.len()] = {
-    let mut keys = [0; COMMANDS.len()];
-    let mut i = 0;
-    while i < keys.len() {
-        let name = COMMANDS[i].name.as_bytes();
-        let mut subcommand = false;
-        let mut at = 0;
-        while at < name.len() {
-            subcommand |= name[at] == b'|';
-            at += 1;
-        }
-        keys[i] = if subcommand { NO_KEY } else { key(name) };
-        assert!(COMMANDS[i].verb.index() == i, "in the order of Verb");
-        assert!(keys[i] != 0, "at most eight letters");
-        i += 1;
-    }
-    keys
-};
-
-/// The row of a command, by its name alone.
-#[must_use]
-pub fn named(name: &[u8]) -> Option<&'static Spec> {
-    let key = key(name);
-    let row = LOOKUP.iter().position(|&known| known == key)?;
-    Some(&COMMANDS[row])
-}
-
-/// The row of the command that `arguments` call, or of its subcommand.
-///
-/// # Errors
-///
-/// Why there is none: no such command or subcommand. Whether it takes that many arguments is another
-/// matter ([`Spec::takes`]).
-///
-/// # Panics
-///
-/// Where there are no arguments.
-pub fn find<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<&'static Spec, Refusal<'a>> {
-    let name = arguments.at(0, bytes);
-    let Some(spec) = named(name) else {
-        return Err(Refusal::unknown_command(arguments, bytes));
-    };
-    if !matches!(spec.verb, Verb::Client | Verb::Command | Verb::Config) || arguments.len() < 2 {
-        return Ok(spec);
-    }
-    let subcommand = arguments.at(1, bytes);
-    let is_meant = |spec: &&'static Spec| {
-        let name = spec.subcommand_name().unwrap_or_default();
-        name.as_bytes().eq_ignore_ascii_case(subcommand)
-    };
-    match spec.subcommands().find(is_meant) {
-        Some(spec) => Ok(spec),
-        None => Err(Refusal::UnknownSubcommand {
-            of: spec,
-            name: subcommand,
-        }),
-    }
-}

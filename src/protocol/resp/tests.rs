@@ -13,7 +13,7 @@ fn command(arguments: &[&[u8]]) -> Vec<u8> {
 
 type Decoded = (Vec<Vec<u8>>, usize);
 
-/// The arguments of the command that `input` begins with, and its length.
+/// Decodes the command at the start of `input`: its arguments and its length.
 fn decoded(input: &[u8]) -> Result<Option<Decoded>, ProtocolError> {
     let mut input = input.to_vec();
     let mut arguments = Arguments::default();
@@ -57,8 +57,23 @@ fn lines_are_read() {
     assert_eq!(words("\"\\xzz\" x\"y\"\n"), ["xzz", "xy"]);
 }
 
+/// A connection may begin with an empty line: somebody pressed Enter in netcat.
 #[test]
-fn what_is_no_command_is_told_in_redis_words() {
+fn empty_lines_are_skipped() {
+    for line in ["\r\n", "\n"] {
+        assert_eq!(decoded(line.as_bytes()), Ok(Some((vec![], line.len()))));
+        let followed = format!("{line}PING\r\n");
+        assert_eq!(
+            decoded(followed.as_bytes()),
+            Ok(Some((vec![], line.len()))),
+            "only the empty line is consumed"
+        );
+    }
+    assert_eq!(decoded(b"\r"), Ok(None), "the line may go on");
+}
+
+#[test]
+fn invalid_commands_get_the_error_texts_of_redis() {
     let cases: [(&[u8], &str); 19] = [
         (b"*x\r\n", "invalid multibulk length"),
         (b"*65537\r\n", "invalid multibulk length"),
@@ -83,27 +98,27 @@ fn what_is_no_command_is_told_in_redis_words() {
         (b"INCR \"a\"b\n", "unbalanced quotes in request"),
         (b"INCR \"\\\n", "unbalanced quotes in request"),
     ];
-    for (input, words) in cases {
-        let error = decoded(input).expect_err(words);
-        assert_eq!(error.to_string(), words, "{}", input.escape_ascii());
+    for (input, text) in cases {
+        let error = decoded(input).expect_err(text);
+        assert_eq!(error.to_string(), text, "{}", input.escape_ascii());
     }
 }
 
 #[test]
-fn limits_are_where_they_are_said_to_be() {
+fn commands_up_to_the_limits_are_read() {
     let one = [b"x".as_slice(); MAX_ARGUMENTS];
     assert!(decoded(&command(&one)).unwrap().is_some());
     let long = vec![b'x'; MAX_ARGUMENT];
     assert!(decoded(&command(&[&long])).unwrap().is_some());
     let error = decoded(&command(&[&long, &long, &long]));
     assert_eq!(error, Err(ProtocolError::CommandLength));
-    // One that never ends is refused before it has taken more than a read's bytes above the limit.
+    // A command that never ends is refused.
     let mut endless = b"*65536\r\n".to_vec();
     endless.resize(MAX_COMMAND + 9, b'$');
     assert!(decoded(&endless).is_err());
 }
 
-/// What reading all at once gives, reading byte by byte gives as well.
+/// Asserts that decoding byte by byte gives the same as decoding all bytes at once.
 fn assert_resumes(input: &[u8]) -> Result<(), TestCaseError> {
     let at_once = decoded(input);
     let mut progress = Progress::default();
@@ -166,9 +181,8 @@ proptest! {
         assert_resumes(&input)?;
     }
 
-    /// A word in quotes, with all that needs escapes, is read as it was meant.
     #[test]
-    fn quoted_words_come_back(word: Vec<u8>) {
+    fn escaped_words_round_trip(word: Vec<u8>) {
         let escaped: String = word.iter().map(|byte| format!("\\x{byte:02X}")).collect();
         let line = format!("incr \"{escaped}\" end\r\n");
         let expected = vec![b"incr".to_vec(), word, b"end".to_vec()];
@@ -177,32 +191,32 @@ proptest! {
 
     #[test]
     fn replies_round_trip_and_wait_for_their_last_byte(number in 0..=MAX_SUM, bytes: Vec<u8>) {
-        let said = |say: &dyn Fn(&mut Writer<'_>)| {
+        let encoded = |write: &dyn Fn(&mut Writer<'_>)| {
             let mut out = Vec::new();
-            say(&mut Writer::new(Version::Resp2, &mut out));
+            write(&mut Writer::new(Version::Resp2, &mut out));
             out
         };
-        let null = said(&|writer| writer.null());
+        let null = encoded(&|writer| writer.null());
         let digits = number.to_string();
         let cases = [
-            (said(&|writer| writer.integer(number)), Value::Integer(number as i64)),
-            (said(&|writer| writer.bulk(&bytes)), Value::Bulk(&bytes)),
-            (said(&|writer| writer.number(number)), Value::Bulk(digits.as_bytes())),
-            (said(&|writer| writer.simple("OK")), Value::Simple(b"OK")),
-            (said(&|writer| writer.error("ERR no\r\nway")), Value::Error(b"ERR no  way")),
+            (encoded(&|writer| writer.integer(number)), Value::Integer(number as i64)),
+            (encoded(&|writer| writer.bulk(&bytes)), Value::Bulk(&bytes)),
+            (encoded(&|writer| writer.number(number)), Value::Bulk(digits.as_bytes())),
+            (encoded(&|writer| writer.simple("OK")), Value::Simple(b"OK")),
+            (encoded(&|writer| writer.error("ERR no\r\nway")), Value::Error(b"ERR no  way")),
             (null, Value::Null),
         ];
-        for (encoded, value) in cases {
-            for cut in 0..encoded.len() {
-                prop_assert_eq!(decode_reply(&encoded[..cut]), Ok(None));
+        for (bytes, value) in cases {
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(decode_reply(&bytes[..cut]), Ok(None));
             }
-            prop_assert_eq!(decode_reply(&encoded), Ok(Some((value, encoded.len()))));
+            prop_assert_eq!(decode_reply(&bytes), Ok(Some((value, bytes.len()))));
         }
     }
 }
 
-/// What a line of words asks for, or what is said of it.
-fn asked<T>(line: &str, take: impl FnOnce(Command<'_>) -> T) -> Result<T, String> {
+/// Passes the command of a line to `take`, or returns the error text.
+fn read<T>(line: &str, take: impl FnOnce(Command<'_>) -> T) -> Result<T, String> {
     let mut input = format!("{line}\n").into_bytes();
     let mut arguments = Arguments::default();
     decode(&mut input, &mut Progress::default(), &mut arguments).unwrap();
@@ -213,13 +227,13 @@ fn asked<T>(line: &str, take: impl FnOnce(Command<'_>) -> T) -> Result<T, String
 }
 
 fn refused(line: &str) -> String {
-    asked(line, |_| ()).expect_err(line)
+    read(line, |_| ()).expect_err(line)
 }
 
 #[test]
-fn commands_ask_for_what_the_protocol_says() {
+fn commands_are_read_as_the_protocol_says() {
     let request = |line: &str| {
-        asked(line, |command| match command {
+        read(line, |command| match command {
             Command::Topic { request, form } => (request.op, form),
             other => panic!("{line}: {other:?}"),
         })
@@ -239,7 +253,7 @@ fn commands_ask_for_what_the_protocol_says() {
     assert_eq!(request("type a"), (Op::Get, Form::Kind));
 
     let keys = |line: &str| {
-        asked(line, |command| match command {
+        read(line, |command| match command {
             Command::Keys(keys) => (keys.op, keys.counted),
             other => panic!("{line}: {other:?}"),
         })
@@ -251,7 +265,7 @@ fn commands_ask_for_what_the_protocol_says() {
     assert_eq!(keys("unlink a b"), (Op::Delete, true));
 
     let scan = |line: &str| {
-        asked(line, |command| match command {
+        read(line, |command| match command {
             Command::Scan(scan) => (scan.cursor, scan.pattern.map(<[u8]>::to_vec), scan.count),
             other => panic!("{line}: {other:?}"),
         })
@@ -263,11 +277,11 @@ fn commands_ask_for_what_the_protocol_says() {
 }
 
 #[test]
-fn what_can_not_be_done_is_said_in_redis_words() {
+fn refused_commands_get_the_error_texts_of_redis() {
     let only_up = "ERR counters only go up";
     let not_an_integer = "ERR value is not an integer or out of range";
     let syntax = "ERR syntax error";
-    for (line, said) in [
+    for (line, text) in [
         ("incr", "ERR wrong number of arguments for 'incr' command"),
         (
             "incr a b",
@@ -352,7 +366,7 @@ fn what_can_not_be_done_is_said_in_redis_words() {
         ("incr \"\\xff\"", "ERR the key is not UTF-8"),
         ("mget a \"\\xff\"", "ERR the key is not UTF-8"),
     ] {
-        assert_eq!(refused(line), said, "{line}");
+        assert_eq!(refused(line), text, "{line}");
     }
     let long = "x".repeat(1_025);
     let pattern = "ERR patterns have at most 1024 bytes";
@@ -366,13 +380,13 @@ fn what_can_not_be_done_is_said_in_redis_words() {
     assert_eq!(refused(&format!("command docs {many}")), syntax);
     let long = format!("incr {}", "x".repeat(MAX_TOPIC + 1));
     assert_eq!(refused(&long), "ERR the key is too long");
-    let said = refused(&format!("x{}", "y".repeat(1_000)));
-    assert!(said.len() < 300, "{said}");
+    let text = refused(&format!("x{}", "y".repeat(1_000)));
+    assert!(text.len() < 300, "{text}");
     assert!(refused("auth secret").starts_with("ERR AUTH <password> called without any"));
 }
 
 #[test]
-fn every_command_is_found_by_its_name_in_any_letters() {
+fn every_command_is_found_by_its_name_in_any_case() {
     for spec in commands() {
         for name in [spec.name.to_owned(), spec.name.to_ascii_uppercase()] {
             let found = named(name.as_bytes()).map(|spec| spec.verb);
@@ -380,7 +394,7 @@ fn every_command_is_found_by_its_name_in_any_letters() {
         }
         assert!(!spec.summary.is_empty() && spec.summary.ends_with('.'));
     }
-    let no_names: [&[u8]; 8] = [
+    let unknown: [&[u8]; 8] = [
         b"",
         b"incrx",
         b"inc",
@@ -390,15 +404,15 @@ fn every_command_is_found_by_its_name_in_any_letters() {
         b"\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\0\0\0\0\0\0\0\x01",
     ];
-    for name in no_names {
+    for name in unknown {
         assert!(named(name).is_none(), "{}", name.escape_ascii());
     }
 }
 
 #[test]
-fn replies_are_said_as_their_command_wants() {
+fn replies_are_encoded_as_their_command_needs() {
     let error = Reply::Error(ErrorCode::Overflow);
-    for (form, reply, said) in [
+    for (form, reply, expected) in [
         (Form::Sum, Reply::Add(7), ":7\r\n"),
         (
             Form::Sum,
@@ -424,14 +438,14 @@ fn replies_are_said_as_their_command_wants() {
         let mut out = Vec::new();
         let mut writer = Writer::new(Version::Resp2, &mut out);
         let is_error = Tally::default().say(form.said(reply), &mut writer);
-        assert_eq!(String::from_utf8(out).unwrap(), said);
-        assert_eq!(is_error, said.starts_with('-'));
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!(is_error, expected.starts_with('-'));
     }
 }
 
 #[test]
 fn versions_differ_in_maps_sets_nulls_and_text() {
-    let said = |version| {
+    let encoded = |version| {
         let mut out = Vec::new();
         let mut writer = Writer::new(version, &mut out);
         writer.map(1);
@@ -442,12 +456,12 @@ fn versions_differ_in_maps_sets_nulls_and_text() {
         String::from_utf8(out).unwrap()
     };
     let two = "*2\r\n*2\r\n$-1\r\n$2\r\nhi\r\n:-7\r\n";
-    assert_eq!(said(Version::Resp2), two);
+    assert_eq!(encoded(Version::Resp2), two);
     let three = "%1\r\n~2\r\n_\r\n=6\r\ntxt:hi\r\n:-7\r\n";
-    assert_eq!(said(Version::Resp3), three);
+    assert_eq!(encoded(Version::Resp3), three);
 }
 
-/// Reads one value of any kind, and says where it ends.
+/// Returns the length of the value at the start of `input`, of any kind.
 fn skip(input: &[u8]) -> usize {
     let end = input.windows(2).position(|pair| pair == b"\r\n").unwrap();
     let number = || -> i64 {
@@ -470,9 +484,9 @@ fn skip(input: &[u8]) -> usize {
     }
 }
 
-/// What COMMAND and COMMAND DOCS say has as many items as it says it has.
+/// The lists and maps of COMMAND, COMMAND DOCS and HELP have as many items as they announce.
 #[test]
-fn descriptions_are_whole() {
+fn descriptions_have_the_announced_number_of_items() {
     for version in [Version::Resp2, Version::Resp3] {
         for spec in COMMANDS {
             let mut out = Vec::new();

@@ -1,0 +1,60 @@
+//! Requests and replies, independent of the dialect that carries them.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use super::ErrorCode;
+use crate::topic::Topic;
+
+/// An operation on a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Add one to the sum and return it.
+    Count,
+    /// Set the sum to 0.
+    Reset,
+    /// Add this number, `n`, to the sum and return the sum: the caller owns the last `n` numbers.
+    Add(NonZeroU32),
+    /// The same as [`Op::Add`], but refused if the sum would pass
+    /// [`MAX_SUM`](super::resp::MAX_SUM), the highest that a Redis client can read as an integer.
+    /// Only [`resp`](super::resp) carries it.
+    Incr(NonZeroU64),
+    /// Return the sum without counting; never creates a topic.
+    Get,
+    /// Forget the topic; its next COUNT returns 1.
+    Delete,
+    /// Raise the sum to at least this number and return it; never lowers it.
+    Advance(u64),
+}
+
+/// One request: an operation and its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The operation.
+    pub op: Op,
+    /// The topic to apply it to.
+    pub topic: Topic<'a>,
+}
+
+/// The result of a request. Each method has a variant of its own, because each has a reply of its
+/// own on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// COUNT: the sum after this count.
+    Count(u64),
+    /// RESET is done.
+    Reset,
+    /// ADD, INCR: the sum afterwards, the last number of the range that the caller now owns.
+    Add(u64),
+    /// GET: the sum; `None` if the topic does not exist. [`framed`](super::framed) encodes `None`
+    /// as a sum of 0, and decodes it as such.
+    Get(Option<u64>),
+    /// DELETE is done.
+    Delete {
+        /// Whether the topic existed.
+        existed: bool,
+    },
+    /// ADVANCE: the sum afterwards.
+    Advance(u64),
+    /// The request was refused.
+    Error(ErrorCode),
+}

@@ -1,0 +1,191 @@
+//! Why a command is refused, and the error text that the client gets.
+
+use std::fmt;
+
+use super::limits::MAX_PATTERN;
+use super::{Arguments, Spec};
+use crate::protocol::ErrorCode;
+
+/// The most bytes of an argument that an error quotes: the limit of Redis.
+const MAX_QUOTED: usize = 128;
+
+/// Why a command is refused. Its `Display` is the error text that the client gets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal<'a> {
+    /// The command does not exist.
+    UnknownCommand {
+        /// The name that was sent.
+        name: &'a [u8],
+        /// The first arguments after it.
+        arguments: [Option<&'a [u8]>; 4],
+    },
+    /// The subcommand does not exist.
+    UnknownSubcommand {
+        /// The command.
+        of: &'static Spec,
+        /// The name of the subcommand that was sent.
+        name: &'a [u8],
+    },
+    /// The command does not take this number of arguments.
+    Arity(&'static Spec),
+    /// The topic is invalid.
+    Code(ErrorCode),
+    /// The sum would go down.
+    OnlyUp,
+    /// An argument is not a number, or out of range.
+    NotAnInteger,
+    /// The cursor of SCAN is invalid.
+    Cursor,
+    /// An option is unknown, or its value is missing or invalid.
+    Syntax,
+    /// The patterns of a command are longer than [`MAX_PATTERN`] bytes together.
+    PatternLength,
+    /// HELLO has an unknown option, or one without all of its values.
+    HelloOption(&'a [u8]),
+    /// CLIENT LIST has an unknown client type.
+    ClientType(&'a [u8]),
+    /// CLIENT LIST has an invalid client id.
+    ClientId,
+    /// SET has options after its key and sum; none is supported.
+    SetOptions,
+    /// SELECT of a database other than 0.
+    Database,
+    /// HELLO asks for an unsupported version.
+    Version,
+    /// The version in HELLO is not a number.
+    VersionNumber,
+    /// The command is part of a transaction, and transactions are not supported.
+    Transaction,
+    /// EXEC ends a transaction; none of its commands was applied.
+    Aborted,
+    /// MULTI inside a transaction.
+    Nested,
+    /// EXEC or DISCARD without a transaction.
+    NoTransaction(&'static Spec),
+    /// AUTH with a password only; no password is configured.
+    NoPassword,
+    /// AUTH of a user that does not exist.
+    NoSuchUser,
+    /// The name for a connection is invalid.
+    ClientName,
+    /// CLIENT SETINFO of an attribute other than the library's name or version.
+    ClientInfo,
+}
+
+impl<'a> Refusal<'a> {
+    /// Returns the refusal of a command that does not exist. DECR and DECRBY are refused with a
+    /// reason of their own: counters only go up.
+    pub(super) fn unknown_command(arguments: &Arguments, bytes: &'a [u8]) -> Self {
+        let name = arguments.at(0, bytes);
+        let down: [&[u8]; 2] = [b"DECR", b"DECRBY"];
+        if down.iter().any(|down| down.eq_ignore_ascii_case(name)) {
+            return Self::OnlyUp;
+        }
+        let at = |i| (i < arguments.len()).then(|| arguments.at(i, bytes));
+        Self::UnknownCommand {
+            name,
+            arguments: [at(1), at(2), at(3), at(4)],
+        }
+    }
+}
+
+impl From<ErrorCode> for Refusal<'_> {
+    fn from(code: ErrorCode) -> Self {
+        Self::Code(code)
+    }
+}
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::UnknownCommand { name, arguments } => {
+                write!(
+                    f,
+                    "ERR unknown command '{}', with args beginning with: ",
+                    Quoted(name)
+                )?;
+                for argument in arguments.iter().map_while(|argument| *argument) {
+                    write!(f, "'{}' ", Quoted(argument))?;
+                }
+                Ok(())
+            }
+            Self::UnknownSubcommand { of, name } => {
+                let command = of.name.to_ascii_uppercase();
+                let name = Quoted(name);
+                write!(f, "ERR unknown subcommand '{name}'. Try {command} HELP.")
+            }
+            Self::Arity(spec) => {
+                let name = spec.name;
+                write!(f, "ERR wrong number of arguments for '{name}' command")
+            }
+            Self::Code(code) => f.write_str(text_of(code)),
+            Self::OnlyUp => f.write_str("ERR counters only go up"),
+            Self::NotAnInteger => f.write_str("ERR value is not an integer or out of range"),
+            Self::Cursor => f.write_str("ERR invalid cursor"),
+            Self::Syntax => f.write_str("ERR syntax error"),
+            Self::PatternLength => write!(f, "ERR patterns have at most {MAX_PATTERN} bytes"),
+            Self::SetOptions => {
+                f.write_str("ERR syntax error: SET takes a key and a sum here, and no options")
+            }
+            Self::Database => f.write_str("ERR DB index is out of range"),
+            Self::Version => f.write_str("NOPROTO unsupported protocol version"),
+            Self::VersionNumber => {
+                f.write_str("ERR Protocol version is not an integer or out of range")
+            }
+            Self::Transaction => f.write_str("ERR no transactions here: send it without MULTI"),
+            Self::Aborted => {
+                f.write_str("EXECABORT Transaction discarded because of previous errors.")
+            }
+            Self::Nested => f.write_str("ERR MULTI calls can not be nested"),
+            Self::NoTransaction(spec) => {
+                let name = spec.name.to_ascii_uppercase();
+                write!(f, "ERR {name} without MULTI")
+            }
+            Self::NoPassword => f.write_str(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            ),
+            Self::NoSuchUser => {
+                f.write_str("WRONGPASS invalid username-password pair or user is disabled.")
+            }
+            Self::HelloOption(option) => {
+                write!(f, "ERR Syntax error in HELLO option '{}'", Quoted(option))
+            }
+            Self::ClientType(name) => write!(f, "ERR Unknown client type '{}'", Quoted(name)),
+            Self::ClientId => f.write_str("ERR Invalid client ID"),
+            Self::ClientName => f.write_str(
+                "ERR Client names cannot contain spaces, newlines or special characters.",
+            ),
+            Self::ClientInfo => {
+                f.write_str("ERR Unrecognized option: lib-name or lib-ver expected")
+            }
+        }
+    }
+}
+
+/// Returns the text of an error for a Redis client. Clients look at the first word, so it is the
+/// one that Redis uses for a similar error.
+#[must_use]
+pub(super) const fn text_of(error: ErrorCode) -> &'static str {
+    match error {
+        ErrorCode::BadTopic => "ERR the key is not UTF-8",
+        ErrorCode::TopicTooLong => "ERR the key is too long",
+        ErrorCode::Overflow => "ERR increment or decrement would overflow",
+        ErrorCode::TooManyTopics => "OOM a new topic would be one over --max-topics",
+        ErrorCode::Busy => "TRYAGAIN busy, nothing was counted",
+        ErrorCode::Store => "MISCONF the durable store failed",
+        ErrorCode::Denied => "NOPERM not allowed",
+        ErrorCode::BadOpcode | ErrorCode::BadFrame | ErrorCode::Other(_) => "ERR refused",
+    }
+}
+
+/// Shows the beginning of an argument, for an error text.
+struct Quoted<'a>(&'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0[..self.0.len().min(MAX_QUOTED)];
+        f.write_str(&String::from_utf8_lossy(shown))
+    }
+}
