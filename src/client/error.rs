@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::protocol::ErrorCode;
+use crate::protocol::framed::NotAReply;
 
 /// Why a call failed. The predicates say what a program needs to decide; `Display` says the rest.
 #[derive(Debug, Clone)]
@@ -32,6 +33,11 @@ pub(super) enum Kind {
 /// What became of a client's task when nobody answers for it any more.
 pub(super) fn runtime_ended() -> Arc<io::Error> {
     Arc::new(io::Error::other("the client's runtime has ended"))
+}
+
+/// Bytes that are no reply of this protocol.
+pub(super) fn not_a_server(error: NotAReply) -> Kind {
+    Kind::NotAServer(error.to_string())
 }
 
 /// A [`Kind`], and whether the request may have reached the server.

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::error::{Failure, Kind, runtime_ended};
 use super::options::Options;
-use super::{Answered, Outcome};
+use super::outcome::{Answered, Outcome};
 use crate::protocol::Reply;
 use crate::protocol::framed::{self, Call, RequestId};
 

@@ -8,9 +8,9 @@ use std::num::NonZeroU32;
 
 use tokio::sync::oneshot;
 
-use super::error::Failure;
-use super::tcp::Job;
-use super::{Answered, Outcome};
+use super::job::Job;
+use crate::client::error::Failure;
+use crate::client::outcome::{Answered, Outcome};
 use crate::protocol::framed::{self, Call, RequestId};
 use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic};
