@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use globalcounter::shard::{Change, Record};
 use globalcounter::store::{FjallStore, Store};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 use serde::{Deserialize, Serialize};
+
+use super::data_dir;
 
 /// How many topics are imported in one commit.
 const IMPORT_TOPICS: usize = 16 * 1024;
@@ -55,31 +57,6 @@ struct Line<'a> {
     sum: u64,
 }
 
-/// Where topics are kept unless told otherwise: where the service manager says, or in the user's
-/// state directory.
-///
-/// # Errors
-///
-/// Where there is neither.
-pub(super) fn default_dir() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    // systemd's StateDirectory=; several are separated by colons.
-    if let Some(directories) = variable("STATE_DIRECTORY") {
-        let mut directories = std::env::split_paths(&directories);
-        let first = directories.find(|directory| !directory.as_os_str().is_empty());
-        return first.context("STATE_DIRECTORY names no directory");
-    }
-    let state = match (variable("XDG_STATE_HOME"), variable("HOME")) {
-        (Some(state), _) => PathBuf::from(state),
-        (None, Some(home)) => PathBuf::from(home).join(".local/state"),
-        (None, None) => bail!(
-            "there is no HOME to keep topics in: say where with --data-dir, or --in-memory to keep \
-             nothing"
-        ),
-    };
-    Ok(state.join("globalcounter"))
-}
-
 /// Does what the command says.
 ///
 /// # Errors
@@ -92,9 +69,9 @@ pub(super) fn run(command: &Command) -> Result<()> {
     | Command::Import { directory }) = command;
     let path = match &directory.data_dir {
         Some(directory) => directory.clone(),
-        None => default_dir()?,
+        None => data_dir::default_dir()?,
     };
-    let result = super::reading(&path, || match command {
+    let result = data_dir::reading(&path, || match command {
         Command::Topics { prefix, json, .. } => list(&path, prefix, *json),
         Command::Export { .. } => list(&path, "", true),
         Command::Import { .. } => import(&path),

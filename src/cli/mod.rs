@@ -3,18 +3,13 @@
 
 mod ask;
 mod data;
+mod data_dir;
 mod serve;
+mod usage;
 
-use std::fmt;
-use std::panic;
-use std::path::Path;
-use std::process::{self, ExitCode};
-use std::sync::Arc;
+use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use globalcounter::server::BindError;
-use globalcounter::store::StoreError;
 
 /// Complete order for a distributed system: counts topics over TCP and UDP.
 #[derive(Debug, Parser)]
@@ -48,7 +43,7 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return refuse(&error),
+        Err(error) => return usage::refuse(&error),
     };
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
@@ -60,70 +55,11 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => {
             // The causes follow the colon: still one line.
             eprintln!("globalcounter: {error:#}");
-            if is_bad_usage(&error) {
+            if usage::is_bad_usage(&error) {
                 ExitCode::from(2)
             } else {
                 ExitCode::FAILURE
             }
         }
     }
-}
-
-/// Does something that reads a data directory. The database panics over some damages, and once more
-/// while it is taken down, which nothing survives: so that ends the process, with one clear line.
-fn reading<T>(directory: &Path, read: impl FnOnce() -> T) -> T {
-    let usual = Arc::new(panic::take_hook());
-    let path = directory.to_owned();
-    panic::set_hook(Box::new(move |panicked| {
-        let message = panicked.payload_as_str().unwrap_or("it does not say what");
-        let what = format!("the database could make nothing of it: {message}");
-        eprintln!("globalcounter: {}", StoreError::damaged(&path, what));
-        process::exit(1);
-    }));
-    let done = read();
-    panic::set_hook(Box::new(move |panicked| usual(panicked)));
-    done
-}
-
-/// Says in one line what is wrong with the arguments; or the help or version that they ask for.
-fn refuse(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        error.exit();
-    }
-    // What is wrong is the first paragraph; usage and tips follow.
-    let text = error.render().to_string();
-    let lines = text
-        .lines()
-        .take_while(|line| !line.is_empty())
-        .map(str::trim);
-    let line = lines.collect::<Vec<_>>().join(" ");
-    let line = line.strip_prefix("error: ").unwrap_or(&line);
-    eprintln!("globalcounter: {line} (see globalcounter --help)");
-    ExitCode::from(2)
-}
-
-/// Flags that make no sense together.
-#[derive(Debug)]
-struct BadUsage(&'static str);
-
-impl fmt::Display for BadUsage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (see globalcounter --help)", self.0)
-    }
-}
-
-impl std::error::Error for BadUsage {}
-
-/// Whether what was asked for can't be, whatever the server or the system say.
-fn is_bad_usage(error: &anyhow::Error) -> bool {
-    if let Some(error) = error.downcast_ref::<globalcounter::Error>() {
-        return error.is_invalid();
-    }
-    if error.is::<BadUsage>() {
-        return true;
-    }
-    matches!(
-        error.downcast_ref(),
-        Some(BindError::NoTransport | BindError::Setting { .. })
-    )
 }

@@ -18,7 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 use tracing_subscriber::EnvFilter;
 
-use super::{BadUsage, data};
+use super::data_dir;
+use super::usage::BadUsage;
 
 /// Descriptors that are not connections: listeners, runtimes, standard streams, with room to
 /// spare.
@@ -178,7 +179,7 @@ impl Arguments {
             }
             (_, true) => None,
             (Some(directory), false) => Some(directory.clone()),
-            (None, false) => Some(data::default_dir()?),
+            (None, false) => Some(data_dir::default_dir()?),
         };
         Ok(Config {
             tcp: self.tcp.0,
@@ -216,7 +217,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         .clone()
         .map(|directory| (directory, config.durability));
     let server = match &kept {
-        Some((directory, _)) => super::reading(directory, || Server::bind(config)),
+        Some((directory, _)) => data_dir::reading(directory, || Server::bind(config)),
         None => Server::bind(config),
     }?;
     if let (Some((directory, durability)), Some(loaded)) = (kept, server.loaded()) {
