@@ -1,4 +1,5 @@
-//! The client for asynchronous programs.
+//! The client for asynchronous programs: its methods, each one request over the transport of the
+//! URL, and the check of each response.
 
 use std::fmt;
 use std::future::Future;
@@ -6,18 +7,18 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::address::{Address, Transport};
+use super::address::{Address, Scheme};
 use super::error::{Error, Failure, Kind};
 use super::options::Options;
-use super::outcome::{Answered, Outcome};
+use super::outcome::{Outcome, Response};
 use super::tcp::{Sharded, Tcp};
 use super::udp::Udp;
 use crate::protocol::framed::Call;
 use crate::protocol::{Op, Reply, Request};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic};
 
-/// The most characters of a topic that an error repeats.
-const LONGEST_TOLD: usize = 60;
+/// The most characters of a topic that an error message shows; a longer topic is cut.
+const MAX_TOPIC_SHOWN: usize = 60;
 
 /// An asynchronous client of a globalcounter server.
 ///
@@ -43,7 +44,7 @@ const LONGEST_TOLD: usize = 60;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A UDP client, here a patient one:
+/// A UDP client with more attempts than the default:
 ///
 /// ```
 /// # use globalcounter::server::{Config, Server};
@@ -71,149 +72,155 @@ pub struct Client {
 
 struct Inner {
     address: Address,
-    link: Link,
+    transport: Transport,
 }
 
-enum Link {
+enum Transport {
     Tcp(Tcp),
     Sharded(Sharded),
     Udp(Udp),
 }
 
 impl Client {
-    /// A client of the server at `url`: `tcp://host:port` or `udp://host:port`.
+    /// Returns a client of the server at `url`: `tcp://host:port` or `udp://host:port`.
     ///
-    /// Over TCP it connects now; over UDP nothing is sent before the first call. Must be called on
-    /// a tokio runtime, which carries the client's task.
+    /// Over TCP, it connects at once; over UDP, it sends nothing before the first call. It must be
+    /// called inside a tokio runtime, which then runs the client's task.
     ///
     /// # Errors
     ///
-    /// A URL that is none, a host that has no address, or no connection.
+    /// The URL is not valid, the host has no address, or the connection failed.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, Options::default()).await
     }
 
-    /// [`connect`](Self::connect) with options.
+    /// The same as [`connect`](Self::connect), with options.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The same as those of [`connect`](Self::connect).
     pub async fn connect_with(url: &str, options: Options) -> Result<Self, Error> {
-        let failed = |failure: Failure| failure.of(format!("connecting to {url:?}"));
+        let failed = |failure: Failure| failure.into_error(format!("connecting to {url:?}"));
         let address: Address = url
             .parse()
             .map_err(|why| failed(Failure::not_applied(Kind::Invalid(why))))?;
-        let link = match address.transport {
-            Transport::Tcp if options.shard_aware => {
+        let transport = match address.scheme {
+            Scheme::Tcp if options.shard_aware => {
                 let connected = Sharded::connect(&address.host, &options).await;
-                connected.map(Link::Sharded)
+                connected.map(Transport::Sharded)
             }
-            Transport::Tcp => Tcp::connect(&address.host, options).await.map(Link::Tcp),
-            Transport::Udp => Udp::connect(&address.host, options).await.map(Link::Udp),
+            Scheme::Tcp => Tcp::connect(&address.host, options)
+                .await
+                .map(Transport::Tcp),
+            Scheme::Udp => Udp::connect(&address.host, options)
+                .await
+                .map(Transport::Udp),
         };
         Ok(Self {
             inner: Arc::new(Inner {
-                link: link.map_err(failed)?,
+                transport: transport.map_err(failed)?,
                 address,
             }),
         })
     }
 
-    /// Counts: adds one to the topic's sum and returns it.
+    /// Adds one to the topic's sum and returns the new sum.
     ///
-    /// The sum is greater than every sum of this topic whose reply had arrived anywhere before this
+    /// It is greater than every sum of this topic whose reply had arrived at any client before this
     /// call began.
     ///
     /// # Errors
     ///
-    /// [`Error`]; the same for every method.
+    /// [`Error`] if the request failed; the same holds for every method.
     pub async fn count(&self, topic: &str) -> Result<u64, Error> {
-        match self.ask("count", Op::Count, topic).await? {
+        match self.request("count", Op::Count, topic).await? {
             Reply::Count(sum) => Ok(sum),
-            other => Err(self.mismatch("count", topic, other)),
+            other => Err(self.wrong_reply("count", topic, other)),
         }
     }
 
-    /// Adds `n` to the topic's sum; returns the `n` numbers that the caller now owns.
+    /// Adds `n` to the topic's sum and returns the range of the `n` numbers that the caller now
+    /// owns.
     ///
     /// # Errors
     ///
-    /// [`Error`]; asking for none is invalid.
+    /// [`Error`]; an `n` of 0 is invalid.
     pub async fn add(&self, topic: &str, n: u32) -> Result<RangeInclusive<u64>, Error> {
-        let Some(at_least_one) = NonZeroU32::new(n) else {
-            let why = Kind::Invalid("at least 1 must be added".into());
-            return Err(self.failed("add", topic, Failure::not_applied(why)));
+        let Some(amount) = NonZeroU32::new(n) else {
+            let kind = Kind::Invalid("the number to add must be at least 1".into());
+            return Err(self.error("add", topic, Failure::not_applied(kind)));
         };
-        match self.ask("add", Op::Add(at_least_one), topic).await? {
+        match self.request("add", Op::Add(amount), topic).await? {
             Reply::Add(last) if last >= u64::from(n) => Ok(last - u64::from(n) + 1..=last),
-            other => Err(self.mismatch("add", topic, other)),
+            other => Err(self.wrong_reply("add", topic, other)),
         }
     }
 
-    /// The topic's sum, without counting; 0 where there is no such topic.
+    /// Returns the topic's sum without counting; 0 if the topic does not exist.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub async fn get(&self, topic: &str) -> Result<u64, Error> {
-        match self.ask("get", Op::Get, topic).await? {
+        match self.request("get", Op::Get, topic).await? {
             Reply::Get(sum) => Ok(sum.unwrap_or(0)),
-            other => Err(self.mismatch("get", topic, other)),
+            other => Err(self.wrong_reply("get", topic, other)),
         }
     }
 
-    /// Sets the topic's sum to 0: its numbers begin anew.
+    /// Sets the topic's sum to 0, so that the next count returns 1.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub async fn reset(&self, topic: &str) -> Result<(), Error> {
-        match self.ask("reset", Op::Reset, topic).await? {
+        match self.request("reset", Op::Reset, topic).await? {
             Reply::Reset => Ok(()),
-            other => Err(self.mismatch("reset", topic, other)),
+            other => Err(self.wrong_reply("reset", topic, other)),
         }
     }
 
-    /// Forgets the topic; returns whether there was one.
+    /// Deletes the topic and returns whether it existed.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub async fn delete(&self, topic: &str) -> Result<bool, Error> {
-        match self.ask("delete", Op::Delete, topic).await? {
+        match self.request("delete", Op::Delete, topic).await? {
             Reply::Delete { existed } => Ok(existed),
-            other => Err(self.mismatch("delete", topic, other)),
+            other => Err(self.wrong_reply("delete", topic, other)),
         }
     }
 
-    /// Raises the topic's sum to at least `floor`, and returns it; never lowers it.
+    /// Raises the topic's sum to at least `floor` and returns the sum; never lowers it.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub async fn advance(&self, topic: &str, floor: u64) -> Result<u64, Error> {
-        match self.ask("advance", Op::Advance(floor), topic).await? {
+        match self.request("advance", Op::Advance(floor), topic).await? {
             Reply::Advance(sum) => Ok(sum),
-            other => Err(self.mismatch("advance", topic, other)),
+            other => Err(self.wrong_reply("advance", topic, other)),
         }
     }
 
-    /// Asks the server for a sign of life.
+    /// Checks that the server answers.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub async fn ping(&self) -> Result<(), Error> {
-        let failed = |failure: Failure| failure.of(format!("ping to {}", self.inner.address));
-        match self.inner.link.call(&Call::Ping(b"")).await {
-            Ok(Answered::Pong) => Ok(()),
-            Ok(other) => Err(failed(mismatch(&other))),
+        let failed =
+            |failure: Failure| failure.into_error(format!("ping to {}", self.inner.address));
+        match self.inner.transport.call(&Call::Ping(b"")).await {
+            Ok(Response::Pong) => Ok(()),
+            Ok(other) => Err(failed(wrong_response(&other))),
             Err(failure) => Err(failed(failure)),
         }
     }
 
-    /// Runs `f`, then counts: returns the sum with what `f` came to. Whoever sees the sum knows
-    /// that `f` was done by then.
+    /// Awaits `f`, then counts; returns the sum and the output of `f`. Whoever sees the sum knows
+    /// that `f` was complete before it.
     ///
     /// ```
     /// # use globalcounter::server::{Config, Server};
@@ -236,7 +243,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error`] of the count; `f` was run, and what it came to is dropped.
+    /// [`Error`] if the count failed. `f` has run by then, and its output is dropped.
     pub async fn timestamp<T>(
         &self,
         topic: &str,
@@ -246,45 +253,44 @@ impl Client {
         Ok((self.count(topic).await?, result))
     }
 
-    /// One request for a topic.
-    async fn ask(&self, method: &str, op: Op, topic: &str) -> Result<Reply, Error> {
+    /// Sends one request for a topic and returns its reply. `method` is for the error message.
+    async fn request(&self, method: &str, op: Op, topic: &str) -> Result<Reply, Error> {
         let outcome = match Topic::new(topic.as_bytes(), TOPIC_LEN_LIMIT) {
             Ok(topic) => {
-                self.inner
-                    .link
-                    .call(&Call::Topic(Request { op, topic }))
-                    .await
+                let call = Call::Topic(Request { op, topic });
+                self.inner.transport.call(&call).await
             }
             Err(error) => Err(Failure::not_applied(Kind::Invalid(error.to_string()))),
         };
         let failure = match outcome {
-            Ok(Answered::Reply(reply)) => return Ok(reply),
-            Ok(other) => mismatch(&other),
+            Ok(Response::Reply(reply)) => return Ok(reply),
+            Ok(other) => wrong_response(&other),
             Err(failure) => failure,
         };
-        Err(self.failed(method, topic, failure))
+        Err(self.error(method, topic, failure))
     }
 
-    fn failed(&self, method: &str, topic: &str, failure: Failure) -> Error {
+    /// Returns the error for a failed request, with its method, topic and server.
+    fn error(&self, method: &str, topic: &str, failure: Failure) -> Error {
         let address = &self.inner.address;
-        failure.of(match topic.char_indices().nth(LONGEST_TOLD) {
+        failure.into_error(match topic.char_indices().nth(MAX_TOPIC_SHOWN) {
             None => format!("{method} {topic:?} at {address}"),
             Some((end, _)) => format!("{method} {:?}… at {address}", &topic[..end]),
         })
     }
 
-    fn mismatch(&self, method: &str, topic: &str, reply: Reply) -> Error {
-        self.failed(method, topic, mismatch(&reply))
+    fn wrong_reply(&self, method: &str, topic: &str, reply: Reply) -> Error {
+        self.error(method, topic, wrong_response(&reply))
     }
 }
 
-/// The server answered something else than it was asked.
-fn mismatch(answer: &impl fmt::Debug) -> Failure {
-    let why = format!("it answered with {answer:?}");
+/// Returns the failure for a response that does not belong to the request's method.
+fn wrong_response(response: &impl fmt::Debug) -> Failure {
+    let why = format!("it answered with {response:?}");
     Failure::maybe_applied(Kind::NotAServer(why))
 }
 
-impl Link {
+impl Transport {
     async fn call(&self, call: &Call<'_>) -> Outcome {
         let outcome = match self {
             Self::Tcp(tcp) => tcp.call(call).await,
@@ -292,7 +298,7 @@ impl Link {
             Self::Udp(udp) => udp.call(call).await,
         };
         match outcome {
-            Ok(Answered::Reply(Reply::Error(code))) => Err(Failure::refused(code)),
+            Ok(Response::Reply(Reply::Error(code))) => Err(Failure::refused(code)),
             outcome => outcome,
         }
     }

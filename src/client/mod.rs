@@ -1,26 +1,27 @@
-//! Clients: [`Client`] for asynchronous programs, [`blocking::Client`] for others, each over TCP or
-//! UDP. Both speak the framed dialect; neither knows the server's insides.
+//! Clients of a globalcounter server over TCP or UDP: [`Client`] for asynchronous programs,
+//! [`blocking::Client`] for all others. Both speak the framed dialect and know nothing of the
+//! server's internals.
 //!
-//! A client is a handle: clone it, share it, have as many calls in flight as you like. Over TCP
-//! they share one connection, which comes back by itself when it was lost. Over UDP each request
-//! is a datagram that is sent again until its reply comes.
+//! A client is a handle: clone it, share it, and have any number of calls in flight. Over TCP, all
+//! calls share one connection, and the client reconnects after it was lost. Over UDP, each request
+//! is a datagram, which is sent again until its reply arrives.
 //!
-//! Counts of one topic that wait for the connection at the same time go as one request, and each
-//! caller gets a sum of its own ([`Options::coalesce`]). A program that counts many topics at a high
-//! rate can have a connection to each of the server's shards ([`Options::shard_aware`]).
+//! Over TCP, counts of one topic that wait to be sent at the same time are sent as one request, and
+//! each caller gets a sum of its own ([`Options::coalesce`]). A program that counts many topics at
+//! a high rate can have one connection to each of the server's shards ([`Options::shard_aware`]).
 //!
 //! # What a retry can do to the count
 //!
-//! A failed call says whether its request [may have been applied](Error::may_have_been_applied). A
-//! COUNT that was applied without its caller knowing leaves a gap: its number is never given to
-//! anyone. Nothing is ever counted twice *for one number*: order and uniqueness hold whatever is
-//! sent again.
+//! The error of a failed call says whether its request [may have been
+//! applied](Error::may_have_been_applied). A COUNT that was applied although its call failed leaves
+//! a gap: nobody ever gets its number. A retry never makes a number appear twice: the order and the
+//! uniqueness of sums hold however often a request is sent.
 //!
-//! UDP clients send again by themselves, [`Options::attempts`] datagrams a call, so with a lossy
-//! network sums have gaps, and [`add`](Client::add) may skip whole ranges. RESET, DELETE and
-//! ADVANCE come to the same when applied twice, with one exception: a copy that the network held up
-//! can arrive *after* the call returned, and undo counts made since. Where that matters, reset over
-//! TCP, which sends nothing twice.
+//! UDP clients retry by themselves and send up to [`Options::attempts`] datagrams a call. On a
+//! lossy network, sums therefore have gaps, and [`add`](Client::add) may skip whole ranges. RESET,
+//! DELETE and ADVANCE have the same effect when they are applied twice, with one exception: a copy
+//! that the network delayed can arrive *after* the call returned and undo counts made since. If
+//! that matters, reset over TCP, which never sends a request twice.
 
 mod address;
 mod asynchronous;

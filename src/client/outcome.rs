@@ -1,23 +1,24 @@
-//! What comes of a call, whatever the transport.
+//! The outcome of a call, the same for every transport.
 
 use super::error::Failure;
 use crate::protocol::Reply;
 use crate::protocol::framed::Answer;
 
-/// What came of a call.
-pub(super) type Outcome = Result<Answered, Failure>;
+/// A call's response, or why there is none.
+pub(super) type Outcome = Result<Response, Failure>;
 
-/// What a server answered, of what a client asks.
+/// What a client keeps of a reply frame.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Answered {
+pub(super) enum Response {
+    /// The reply to a request for a topic, or an error.
     Reply(Reply),
-    /// A PING's echo.
+    /// The reply to PING.
     Pong,
-    /// To HELLO, which a call never asks.
+    /// A reply to HELLO, which no call sends.
     Hello,
 }
 
-impl From<Answer<'_>> for Answered {
+impl From<Answer<'_>> for Response {
     fn from(answer: Answer<'_>) -> Self {
         match answer {
             Answer::Reply(reply) => Self::Reply(reply),

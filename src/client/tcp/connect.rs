@@ -1,4 +1,4 @@
-//! How a connection is made: dialled, and moved to a shard's worker by HELLO.
+//! Opening a connection, and moving it to a shard's worker with HELLO.
 
 use std::io;
 use std::sync::Arc;
@@ -14,24 +14,26 @@ use crate::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
 use crate::protocol::{ErrorCode, Reply};
 use crate::topic::ShardId;
 
-/// The id of a connection's HELLO, before any call's.
+/// The id of a connection's HELLO, which is sent before any call.
 const HELLO_ID: RequestId = RequestId(0);
 
-/// How a connection is made.
+/// Opens connections to one server.
 #[derive(Debug)]
-pub(super) struct Dial {
+pub(super) struct Connector {
     pub(super) host: String,
+    /// How long opening a connection may take: the client's timeout.
     pub(super) limit: Duration,
-    /// The shard that it is for, and who is told what the server says of its shards.
+    /// The shard whose worker is to serve the connections, and where each HELLO reply is stored.
     pub(super) shard: Option<(ShardId, Owners)>,
 }
 
-impl Dial {
-    pub(super) async fn open(&self) -> Result<TcpStream, Failure> {
+impl Connector {
+    /// Opens a connection, ready for calls.
+    pub(super) async fn connect(&self) -> Result<TcpStream, Failure> {
         within(self.limit, async {
-            let mut stream = connected(&self.host).await?;
+            let mut stream = open(&self.host).await?;
             if let Some((shard, owners)) = &self.shard {
-                owners.learn(hello(&mut stream, Some(*shard)).await?);
+                owners.update(hello(&mut stream, Some(*shard)).await?);
             }
             Ok(stream)
         })
@@ -39,16 +41,16 @@ impl Dial {
     }
 }
 
-/// What the server at `host` says of itself.
+/// Opens a connection to `host`, sends HELLO and returns the reply.
 pub(super) async fn ask_hello(host: &str, limit: Duration) -> Result<HelloReply, Failure> {
     within(limit, async {
-        let mut stream = connected(host).await?;
+        let mut stream = open(host).await?;
         hello(&mut stream, None).await
     })
     .await
 }
 
-/// What comes of `connecting`, if it does not take too long.
+/// Runs `connecting`; fails if it takes longer than `limit`.
 async fn within<T>(
     limit: Duration,
     connecting: impl Future<Output = Result<T, Kind>>,
@@ -66,14 +68,14 @@ fn unreachable(error: io::Error) -> Kind {
     Kind::Unreachable(Arc::new(error))
 }
 
-async fn connected(host: &str) -> Result<TcpStream, Kind> {
+async fn open(host: &str) -> Result<TcpStream, Kind> {
     let stream = TcpStream::connect(host).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     Ok(stream)
 }
 
-/// Says HELLO on a new connection, and moves it to the worker of the shard. A server that has no such
-/// shard, since it has come back with fewer, serves it as any other.
+/// Sends HELLO on a new connection, which moves it to the worker of `shard`. If the server has no
+/// such shard, because it restarted with fewer, it serves the connection like any other.
 async fn hello(stream: &mut TcpStream, shard: Option<ShardId>) -> Result<HelloReply, Kind> {
     match exchange_hello(stream, shard).await {
         Err(Kind::Refused(ErrorCode::BadFrame)) if shard.is_some() => {
@@ -83,7 +85,7 @@ async fn hello(stream: &mut TcpStream, shard: Option<ShardId>) -> Result<HelloRe
     }
 }
 
-/// One HELLO and its reply, with nothing else in flight.
+/// Sends one HELLO and reads its reply, with nothing else in flight.
 async fn exchange_hello(
     stream: &mut TcpStream,
     shard: Option<ShardId>,
@@ -95,7 +97,7 @@ async fn exchange_hello(
     let mut input = Vec::new();
     loop {
         if let Some(frame) = framed::decode_reply(&input).map_err(not_a_server)? {
-            return told(frame.id, &frame.answer);
+            return hello_reply(frame.id, &frame.answer);
         }
         if stream.read_buf(&mut input).await.map_err(unreachable)? == 0 {
             return Err(unreachable(io::ErrorKind::UnexpectedEof.into()));
@@ -103,7 +105,8 @@ async fn exchange_hello(
     }
 }
 
-fn told(id: RequestId, answer: &Answer<'_>) -> Result<HelloReply, Kind> {
+/// Returns the HELLO reply in a frame, or why there is none.
+fn hello_reply(id: RequestId, answer: &Answer<'_>) -> Result<HelloReply, Kind> {
     match *answer {
         Answer::Hello(hello) if id == HELLO_ID && hello.shards > 0 => Ok(hello),
         Answer::Reply(Reply::Error(code)) if id == HELLO_ID => Err(Kind::Refused(code)),

@@ -1,5 +1,5 @@
-//! The TCP transport of a client: connections, calls in flight on them, and what to do when one is
-//! lost. Knows no other transport, and no method of the client.
+//! The TCP transport of a client: its connections, the calls in flight on them, and reconnecting.
+//! It knows neither the other transport nor the client's methods.
 
 mod coalesce;
 mod connect;

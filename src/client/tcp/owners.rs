@@ -1,12 +1,13 @@
-//! Which shard owns which topic, as the server says in its HELLO replies.
+//! Which shard owns which topic, according to the server's HELLO replies.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::protocol::framed::HelloReply;
 use crate::topic::{self, Topic};
 
-/// Who owns which topic, as the server last told one of the connections. It is a hint: whoever gets a
-/// request takes it to its owner, so one that is out of date costs no more than a hop.
+/// The latest HELLO reply on any connection of a client, which says who owns which topic. Clones
+/// share it. It is a hint: any worker forwards a request to the topic's owner, so an outdated reply
+/// costs no more than one hop.
 #[derive(Debug, Clone)]
 pub(super) struct Owners(Arc<Mutex<HelloReply>>);
 
@@ -15,6 +16,7 @@ impl Owners {
         Self(Arc::new(Mutex::new(hello)))
     }
 
+    /// Returns the number of the shard that owns a topic.
     pub(super) fn owner(&self, topic: Topic<'_>) -> u16 {
         let HelloReply {
             shards,
@@ -25,8 +27,8 @@ impl Owners {
         topic::owner(topic.as_bytes(), key, multiplier, shards)
     }
 
-    /// The server, which may be another one by now, says so.
-    pub(super) fn learn(&self, hello: HelloReply) {
+    /// Replaces the reply with that of a new connection; the server may have restarted meanwhile.
+    pub(super) fn update(&self, hello: HelloReply) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = hello;
     }
 }

@@ -1,5 +1,5 @@
-//! A client that knows which shard owns which topic: a connection to each shard's worker, so that no
-//! request has to go from one processor to another inside the server.
+//! The shard-aware TCP transport: one connection to each shard's worker, so that no request has to
+//! move from one core to another inside the server.
 
 use tokio::task::JoinSet;
 
@@ -13,15 +13,16 @@ use crate::protocol::Request;
 use crate::protocol::framed::Call;
 use crate::topic::{ShardId, Shards};
 
-/// A connection a shard.
+/// One connection per shard.
 #[derive(Debug)]
 pub(in crate::client) struct Sharded {
+    /// Indexed by shard number.
     connections: Box<[Tcp]>,
     owners: Owners,
 }
 
 impl Sharded {
-    /// Asks how many shards there are, and connects to each.
+    /// Asks the server for its number of shards and connects to each.
     pub(in crate::client) async fn connect(host: &str, options: &Options) -> Result<Self, Failure> {
         let hello = connect::ask_hello(host, options.timeout).await?;
         let owners = Owners::new(hello);
@@ -47,12 +48,13 @@ impl Sharded {
         })
     }
 
+    /// Sends the call to the shard that owns its topic.
     pub(in crate::client) async fn call(&self, call: &Call<'_>) -> Outcome {
         let shard = match call {
             Call::Topic(Request { topic, .. }) => self.owners.owner(*topic),
             Call::Hello(_) | Call::Ping(_) => 0,
         };
-        // The server may have more shards by now than when this client connected.
+        // The server may have restarted with more shards than this client has connections.
         let connection = usize::from(shard) % self.connections.len();
         self.connections[connection].call(call).await
     }

@@ -1,6 +1,6 @@
-//! The TCP transport of a client: one connection, any number of calls in flight. A task does the
-//! reading and writing; calls come to it by a channel, replies go back by their ids. It connects
-//! again when there is a call and no connection.
+//! The plain TCP transport: one connection with any number of calls in flight. A task reads and
+//! writes. Callers send it jobs over a channel, and it sends each reply to the caller whose request
+//! had the reply's id. If a call arrives while there is no connection, the task reconnects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::connect::Dial;
-use super::connection::{QUEUE_LEN, Session};
+use super::connect::Connector;
+use super::connection::{Connection, QUEUE_LEN};
 use super::job::Job;
 use super::owners::Owners;
 use crate::client::error::{Failure, Kind, runtime_ended};
@@ -19,6 +19,7 @@ use crate::client::outcome::Outcome;
 use crate::protocol::framed::{Call, RequestId};
 use crate::topic::ShardId;
 
+/// The handle to a connection's task. The task ends when the handle is dropped.
 #[derive(Debug)]
 pub(in crate::client) struct Tcp {
     jobs: mpsc::Sender<Job>,
@@ -27,34 +28,34 @@ pub(in crate::client) struct Tcp {
 }
 
 impl Tcp {
-    /// Connects, and starts the task.
+    /// Connects and starts the task.
     pub(in crate::client) async fn connect(host: &str, options: Options) -> Result<Self, Failure> {
-        Self::dial(host, options, None).await
+        Self::start(host, options, None).await
     }
 
-    /// Connects to the worker of a shard, and starts the task.
+    /// Connects to the worker of a shard and starts the task.
     pub(super) async fn connect_to_shard(
         host: &str,
         options: Options,
         shard: ShardId,
         owners: Owners,
     ) -> Result<Self, Failure> {
-        Self::dial(host, options, Some((shard, owners))).await
+        Self::start(host, options, Some((shard, owners))).await
     }
 
-    async fn dial(
+    async fn start(
         host: &str,
         options: Options,
         shard: Option<(ShardId, Owners)>,
     ) -> Result<Self, Failure> {
-        let dial = Dial {
+        let connector = Connector {
             host: host.into(),
             limit: options.timeout,
             shard,
         };
-        let stream = dial.open().await?;
+        let stream = connector.connect().await?;
         let (jobs, queue) = mpsc::channel(QUEUE_LEN);
-        tokio::spawn(run(queue, dial, options.coalesce, stream));
+        tokio::spawn(run(queue, connector, options.coalesce, stream));
         Ok(Self {
             jobs,
             next_id: AtomicU32::new(1),
@@ -62,17 +63,18 @@ impl Tcp {
         })
     }
 
+    /// Hands the call to the task and waits for its outcome, at most [`Options::timeout`].
     pub(in crate::client) async fn call(&self, call: &Call<'_>) -> Outcome {
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let (reply, outcome) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let job = Job::new(id, call, reply);
         let claimed = Arc::clone(&job.claimed);
-        let done = async {
-            // Either error means that the task is gone, with its runtime.
+        let outcome = async {
+            // Either error means that the task ended with its runtime.
             self.jobs.send(job).await.ok()?;
-            outcome.await.ok()
+            receiver.await.ok()
         };
-        let kind = match timeout(self.options.timeout, done).await {
+        let kind = match timeout(self.options.timeout, outcome).await {
             Ok(Some(outcome)) => return outcome,
             Ok(None) => Kind::Lost(runtime_ended()),
             Err(_) => Kind::TimedOut(format!("within {:?}", self.options.timeout)),
@@ -84,30 +86,35 @@ impl Tcp {
     }
 }
 
-/// The task: one connection after another, as long as there are clients. A new one is made when a
-/// call wants it, which then finds out whether the server is back.
-async fn run(mut jobs: mpsc::Receiver<Job>, dial: Dial, coalesce: bool, first: TcpStream) {
-    // Taken from the queue, not given to a connection yet.
-    let mut waiting = Vec::new();
-    let mut session = Session::new(first, dial.limit, coalesce);
+/// Runs the task: serves one connection after another until the handle is dropped. After a loss it
+/// reconnects only when a call arrives; that call then finds out whether the server is back.
+async fn run(
+    mut jobs: mpsc::Receiver<Job>,
+    connector: Connector,
+    coalesce: bool,
+    first: TcpStream,
+) {
+    // Taken from the queue, but not yet given to a connection.
+    let mut pending = Vec::new();
+    let mut connection = Connection::new(first, connector.limit, coalesce);
     loop {
-        match session.serve(&mut jobs, &mut waiting).await {
+        match connection.serve(&mut jobs, &mut pending).await {
             Ok(()) => return,
-            Err(why) => session.fail_all(&why),
+            Err(why) => connection.fail_all(&why),
         }
-        session = loop {
-            if waiting.is_empty() && jobs.recv_many(&mut waiting, QUEUE_LEN).await == 0 {
+        connection = loop {
+            if pending.is_empty() && jobs.recv_many(&mut pending, QUEUE_LEN).await == 0 {
                 return;
             }
-            waiting.retain(|job| !job.reply.is_closed());
-            if waiting.is_empty() {
+            pending.retain(|job| !job.reply.is_closed());
+            if pending.is_empty() {
                 continue;
             }
-            match dial.open().await {
-                Ok(stream) => break Session::new(stream, dial.limit, coalesce),
+            match connector.connect().await {
+                Ok(stream) => break Connection::new(stream, connector.limit, coalesce),
                 Err(failure) => {
-                    for job in waiting.drain(..) {
-                        // Whoever gave up meanwhile is not told.
+                    for job in pending.drain(..) {
+                        // An error means that the caller has given up.
                         let _ = job.reply.send(Err(failure.clone()));
                     }
                 }
