@@ -1,7 +1,7 @@
-//! The command line: what can be said, and which call it comes to. Exit codes: 0 done, 1 refused or
-//! unreachable, 2 bad usage. Errors are one line on standard error.
+//! The command line: parses the arguments and runs the command. Exit codes: 0 done, 1 refused by
+//! the server or unreachable, 2 bad usage. Errors are one line on standard error.
 
-mod ask;
+mod client;
 mod data;
 mod data_dir;
 mod serve;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Complete order for a distributed system: counts topics over TCP and UDP.
+/// Gives a distributed system one complete order: counts topics over TCP and UDP.
 #[derive(Debug, Parser)]
 #[command(
     name = "globalcounter",
@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
         globalcounter serve                          serve on 127.0.0.1:9999, TCP and UDP\n  \
         globalcounter count visits                   print the next number of \"visits\"\n  \
         globalcounter count --server udp://127.0.0.1:9999 visits\n  \
-        globalcounter topics --prefix user:          list a data directory that no server has\n\n\
+        globalcounter topics --prefix user:          list a data directory while no server uses it\n\n\
         Exit codes: 0 done, 1 refused by the server or unreachable, 2 bad usage."
 )]
 struct Arguments {
@@ -34,12 +34,12 @@ enum Command {
     /// Run the server until SIGTERM or SIGINT
     Serve(serve::Arguments),
     #[command(flatten)]
-    Ask(ask::Command),
+    Client(client::Command),
     #[command(flatten)]
     Data(data::Command),
 }
 
-/// Reads the arguments, does what they say, and says how it ended.
+/// Parses the arguments, runs the command and returns the exit code.
 pub(crate) fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -47,13 +47,13 @@ pub(crate) fn run() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
-        Command::Ask(command) => ask::run(&command),
+        Command::Client(command) => client::run(&command),
         Command::Data(command) => data::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The causes follow the colon: still one line.
+            // `:#` appends the causes to the same line.
             eprintln!("globalcounter: {error:#}");
             if usage::is_bad_usage(&error) {
                 ExitCode::from(2)

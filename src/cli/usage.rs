@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use globalcounter::server::BindError;
 
-/// Says in one line what is wrong with the arguments; or the help or version that they ask for.
+/// Reports wrong arguments in one line; prints the help or the version if that was asked for.
 pub(super) fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         error.exit();
     }
-    // What is wrong is the first paragraph; usage and tips follow.
+    // The first paragraph is the error; usage and tips follow it.
     let text = error.render().to_string();
     let lines = text
         .lines()
@@ -23,7 +23,7 @@ pub(super) fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Flags that make no sense together.
+/// Flags that contradict each other.
 #[derive(Debug)]
 pub(super) struct BadUsage(pub(super) &'static str);
 
@@ -35,7 +35,7 @@ impl fmt::Display for BadUsage {
 
 impl std::error::Error for BadUsage {}
 
-/// Whether what was asked for can't be, whatever the server or the system say.
+/// Returns whether the error is in the arguments, not in the server or the system.
 pub(super) fn is_bad_usage(error: &anyhow::Error) -> bool {
     if let Some(error) = error.downcast_ref::<globalcounter::Error>() {
         return error.is_invalid();
