@@ -1,5 +1,6 @@
-//! globalcounter gives a distributed system one complete order: a server holds topic → sum, COUNT
-//! adds one to a topic and returns the sum, and so every event that anyone counts has its place.
+//! globalcounter gives a distributed system one complete order. A server holds a sum for each topic;
+//! COUNT adds one to a topic's sum and returns it. So every event that anyone counts on a topic has
+//! its place in one order.
 //!
 //! ```text
 //!            core 0                                       core 1
@@ -17,12 +18,14 @@
 //!  └───────────────┘                    └───────────────┘       ceilings made durable)
 //! ```
 //!
-//! - [`Client`] and [`blocking::Client`] count, over TCP or UDP: feature `client`.
-//! - [`server::Server`] is the server, to embed: feature `server`. The command `globalcounter
-//!   serve` is a thin layer over it: feature `cli`, the default.
-//! - [`protocol`] is the codec that both share, [`topic`] says what a topic is and who owns it.
+//! - [`Client`] and [`blocking::Client`] count over TCP or UDP (feature `client`).
+//! - [`server::Server`] is the server, for embedding (feature `server`). The command `globalcounter
+//!   serve` is a thin layer over it (feature `cli`, the default).
+//! - [`protocol`] is the codec that clients and server share; [`topic`] defines topics and their
+//!   owners.
 //!
-//! Dependencies point one way: `topic ← protocol ← shard ← store ← server` and `topic ← protocol ← client`.
+//! Dependencies point one way: `topic ← protocol ← shard ← store ← server` and
+//! `topic ← protocol ← client`.
 
 #[cfg(all(feature = "server", not(target_os = "linux")))]
 compile_error!("the server needs Linux; the feature `client` alone does not");
@@ -41,7 +44,7 @@ pub mod topic;
 #[cfg(feature = "client")]
 pub use client::{Client, Error, blocking};
 
-/// The README's examples compile.
+/// Compiles the README's examples.
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! The `globalcounter` command: arguments → configuration → one call.
+//! The `globalcounter` command. All of it is in [`cli`].
 
 mod cli;
 

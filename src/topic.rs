@@ -1,24 +1,24 @@
-//! Topics and who owns them: the one place that says what a topic may be and which shard it
-//! belongs to. Knows no protocol, no table and no socket.
+//! Topics and their owners: defines what a valid topic is and which shard owns it. It knows no
+//! protocol, no table and no socket.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// The longest topic that any configuration may allow, in bytes. With it, every request frame
-/// (7 bytes of header, at most 8 of arguments) still fits one UDP datagram of 65,507 bytes.
+/// The largest maximum topic length that a configuration may allow, in bytes. At this length, every
+/// request frame (7 bytes of header, at most 8 of arguments) still fits one UDP datagram of 65,507
+/// bytes.
 pub const TOPIC_LEN_LIMIT: usize = 65_000;
 
-/// The longest topic, in bytes, unless the server was told otherwise.
+/// The default maximum length of a topic, in bytes.
 pub const DEFAULT_MAX_TOPIC_LEN: usize = 1_024;
 
-/// What is counted: UTF-8 text, borrowed, no longer than the limit it was checked against.
-///
-/// The empty topic is a topic like any other.
+/// A validated topic: borrowed UTF-8 text, no longer than the limit it was checked against. The
+/// empty text is a topic like any other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Topic<'a>(&'a [u8]);
 
-/// Why some bytes are no topic.
+/// Why some bytes are not a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TopicError {
@@ -28,7 +28,7 @@ pub enum TopicError {
     /// Longer than the limit.
     #[error("the topic is {len} bytes long, at most {max} are allowed")]
     TooLong {
-        /// Its length, in bytes.
+        /// The length of the text, in bytes.
         len: usize,
         /// The limit, in bytes.
         max: usize,
@@ -36,11 +36,11 @@ pub enum TopicError {
 }
 
 impl<'a> Topic<'a> {
-    /// Checks `name` against `max_len` (bytes) and UTF-8.
+    /// Checks that `name` is at most `max_len` bytes long and valid UTF-8.
     ///
     /// # Errors
     ///
-    /// [`TopicError`] says which of the two it broke; the length is looked at first.
+    /// [`TopicError`] says which check failed. The length is checked first.
     pub fn new(name: &'a [u8], max_len: usize) -> Result<Self, TopicError> {
         if name.len() > max_len {
             return Err(TopicError::TooLong {
@@ -48,7 +48,7 @@ impl<'a> Topic<'a> {
                 max: max_len,
             });
         }
-        // Most names are ASCII, and that is sooner seen than UTF-8.
+        // Most names are ASCII, which is faster to check than UTF-8.
         if name.is_ascii() || std::str::from_utf8(name).is_ok() {
             Ok(Self(name))
         } else {
@@ -56,14 +56,15 @@ impl<'a> Topic<'a> {
         }
     }
 
-    /// A topic out of bytes that were one before: kept in a batch or a table since.
+    /// Returns the topic in `name`, which must be the bytes of an earlier `Topic`, kept in a batch
+    /// or a table since.
     #[cfg(feature = "server")]
     pub(crate) fn checked_before(name: &'a [u8]) -> Self {
         debug_assert!(std::str::from_utf8(name).is_ok());
         Self(name)
     }
 
-    /// Its bytes: UTF-8.
+    /// Returns the topic's bytes, valid UTF-8.
     #[must_use]
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
@@ -76,43 +77,44 @@ impl fmt::Debug for Topic<'_> {
     }
 }
 
-/// One shard out of a server's [`Shards`], counted from 0.
+/// The number of one of a server's [`Shards`], from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(u16);
 
 impl ShardId {
-    /// The shard of that number; whether there is one is the server's to say ([`Shards::shard`]).
+    /// Returns the id for `number`, unchecked. [`Shards::shard`] checks that a server has such a
+    /// shard.
     #[must_use]
     pub const fn new(number: u16) -> Self {
         Self(number)
     }
 
-    /// Its number, as the wire says it.
+    /// Returns the number, as in the protocol.
     #[must_use]
     pub const fn number(self) -> u16 {
         self.0
     }
 
-    /// Its place in a table with one row a shard.
+    /// Returns the index in a table with one row per shard.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// How many shards a server has: 1 to [`Shards::MAX`].
+/// The number of shards of a server: 1 to [`Shards::MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shards(u16);
 
 impl Shards {
-    /// The most shards a server can have. Each pair of workers has a share of every channel
-    /// (`server::HAND_OVER_CREDIT`), so memory goes with the square: 256 shards take 32 MiB.
+    /// The most shards that a server can have. Each worker has a share of every shard's channel
+    /// (`HAND_OVER_CREDIT` in the server), so memory grows with the square: 256 shards take 32 MiB.
     pub const MAX: u16 = 256;
 
     /// One shard.
     pub const ONE: Self = Self(1);
 
-    /// `count` shards, where a server can have that many.
+    /// Returns `count` shards; `None` if a server cannot have that many.
     #[must_use]
     pub const fn new(count: usize) -> Option<Self> {
         if count >= 1 && count <= Self::MAX as usize {
@@ -122,24 +124,24 @@ impl Shards {
         }
     }
 
-    /// How many they are.
+    /// Returns the number of shards.
     #[must_use]
     pub const fn count(self) -> u16 {
         self.0
     }
 
-    /// The shard of that number, where there is one.
+    /// Returns the shard with that number; `None` if there is none.
     #[must_use]
     pub fn shard(self, number: u16) -> Option<ShardId> {
         (number < self.0).then_some(ShardId(number))
     }
 
-    /// Every shard, in order.
+    /// Returns the shards, in order.
     pub fn ids(self) -> impl Iterator<Item = ShardId> {
         (0..self.0).map(ShardId)
     }
 
-    /// The range of [`owner_point`]s whose topics a shard owns.
+    /// Returns the range of [`owner_point`]s whose topics `shard` owns.
     #[cfg(feature = "server")]
     pub(crate) fn points(self, shard: ShardId) -> std::ops::RangeInclusive<u16> {
         let first = |number: u32| (number << 16).div_ceil(self.0.into());
@@ -148,7 +150,7 @@ impl Shards {
         first(number) as u16..=last as u16
     }
 
-    /// The shard that owns a topic: [`owner`] among these.
+    /// Returns the shard that owns `topic`: see [`owner`].
     #[must_use]
     pub fn owner(self, topic: Topic<'_>) -> ShardId {
         if self == Self::ONE {
@@ -158,36 +160,39 @@ impl Shards {
     }
 }
 
-/// Where the owner hash starts (the 32-bit FNV offset basis). A HELLO reply tells it to clients.
-/// It is no secret and no defence, so it does not change from start to start: the same topics
-/// meet the same shards, and benchmarks can be repeated.
+/// The initial value of the owner hash (the 32-bit FNV offset basis). HELLO replies carry it. It is
+/// neither a secret nor a defence, so it is the same at every start: with the same number of
+/// shards, a topic always has the same owner, and benchmarks can be repeated.
 pub const OWNER_KEY: u32 = 0x811c_9dc5;
 
-/// What the owner hash multiplies by (from MurmurHash3's finaliser). Of seven well-known
-/// multipliers it spread eight kinds of made-up names (`topic-7`, `user:00000007`, …) most evenly
-/// over 2 to 64 shards: no worse than 2.0 standard deviations from chance in 126 trials, the
+/// The multiplier of the owner hash (from MurmurHash3's finaliser). Of seven well-known
+/// multipliers, it spread eight kinds of made-up names (`topic-7`, `user:00000007`, …) most evenly
+/// over 2 to 64 shards: in 126 trials it was at most 2.0 standard deviations from chance, the
 /// others 2.1 to 33.
 pub const OWNER_MULTIPLIER: u32 = 0x85eb_ca6b;
 
-/// How many whole words from the topic's start the owner hash takes in. The kernel runs the same
-/// function as a classic BPF program, which has no loops and a length limit.
+/// How many whole words from the start of the topic the owner hash reads. The limit exists because
+/// the kernel runs the same function as a classic BPF program, which has no loops and a maximum
+/// length.
 pub(crate) const OWNER_WORDS: usize = 15;
 
-/// The number, below `shards`, of the shard that owns a topic.
+/// Returns the number of the shard that owns a topic; it is below `shards`.
 ///
-/// The one function behind every dialect and, as a socket filter, the kernel's choice of socket:
-/// for each of the topic's first 15 whole 4-byte big-endian words `h = (h ^ word) * multiplier;
-/// h ^= h >> 15`, from `h = key`; then once more with the topic's last 4 bytes, this time with
-/// `h ^= h >> 16`. The owner is the upper half of `h` scaled to `shards`. A topic of under 4 bytes
-/// has no whole word; its last word is all its bytes, with zeros above.
+/// All dialects use this one function. The kernel runs it too, as a socket filter that chooses the
+/// socket of a datagram.
+///
+/// The hash starts with `h = key`. For each of the topic's first 15 whole 4-byte big-endian words:
+/// `h = (h ^ word) * multiplier; h ^= h >> 15`. Then once more for the topic's last 4 bytes, but
+/// with `h ^= h >> 16`. The owner is the upper half of `h`, scaled to `shards`. A topic shorter
+/// than 4 bytes has no whole word; its last word is all of its bytes, with zeros above them.
 #[must_use]
 pub fn owner(topic: &[u8], key: u32, multiplier: u32, shards: u16) -> u16 {
     scaled(point(topic, key, multiplier), shards)
 }
 
-/// Where a topic lies in the order that is cut into one range for each shard: its owner among any
-/// number of shards follows from it. What is stored is kept in this order, so that each shard can
-/// load its range.
+/// Returns the topic's point: the upper half of its owner hash. Each shard owns one range of
+/// points, so the point determines the owner among any number of shards. Stores keep topics in the
+/// order of their points, so that each shard can load its range.
 #[cfg(feature = "server")]
 #[must_use]
 pub(crate) fn owner_point(topic: &[u8]) -> u16 {
@@ -210,7 +215,7 @@ fn point(topic: &[u8], key: u32, multiplier: u32) -> u16 {
     (h >> 16) as u16
 }
 
-/// Up to 4 bytes as a big-endian number.
+/// Reads up to 4 bytes as a big-endian number.
 fn big_endian(bytes: &[u8]) -> u32 {
     match *bytes {
         [a, b, c, d] => u32::from_be_bytes([a, b, c, d]),
@@ -238,9 +243,9 @@ mod tests {
         );
     }
 
-    /// Worked out by hand from the recipe, so that an optimisation can't move topics.
+    /// Computes the owners step by step, so that an optimisation cannot change who owns a topic.
     #[test]
-    fn owner_follows_the_recipe() {
+    fn owner_follows_its_definition() {
         let step = |h: u32, word: u32| (h ^ word).wrapping_mul(0x85eb_ca6b);
         let scale = |h: u32, n: u32| (((h >> 16) * n) >> 16) as u16;
 
@@ -261,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_takes_in_fifteen_words_and_the_end() {
+    fn owner_reads_fifteen_words_and_the_end() {
         let of = |topic: &[u8]| owner(topic, OWNER_KEY, OWNER_MULTIPLIER, 256);
         let mut long = vec![b'x'; 100];
         let before = of(&long);

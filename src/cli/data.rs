@@ -1,39 +1,41 @@
-//! Data directories that no server has: listed, exported, imported.
+//! The commands for a data directory that no server uses: list, export and import its topics.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use globalcounter::shard::{Change, Record};
 use globalcounter::store::{FjallStore, Store};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 use serde::{Deserialize, Serialize};
 
-/// How many topics are imported in one commit.
+use super::data_dir;
+
+/// How many topics one commit imports.
 const IMPORT_TOPICS: usize = 16 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List a data directory: a sum and a topic a line, in no order
+    /// List the topics of a data directory, one a line (sum, topic), unordered
     Topics {
         #[command(flatten)]
         directory: Directory,
-        /// Only topics that begin with it
+        /// List only topics that begin with this text
         #[arg(long, value_name = "TEXT", default_value = "")]
         prefix: String,
-        /// One JSON object a line, as export writes them
+        /// Print one JSON object per line, in the format of export
         #[arg(long)]
         json: bool,
     },
-    /// Write all topics of a data directory to standard output, a JSON object a line
+    /// Write all topics of a data directory to standard output, one JSON object per line
     Export {
         #[command(flatten)]
         directory: Directory,
     },
-    /// Read what export wrote from standard input into a data directory; no sum is ever lowered
+    /// Import the output of export from standard input into a data directory; never lower a sum
     Import {
         #[command(flatten)]
         directory: Directory,
@@ -42,12 +44,13 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Directory {
-    /// The data directory [default: globalcounter in the user's state directory]
+    /// The data directory; no server may be using it [default: globalcounter in the user's state
+    /// directory]
     #[arg(long, value_name = "DIR", env = "GLOBALCOUNTER_DATA_DIR")]
     data_dir: Option<PathBuf>,
 }
 
-/// A topic, as a line of JSON.
+/// One line of JSON: a topic and its sum.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
@@ -55,52 +58,27 @@ struct Line<'a> {
     sum: u64,
 }
 
-/// Where topics are kept unless told otherwise: where the service manager says, or in the user's
-/// state directory.
+/// Runs the command.
 ///
 /// # Errors
 ///
-/// Where there is neither.
-pub(super) fn default_dir() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    // systemd's StateDirectory=; several are separated by colons.
-    if let Some(directories) = variable("STATE_DIRECTORY") {
-        let mut directories = std::env::split_paths(&directories);
-        let first = directories.find(|directory| !directory.as_os_str().is_empty());
-        return first.context("STATE_DIRECTORY names no directory");
-    }
-    let state = match (variable("XDG_STATE_HOME"), variable("HOME")) {
-        (Some(state), _) => PathBuf::from(state),
-        (None, Some(home)) => PathBuf::from(home).join(".local/state"),
-        (None, None) => bail!(
-            "there is no HOME to keep topics in: say where with --data-dir, or --in-memory to keep \
-             nothing"
-        ),
-    };
-    Ok(state.join("globalcounter"))
-}
-
-/// Does what the command says.
-///
-/// # Errors
-///
-/// A data directory that can't be had, a line that is no topic, or standard input or output that
-/// fails.
+/// The data directory cannot be opened or read, an input line is not a topic, or standard input or
+/// output fails.
 pub(super) fn run(command: &Command) -> Result<()> {
     let (Command::Topics { directory, .. }
     | Command::Export { directory }
     | Command::Import { directory }) = command;
     let path = match &directory.data_dir {
         Some(directory) => directory.clone(),
-        None => default_dir()?,
+        None => data_dir::default_dir()?,
     };
-    let result = super::reading(&path, || match command {
+    let result = data_dir::exit_if_damaged(&path, || match command {
         Command::Topics { prefix, json, .. } => list(&path, prefix, *json),
         Command::Export { .. } => list(&path, "", true),
         Command::Import { .. } => import(&path),
     });
     match result {
-        // Whoever reads has read enough: `globalcounter topics | head`.
+        // The reader has seen enough: `globalcounter topics | head`.
         Err(error) if is_broken_pipe(&error) => Ok(()),
         result => result,
     }
@@ -132,7 +110,7 @@ fn write_topic(out: &mut impl Write, topic: Topic<'_>, sum: u64, json: bool) -> 
         serde_json::to_writer(&mut *out, &Line { topic, sum })?;
         writeln!(out)
     } else {
-        // A line stays a line, whatever the topic.
+        // Escaped, so that a topic with a line break still takes one line.
         writeln!(out, "{sum}\t{}", topic.escape_debug())
     }
 }
@@ -146,22 +124,23 @@ fn import(directory: &Path) -> Result<()> {
     })?;
     if topics > 0 {
         eprintln!(
-            "the last server did not end cleanly: {topics} topics go on above numbers that it may \
-             not have handed out, at most {numbers}"
+            "the last server on this directory did not shut down cleanly: {topics} topics skip at \
+             most {numbers} numbers that it may not have handed out"
         );
     }
     store.begin()?;
     let mut imported = Imported::default();
     let read = import_lines(io::stdin().lock(), &mut store, &mut imported);
-    // Also after a line that is no topic: what was imported stays. A store that failed says why first.
+    // Finish even after a bad line: the lines before it stay imported. If the store failed, its
+    // error is in `read` and is returned first.
     let finished = store.finish();
     let Imported { raised, lines } = imported;
-    eprintln!("{raised} topics new or raised, {lines} lines read");
+    eprintln!("{raised} topics added or raised, {lines} lines read");
     read?;
     Ok(finished?)
 }
 
-/// What an import came to.
+/// What an import has done so far.
 #[derive(Debug, Default)]
 struct Imported {
     raised: usize,
@@ -196,23 +175,24 @@ fn import_lines(
     read
 }
 
-/// The topic and the sum of a line; `None` where it is empty.
+/// Returns the topic and the sum of a line; `None` if the line is empty.
 fn parse_line(line: io::Result<String>, number: usize) -> Result<Option<(String, u64)>> {
-    let line = line.context("reading standard input")?;
+    let line = line.context("cannot read standard input")?;
     if line.trim().is_empty() {
         return Ok(None);
     }
     let Line { topic, sum } =
-        serde_json::from_str(&line).with_context(|| format!("line {number} is no topic"))?;
+        serde_json::from_str(&line).with_context(|| format!("line {number} is not a topic"))?;
     ensure!(
         topic.len() <= TOPIC_LEN_LIMIT,
-        "line {number} has a topic of {} bytes, at most {TOPIC_LEN_LIMIT} are allowed",
+        "the topic in line {number} is {} bytes long, at most {TOPIC_LEN_LIMIT} are allowed",
         topic.len()
     );
     Ok(Some((topic.into_owned(), sum)))
 }
 
-/// Raises the topics that are lower in the store, and enters those that are not there.
+/// Adds the topics that are not in the store and raises those that are lower there; returns how
+/// many.
 fn import_batch(store: &mut FjallStore, batch: &mut HashMap<String, u64>) -> Result<usize> {
     let mut changes = Vec::with_capacity(batch.len());
     for (name, sum) in batch.drain() {

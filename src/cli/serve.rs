@@ -1,4 +1,5 @@
-//! `globalcounter serve`: flags and environment to a [`Config`], then the server until a signal.
+//! `globalcounter serve`: turns flags and environment variables into a [`Config`] and runs the
+//! server until a signal.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
@@ -18,29 +19,30 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 use tracing_subscriber::EnvFilter;
 
-use super::{BadUsage, data};
+use super::data_dir;
+use super::usage::BadUsage;
 
-/// Descriptors that are not connections: listeners, runtimes, standard streams, with room to
-/// spare.
+/// Upper estimates of the file descriptors that are not connections: listeners, runtimes, standard
+/// streams.
 const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
 const OTHER_DESCRIPTORS: u64 = 32;
 
 const DATA_DIR: &str = "GLOBALCOUNTER_DATA_DIR";
 const DURABILITY: &str = "GLOBALCOUNTER_DURABILITY";
 
-/// What is logged unless told otherwise. What the database says is said again, in our words, where it
-/// matters.
-const LOG: &str = "info,fjall=off,lsm_tree=off";
+/// The log filter if RUST_LOG is not set. The database's own messages are off; the server logs what
+/// matters of them.
+const DEFAULT_LOG: &str = "info,fjall=off,lsm_tree=off";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     globalcounter serve --tcp 0.0.0.0:9999 --udp 0.0.0.0:9999\n  \
     globalcounter serve --udp off --shards 4 --pin\n  \
     globalcounter serve --data-dir /var/lib/globalcounter --durability exact\n\n\
-    RUST_LOG=debug logs more, on standard error. SIGTERM and SIGINT stop it: it answers what it \
-    has read, then exits with 0.")]
+    It logs to standard error; RUST_LOG=debug logs more. On SIGTERM or SIGINT it finishes the \
+    requests that it has received, then exits with 0.")]
 pub(super) struct Arguments {
-    /// Where to listen for TCP, or "off"
+    /// Address to listen on for TCP, or "off"
     #[arg(
         long,
         value_name = "ADDR|off",
@@ -48,7 +50,7 @@ pub(super) struct Arguments {
         default_value_t = Listen(Some(Config::DEFAULT_ADDRESS))
     )]
     tcp: Listen,
-    /// Where to receive UDP, or "off"
+    /// Address to receive UDP on, or "off"
     #[arg(
         long,
         value_name = "ADDR|off",
@@ -56,13 +58,13 @@ pub(super) struct Arguments {
         default_value_t = Listen(Some(Config::DEFAULT_ADDRESS))
     )]
     udp: Listen,
-    /// How many workers, and as many shards of topics [default: the processors it may use]
+    /// Number of workers, and of shards of topics [default: the number of cores it may use]
     #[arg(long, value_name = "N", env = "GLOBALCOUNTER_SHARDS", value_parser = parse_shards)]
     shards: Option<Shards>,
-    /// Keep each worker on one processor
+    /// Pin each worker to one core
     #[arg(long, env = "GLOBALCOUNTER_PIN", value_parser = BoolishValueParser::new())]
     pin: bool,
-    /// Have the kernel give classic datagrams to the worker that owns their topic
+    /// Have the kernel deliver classic UDP datagrams to the worker that owns their topic
     #[arg(
         long,
         value_name = "on|off",
@@ -73,24 +75,24 @@ pub(super) struct Arguments {
         value_parser = BoolishValueParser::new()
     )]
     steering: bool,
-    /// Where topics are kept over restarts and crashes [default: globalcounter in the user's state
-    /// directory]
+    /// Directory that keeps the topics across restarts and crashes [default: globalcounter in the
+    /// user's state directory]
     #[arg(long, value_name = "DIR", env = DATA_DIR)]
     data_dir: Option<PathBuf>,
-    /// Keep nothing: all topics start over with each start
+    /// Store nothing: all topics start over whenever the server starts
     #[arg(long, env = "GLOBALCOUNTER_IN_MEMORY", value_parser = BoolishValueParser::new())]
     in_memory: bool,
-    /// What a crash may cost: "monotonic", a topic skips numbers up to its reserve; "exact", none,
-    /// and each reply waits for the disk. Neither ever repeats one
+    /// What a crash may cost. "monotonic": a topic may skip numbers, at most its reserve. "exact":
+    /// no number is skipped, but each reply waits for the disk. Neither ever repeats a number
     #[arg(
         long,
-        value_name = "PROMISE",
+        value_name = "monotonic|exact",
         env = DURABILITY,
         default_value_t = Durability::Monotonic,
         value_parser = parse_durability
     )]
     durability: Durability,
-    /// The most topics; a new one over it is refused, none is evicted
+    /// Maximum number of topics; further new topics are refused, none is evicted
     #[arg(
         long,
         value_name = "N",
@@ -98,7 +100,7 @@ pub(super) struct Arguments {
         default_value_t = Config::DEFAULT_MAX_TOPICS
     )]
     max_topics: usize,
-    /// The longest topic, in bytes
+    /// Maximum length of a topic, in bytes
     #[arg(
         long,
         value_name = "BYTES",
@@ -106,7 +108,7 @@ pub(super) struct Arguments {
         default_value_t = DEFAULT_MAX_TOPIC_LEN
     )]
     max_topic_len: usize,
-    /// The most TCP connections at a time; one over it is closed at once
+    /// Maximum number of open TCP connections; further ones are closed at once
     #[arg(
         long,
         value_name = "N",
@@ -116,7 +118,7 @@ pub(super) struct Arguments {
     max_connections: usize,
 }
 
-/// An address to listen on, or none.
+/// An address to listen on; `None` if off.
 #[derive(Debug, Clone, Copy)]
 struct Listen(Option<SocketAddr>);
 
@@ -129,7 +131,7 @@ impl FromStr for Listen {
         }
         match text.parse() {
             Ok(address) => Ok(Self(Some(address))),
-            Err(_) => Err("it must be an address and a port, as in 127.0.0.1:9999, or off".into()),
+            Err(_) => Err("expected an address and a port, as in 127.0.0.1:9999, or off".into()),
         }
     }
 }
@@ -147,19 +149,19 @@ fn parse_shards(text: &str) -> Result<Shards, String> {
     text.parse()
         .ok()
         .and_then(Shards::new)
-        .ok_or_else(|| format!("it must be a number from 1 to {}", Shards::MAX))
+        .ok_or_else(|| format!("expected a number from 1 to {}", Shards::MAX))
 }
 
-/// Whether a value comes from the environment, which the command line overrides.
+/// Returns whether a value comes from the environment, which the command line overrides.
 fn is_in_environment(name: &str, value: &OsStr) -> bool {
-    std::env::var_os(name).is_some_and(|known| known == value)
+    std::env::var_os(name).is_some_and(|variable| variable == value)
 }
 
 fn parse_durability(text: &str) -> Result<Durability, String> {
     match text {
         "monotonic" => Ok(Durability::Monotonic),
         "exact" => Ok(Durability::Exact),
-        _ => Err("it must be monotonic or exact (--in-memory keeps nothing)".into()),
+        _ => Err("expected monotonic or exact (to store nothing, use --in-memory)".into()),
     }
 }
 
@@ -167,18 +169,24 @@ impl Arguments {
     fn config(&self) -> Result<Config> {
         let data_dir = match (&self.data_dir, self.in_memory) {
             (Some(directory), true) if !is_in_environment(DATA_DIR, directory.as_os_str()) => {
-                return Err(BadUsage("--in-memory keeps nothing, also not in a --data-dir").into());
+                return Err(BadUsage(
+                    "--in-memory stores nothing, so it cannot be combined with --data-dir",
+                )
+                .into());
             }
             (_, true) if self.durability != Durability::Monotonic => {
                 let durability = self.durability.to_string();
                 if !is_in_environment(DURABILITY, durability.as_ref()) {
-                    return Err(BadUsage("--in-memory keeps nothing, whatever --durability").into());
+                    return Err(BadUsage(
+                        "--in-memory stores nothing, so it cannot be combined with --durability exact",
+                    )
+                    .into());
                 }
                 None
             }
             (_, true) => None,
             (Some(directory), false) => Some(directory.clone()),
-            (None, false) => Some(data::default_dir()?),
+            (None, false) => Some(data_dir::default_dir()?),
         };
         Ok(Config {
             tcp: self.tcp.0,
@@ -199,9 +207,9 @@ impl Arguments {
 ///
 /// # Errors
 ///
-/// What kept it from starting, or from going on.
+/// The server cannot start, or fails while it runs.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -211,41 +219,44 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.config()?;
     raise_descriptor_limit(&config);
     let shards = config.shards.count();
-    let kept = config
+    let stored = config
         .data_dir
         .clone()
         .map(|directory| (directory, config.durability));
-    let server = match &kept {
-        Some((directory, _)) => super::reading(directory, || Server::bind(config)),
+    let server = match &stored {
+        Some((directory, _)) => data_dir::exit_if_damaged(directory, || Server::bind(config)),
         None => Server::bind(config),
     }?;
-    if let (Some((directory, durability)), Some(loaded)) = (kept, server.loaded()) {
-        tell_what_was_kept(&directory, durability, loaded);
+    if let (Some((directory, durability)), Some(loaded)) = (stored, server.loaded()) {
+        log_loaded(&directory, durability, loaded);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
-        .context("starting a runtime")?;
+        .context("cannot start a runtime")?;
     runtime.block_on(async {
-        // Before the line that says ready: whoever reads it may send one at once.
-        let mut terminate = signal(SignalKind::terminate()).context("catching SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("catching SIGINT")?;
+        // Before the ready line is printed: its reader may send a signal at once.
+        let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
         announce(&server, shards)?;
         let shutdown = async move {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            info!(signal = name, "stopping: answering what was read");
+            info!(
+                signal = name,
+                "shutting down: finishing requests already received"
+            );
         };
         server.serve(shutdown).await?;
-        info!("stopped");
+        info!("shut down");
         Ok(())
     })
 }
 
-/// What the server goes on with, and what the last one may have left out.
-fn tell_what_was_kept(directory: &Path, durability: Durability, loaded: Loaded) {
+/// Logs what the server loaded, and how many numbers may be skipped after a crash.
+fn log_loaded(directory: &Path, durability: Durability, loaded: Loaded) {
     let Loaded {
         topics,
         last_end,
@@ -255,20 +266,20 @@ fn tell_what_was_kept(directory: &Path, durability: Durability, loaded: Loaded) 
     } = loaded;
     let directory = directory.display();
     match last_end {
-        LastEnd::New => info!(%directory, %durability, "keeping topics in a new data directory"),
+        LastEnd::New => info!(%directory, %durability, "storing topics in a new data directory"),
         LastEnd::Clean => info!(
             %directory, %durability, topics, ?took,
-            "loaded; the last server ended cleanly, so every sum is exact"
+            "loaded the data directory; the last server shut down cleanly, so every sum is exact"
         ),
         LastEnd::Crash => warn!(
             %directory, %durability, topics, ?took, skipped_topics, skipped_numbers,
-            "loaded; the last server did not end cleanly, so these topics go on above numbers that \
-             it may not have handed out, at most so many"
+            "loaded the data directory; the last server did not shut down cleanly, so some topics may \
+             skip numbers (at most skipped_numbers in all)"
         ),
     }
 }
 
-/// One line a listener, for people and for scripts that wait until it is ready.
+/// Prints one line per listener, for people and for scripts that wait until the server is ready.
 fn announce(server: &Server, shards: u16) -> Result<()> {
     let mut out = io::stdout().lock();
     let addresses = [("tcp", server.tcp_addr()), ("udp", server.udp_addr())];
@@ -279,13 +290,14 @@ fn announce(server: &Server, shards: u16) -> Result<()> {
                 out,
                 "serving {transport}://{address} with {shards} shard{plural}"
             )
-            .context("writing to standard output")?;
+            .context("cannot write to standard output")?;
         }
     }
-    out.flush().context("writing to standard output")
+    out.flush().context("cannot write to standard output")
 }
 
-/// Each connection takes a file descriptor: asks for as many as the system lets it have.
+/// Raises the file descriptor limit to what `max_connections` needs, or as far as the system
+/// allows.
 fn raise_descriptor_limit(config: &Config) {
     let others = u64::from(config.shards.count()) * OTHER_DESCRIPTORS_PER_SHARD + OTHER_DESCRIPTORS;
     let needed = (config.max_connections as u64).saturating_add(others);
@@ -294,16 +306,13 @@ fn raise_descriptor_limit(config: &Config) {
     };
     let wanted = needed.min(hard);
     if wanted > soft && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_err() {
-        warn!(
-            soft,
-            wanted, "could not raise the limit on file descriptors"
-        );
+        warn!(soft, wanted, "cannot raise the file descriptor limit");
     }
     if hard < needed {
         debug!(
             limit = hard,
             max_connections = config.max_connections,
-            "the limit on file descriptors (ulimit -n) is below --max-connections"
+            "the file descriptor limit (`ulimit -n`) is too low for --max-connections"
         );
     }
 }

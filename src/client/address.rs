@@ -1,18 +1,18 @@
-//! Where a server is: `tcp://host:port` or `udp://host:port`.
+//! A server's URL: `tcp://host:port` or `udp://host:port`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A server's transport and address.
+/// A parsed URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    pub(super) transport: Transport,
-    /// `host:port`, resolved anew at each connection.
+    pub(super) scheme: Scheme,
+    /// `host:port`; resolved again for each connection.
     pub(super) host: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(super) enum Scheme {
     Tcp,
     Udp,
 }
@@ -21,31 +21,31 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        let (transport, host) = if let Some(host) = url.strip_prefix("tcp://") {
-            (Transport::Tcp, host)
+        let (scheme, host) = if let Some(host) = url.strip_prefix("tcp://") {
+            (Scheme::Tcp, host)
         } else if let Some(host) = url.strip_prefix("udp://") {
-            (Transport::Udp, host)
+            (Scheme::Udp, host)
         } else {
-            return Err("it must begin with tcp:// or udp://".into());
+            return Err("the URL must begin with tcp:// or udp://".into());
         };
         let host = host.strip_suffix('/').unwrap_or(host);
         match host.rsplit_once(':') {
             Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => Ok(Self {
-                transport,
+                scheme,
                 host: host.into(),
             }),
-            _ => Err("it must end with a host and a port, as in tcp://127.0.0.1:9999".into()),
+            _ => Err("the URL must end with a host and a port, as in tcp://127.0.0.1:9999".into()),
         }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
+        let scheme = match self.scheme {
+            Scheme::Tcp => "tcp",
+            Scheme::Udp => "udp",
         };
-        write!(f, "{transport}://{}", self.host)
+        write!(f, "{scheme}://{}", self.host)
     }
 }
 
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_and_said_alike() {
+    fn an_address_is_displayed_as_it_was_parsed() {
         for url in [
             "tcp://127.0.0.1:9999",
             "udp://[::1]:1",
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told() {
+    fn bad_addresses_are_refused() {
         for url in [
             "",
             "127.0.0.1:9999",

@@ -1,6 +1,6 @@
-//! The client for programs without a runtime: [`Client`] is the asynchronous one with a runtime of
-//! its own, which runs while a call waits. It must not be called from asynchronous code: tokio
-//! panics there rather than block a thread that others need.
+//! The client for programs without a runtime: [`Client`] is the asynchronous client with a runtime
+//! of its own, which runs only during calls. Do not call it from asynchronous code: tokio panics
+//! there, because the call would block a thread that other tasks need.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::error::{Failure, Kind};
 use super::{Error, Options};
 
-/// A blocking client of a globalcounter server. Threads can share it, or clone it.
+/// A blocking client of a globalcounter server. Threads can share it or clone it.
 ///
 /// A TCP client:
 ///
@@ -33,7 +33,8 @@ use super::{Error, Options};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A UDP client; [what a retry can do to the count](crate::client#what-a-retry-can-do-to-the-count):
+/// A UDP client (see [what a retry can do to the
+/// count](crate::client#what-a-retry-can-do-to-the-count)):
 ///
 /// ```
 /// # use globalcounter::server::{Config, Server};
@@ -52,33 +53,33 @@ use super::{Error, Options};
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    // Dropped before the runtime that its task lives on.
+    // Fields drop in order: the client must go before the runtime that runs its task.
     client: super::Client,
     runtime: Arc<Runtime>,
 }
 
 impl Client {
-    /// As [`client::Client::connect`](super::Client::connect).
+    /// The same as [`client::Client::connect`](super::Client::connect).
     ///
     /// # Errors
     ///
-    /// As there, and where the system has no resources for a runtime.
+    /// The same as there, and if the system cannot create a runtime.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, Options::default())
     }
 
-    /// [`connect`](Self::connect) with options.
+    /// The same as [`connect`](Self::connect), with options.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The same as those of [`connect`](Self::connect).
     pub fn connect_with(url: &str, options: Options) -> Result<Self, Error> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| {
                 let kind = Kind::Unreachable(Arc::new(error));
-                Failure::not_applied(kind).of(format!("connecting to {url:?}"))
+                Failure::not_applied(kind).into_error(format!("connecting to {url:?}"))
             })?;
         Ok(Self {
             client: runtime.block_on(super::Client::connect_with(url, options))?,
@@ -86,16 +87,16 @@ impl Client {
         })
     }
 
-    /// As [`client::Client::count`](super::Client::count).
+    /// The same as [`client::Client::count`](super::Client::count).
     ///
     /// # Errors
     ///
-    /// [`Error`]; the same for every method.
+    /// [`Error`] if the request failed; the same holds for every method.
     pub fn count(&self, topic: &str) -> Result<u64, Error> {
         self.runtime.block_on(self.client.count(topic))
     }
 
-    /// As [`client::Client::add`](super::Client::add).
+    /// The same as [`client::Client::add`](super::Client::add).
     ///
     /// # Errors
     ///
@@ -104,7 +105,7 @@ impl Client {
         self.runtime.block_on(self.client.add(topic, n))
     }
 
-    /// As [`client::Client::get`](super::Client::get).
+    /// The same as [`client::Client::get`](super::Client::get).
     ///
     /// # Errors
     ///
@@ -113,7 +114,7 @@ impl Client {
         self.runtime.block_on(self.client.get(topic))
     }
 
-    /// As [`client::Client::reset`](super::Client::reset).
+    /// The same as [`client::Client::reset`](super::Client::reset).
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl Client {
         self.runtime.block_on(self.client.reset(topic))
     }
 
-    /// As [`client::Client::delete`](super::Client::delete).
+    /// The same as [`client::Client::delete`](super::Client::delete).
     ///
     /// # Errors
     ///
@@ -131,7 +132,7 @@ impl Client {
         self.runtime.block_on(self.client.delete(topic))
     }
 
-    /// As [`client::Client::advance`](super::Client::advance).
+    /// The same as [`client::Client::advance`](super::Client::advance).
     ///
     /// # Errors
     ///
@@ -140,7 +141,7 @@ impl Client {
         self.runtime.block_on(self.client.advance(topic, floor))
     }
 
-    /// As [`client::Client::ping`](super::Client::ping).
+    /// The same as [`client::Client::ping`](super::Client::ping).
     ///
     /// # Errors
     ///
@@ -149,8 +150,8 @@ impl Client {
         self.runtime.block_on(self.client.ping())
     }
 
-    /// Runs `f`, then counts: returns the sum with what `f` came to. Whoever sees the sum knows
-    /// that `f` was done by then.
+    /// Runs `f`, then counts; returns the sum and the output of `f`. Whoever sees the sum knows
+    /// that `f` was complete before it.
     ///
     /// ```
     /// # use globalcounter::server::{Config, Server};
@@ -169,7 +170,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error`] of the count; `f` was run, and what it came to is dropped.
+    /// [`Error`] if the count failed. `f` has run by then, and its output is dropped.
     pub fn timestamp<T>(&self, topic: &str, f: impl FnOnce() -> T) -> Result<(u64, T), Error> {
         let result = f();
         Ok((self.count(topic)?, result))

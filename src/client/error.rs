@@ -1,40 +1,50 @@
-//! The client's one error: what failed, and whether the request may have been counted.
+//! The client's error type: why a call failed, and whether its request may have been applied.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use crate::protocol::ErrorCode;
+use crate::protocol::framed::NotAReply;
 
-/// Why a call failed. The predicates say what a program needs to decide; `Display` says the rest.
+/// Why a call failed. The methods answer what a program needs to decide; `Display` says the rest.
 #[derive(Debug, Clone)]
 pub struct Error {
     kind: Kind,
-    /// What was asked, of whom.
+    /// The method, its topic and the server.
     call: String,
     maybe_applied: bool,
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
-    /// Not something that can be asked: a bad address, a topic that is too long.
+    /// The request cannot be made: a bad address, or a topic that is too long.
     Invalid(String),
+    /// There is no connection, or the datagrams cannot be delivered.
     Unreachable(Arc<io::Error>),
     /// The connection ended before the reply.
     Lost(Arc<io::Error>),
-    /// No reply in time.
+    /// No reply came in time. Holds what follows "no reply" in the message.
     TimedOut(String),
+    /// The server answered with an error code.
     Refused(ErrorCode),
     /// The other side does not speak the protocol.
     NotAServer(String),
 }
 
-/// What became of a client's task when nobody answers for it any more.
+/// Returns the error for a client task that no longer answers, because its runtime has ended.
 pub(super) fn runtime_ended() -> Arc<io::Error> {
-    Arc::new(io::Error::other("the client's runtime has ended"))
+    Arc::new(io::Error::other(
+        "the tokio runtime that ran the client has ended",
+    ))
 }
 
-/// A [`Kind`], and whether the request may have reached the server.
+/// Returns the kind for bytes that cannot be decoded as a reply.
+pub(super) fn not_a_server(error: NotAReply) -> Kind {
+    Kind::NotAServer(error.to_string())
+}
+
+/// A [`Kind`], and whether the request may have been applied.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) kind: Kind,
@@ -49,7 +59,8 @@ impl Failure {
         }
     }
 
-    /// The server refused it. What waited for a store that failed may be durable all the same.
+    /// The server refused the request with `code`. After STORE it may have been applied: a change
+    /// that waited for the failed store may be durable all the same.
     pub(super) fn refused(code: ErrorCode) -> Self {
         Self {
             kind: Kind::Refused(code),
@@ -64,7 +75,8 @@ impl Failure {
         }
     }
 
-    pub(super) fn of(self, call: String) -> Error {
+    /// Adds the call that failed: its method, its topic and the server.
+    pub(super) fn into_error(self, call: String) -> Error {
         Error {
             kind: self.kind,
             call,
@@ -74,33 +86,34 @@ impl Failure {
 }
 
 impl Error {
-    /// Whether the request may have been applied although this call failed: it was sent, and no
-    /// reply came. A COUNT that is asked again then may leave a gap; it never gets a number twice.
-    /// Where this is false, the request was certainly not applied.
+    /// Returns whether the request may have been applied although this call failed, for example
+    /// because it was sent and no reply came. If so, a retry of a COUNT may leave a gap, but never
+    /// gets a number that was handed out before. If not, the request was certainly not applied.
     #[must_use]
     pub fn may_have_been_applied(&self) -> bool {
         self.maybe_applied
     }
 
-    /// Whether no reply came in time.
+    /// Returns whether no reply came in time.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind, Kind::TimedOut(_))
     }
 
-    /// Whether there was no connection, or it was lost.
+    /// Returns whether the server could not be reached, or the connection was lost.
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         matches!(self.kind, Kind::Unreachable(_) | Kind::Lost(_))
     }
 
-    /// Whether what was asked can't be asked: a bad address, a topic that no frame can carry.
+    /// Returns whether the request cannot be made at all: a bad address, a topic that no frame can
+    /// carry, or an [`add`](crate::Client::add) of 0.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         matches!(self.kind, Kind::Invalid(_))
     }
 
-    /// The code that the server refused the request with.
+    /// Returns the code with which the server refused the request, if it did.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self.kind {
@@ -115,18 +128,18 @@ impl fmt::Display for Error {
         write!(f, "{}: ", self.call)?;
         match &self.kind {
             Kind::Invalid(why) => write!(f, "{why}")?,
-            Kind::Unreachable(error) => write!(f, "can't reach the server: {error}")?,
+            Kind::Unreachable(error) => write!(f, "cannot reach the server: {error}")?,
             Kind::Lost(error) => write!(f, "lost the connection: {error}")?,
-            Kind::TimedOut(after) => write!(f, "no reply {after}")?,
-            Kind::Refused(code) => write!(f, "the server refused: {code}")?,
+            Kind::TimedOut(detail) => write!(f, "no reply {detail}")?,
+            Kind::Refused(code) => write!(f, "the server refused the request: {code}")?,
             Kind::NotAServer(why) => write!(f, "not a globalcounter server: {why}")?,
         }
         if self.maybe_applied {
-            f.write_str("; it may have been applied")?;
+            f.write_str("; the request may have been applied")?;
         }
         Ok(())
     }
 }
 
-// No `source`: `Display` has said it already.
+// No `source`: `Display` already includes it.
 impl std::error::Error for Error {}

@@ -1,33 +1,37 @@
-//! How patient a client is.
+//! The settings of a client.
 
 use std::time::Duration;
 
-/// A client's settings; `Options::default()` is what [`Client::connect`](super::Client::connect)
-/// uses.
+/// The settings of a client. [`Client::connect`](crate::Client::connect) uses
+/// `Options::default()`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// TCP: how long a call may take, connecting included. 5 s by default.
+    /// TCP: how long a call may take, including the time to connect. 5 s by default.
     pub timeout: Duration,
     /// UDP: how long to wait for the reply to one datagram. 0.1 s by default, as in the original
     /// Python client.
     pub attempt_timeout: Duration,
-    /// UDP: how many datagrams to send before giving up. 5 by default, as in the original Python
-    /// client; 1: nothing is ever sent again.
+    /// UDP: how many datagrams a call sends before it gives up. 5 by default, as in the original
+    /// Python client. With 1, no request is sent again.
     pub attempts: u32,
-    /// TCP: whether to have a connection to each of the server's shards, and send each request to
-    /// the one that owns its topic, so that none has to cross processors inside the server. Off by
-    /// default: a server of 64 shards would get 64 connections of each client, and a plain one that
-    /// counts mostly one topic is moved to where that lives anyway. How many shards there are is
-    /// asked when the client connects, which may take another `timeout`; if the server comes back with
-    /// others, all goes on, with a hop where the connections no longer suit. The host's name is looked
-    /// up for each connection: it must not stand for several servers.
+    /// TCP: whether to open a connection to each of the server's shards and to send each request to
+    /// the shard that owns its topic, so that no request has to cross cores inside the server. Off
+    /// by default: with a server of 64 shards, each client would hold 64 connections, and a plain
+    /// connection that counts mostly one topic is moved to that topic's worker anyway.
+    ///
+    /// The client asks for the number of shards when it connects, which may take another `timeout`.
+    /// If the server later restarts with another number of shards, everything still works; requests
+    /// that arrive at the wrong worker take one hop inside the server. The host name is resolved
+    /// for each connection, so it must not stand for several servers.
     pub shard_aware: bool,
-    /// TCP: whether counts of one topic that wait to be sent at the same time go as one ADD, of which
-    /// each caller gets a sum of its own, in the order of the calls. On by default: nothing waits for
-    /// others to join it. Should the reply be lost, all of these calls fail together, as they would
-    /// one by one. Where an ADD would go beyond the last number, its counts are sent again one by one,
-    /// behind calls that were made meanwhile.
+    /// TCP: whether counts of one topic that wait to be sent at the same time are sent as one ADD.
+    /// Each caller gets a sum of its own, in the order of the calls. On by default, because no call
+    /// waits for others to join it.
+    ///
+    /// If the reply is lost, all of these calls fail together, as they would one by one. If the ADD
+    /// would overflow the sum, its counts are sent again one by one, after calls that were made
+    /// meanwhile.
     pub coalesce: bool,
 }
 
@@ -46,7 +50,7 @@ impl Options {
         self
     }
 
-    /// Sets [`attempts`](Self::attempts); at least 1 is made.
+    /// Sets [`attempts`](Self::attempts); 0 is taken as 1.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);

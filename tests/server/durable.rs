@@ -270,17 +270,17 @@ fn topics_move_between_directories_and_are_never_lowered() {
     let (code, said) = import("{\"topic\":\"a\",\"sum\":7}\n\n{\"topic\":\"b\",\"sum\":500}\n");
     assert_eq!(
         (code, said.as_str()),
-        (Some(0), "2 topics new or raised, 3 lines read\n")
+        (Some(0), "2 topics added or raised, 3 lines read\n")
     );
     let (code, said) = import(&text);
     assert_eq!(
         (code, said.as_str()),
-        (Some(0), "3 topics new or raised, 4 lines read\n")
+        (Some(0), "3 topics added or raised, 4 lines read\n")
     );
     let (code, said) =
         import("{\"topic\":\"a\",\"sum\":11}\nnonsense\n{\"topic\":\"a\",\"sum\":99}\n");
     assert_eq!(code, Some(1));
-    assert!(said.contains("line 2 is no topic"), "{said}");
+    assert!(said.contains("line 2 is not a topic"), "{said}");
     let topics = other.topics(&["--json"]);
     assert_eq!(topics[0], r#"{"topic":"a","sum":11}"#);
     assert_eq!(topics[1], r#"{"topic":"b","sum":500}"#);

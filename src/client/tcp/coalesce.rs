@@ -1,6 +1,6 @@
-//! Counts of one topic that wait to be sent at the same time go as one ADD, which costs the server
-//! and the wire what one count does; each caller gets a sum of its own, in the order of the calls.
-//! Nothing waits for others to join it, so it costs no latency.
+//! Merging counts: counts of one topic that wait to be sent at the same time are sent as one ADD,
+//! which costs the server and the network no more than one count. Each caller gets a sum of its
+//! own, in the order of the calls. No call waits for others to join it, so merging adds no latency.
 
 use std::collections::HashMap;
 use std::iter;
@@ -8,34 +8,34 @@ use std::num::NonZeroU32;
 
 use tokio::sync::oneshot;
 
-use super::error::Failure;
-use super::tcp::Job;
-use super::{Answered, Outcome};
+use super::job::Job;
+use crate::client::error::Failure;
+use crate::client::outcome::{Outcome, Response};
 use crate::protocol::framed::{self, Call, RequestId};
 use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic};
 
-/// A frame to be sent, and who waits for its reply.
-pub(super) struct Departure {
+/// A frame to send, and who waits for its reply.
+pub(super) struct OutgoingFrame {
     pub(super) id: RequestId,
     pub(super) frame: Vec<u8>,
-    pub(super) callers: Callers,
+    pub(super) waiters: Waiters,
 }
 
 /// Who waits for a reply.
-pub(super) enum Callers {
+pub(super) enum Waiters {
     One(oneshot::Sender<Outcome>),
-    /// Several counts of one topic, in order; their own frames are kept in case they have to be sent
-    /// one by one.
+    /// Several counts of one topic, in order. Their own frames are kept in case they have to be
+    /// sent one by one.
     Counts(Vec<Job>),
 }
 
-/// What becomes of calls that wait to be sent, in order.
+/// Returns the frames to send for `jobs`, in order.
 ///
-/// A count joins the last call for its topic before it where that is a count, too: so it passes no
-/// other call for its topic.
-pub(super) fn departures(jobs: Vec<Job>) -> impl Iterator<Item = Departure> {
-    // Most groups have one call: no room is taken for more.
+/// A count joins the last earlier call for its topic if that call is a count too. It therefore
+/// never overtakes another call for its topic.
+pub(super) fn merge(jobs: Vec<Job>) -> impl Iterator<Item = OutgoingFrame> {
+    // Most groups have one job, so nothing is allocated for others to join it until they do.
     let mut groups: Vec<(Job, Vec<Job>)> = Vec::with_capacity(jobs.len());
     let numbers = group_numbers(&jobs);
     for (job, number) in jobs.into_iter().zip(numbers) {
@@ -45,14 +45,14 @@ pub(super) fn departures(jobs: Vec<Job>) -> impl Iterator<Item = Departure> {
         }
     }
     groups.into_iter().map(|(first, joined)| match joined[..] {
-        [] => Departure::of_one(first),
-        _ => Departure::of_counts(first, joined),
+        [] => OutgoingFrame::single(first),
+        _ => OutgoingFrame::merged(first, joined),
     })
 }
 
-/// For each call the number of the group that it goes in, counted by their first calls.
+/// Returns the group number of each job. Groups are numbered in the order of their first jobs.
 fn group_numbers(jobs: &[Job]) -> Vec<usize> {
-    // By topic, the group of the counts that its last call goes with; `None`: that is no count.
+    // For each topic, the group of its last call; `None` if that call is not a count.
     let mut open: HashMap<&[u8], Option<usize>> = HashMap::new();
     let mut groups = 0;
     let mut numbers = Vec::with_capacity(jobs.len());
@@ -69,66 +69,66 @@ fn group_numbers(jobs: &[Job]) -> Vec<usize> {
     numbers
 }
 
-impl Departure {
-    /// A call that goes alone.
-    pub(super) fn of_one(job: Job) -> Self {
+impl OutgoingFrame {
+    /// Returns the frame of a call that is sent alone.
+    pub(super) fn single(job: Job) -> Self {
         Self {
             id: job.id,
             frame: job.frame,
-            callers: Callers::One(job.reply),
+            waiters: Waiters::One(job.reply),
         }
     }
 
-    /// Counts of one topic, the first and those that joined it.
-    fn of_counts(first: Job, joined: Vec<Job>) -> Self {
+    /// Returns the ADD for several counts of one topic, with the id of the first.
+    fn merged(first: Job, joined: Vec<Job>) -> Self {
         let id = first.id;
         let jobs: Vec<Job> = iter::once(first).chain(joined).collect();
         let n = u32::try_from(jobs.len()).ok().and_then(NonZeroU32::new);
         let (topic, _) = jobs[0].topic().expect("a count has a topic");
         let call = Call::Topic(Request {
-            op: Op::Add(n.expect("a queue's worth")),
-            topic: Topic::new(topic, TOPIC_LEN_LIMIT).expect("it was one before"),
+            op: Op::Add(n.expect("between 1 and QUEUE_LEN jobs")),
+            topic: Topic::new(topic, TOPIC_LEN_LIMIT).expect("a job's topic is valid"),
         });
         let mut frame = Vec::new();
         framed::encode_request(id, &call, &mut frame);
         Self {
             id,
             frame,
-            callers: Callers::Counts(jobs),
+            waiters: Waiters::Counts(jobs),
         }
     }
 }
 
-impl Callers {
-    /// Tells them. Returns the calls that have to be made one by one instead: where all together
-    /// would have gone beyond the last number, the first few may not. What was sent meanwhile is
-    /// ahead of them then.
+impl Waiters {
+    /// Delivers the response. Returns the jobs that must be sent one by one instead: if the merged
+    /// ADD overflows, the first few of its counts may still fit. Calls that were sent meanwhile are
+    /// ahead of them.
     #[must_use]
-    pub(super) fn answer(self, answered: Answered) -> Vec<Job> {
-        // In each case, whoever gave up meanwhile is not told.
-        match (self, answered) {
-            (Self::One(caller), answered) => drop(caller.send(Ok(answered))),
-            (Self::Counts(jobs), Answered::Reply(Reply::Error(ErrorCode::Overflow))) => {
+    pub(super) fn complete(self, response: Response) -> Vec<Job> {
+        // A failed send means that the caller has given up.
+        match (self, response) {
+            (Self::One(caller), response) => drop(caller.send(Ok(response))),
+            (Self::Counts(jobs), Response::Reply(Reply::Error(ErrorCode::Overflow))) => {
                 return jobs;
             }
-            (Self::Counts(jobs), Answered::Reply(Reply::Add(last)))
+            (Self::Counts(jobs), Response::Reply(Reply::Add(last)))
                 if last >= jobs.len() as u64 =>
             {
                 let first = last - jobs.len() as u64 + 1;
                 for (job, sum) in jobs.into_iter().zip(first..=last) {
-                    drop(job.reply.send(Ok(Answered::Reply(Reply::Count(sum)))));
+                    drop(job.reply.send(Ok(Response::Reply(Reply::Count(sum)))));
                 }
             }
-            (Self::Counts(jobs), answered) => {
+            (Self::Counts(jobs), response) => {
                 for job in jobs {
-                    drop(job.reply.send(Ok(answered)));
+                    drop(job.reply.send(Ok(response)));
                 }
             }
         }
         Vec::new()
     }
 
-    /// Tells them that there is no reply.
+    /// Delivers a failure.
     pub(super) fn fail(self, failure: Failure) {
         match self {
             Self::One(caller) => drop(caller.send(Err(failure))),
@@ -145,17 +145,17 @@ impl Callers {
 mod tests {
     use super::*;
 
-    /// What the calls become, as they are told: `+3 a` counts `a` three times.
+    /// Describes each frame sent for `calls`: `+3 "a"` counts `a` three times.
     fn sent(calls: &[(Op, &str)]) -> Vec<String> {
         let jobs = calls.iter().zip(1..).map(|(&(op, topic), id)| {
             let topic = Topic::new(topic.as_bytes(), 10).unwrap();
             let call = Call::Topic(Request { op, topic });
             Job::new(RequestId(id), &call, oneshot::channel().0)
         });
-        let tell = |departure: Departure| {
-            let frame = framed::decode_request(&departure.frame, 10);
+        let describe = |outgoing: OutgoingFrame| {
+            let frame = framed::decode_request(&outgoing.frame, 10);
             let frame = frame.unwrap().unwrap();
-            assert_eq!(frame.id, departure.id);
+            assert_eq!(frame.id, outgoing.id);
             let Ok(Call::Topic(Request { op, topic })) = frame.call else {
                 panic!("{frame:?}")
             };
@@ -166,11 +166,11 @@ mod tests {
                 other => format!("{id}: {other:?} {topic:?}"),
             }
         };
-        departures(jobs.collect()).map(tell).collect()
+        merge(jobs.collect()).map(describe).collect()
     }
 
     #[test]
-    fn counts_of_one_topic_go_together() {
+    fn counts_of_one_topic_are_merged() {
         let count = |topic| (Op::Count, topic);
         assert_eq!(sent(&[count("a")]), [r#"1: "a""#]);
         assert_eq!(
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_passes_no_other_call_for_its_topic() {
+    fn a_count_never_overtakes_another_call_for_its_topic() {
         let calls = [
             (Op::Count, "a"),
             (Op::Count, "a"),
@@ -201,7 +201,7 @@ mod tests {
         );
     }
 
-    fn group(n: usize) -> (Callers, Vec<oneshot::Receiver<Outcome>>) {
+    fn group(n: usize) -> (Waiters, Vec<oneshot::Receiver<Outcome>>) {
         let call = Call::Topic(Request {
             op: Op::Count,
             topic: Topic::new(b"a", 10).unwrap(),
@@ -209,15 +209,15 @@ mod tests {
         let (callers, outcomes): (Vec<_>, _) = (0..n).map(|_| oneshot::channel()).unzip();
         let jobs = callers.into_iter().zip(1..);
         let jobs = jobs.map(|(caller, id)| Job::new(RequestId(id), &call, caller));
-        (Callers::Counts(jobs.collect()), outcomes)
+        (Waiters::Counts(jobs.collect()), outcomes)
     }
 
     #[test]
     fn each_caller_gets_its_own_sum_in_order() {
-        let (callers, outcomes) = group(3);
-        assert!(callers.answer(Answered::Reply(Reply::Add(12))).is_empty());
+        let (waiters, outcomes) = group(3);
+        assert!(waiters.complete(Response::Reply(Reply::Add(12))).is_empty());
         let sums = outcomes.into_iter().map(|outcome| {
-            let Ok(Answered::Reply(Reply::Count(sum))) = outcome.blocking_recv().unwrap() else {
+            let Ok(Response::Reply(Reply::Count(sum))) = outcome.blocking_recv().unwrap() else {
                 panic!("no sum")
             };
             sum
@@ -226,21 +226,21 @@ mod tests {
     }
 
     #[test]
-    fn an_overflow_of_all_is_no_overflow_of_each() {
-        let (callers, _outcomes) = group(3);
-        let again = callers.answer(Answered::Reply(Reply::Error(ErrorCode::Overflow)));
-        assert_eq!(again.len(), 3);
+    fn after_an_overflow_the_counts_are_retried_one_by_one() {
+        let (waiters, _outcomes) = group(3);
+        let retries = waiters.complete(Response::Reply(Reply::Error(ErrorCode::Overflow)));
+        assert_eq!(retries.len(), 3);
     }
 
     #[test]
-    fn other_errors_are_everybodys() {
-        let (callers, outcomes) = group(2);
-        let refused = Answered::Reply(Reply::Error(ErrorCode::TooManyTopics));
-        assert!(callers.answer(refused).is_empty());
+    fn other_errors_go_to_every_caller() {
+        let (waiters, outcomes) = group(2);
+        let refused = Response::Reply(Reply::Error(ErrorCode::TooManyTopics));
+        assert!(waiters.complete(refused).is_empty());
         for outcome in outcomes {
             assert!(matches!(
                 outcome.blocking_recv().unwrap(),
-                Ok(Answered::Reply(Reply::Error(ErrorCode::TooManyTopics)))
+                Ok(Response::Reply(Reply::Error(ErrorCode::TooManyTopics)))
             ));
         }
     }

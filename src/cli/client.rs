@@ -1,5 +1,4 @@
-//! The client commands: each asks a server for every topic it is given, and prints the numbers
-//! alone.
+//! The client commands: each sends one request per topic to a server and prints only the numbers.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -21,9 +20,9 @@ pub(super) enum Command {
         #[command(flatten)]
         server: Server,
     },
-    /// Add N to each topic and print its new sum; the last N numbers are yours
+    /// Add N to each topic and print its new sum; you own the last N numbers
     #[command(after_help = "Example:\n  \
-        globalcounter add 100 tickets    prints 250: 151 to 250 are yours")]
+        globalcounter add 100 tickets    prints 250: you own 151 to 250")]
     Add {
         /// How many numbers to take
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -33,39 +32,39 @@ pub(super) enum Command {
         #[command(flatten)]
         server: Server,
     },
-    /// Print each topic's sum, without counting
+    /// Print each topic's sum without counting
     Get {
         #[command(flatten)]
         topics: Topics,
         #[command(flatten)]
         server: Server,
     },
-    /// Set each topic's sum to 0; prints nothing
+    /// Set each topic's sum to 0; print nothing
     Reset {
         #[command(flatten)]
         topics: Topics,
         #[command(flatten)]
         server: Server,
     },
-    /// Forget each topic; prints 1 where there was one, else 0
+    /// Delete each topic; print 1 if it existed, else 0
     Delete {
         #[command(flatten)]
         topics: Topics,
         #[command(flatten)]
         server: Server,
     },
-    /// Raise each topic's sum to at least FLOOR, never lower it, and print it
+    /// Raise each topic's sum to at least FLOOR and print it; never lower it
     #[command(after_help = "Example:\n  \
         globalcounter advance 5000 orders    the next count is 5001 or more")]
     Advance {
-        /// The sum to reach
+        /// The lowest sum that each topic may have afterwards
         floor: u64,
         #[command(flatten)]
         topics: Topics,
         #[command(flatten)]
         server: Server,
     },
-    /// Ask the server for a sign of life; prints the round trip in milliseconds
+    /// Check that the server answers; print the round-trip time in milliseconds
     Ping {
         #[command(flatten)]
         server: Server,
@@ -74,15 +73,15 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Topics {
-    /// What to count: any text; one number is printed for each
+    /// One or more topics: any text
     #[arg(value_name = "TOPIC", required = true)]
     topics: Vec<String>,
 }
 
-/// Which server, and how long to wait for it.
+/// Which server to use, and how long to wait for it.
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// The server: tcp://HOST:PORT or udp://HOST:PORT
+    /// URL of the server: tcp://HOST:PORT or udp://HOST:PORT
     #[arg(
         long,
         value_name = "URL",
@@ -90,7 +89,7 @@ pub(super) struct Server {
         default_value = "tcp://127.0.0.1:9999"
     )]
     server: String,
-    /// TCP: give up after this many milliseconds
+    /// TCP: give up on a request after this many milliseconds
     #[arg(
         long,
         value_name = "MS",
@@ -98,7 +97,7 @@ pub(super) struct Server {
         default_value_t = 5000
     )]
     timeout: u64,
-    /// UDP: send at most this many datagrams for one request, 0.1 s apart
+    /// UDP: send a request at most N times, 0.1 s apart
     #[arg(
         long,
         value_name = "N",
@@ -118,11 +117,11 @@ impl Server {
     }
 }
 
-/// Asks, and prints what comes back.
+/// Sends the requests and prints the numbers of their replies.
 ///
 /// # Errors
 ///
-/// The first request that failed; those before it were printed.
+/// The error of the first request that failed. The results before it were printed.
 pub(super) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Count { topics, server } => for_each(topics, server, |client, topic| {
@@ -159,11 +158,11 @@ pub(super) fn run(command: &Command) -> Result<()> {
 fn for_each(
     topics: &Topics,
     server: &Server,
-    ask: impl Fn(&Client, &str) -> Result<Option<u64>, globalcounter::Error>,
+    request: impl Fn(&Client, &str) -> Result<Option<u64>, globalcounter::Error>,
 ) -> Result<()> {
     let client = server.connect()?;
     for topic in &topics.topics {
-        if let Some(number) = ask(&client, topic)? {
+        if let Some(number) = request(&client, topic)? {
             print(format_args!("{number}"))?;
         }
     }
@@ -171,5 +170,5 @@ fn for_each(
 }
 
 fn print(line: std::fmt::Arguments<'_>) -> Result<()> {
-    writeln!(io::stdout(), "{line}").context("writing to standard output")
+    writeln!(io::stdout(), "{line}").context("cannot write to standard output")
 }

@@ -1,0 +1,13 @@
+//! The TCP transport of a client: its connections, the calls in flight on them, and reconnecting.
+//! It knows neither the other transport nor the client's methods.
+
+mod coalesce;
+mod connect;
+mod connection;
+mod job;
+mod owners;
+mod sharded;
+mod single;
+
+pub(super) use sharded::Sharded;
+pub(super) use single::Tcp;

@@ -1,0 +1,61 @@
+//! The shard-aware TCP transport: one connection to each shard's worker, so that no request has to
+//! move from one core to another inside the server.
+
+use tokio::task::JoinSet;
+
+use super::connect;
+use super::owners::Owners;
+use super::single::Tcp;
+use crate::client::error::{Failure, Kind, runtime_ended};
+use crate::client::options::Options;
+use crate::client::outcome::Outcome;
+use crate::protocol::Request;
+use crate::protocol::framed::Call;
+use crate::topic::{ShardId, Shards};
+
+/// One connection per shard.
+#[derive(Debug)]
+pub(in crate::client) struct Sharded {
+    /// Indexed by shard number.
+    connections: Box<[Tcp]>,
+    owners: Owners,
+}
+
+impl Sharded {
+    /// Asks the server for its number of shards and connects to each.
+    pub(in crate::client) async fn connect(host: &str, options: &Options) -> Result<Self, Failure> {
+        let hello = connect::ask_hello(host, options.timeout).await?;
+        let owners = Owners::new(hello);
+        let mut connecting = JoinSet::new();
+        for number in 0..hello.shards.clamp(1, Shards::MAX) {
+            let (host, options, owners) = (host.to_owned(), options.clone(), owners.clone());
+            let shard = ShardId::new(number);
+            connecting.spawn(async move {
+                let connection = Tcp::connect_to_shard(&host, options, shard, owners).await?;
+                Ok((number, connection))
+            });
+        }
+        let mut connections = Vec::new();
+        while let Some(connected) = connecting.join_next().await {
+            let runtime_ended = |_| Failure::not_applied(Kind::Lost(runtime_ended()));
+            connections.push(connected.map_err(runtime_ended)??);
+        }
+        connections.sort_by_key(|&(number, _)| number);
+        let connections = connections.into_iter().map(|(_, connection)| connection);
+        Ok(Self {
+            connections: connections.collect(),
+            owners,
+        })
+    }
+
+    /// Sends the call to the shard that owns its topic.
+    pub(in crate::client) async fn call(&self, call: &Call<'_>) -> Outcome {
+        let shard = match call {
+            Call::Topic(Request { topic, .. }) => self.owners.owner(*topic),
+            Call::Hello(_) | Call::Ping(_) => 0,
+        };
+        // The server may have restarted with more shards than this client has connections.
+        let connection = usize::from(shard) % self.connections.len();
+        self.connections[connection].call(call).await
+    }
+}
