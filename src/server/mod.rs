@@ -32,13 +32,12 @@ pub use config::Config;
 pub use durable::Loaded;
 pub use error::{BindError, ServeError};
 #[doc(hidden)]
-pub use exchange::sync::{inbox, reach};
+pub use exchange::{inbox, reach};
 #[doc(hidden)]
 pub use net::{affinity, sys};
 
 use crate::shard::Durability;
 use crate::store::Store;
-use net::listen;
 use threads::Prepared;
 
 /// A server that holds its addresses and is ready to serve.
@@ -188,8 +187,8 @@ impl Server {
     fn bind_with(mut config: Config, store: Option<Box<dyn Store>>) -> Result<Self, BindError> {
         let (shared, mut durable) = durable::load(&config, store)?;
         let count = usize::from(config.shards.count());
-        let tcp = bind("tcp", config.tcp, |address| listen::tcp(address, count))?;
-        let udp = bind("udp", config.udp, |address| listen::udp(address, count))?;
+        let tcp = bind("tcp", config.tcp, |address| net::tcp_group(address, count))?;
+        let udp = bind("udp", config.udp, |address| net::udp_group(address, count))?;
         if config.steering
             && count > 1
             && let Err(error) = udp::steer(&udp, config.shards)

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::server::config::Config;
 use crate::server::exchange::Shared;
-use crate::server::net::clock;
+use crate::server::net::coarse_seconds;
 use crate::shard::Ceilings;
 use crate::store::{FjallStore, LastEnd, Store, StoreError};
 
@@ -55,7 +55,7 @@ pub(crate) fn load(
         None => Ceilings::NONE,
         Some(_) => Ceilings {
             durability: config.durability,
-            ticks: || clock::seconds() as u32,
+            ticks: || coarse_seconds() as u32,
         },
     };
     let shared = Arc::new(Shared::new(config.shards, config.max_topics, ceilings));

@@ -11,7 +11,7 @@ mod origin;
 mod requests;
 mod router;
 mod shared;
-pub(crate) mod sync;
+mod sync;
 mod walk;
 
 pub(crate) use batch::Batch;
@@ -24,4 +24,5 @@ pub(crate) use router::{Outcome, Router};
 #[cfg(test)]
 pub(crate) use shared::HAND_OVER_CREDIT;
 pub(crate) use shared::{Reading, Shared};
+pub use sync::{inbox, reach};
 pub(crate) use walk::Walk;

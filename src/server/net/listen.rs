@@ -21,7 +21,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const UDP_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Binds `count` TCP listeners to `address`. With port 0 the system chooses one for all.
-pub(crate) fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn tcp_group(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let prepare = |socket: &Socket| {
         // Or a restarted server could not listen while old connections are still winding up. Two
         // sockets may then be bound, but only the first of them can listen.
@@ -40,7 +40,7 @@ pub(crate) fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListen
 }
 
 /// Binds `count` UDP sockets to `address`. With port 0 the system chooses one for all.
-pub(crate) fn udp(address: SocketAddr, count: usize) -> io::Result<Vec<Socket>> {
+pub(crate) fn udp_group(address: SocketAddr, count: usize) -> io::Result<Vec<Socket>> {
     let prepare = |socket: &Socket| {
         // Larger buffers are a wish: the system may grant less.
         let _ = socket.set_recv_buffer_size(UDP_BUFFER);
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn an_address_is_given_to_one_of_many() {
         for _ in 0..50 {
-            let free = tcp(([127, 0, 0, 1], 0).into(), 1).unwrap();
+            let free = tcp_group(([127, 0, 0, 1], 0).into(), 1).unwrap();
             let address = free[0].local_addr().unwrap();
             drop(free);
             let start = std::sync::Barrier::new(4);
@@ -120,7 +120,7 @@ mod tests {
                     .map(|_| {
                         scope.spawn(|| {
                             start.wait();
-                            (tcp(address, 3), udp(address, 3))
+                            (tcp_group(address, 3), udp_group(address, 3))
                         })
                     })
                     .collect();
@@ -134,7 +134,7 @@ mod tests {
     /// What a connection is said to inherit, it does inherit here.
     #[test]
     fn connections_inherit_the_options_of_their_listener() -> io::Result<()> {
-        let listeners = tcp(([127, 0, 0, 1], 0).into(), 2)?;
+        let listeners = tcp_group(([127, 0, 0, 1], 0).into(), 2)?;
         let address = listeners[0].local_addr()?;
         assert_eq!(listeners[1].local_addr()?, address);
         let _client = TcpStream::connect(address)?;

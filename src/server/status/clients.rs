@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::protocol::resp::{COMMANDS, Verb, Version};
-use crate::server::net::clock;
+use crate::server::net::coarse_seconds;
 
 /// No command was asked for yet.
 const NO_VERB: u8 = u8::MAX;
@@ -59,7 +59,7 @@ impl Entered {
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Self {
-        let now = clock::seconds();
+        let now = coarse_seconds();
         let client = Arc::new(Client {
             id: clients.last.fetch_add(1, Ordering::Relaxed) + 1,
             peer,
@@ -110,7 +110,7 @@ impl Client {
 
     /// It sent something just now.
     pub(crate) fn is_active(&self) {
-        self.active.store(clock::seconds(), Ordering::Relaxed);
+        self.active.store(coarse_seconds(), Ordering::Relaxed);
     }
 
     /// It speaks that version from now on.
@@ -125,7 +125,7 @@ impl fmt::Display for Client {
         let address = |address: Option<SocketAddr>| {
             address.map_or_else(|| "?:0".to_owned(), |address| address.to_string())
         };
-        let now = clock::seconds();
+        let now = coarse_seconds();
         let verb = usize::from(self.verb.load(Ordering::Relaxed));
         let words = self.words.lock();
         write!(

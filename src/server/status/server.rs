@@ -14,7 +14,7 @@ use crate::protocol::resp::Verb;
 use crate::server::config::Config;
 use crate::server::durable::Loaded;
 use crate::server::exchange::WorkerId;
-use crate::server::net::clock;
+use crate::server::net::coarse_seconds;
 
 /// The server, as all workers know it.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Status {
             connections,
             clients: Arc::default(),
             loaded,
-            started: clock::seconds(),
+            started: coarse_seconds(),
             workers: workers.collect(),
             config,
         }
@@ -55,7 +55,7 @@ impl Status {
 
     /// For how many seconds it has been running.
     pub(crate) fn uptime(&self) -> u64 {
-        clock::seconds().saturating_sub(self.started)
+        coarse_seconds().saturating_sub(self.started)
     }
 
     /// What a worker counts.

@@ -17,7 +17,7 @@ use thiserror::Error;
 use tracing::debug;
 
 use crate::protocol::classic;
-use crate::server::net::{listen, sys};
+use crate::server::net::{sys, udp_group};
 use crate::topic::{OWNER_KEY, OWNER_MULTIPLIER, OWNER_WORDS, ShardId, Shards, Topic};
 
 /// How many datagrams a server sends itself before it trusts the program: topics of each length up to
@@ -71,7 +71,7 @@ struct Probing {
 impl Probing {
     fn new(shards: Shards) -> Result<Self, SteeringError> {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let group = listen::udp(anywhere, usize::from(shards.count()));
+        let group = udp_group(anywhere, usize::from(shards.count()));
         let group: Vec<UdpSocket> = group
             .map_err(SteeringError::Probe)?
             .into_iter()
