@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use super::change::Record;
 use super::counter::{Counter, Small};
+use super::durability::{Durability, Ticks};
 use super::reserve::Reserve;
-use super::{Durability, Ticks};
 use crate::protocol::{ErrorCode, Op, Reply, resp};
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 
 use slab::Slab;
 
-use super::Ceilings;
 use super::account::{Account, Kept};
 use super::change::Change;
 use super::counter::{Counter, Place};
+use super::durability::Ceilings;
 use crate::protocol::{ErrorCode, Reply, Request};
 use crate::topic::Topic;
 

@@ -11,6 +11,7 @@
 mod account;
 mod change;
 mod counter;
+mod durability;
 mod ledger;
 mod position;
 mod quota;
@@ -18,11 +19,11 @@ mod reserve;
 mod table;
 
 pub use change::{Change, Record};
+pub use durability::{Ceilings, Durability, Ticks};
 pub use position::Position;
 pub use quota::TopicQuota;
 
 use std::convert::Infallible;
-use std::fmt;
 
 use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
@@ -38,47 +39,6 @@ const FAR_TOPICS: usize = 4 * 1024;
 /// How many requests' topics are looked at together: more than a processor has loads under way,
 /// fewer than what it then holds in its nearest cache.
 const TOGETHER: usize = 32;
-
-/// What a topic keeps over a crash, and over a clean shutdown (nothing or everything).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// Nothing is kept.
-    Memory,
-    /// A topic goes on above every sum that it ever returned; a crash may skip up to its reserve.
-    Monotonic,
-    /// A reply waits until its sum is durable: a crash skips no more than was under way.
-    Exact,
-}
-
-impl fmt::Display for Durability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory",
-            Self::Monotonic => "monotonic",
-            Self::Exact => "exact",
-        })
-    }
-}
-
-/// Tells the time, in seconds from any beginning on: reserves follow it.
-pub type Ticks = fn() -> u32;
-
-/// How a shard keeps to its topics' ceilings.
-#[derive(Debug, Clone, Copy)]
-pub struct Ceilings {
-    /// What is promised.
-    pub durability: Durability,
-    /// By which clock.
-    pub ticks: Ticks,
-}
-
-impl Ceilings {
-    /// There are none: nothing is kept.
-    pub const NONE: Self = Self {
-        durability: Durability::Memory,
-        ticks: || 0,
-    };
-}
 
 /// The topics of one owner. `W` says where a reply goes that comes later; in memory alone, none
 /// does.

@@ -6,7 +6,7 @@
 use std::hash::BuildHasher;
 
 use super::Table;
-use crate::shard::Position;
+use crate::shard::position::Position;
 use crate::topic::Topic;
 
 /// A step looks at no further segment once it looked at that many rows: nobody else reaches the
