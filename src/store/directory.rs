@@ -8,15 +8,10 @@ use std::path::Path;
 
 use tracing::warn;
 
-use super::StoreError;
+use super::error::StoreError;
 use super::guard::{Head, StoreId};
+use super::layout::{CLEAN_FILE, DATABASE, FORMAT, FORMAT_FILE};
 
-/// The version of what is in a data directory.
-pub(super) const FORMAT: u32 = 1;
-
-pub(super) const FORMAT_FILE: &str = "format";
-const CLEAN_FILE: &str = "clean";
-pub(super) const DATABASE: &str = "fjall";
 /// The number of the directory, from its format file; `None` where there is nothing yet, or what is
 /// there was never finished.
 pub(super) fn identify(directory: &Path) -> Result<Option<StoreId>, StoreError> {

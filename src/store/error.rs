@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::layout::FORMAT;
+
 /// Why a store can't be opened, or can't go on. Each says which file, and what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -25,7 +27,7 @@ pub enum StoreError {
         "{} is {found}, this version reads format {format}: choose another --data-dir, or the \
          version that wrote it",
         path.display(),
-        format = super::directory::FORMAT
+        format = FORMAT
     )]
     Format {
         /// The file or directory that says so.

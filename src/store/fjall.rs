@@ -21,10 +21,13 @@ use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode};
 use parking_lot::Mutex;
 
-use super::directory::{self, DATABASE, FORMAT_FILE};
+use super::answer::{Answer, Changes};
+use super::error::StoreError;
 use super::guard::{Digest, Head};
+use super::interface::{LastEnd, Store, Stored};
+use super::layout::{DATABASE, FORMAT_FILE};
 use super::lock::DirectoryLock;
-use super::{Answer, Changes, LastEnd, Store, StoreError, Stored, journal};
+use super::{directory, journal};
 use crate::shard::{Change, Record};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic, owner_point};
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::StoreError;
+use super::error::StoreError;
 use super::guard::StoreId;
 use crate::topic::TOPIC_LEN_LIMIT;
 

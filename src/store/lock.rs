@@ -6,11 +6,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::StoreError;
-
-/// The file that is locked as long as a server has the directory; it says which one. The lock ends
-/// with the process, in whatever way, so there is nothing to clean up.
-const FILE: &str = "lock";
+use super::error::StoreError;
+use super::layout::LOCK_FILE;
 
 /// How long somebody else may have it: a process that the last one started has its files, and so the
 /// lock, until it has become the program that it is to be.
@@ -28,7 +25,7 @@ impl DirectoryLock {
     ///
     /// [`StoreError::Locked`] where somebody has it; what the system says otherwise.
     pub(super) fn take(directory: &Path, owner: &str) -> Result<Self, StoreError> {
-        let path = directory.join(FILE);
+        let path = directory.join(LOCK_FILE);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

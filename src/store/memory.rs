@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Answer, Changes, LastEnd, Store, StoreError, Stored};
+use super::answer::{Answer, Changes};
+use super::error::StoreError;
+use super::interface::{LastEnd, Store, Stored};
 use crate::shard::{Change, Record};
 use crate::topic::{Topic, owner_point};
 
