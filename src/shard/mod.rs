@@ -6,9 +6,8 @@
 //! No sum above a topic's *ceiling* is handed out, and the store knows every ceiling: so after a
 //! crash a topic goes on above its ceiling, and nothing is handed out twice. Ceilings are asked for
 //! ahead of need, so that hardly any request waits ([`reserve`]); those that do wait in the order
-//! of their topic, and hold up no other ([`account`]).
+//! of their topic, and hold up no other ([`topic_state`]).
 
-mod account;
 mod change;
 mod counter;
 mod durability;
@@ -17,6 +16,7 @@ mod position;
 mod quota;
 mod reserve;
 mod table;
+mod topic_state;
 
 pub use change::{Change, Record};
 pub use durability::{Ceilings, Durability, Ticks};
@@ -27,18 +27,18 @@ use std::convert::Infallible;
 
 use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
-use account::{added, addend};
 use counter::Counter;
-use ledger::{Ledger, Row};
+use ledger::{Ledger, RowAction};
 use table::{Hash, Table};
+use topic_state::{addend, sum_reply};
 
 /// From this many topics on, those of some requests are looked at together before they are applied
 /// one by one. Fewer are in a near cache.
-const FAR_TOPICS: usize = 4 * 1024;
+const PREFETCH_MIN_TOPICS: usize = 4 * 1024;
 
 /// How many requests' topics are looked at together: more than a processor has loads under way,
 /// fewer than what it then holds in its nearest cache.
-const TOGETHER: usize = 32;
+const PREFETCH_BATCH: usize = 32;
 
 /// The topics of one owner. `W` says where a reply goes that comes later; in memory alone, none
 /// does.
@@ -90,25 +90,25 @@ impl<W> Shard<W> {
         replies: &mut Vec<Option<Reply>>,
     ) {
         let first = replies.len();
-        if self.topics.len() < FAR_TOPICS {
+        if self.topics.len() < PREFETCH_MIN_TOPICS {
             for (i, request) in requests.enumerate() {
                 replies.push(self.apply(request, || waiter(i)));
             }
             return;
         }
-        let mut hashes = [Hash::default(); TOGETHER];
+        let mut hashes = [Hash::default(); PREFETCH_BATCH];
         loop {
             let mut count = 0;
             for (hash, request) in hashes.iter_mut().zip(requests.clone()) {
                 *hash = self.topics.hash(request.topic);
                 count += 1;
             }
-            self.topics.touch(&hashes[..count]);
+            self.topics.prefetch(&hashes[..count]);
             for (&hash, request) in hashes[..count].iter().zip(requests.by_ref()) {
                 let i = replies.len() - first;
                 replies.push(self.apply_hashed(request, hash, || waiter(i)));
             }
-            if count < TOGETHER {
+            if count < PREFETCH_BATCH {
                 return;
             }
         }
@@ -124,12 +124,12 @@ impl<W> Shard<W> {
         // Nearly all of them: below the ceiling, nothing to wait for.
         if let Some(counter) = self.topics.find_mut(request.topic, hash) {
             let op = request.op;
-            if let Some((n, most)) = addend(op) {
+            if let Some((n, max_sum)) = addend(op) {
                 let sum = counter
                     .take(n)
-                    .or_else(|| self.ledger.take(*counter, n, most));
+                    .or_else(|| self.ledger.take(*counter, n, max_sum));
                 if let Some(sum) = sum {
-                    return Some(added(op, sum));
+                    return Some(sum_reply(op, sum));
                 }
             } else if op == Op::Get
                 && let Some(sum) = counter.sum()
@@ -137,12 +137,12 @@ impl<W> Shard<W> {
                 return Some(Reply::Get(Some(sum)));
             }
         }
-        self.apply_fully(request, hash, waiter)
+        self.apply_slow_path(request, hash, waiter)
     }
 
     #[cold]
     #[inline(never)]
-    fn apply_fully(
+    fn apply_slow_path(
         &mut self,
         request: Request<'_>,
         hash: Hash,
@@ -163,7 +163,7 @@ impl<W> Shard<W> {
             _ => {
                 let found = topics.find_or_insert(topic, hash, || {
                     if quota.take() {
-                        Ok(ledger.open())
+                        Ok(ledger.create())
                     } else {
                         Err(ErrorCode::TooManyTopics)
                     }
@@ -174,8 +174,8 @@ impl<W> Shard<W> {
                 }
             }
         };
-        let (reply, row) = ledger.serve(counter, request, waiter);
-        if row == Row::Gone {
+        let (reply, action) = ledger.serve(counter, request, waiter);
+        if action == RowAction::Remove {
             self.remove(topic, hash);
         }
         reply
@@ -192,28 +192,34 @@ impl<W> Shard<W> {
     /// nothing is asked of it any more. Appends the replies to those who waited, each topic's in
     /// order.
     pub fn answered(&mut self, changes: &[Change], durable: bool, replies: &mut Vec<(W, Reply)>) {
-        let mut hashes = [Hash::default(); TOGETHER];
-        for changes in changes.chunks(TOGETHER) {
+        let mut hashes = [Hash::default(); PREFETCH_BATCH];
+        for changes in changes.chunks(PREFETCH_BATCH) {
             for (hash, change) in hashes.iter_mut().zip(changes) {
                 *hash = self.topics.hash(change.topic());
             }
             let hashes = &hashes[..changes.len()];
-            if self.topics.len() >= FAR_TOPICS {
-                self.topics.touch(hashes);
+            if self.topics.len() >= PREFETCH_MIN_TOPICS {
+                self.topics.prefetch(hashes);
             }
             for (change, &hash) in changes.iter().zip(hashes) {
-                self.hear(change, hash, durable, replies);
+                self.apply_result(change, hash, durable, replies);
             }
         }
     }
 
-    fn hear(&mut self, change: &Change, hash: Hash, durable: bool, replies: &mut Vec<(W, Reply)>) {
+    fn apply_result(
+        &mut self,
+        change: &Change,
+        hash: Hash,
+        durable: bool,
+        replies: &mut Vec<(W, Reply)>,
+    ) {
         let topic = change.topic();
         let Some(counter) = self.topics.find_mut(topic, hash) else {
             debug_assert!(false, "a topic stays while something is asked for it");
             return;
         };
-        if self.ledger.answer(counter, change, durable, replies) == Row::Gone {
+        if self.ledger.apply_result(counter, change, durable, replies) == RowAction::Remove {
             self.remove(topic, hash);
         }
     }
@@ -222,11 +228,11 @@ impl<W> Shard<W> {
     /// something that was fetched is not answered: then nobody knows what the store has.
     #[must_use]
     pub fn settle(&self, mut settle: impl FnMut(Change)) -> bool {
-        if !self.ledger.is_settled() {
+        if !self.ledger.nothing_in_flight() {
             return false;
         }
         for (topic, &counter) in self.topics.iter() {
-            if let Some((before, sum)) = self.ledger.settled(counter) {
+            if let Some((before, sum)) = self.ledger.unsettled(counter) {
                 settle(Change::new(topic, before, Some(Record::exact(sum))));
             }
         }

@@ -5,7 +5,7 @@
 const MAX_EXPONENT: u8 = 19;
 
 /// Ticks are known modulo that, so that they take 4 bits.
-const TICKS: u8 = 16;
+const TICK_MODULUS: u8 = 16;
 
 /// A power of two, about what a topic counts in a second. When no more than half of it is left, the
 /// ceiling is raised by all of it: so asks are as far apart as it lasts, and nobody waits for one
@@ -24,11 +24,11 @@ pub(super) struct Reserve {
 impl Reserve {
     /// The smallest, of a topic that asks for its first ceiling.
     pub(super) fn first(tick: u32) -> Self {
-        Self::from_parts(0, (tick % u32::from(TICKS)) as u8)
+        Self::from_parts(0, (tick % u32::from(TICK_MODULUS)) as u8)
     }
 
     pub(super) fn from_parts(exponent: u8, tick: u8) -> Self {
-        debug_assert!(exponent <= MAX_EXPONENT && tick < TICKS);
+        debug_assert!(exponent <= MAX_EXPONENT && tick < TICK_MODULUS);
         Self { exponent, tick }
     }
 
@@ -55,9 +55,9 @@ impl Reserve {
     }
 
     /// What it is when a ceiling is asked for at `tick`.
-    pub(super) fn asked_at(self, tick: u32) -> Self {
-        let tick = (tick % u32::from(TICKS)) as u8;
-        let exponent = match (tick + TICKS - self.tick) % TICKS {
+    pub(super) fn for_raise_at(self, tick: u32) -> Self {
+        let tick = (tick % u32::from(TICK_MODULUS)) as u8;
+        let exponent = match (tick + TICK_MODULUS - self.tick) % TICK_MODULUS {
             0 => (self.exponent + 1).min(MAX_EXPONENT),
             elapsed => self.exponent.saturating_sub(elapsed.ilog2() as u8),
         };
@@ -74,11 +74,11 @@ mod tests {
         let mut reserve = Reserve::first(100);
         assert_eq!((reserve.ahead(), reserve.half()), (0, 0));
         for expected in [2, 4, 8, 16] {
-            reserve = reserve.asked_at(100);
+            reserve = reserve.for_raise_at(100);
             assert_eq!(reserve.ahead(), expected);
         }
         for _ in 0..100 {
-            reserve = reserve.asked_at(100);
+            reserve = reserve.for_raise_at(100);
         }
         assert_eq!((reserve.ahead(), reserve.half()), (1 << 19, 1 << 18));
     }
@@ -91,7 +91,7 @@ mod tests {
             let (mut at, mut largest) = (0.0, 0);
             for step in 0..200 {
                 at += reserve.ahead().max(1) as f64 / f64::from(rate);
-                reserve = reserve.asked_at(at as u32);
+                reserve = reserve.for_raise_at(at as u32);
                 if step > 100 {
                     largest = largest.max(reserve.ahead());
                 }
@@ -113,8 +113,12 @@ mod tests {
             (8, 16),
             (15, 16),
         ] {
-            assert_eq!(full.asked_at(3 + elapsed).exponent(), expected, "{elapsed}");
+            assert_eq!(
+                full.for_raise_at(3 + elapsed).exponent(),
+                expected,
+                "{elapsed}"
+            );
         }
-        assert_eq!(Reserve::from_parts(2, 15).asked_at(9).exponent(), 0);
+        assert_eq!(Reserve::from_parts(2, 15).for_raise_at(9).exponent(), 0);
     }
 }

@@ -95,7 +95,7 @@ impl<V, S: BuildHasher> Table<V, S> {
     /// memory: the processor has many loads under way together, as long as few instructions stand
     /// between them and none waits for another. So all tags come first, and only then the rows that
     /// they point at.
-    pub(super) fn touch(&self, hashes: &[Hash]) {
+    pub(super) fn prefetch(&self, hashes: &[Hash]) {
         let mut taken = 0;
         for &Hash(hash) in hashes {
             let rows = self.rows(hash);

@@ -288,7 +288,9 @@ fn any_op() -> impl Strategy<Value = Op> {
 /// Many topics are looked at together; what becomes of each request is the same.
 #[test]
 fn requests_together_are_answered_like_one_by_one() {
-    let names: Vec<String> = (0..2 * FAR_TOPICS).map(|i| format!("topic {i}")).collect();
+    let names: Vec<String> = (0..2 * PREFETCH_MIN_TOPICS)
+        .map(|i| format!("topic {i}"))
+        .collect();
     let topics: Vec<Topic<'_>> = names
         .iter()
         .map(|name| Topic::new(name.as_bytes(), 20).expect("a topic"))
@@ -301,7 +303,7 @@ fn requests_together_are_answered_like_one_by_one() {
         one_by_one.apply(Request { op, topic }, || ());
     }
     for step in [13, 11, 7, 3, 1] {
-        assert!(together.topics() >= FAR_TOPICS);
+        assert!(together.topics() >= PREFETCH_MIN_TOPICS);
         let requests = topics.iter().enumerate().step_by(step).map(|(i, &topic)| {
             let op = ops[(i * step / 5) % ops.len()];
             Request { op, topic }

@@ -131,7 +131,7 @@ fn an_empty_table_costs_next_to_nothing() {
     assert_eq!(table.directory.len(), 1);
     assert_eq!(table.segments[0].rows.allocation_size(), 0);
     let hash = table.hash(topic("a"));
-    table.touch(&[hash]);
+    table.prefetch(&[hash]);
     assert_eq!(table.find_mut(topic("a"), hash), None);
     assert_eq!(step(&table, Position::START, 10, 100), (vec![], None));
 }

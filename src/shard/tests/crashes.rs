@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
-use crate::shard::account::UNCHECKED;
+use crate::shard::topic_state::IGNORE_CEILINGS;
 use crate::store::{MemoryStore, Store};
 use crate::topic::Shards;
 
@@ -74,7 +74,7 @@ type Broken = String;
 
 impl World {
     fn new(seed: u64, durability: Durability, fault: Fault) -> Self {
-        UNCHECKED.set(fault == Fault::NoCeilingCheck);
+        IGNORE_CEILINGS.set(fault == Fault::NoCeilingCheck);
         let mut world = Self {
             random: Random(seed),
             durability,
@@ -198,9 +198,9 @@ impl World {
     /// The power goes, and comes back.
     fn crash(&mut self) {
         for (topic, seen) in self.seen.iter_mut().enumerate() {
-            let under_way = self.waiting.values().filter(|(of, _)| *of == topic);
+            let in_flight = self.waiting.values().filter(|(of, _)| *of == topic);
             let mut numbers = 0;
-            for (_, op) in under_way {
+            for (_, op) in in_flight {
                 match op {
                     Op::Count => numbers += 1,
                     Op::Add(n) => numbers += u64::from(n.get()),

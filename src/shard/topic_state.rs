@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::change::Record;
-use super::counter::{Counter, Small};
+use super::counter::{CompactState, Counter};
 use super::durability::{Durability, Ticks};
 use super::reserve::Reserve;
 use crate::protocol::{ErrorCode, Op, Reply, resp};
@@ -12,19 +12,19 @@ use crate::protocol::{ErrorCode, Op, Reply, resp};
 #[cfg(test)]
 thread_local! {
     /// Whether sums are handed out whatever the ceiling: for tests of tests.
-    pub(super) static UNCHECKED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    pub(super) static IGNORE_CEILINGS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// One topic. `W` says where a reply goes that comes later.
 #[derive(Debug)]
-pub(super) struct Account<W> {
+pub(super) struct TopicState<W> {
     sum: u64,
     /// What the store knows: no sum above it is handed out.
     ceiling: u64,
     /// Whether there is such a topic. One whose first change is not durable yet is none.
     exists: bool,
     reserve: Reserve,
-    asked: Option<Asked>,
+    pending: Option<PendingChange>,
     /// How many numbers may be handed out before anything must be looked at, as in a word.
     left: u64,
     /// Requests that can't be served yet, with what they wait behind. Only with something asked.
@@ -33,7 +33,7 @@ pub(super) struct Account<W> {
 
 /// What the store was asked to make durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum PendingChange {
     /// A higher ceiling.
     Raise,
     /// Ceiling and sum of 0.
@@ -42,18 +42,18 @@ enum Asked {
     Delete,
 }
 
-/// How an account is kept from now on.
+/// How an state is kept from now on.
 #[derive(Debug)]
-pub(super) enum Kept {
+pub(super) enum Placement {
     /// In the table's word.
-    Word(Counter),
+    InTable(Counter),
     /// It does not fit there.
-    Whole,
+    InLedger,
     /// Not at all.
     Gone,
 }
 
-impl<W> Account<W> {
+impl<W> TopicState<W> {
     /// Of a topic that there is not.
     pub(super) fn new(tick: u32) -> Self {
         Self {
@@ -61,27 +61,27 @@ impl<W> Account<W> {
             ceiling: 0,
             exists: false,
             reserve: Reserve::first(tick),
-            asked: None,
+            pending: None,
             left: 0,
             waiting: VecDeque::new(),
         }
     }
 
     /// Of a topic whose state was in the word.
-    pub(super) fn unpacked(small: Small, durability: Durability) -> Self {
-        let Small {
+    pub(super) fn from_compact(compact: CompactState, durability: Durability) -> Self {
+        let CompactState {
             sum,
             ceiling,
             reserve,
-            asked,
-        } = small;
+            raise_pending,
+        } = compact;
         let in_memory = durability == Durability::Memory;
         Self {
             sum,
             ceiling: if in_memory { u64::MAX } else { ceiling },
             exists: true,
             reserve,
-            asked: (asked && !in_memory).then_some(Asked::Raise),
+            pending: (raise_pending && !in_memory).then_some(PendingChange::Raise),
             left: 0,
             waiting: VecDeque::new(),
         }
@@ -98,7 +98,7 @@ impl<W> Account<W> {
     }
 
     /// What the store knows of it; `None` where it knows nothing.
-    pub(super) fn durable(&self) -> Option<u64> {
+    pub(super) fn stored_ceiling(&self) -> Option<u64> {
         self.exists.then_some(self.ceiling)
     }
 
@@ -113,8 +113,8 @@ impl<W> Account<W> {
     }
 
     /// Adds `n` (at least 1), where as many are left and the sum comes to no more than `most`.
-    pub(super) fn take(&mut self, n: u64, most: u64) -> Option<u64> {
-        let sum = self.sum.checked_add(n).filter(|&sum| sum <= most)?;
+    pub(super) fn take(&mut self, n: u64, max_sum: u64) -> Option<u64> {
+        let sum = self.sum.checked_add(n).filter(|&sum| sum <= max_sum)?;
         self.left = self.left.checked_sub(n)?;
         self.sum = sum;
         Some(sum)
@@ -125,28 +125,28 @@ impl<W> Account<W> {
         if !self.waiting.is_empty() {
             return None;
         }
-        self.served(op, durability)
+        self.serve_now(op, durability)
     }
 
     /// Has a request wait behind all that do.
-    pub(super) fn wait(&mut self, op: Op, waiter: W) {
+    pub(super) fn add_waiting(&mut self, op: Op, waiter: W) {
         self.waiting.push_back((op, waiter));
     }
 
     /// The same where nothing waits before it.
-    fn served(&mut self, op: Op, durability: Durability) -> Option<Reply> {
+    fn serve_now(&mut self, op: Op, durability: Durability) -> Option<Reply> {
         if durability == Durability::Memory {
             self.ceiling = u64::MAX;
         }
         let volatile = durability == Durability::Memory;
         Some(match op {
             Op::Get => Reply::Get(self.exists.then_some(self.sum)),
-            Op::Count | Op::Add(_) | Op::Incr(_) => match raised(self.sum, op) {
+            Op::Count | Op::Add(_) | Op::Incr(_) => match checked_sum(self.sum, op) {
                 Ok(sum) if !self.may_hand_out(sum) => return None,
                 Ok(sum) => {
                     self.exists = true;
                     self.sum = sum;
-                    added(op, sum)
+                    sum_reply(op, sum)
                 }
                 Err(error) => Reply::Error(error),
             },
@@ -155,7 +155,7 @@ impl<W> Account<W> {
                 self.sum = self.sum.max(floor);
                 Reply::Advance(self.sum)
             }
-            Op::Reset if volatile || self.exists && self.ceiling == 0 && self.asked.is_none() => {
+            Op::Reset if volatile || self.exists && self.ceiling == 0 && self.pending.is_none() => {
                 self.exists = true;
                 self.sum = 0;
                 Reply::Reset
@@ -171,7 +171,7 @@ impl<W> Account<W> {
 
     fn may_hand_out(&mut self, sum: u64) -> bool {
         #[cfg(test)]
-        if UNCHECKED.get() {
+        if IGNORE_CEILINGS.get() {
             self.ceiling = self.ceiling.max(sum);
         }
         sum <= self.ceiling
@@ -179,37 +179,41 @@ impl<W> Account<W> {
 
     /// What to ask the store for, where that is due; it is under way then. Something that waits is,
     /// and where no more than half of the reserve is left.
-    pub(super) fn ask(&mut self, durability: Durability, ticks: Ticks) -> Option<Option<Record>> {
-        if self.asked.is_some() || durability == Durability::Memory {
+    pub(super) fn request_change(
+        &mut self,
+        durability: Durability,
+        ticks: Ticks,
+    ) -> Option<Option<Record>> {
+        if self.pending.is_some() || durability == Durability::Memory {
             return None;
         }
         // What the topic's sum is now, or is once those are served that wait; and what is wanted ahead
         // of.
         let (sum, needed) = match self.waiting.front() {
-            None if self.is_low() => (self.sum, self.ceiling),
+            None if self.is_reserve_low() => (self.sum, self.ceiling),
             None => return None,
             Some((Op::Reset, _)) => {
-                self.asked = Some(Asked::Reset);
+                self.pending = Some(PendingChange::Reset);
                 return Some(Some(Record::exact(0)));
             }
             Some((Op::Delete, _)) => {
-                self.asked = Some(Asked::Delete);
+                self.pending = Some(PendingChange::Delete);
                 return Some(None);
             }
             Some(&(op, _)) => {
                 let needed = match op {
                     Op::Advance(floor) => floor.max(self.sum),
-                    _ => self.needed(),
+                    _ => self.sum_after_waiting(),
                 };
                 (needed, needed)
             }
         };
-        self.asked = Some(Asked::Raise);
+        self.pending = Some(PendingChange::Raise);
         let ahead = match durability {
             Durability::Exact => 0,
             _ => {
                 if self.exists {
-                    self.reserve = self.reserve.asked_at(ticks());
+                    self.reserve = self.reserve.for_raise_at(ticks());
                 }
                 self.reserve.ahead()
             }
@@ -222,17 +226,17 @@ impl<W> Account<W> {
 
     /// Whether no more than half of the reserve is left. A topic without a reserve asks only for
     /// what it needs.
-    fn is_low(&self) -> bool {
+    fn is_reserve_low(&self) -> bool {
         let half = self.reserve.half();
         half > 0 && self.ceiling - self.sum <= half && self.ceiling < u64::MAX
     }
 
     /// The sum after all that wait to add to it, up to the first request for something else.
-    fn needed(&self) -> u64 {
+    fn sum_after_waiting(&self) -> u64 {
         let mut sum = self.sum;
         for &(op, _) in &self.waiting {
             match op {
-                Op::Count | Op::Add(_) | Op::Incr(_) => sum = raised(sum, op).unwrap_or(sum),
+                Op::Count | Op::Add(_) | Op::Incr(_) => sum = checked_sum(sum, op).unwrap_or(sum),
                 Op::Get => {}
                 Op::Reset | Op::Delete | Op::Advance(_) => break,
             }
@@ -242,19 +246,19 @@ impl<W> Account<W> {
 
     /// What was asked for is durable: `after` is what the store has now. Serves those that waited for
     /// it, in order.
-    pub(super) fn acknowledged(
+    pub(super) fn change_committed(
         &mut self,
         after: Option<Record>,
         durability: Durability,
         replies: &mut Vec<(W, Reply)>,
     ) {
-        let asked = self.asked.take();
-        match (asked, after) {
-            (Some(Asked::Raise), Some(Record { ceiling, .. })) => {
+        let pending = self.pending.take();
+        match (pending, after) {
+            (Some(PendingChange::Raise), Some(Record { ceiling, .. })) => {
                 self.exists = true;
                 self.ceiling = ceiling;
             }
-            (Some(Asked::Reset), Some(_)) => {
+            (Some(PendingChange::Reset), Some(_)) => {
                 let reserve = Reserve::first(self.reserve.tick().into());
                 let waiting = std::mem::take(&mut self.waiting);
                 *self = Self {
@@ -263,77 +267,77 @@ impl<W> Account<W> {
                     waiting,
                     ..Self::new(0)
                 };
-                self.pop(Reply::Reset, replies);
+                self.reply_to_first(Reply::Reset, replies);
             }
-            (Some(Asked::Delete), None) => {
+            (Some(PendingChange::Delete), None) => {
                 let existed = self.exists;
                 let waiting = std::mem::take(&mut self.waiting);
                 *self = Self {
                     waiting,
                     ..Self::new(self.reserve.tick().into())
                 };
-                self.pop(Reply::Delete { existed }, replies);
+                self.reply_to_first(Reply::Delete { existed }, replies);
             }
             _ => unreachable!("the store answers what it was asked"),
         }
         while let Some(&(op, _)) = self.waiting.front() {
-            let Some(reply) = self.served(op, durability) else {
+            let Some(reply) = self.serve_now(op, durability) else {
                 return;
             };
-            self.pop(reply, replies);
+            self.reply_to_first(reply, replies);
         }
     }
 
     /// The store failed: nothing that is asked for becomes durable any more. Refuses what waited for
     /// it; what needs no store is served.
-    pub(super) fn failed(&mut self, durability: Durability, replies: &mut Vec<(W, Reply)>) {
-        if let Some(Asked::Reset | Asked::Delete) = self.asked.take() {
+    pub(super) fn change_failed(&mut self, durability: Durability, replies: &mut Vec<(W, Reply)>) {
+        if let Some(PendingChange::Reset | PendingChange::Delete) = self.pending.take() {
             // It may be durable all the same: then a number that is handed out now could be handed
             // out again.
             self.ceiling = self.sum;
         }
         while let Some(&(op, _)) = self.waiting.front() {
-            let served = self.served(op, durability);
-            self.pop(served.unwrap_or(Reply::Error(ErrorCode::Store)), replies);
+            let served = self.serve_now(op, durability);
+            self.reply_to_first(served.unwrap_or(Reply::Error(ErrorCode::Store)), replies);
         }
     }
 
     /// Answers the first that waits.
-    fn pop(&mut self, reply: Reply, replies: &mut Vec<(W, Reply)>) {
+    fn reply_to_first(&mut self, reply: Reply, replies: &mut Vec<(W, Reply)>) {
         if let Some((_, waiter)) = self.waiting.pop_front() {
             replies.push((waiter, reply));
         }
     }
 
     /// How it is kept. `ends`: the store failed, so there is nothing left to ask for.
-    pub(super) fn kept(&mut self, durability: Durability, ends: bool) -> Kept {
+    pub(super) fn placement(&mut self, durability: Durability, store_failed: bool) -> Placement {
         self.left = 0;
         if !self.waiting.is_empty() {
-            return Kept::Whole;
+            return Placement::InLedger;
         }
-        match self.asked {
-            Some(Asked::Reset | Asked::Delete) => return Kept::Whole,
-            None if !self.exists => return Kept::Gone,
-            None | Some(Asked::Raise) => {}
+        match self.pending {
+            Some(PendingChange::Reset | PendingChange::Delete) => return Placement::InLedger,
+            None if !self.exists => return Placement::Gone,
+            None | Some(PendingChange::Raise) => {}
         }
         if !self.exists {
-            return Kept::Whole;
+            return Placement::InLedger;
         }
-        let small = Small {
+        let compact = CompactState {
             sum: self.sum,
             ceiling: self.ceiling,
             reserve: self.reserve,
-            asked: ends || self.asked.is_some(),
+            raise_pending: store_failed || self.pending.is_some(),
         };
         let counter = match durability {
             Durability::Memory => Counter::unbounded(self.sum),
-            _ => Counter::small(small),
+            _ => Counter::pack(compact),
         };
         if let Some(counter) = counter {
-            return Kept::Word(counter);
+            return Placement::InTable(counter);
         }
-        self.left = small.left().unwrap_or(0);
-        Kept::Whole
+        self.left = compact.left().unwrap_or(0);
+        Placement::InLedger
     }
 }
 
@@ -350,7 +354,7 @@ pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
 
 /// What is said to `op`, which added to a sum that is `sum` now.
 #[inline]
-pub(super) fn added(op: Op, sum: u64) -> Reply {
+pub(super) fn sum_reply(op: Op, sum: u64) -> Reply {
     match op {
         Op::Count => Reply::Count(sum),
         _ => Reply::Add(sum),
@@ -358,8 +362,8 @@ pub(super) fn added(op: Op, sum: u64) -> Reply {
 }
 
 /// What a sum is after `op`.
-fn raised(sum: u64, op: Op) -> Result<u64, ErrorCode> {
-    let (n, most) = addend(op).unwrap_or((0, u64::MAX));
-    let raised = sum.checked_add(n).filter(|&sum| sum <= most);
+fn checked_sum(sum: u64, op: Op) -> Result<u64, ErrorCode> {
+    let (n, max_sum) = addend(op).unwrap_or((0, u64::MAX));
+    let raised = sum.checked_add(n).filter(|&sum| sum <= max_sum);
     raised.ok_or(ErrorCode::Overflow)
 }
