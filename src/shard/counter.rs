@@ -1,14 +1,14 @@
-//! What the table keeps of a topic: 8 bytes, most of whose counts are one addition.
+//! The word of 8 bytes that the table has for a topic; most counts are one addition to it.
 
 use super::reserve::Reserve;
 
-/// A topic's sum, and how many more may be handed out before anything must be looked at: one
-/// machine word, since there may be many millions. What does not fit is kept elsewhere, and the word
-/// says where.
+/// A topic's sum, and how many numbers are left: how many may be handed out before the rules of
+/// `topic_state.rs` have to be applied. It is one machine word, since there may
+/// be many millions. A state that does not fit is in the ledger, and the word has its index there.
 ///
-/// From the lowest bit: 33 bits of sum, 20 of what is left, 4 + 5 of [`Reserve`], whether a ceiling
-/// is asked for, and whether the topic is elsewhere; then nothing is left, and the sum's place is the
-/// number of its state.
+/// The fields, from the lowest bit: the sum (33 bits), the numbers left (20), tick and exponent of
+/// the [`Reserve`] (4 + 5), whether a raise of the ceiling is pending, and whether the state is in
+/// the ledger. If it is, no numbers are left, and the sum's bits hold the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counter(u64);
 
@@ -22,7 +22,7 @@ const EXPONENT: Field = Field { shift: 57, bits: 5 };
 const RAISE_PENDING: Field = Field { shift: 62, bits: 1 };
 const IN_LEDGER: Field = Field { shift: 63, bits: 1 };
 
-/// Some bits of the word.
+/// A range of bits in the word.
 #[derive(Clone, Copy)]
 struct Field {
     shift: u32,
@@ -44,43 +44,43 @@ impl Field {
     }
 }
 
-/// What a [`Counter`] says where all of it fits.
+/// The state of a topic that fits into a [`Counter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CompactState {
     /// The last sum handed out, or the floor that the topic was advanced to.
     pub(super) sum: u64,
-    /// No sum above it may be handed out: it is what the store knows.
+    /// The ceiling that the store has: no sum above it may be handed out.
     pub(super) ceiling: u64,
     pub(super) reserve: Reserve,
-    /// Whether a higher ceiling is on its way, or there is none to ask for: then all up to the
-    /// ceiling is handed out without a look at it. Otherwise the last half of the reserve is not.
+    /// Whether a raise of the ceiling is pending, or none can be requested. Then all numbers up to
+    /// the ceiling are left to hand out. Otherwise the last half of the reserve is held back, so
+    /// that reaching it triggers a raise.
     pub(super) raise_pending: bool,
 }
 
 impl CompactState {
-    /// How many numbers may be handed out before anything must be looked at; `None` where it is high
-    /// time already.
+    /// Returns how many numbers are left, or `None` if some of those held back were handed out.
     pub(super) fn left(&self) -> Option<u64> {
         (self.ceiling - self.sum).checked_sub(held_back(self.raise_pending, self.reserve))
     }
 }
 
-/// What of the reserve is not handed out without a look.
+/// Returns how many of the numbers below the ceiling are held back.
 fn held_back(raise_pending: bool, reserve: Reserve) -> u64 {
     if raise_pending { 0 } else { reserve.half() }
 }
 
-/// Where a topic is.
+/// What a [`Counter`] contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unpacked {
-    /// All of it is in the word.
+    /// The topic's whole state.
     Compact(CompactState),
-    /// In the state of that number.
+    /// The index of the topic's state in the ledger.
     InLedger(usize),
 }
 
 impl Counter {
-    /// Where all of it fits into the word.
+    /// Packs a state into a word; `None` if it does not fit.
     pub(super) fn pack(compact: CompactState) -> Option<Self> {
         let left = compact.left()?;
         let CompactState {
@@ -101,8 +101,8 @@ impl Counter {
         ))
     }
 
-    /// One without a ceiling, of that sum, where it fits into the word. Its ceiling is only as far
-    /// away as the word can say, and is moved on when it is reached.
+    /// Creates the counter of a topic without a ceiling; `None` if it does not fit into a word. The
+    /// word has the most distant ceiling that fits, and a new word is made when that is reached.
     pub(super) fn unbounded(sum: u64) -> Option<Self> {
         Self::pack(CompactState {
             sum,
@@ -113,27 +113,28 @@ impl Counter {
         .filter(|counter| counter.left() > 0)
     }
 
-    /// One that is in the state of that number.
+    /// Creates the counter of a topic whose state is in the ledger at `index`.
     pub(super) fn in_ledger(index: usize) -> Self {
         Self(SUM.put(index as u64) | IN_LEDGER.put(1))
     }
 
-    /// Adds `n` (at least 1), where as many are left: the sum then.
+    /// Adds `n` (at least 1) and returns the sum, if `n` numbers are left.
     pub(super) fn take(&mut self, n: u64) -> Option<u64> {
         if n > self.left() {
             return None;
         }
-        // What is left and the sum come to no more than fits, so neither runs into its neighbour.
+        // The sum stays at or below the ceiling, which fits into the sum's bits, and no more is
+        // taken than is left: neither field overflows into its neighbour.
         self.0 = self.0 + n - (n << LEFT.shift);
         Some(SUM.of(self.0))
     }
 
-    /// Its sum, where it is in the word.
+    /// Returns the sum, or `None` if the state is in the ledger.
     pub(super) fn sum(self) -> Option<u64> {
         (IN_LEDGER.of(self.0) == 0).then(|| SUM.of(self.0))
     }
 
-    /// All that it says.
+    /// Returns the contents.
     pub(super) fn unpack(self) -> Unpacked {
         let sum = SUM.of(self.0);
         if IN_LEDGER.of(self.0) == 1 {
@@ -176,9 +177,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
-        /// A word says exactly what was put in, or nothing is put in.
+        /// Unpacking returns exactly the state that was packed, unless the state does not fit.
         #[test]
-        fn nothing_is_lost(compact in any_compact()) {
+        fn packing_loses_nothing(compact in any_compact()) {
             if let Some(counter) = Counter::pack(compact) {
                 prop_assert_eq!(counter.unpack(), Unpacked::Compact(compact));
                 prop_assert_eq!(counter.sum(), Some(compact.sum));
@@ -190,9 +191,9 @@ mod tests {
             }
         }
 
-        /// Taking raises the sum, never the ceiling, and leaves the last half of the reserve.
+        /// Taking raises the sum, never the ceiling, and stops before the numbers held back.
         #[test]
-        fn taking_stops_in_time(compact in any_compact(), n in 1..1u64 << 21) {
+        fn taking_stops_at_the_numbers_held_back(compact in any_compact(), n in 1..1u64 << 21) {
             let Some(mut counter) = Counter::pack(compact) else { return Ok(()) };
             let held_back = if compact.raise_pending { 0 } else { compact.reserve.half() };
             match counter.take(n) {
@@ -210,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_elsewhere_has_nothing_to_take() {
+    fn nothing_can_be_taken_from_a_counter_in_the_ledger() {
         let mut counter = Counter::in_ledger(7);
         assert_eq!(counter.unpack(), Unpacked::InLedger(7));
         assert_eq!((counter.take(1), counter.sum()), (None, None));
     }
 
     #[test]
-    fn one_without_a_ceiling_is_moved_on_until_it_does_not_fit() {
+    fn a_counter_without_a_ceiling_is_renewed_until_it_does_not_fit() {
         let mut counter = Counter::unbounded(0).unwrap();
         assert_eq!(counter.take((1 << 20) - 1), Some((1 << 20) - 1));
         assert_eq!(counter.take(1), None);

@@ -1,15 +1,16 @@
-//! What a shard promises to keep, and the clock that its reserves follow.
+//! How durable a shard's sums are, and the clock for its reserves.
 
 use std::fmt;
 
-/// What a topic keeps over a crash, and over a clean shutdown (nothing or everything).
+/// What a topic keeps after a crash. After a clean shutdown it keeps nothing with
+/// [`Memory`](Self::Memory), everything otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Nothing is kept.
     Memory,
-    /// A topic goes on above every sum that it ever returned; a crash may skip up to its reserve.
+    /// A topic continues above every sum that it ever returned; a crash may skip up to its reserve.
     Monotonic,
-    /// A reply waits until its sum is durable: a crash skips no more than was under way.
+    /// A reply waits until its sum is durable: a crash skips at most the requests in flight.
     Exact,
 }
 
@@ -23,20 +24,20 @@ impl fmt::Display for Durability {
     }
 }
 
-/// Tells the time, in seconds from any beginning on: reserves follow it.
+/// Returns the time in seconds since an arbitrary moment. The size of a reserve depends on it.
 pub type Ticks = fn() -> u32;
 
-/// How a shard keeps to its topics' ceilings.
+/// How a shard maintains the ceilings of its topics.
 #[derive(Debug, Clone, Copy)]
 pub struct Ceilings {
-    /// What is promised.
+    /// How durable sums are.
     pub durability: Durability,
-    /// By which clock.
+    /// The clock for reserves.
     pub ticks: Ticks,
 }
 
 impl Ceilings {
-    /// There are none: nothing is kept.
+    /// No ceilings: nothing is kept.
     pub const NONE: Self = Self {
         durability: Durability::Memory,
         ticks: || 0,

@@ -1,5 +1,6 @@
-//! The states that don't fit into the table's words, and what has to be asked of the store. Knows
-//! no store: what it asks for is fetched, and answered later.
+//! The topic states that do not fit into the table's words, and the changes that the store has to
+//! make durable. It must not know the store: the server fetches changes and reports their results
+//! later.
 
 use slab::Slab;
 
@@ -10,29 +11,32 @@ use super::topic_state::{Placement, TopicState};
 use crate::protocol::{ErrorCode, Reply, Request};
 use crate::topic::Topic;
 
-/// The most requests of a shard that wait for the store; one over it is refused with BUSY. As many
-/// take some 50 MB.
+/// The most waiting requests of a shard; further ones are refused with BUSY. This many take some
+/// 50 MB.
 pub(super) const WAITING_LIMIT: usize = 256 * 1024;
 
-/// Whether a topic's row is kept.
+/// What happens to a topic's row in the table after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum RowAction {
     Keep,
-    /// There is no such topic (any more).
+    /// The topic does not exist, or no longer.
     Remove,
 }
 
-/// See the [module](self). `W` says where a reply goes that comes later.
+/// See the [module](self). `W` says where the reply to a waiting request goes.
 #[derive(Debug)]
 pub(super) struct Ledger<W> {
     ceilings: Ceilings,
     states: Slab<TopicState<W>>,
+    /// Changes that were not fetched yet.
     changes: Vec<Change>,
-    /// Whether a request began to wait since changes were fetched last.
+    /// Whether a request began to wait since the last fetch, or a change was added that one waits
+    /// for.
     urgent: bool,
+    /// The number of waiting requests.
     waiting: usize,
-    /// How many changes are with the store, or on their way there and back.
+    /// The number of changes that were fetched and have no result yet.
     in_flight: usize,
     store_failed: bool,
 }
@@ -50,13 +54,13 @@ impl<W> Ledger<W> {
         }
     }
 
-    /// What stands for a topic that there is not yet.
+    /// Creates the state of a topic that does not exist yet, and returns its counter.
     pub(super) fn create(&mut self) -> Counter {
         let state = TopicState::new((self.ceilings.ticks)());
         Counter::in_ledger(self.states.insert(state))
     }
 
-    /// What stands for a topic that the store has.
+    /// Creates the state of a topic that the store has, and returns its counter.
     pub(super) fn restore(&mut self, sum: u64) -> Counter {
         let mut state = TopicState::restored(sum);
         match state.placement(self.ceilings.durability, self.store_failed) {
@@ -65,8 +69,8 @@ impl<W> Ledger<W> {
         }
     }
 
-    /// What has to become durable, since the last time; and whether requests wait for that, or for
-    /// what was fetched before. `None`: nothing new.
+    /// Appends the changes since the last fetch to `changes`; see `Shard::fetch` for what is
+    /// returned.
     pub(super) fn fetch(&mut self, changes: &mut Vec<Change>) -> Option<bool> {
         if self.changes.is_empty() && !self.urgent {
             return None;
@@ -76,8 +80,8 @@ impl<W> Ledger<W> {
         Some(std::mem::take(&mut self.urgent))
     }
 
-    /// Adds to a topic that is not in its word, where nothing has to be looked at for that; `counter`
-    /// says which.
+    /// Adds `n` (at least 1) to the topic of `counter` and returns the sum, if the topic's state is
+    /// in the ledger, `n` numbers are left there, and the sum is at most `max_sum`.
     pub(super) fn take(&mut self, counter: Counter, n: u64, max_sum: u64) -> Option<u64> {
         match counter.unpack() {
             Unpacked::InLedger(index) => self.states[index].take(n, max_sum),
@@ -85,7 +89,7 @@ impl<W> Ledger<W> {
         }
     }
 
-    /// Serves a request, or has it wait; then there is no reply now.
+    /// Serves a request and returns its reply, or `None` if it waits from now on.
     pub(super) fn serve(
         &mut self,
         counter: &mut Counter,
@@ -116,7 +120,8 @@ impl<W> Ledger<W> {
         (reply, action)
     }
 
-    /// The store answered a change of this topic. Serves, or refuses, what waited for it.
+    /// Applies the store's result for a change of this topic: serves or refuses the requests that
+    /// waited for it.
     pub(super) fn apply_result(
         &mut self,
         counter: &mut Counter,
@@ -139,12 +144,13 @@ impl<W> Ledger<W> {
         action
     }
 
-    /// Whether every change that was fetched is answered.
+    /// Returns whether every fetched change has a result.
     pub(super) fn nothing_in_flight(&self) -> bool {
         self.in_flight == 0
     }
 
-    /// What the store has to have so that the topic skips nothing, where that is not what it has.
+    /// Returns the store's ceiling and the topic's sum if they differ, so that the topic would skip
+    /// numbers after a restart.
     pub(super) fn unsettled(&self, counter: Counter) -> Option<(Option<u64>, u64)> {
         let unpacked;
         let state = match counter.unpack() {
@@ -154,18 +160,18 @@ impl<W> Ledger<W> {
             }
             Unpacked::InLedger(index) => &self.states[index],
         };
-        let durable = state.stored_ceiling();
-        let exact = durable.is_none() || durable == Some(state.sum());
-        (!exact).then(|| (durable, state.sum()))
+        let stored = state.stored_ceiling();
+        let exact = stored.is_none() || stored == Some(state.sum());
+        (!exact).then(|| (stored, state.sum()))
     }
 
-    /// Has `work` done on a topic's state, asks the store for what is due then, and sees to where
-    /// the state is kept.
+    /// Runs `step` on a topic's state, requests the change that is due then, and stores the state
+    /// in its place.
     fn with_state<T>(
         &mut self,
         counter: &mut Counter,
         topic: Topic<'_>,
-        work: impl FnOnce(&mut TopicState<W>) -> T,
+        step: impl FnOnce(&mut TopicState<W>) -> T,
     ) -> (T, RowAction) {
         let Self {
             ceilings,
@@ -176,15 +182,15 @@ impl<W> Ledger<W> {
             ..
         } = self;
         let Ceilings { durability, ticks } = *ceilings;
-        let place = counter.unpack();
+        let before_step = counter.unpack();
         let mut unpacked = None;
-        let state = match place {
+        let state = match before_step {
             Unpacked::Compact(compact) => {
                 unpacked.insert(TopicState::from_compact(compact, durability))
             }
             Unpacked::InLedger(index) => &mut states[index],
         };
-        let done = work(state);
+        let result = step(state);
         let before = state.stored_ceiling();
         if !*store_failed && let Some(after) = state.request_change(durability, ticks) {
             changes.push(Change::new(topic, before, after));
@@ -192,7 +198,7 @@ impl<W> Ledger<W> {
         }
         let placement = state.placement(durability, *store_failed);
         if let (Unpacked::InLedger(index), Placement::InTable(_) | Placement::Gone) =
-            (place, &placement)
+            (before_step, &placement)
         {
             states.remove(index);
         }
@@ -203,8 +209,8 @@ impl<W> Ledger<W> {
                     *counter = Counter::in_ledger(states.insert(state));
                 }
             }
-            Placement::Gone => return (done, RowAction::Remove),
+            Placement::Gone => return (result, RowAction::Remove),
         }
-        (done, RowAction::Keep)
+        (result, RowAction::Keep)
     }
 }

@@ -1,5 +1,5 @@
-//! A topic with all that may be known of it: its ceiling, what is under way to the store, and the
-//! requests that wait, in order. The rules of durable order are here.
+//! The full state of a topic: its sum and ceiling, the change in flight to the store, and the
+//! waiting requests, in order. The rules of durable order are here.
 
 use std::collections::VecDeque;
 
@@ -11,50 +11,50 @@ use crate::protocol::{ErrorCode, Op, Reply, resp};
 
 #[cfg(test)]
 thread_local! {
-    /// Whether sums are handed out whatever the ceiling: for tests of tests.
+    /// Whether sums above the ceiling are handed out. A test sets it to prove that it would notice.
     pub(super) static IGNORE_CEILINGS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// One topic. `W` says where a reply goes that comes later.
+/// See the [module](self). `W` says where the reply to a waiting request goes.
 #[derive(Debug)]
 pub(super) struct TopicState<W> {
     sum: u64,
-    /// What the store knows: no sum above it is handed out.
+    /// The ceiling that the store has: no sum above it is handed out.
     ceiling: u64,
-    /// Whether there is such a topic. One whose first change is not durable yet is none.
+    /// Whether the topic exists. A new topic does not exist until its first change is durable.
     exists: bool,
     reserve: Reserve,
     pending: Option<PendingChange>,
-    /// How many numbers may be handed out before anything must be looked at, as in a word.
+    /// How many numbers [`take`](Self::take) may hand out: the numbers left, as in a [`Counter`].
     left: u64,
-    /// Requests that can't be served yet, with what they wait behind. Only with something asked.
+    /// Requests that cannot be served yet, in order. Empty unless a change is pending.
     waiting: VecDeque<(Op, W)>,
 }
 
-/// What the store was asked to make durable.
+/// A change that the store has not reported a result for yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PendingChange {
     /// A higher ceiling.
     Raise,
-    /// Ceiling and sum of 0.
+    /// A ceiling and a sum of 0.
     Reset,
-    /// That there is no such topic.
+    /// The removal of the topic.
     Delete,
 }
 
-/// How an state is kept from now on.
+/// Where the state is stored after a step.
 #[derive(Debug)]
 pub(super) enum Placement {
-    /// In the table's word.
+    /// In the word that the table has for the topic.
     InTable(Counter),
-    /// It does not fit there.
+    /// In the ledger, since it does not fit into the word.
     InLedger,
-    /// Not at all.
+    /// Nowhere: the topic is gone.
     Gone,
 }
 
 impl<W> TopicState<W> {
-    /// Of a topic that there is not.
+    /// Creates the state of a topic that does not exist yet.
     pub(super) fn new(tick: u32) -> Self {
         Self {
             sum: 0,
@@ -67,7 +67,7 @@ impl<W> TopicState<W> {
         }
     }
 
-    /// Of a topic whose state was in the word.
+    /// Creates the state of a topic from its word in the table.
     pub(super) fn from_compact(compact: CompactState, durability: Durability) -> Self {
         let CompactState {
             sum,
@@ -87,7 +87,7 @@ impl<W> TopicState<W> {
         }
     }
 
-    /// Of a topic that the store has.
+    /// Creates the state of a topic that the store has.
     pub(super) fn restored(sum: u64) -> Self {
         Self {
             sum,
@@ -97,22 +97,23 @@ impl<W> TopicState<W> {
         }
     }
 
-    /// What the store knows of it; `None` where it knows nothing.
+    /// Returns the ceiling that the store has, or `None` if it has no record of the topic.
     pub(super) fn stored_ceiling(&self) -> Option<u64> {
         self.exists.then_some(self.ceiling)
     }
 
-    /// The last sum handed out.
+    /// Returns the last sum handed out.
     pub(super) fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// How many requests wait.
+    /// Returns the number of waiting requests.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Adds `n` (at least 1), where as many are left and the sum comes to no more than `most`.
+    /// Adds `n` (at least 1) and returns the sum, if `n` numbers are left and the sum is at most
+    /// `max_sum`.
     pub(super) fn take(&mut self, n: u64, max_sum: u64) -> Option<u64> {
         let sum = self.sum.checked_add(n).filter(|&sum| sum <= max_sum)?;
         self.left = self.left.checked_sub(n)?;
@@ -120,7 +121,7 @@ impl<W> TopicState<W> {
         Some(sum)
     }
 
-    /// Serves one request, unless it has to wait: for a store, or for those that do.
+    /// Serves a request. Returns `None` if it has to wait, for the store or behind other requests.
     pub(super) fn serve(&mut self, op: Op, durability: Durability) -> Option<Reply> {
         if !self.waiting.is_empty() {
             return None;
@@ -128,17 +129,17 @@ impl<W> TopicState<W> {
         self.serve_now(op, durability)
     }
 
-    /// Has a request wait behind all that do.
+    /// Appends a request to the waiting requests.
     pub(super) fn add_waiting(&mut self, op: Op, waiter: W) {
         self.waiting.push_back((op, waiter));
     }
 
-    /// The same where nothing waits before it.
+    /// Serves the topic's next request. Returns `None` if it has to wait for the store.
     fn serve_now(&mut self, op: Op, durability: Durability) -> Option<Reply> {
-        if durability == Durability::Memory {
+        let volatile = durability == Durability::Memory;
+        if volatile {
             self.ceiling = u64::MAX;
         }
-        let volatile = durability == Durability::Memory;
         Some(match op {
             Op::Get => Reply::Get(self.exists.then_some(self.sum)),
             Op::Count | Op::Add(_) | Op::Incr(_) => match checked_sum(self.sum, op) {
@@ -177,8 +178,9 @@ impl<W> TopicState<W> {
         sum <= self.ceiling
     }
 
-    /// What to ask the store for, where that is due; it is under way then. Something that waits is,
-    /// and where no more than half of the reserve is left.
+    /// Requests a change from the store if one is due, and marks it as pending. A change is due if
+    /// a request waits, or if at most half of the reserve is left. Returns the record that the
+    /// store has after the change; `Some(None)` deletes the record.
     pub(super) fn request_change(
         &mut self,
         durability: Durability,
@@ -187,8 +189,8 @@ impl<W> TopicState<W> {
         if self.pending.is_some() || durability == Durability::Memory {
             return None;
         }
-        // What the topic's sum is now, or is once those are served that wait; and what is wanted ahead
-        // of.
+        // The topic's sum, after the waiting requests if there are any; and the number that the
+        // reserve is added to.
         let (sum, needed) = match self.waiting.front() {
             None if self.is_reserve_low() => (self.sum, self.ceiling),
             None => return None,
@@ -224,14 +226,14 @@ impl<W> TopicState<W> {
         }))
     }
 
-    /// Whether no more than half of the reserve is left. A topic without a reserve asks only for
-    /// what it needs.
+    /// Returns whether at most half of the reserve is left. A topic without a reserve requests only
+    /// the ceilings that it needs.
     fn is_reserve_low(&self) -> bool {
         let half = self.reserve.half();
         half > 0 && self.ceiling - self.sum <= half && self.ceiling < u64::MAX
     }
 
-    /// The sum after all that wait to add to it, up to the first request for something else.
+    /// Returns the sum after the waiting requests up to the first RESET, DELETE or ADVANCE.
     fn sum_after_waiting(&self) -> u64 {
         let mut sum = self.sum;
         for &(op, _) in &self.waiting {
@@ -244,8 +246,8 @@ impl<W> TopicState<W> {
         sum
     }
 
-    /// What was asked for is durable: `after` is what the store has now. Serves those that waited for
-    /// it, in order.
+    /// Handles that the pending change is durable: the store has the record `after` now. Serves the
+    /// waiting requests in order, up to the first that needs another change.
     pub(super) fn change_committed(
         &mut self,
         after: Option<Record>,
@@ -278,7 +280,7 @@ impl<W> TopicState<W> {
                 };
                 self.reply_to_first(Reply::Delete { existed }, replies);
             }
-            _ => unreachable!("the store answers what it was asked"),
+            _ => unreachable!("the result is that of the pending change"),
         }
         while let Some(&(op, _)) = self.waiting.front() {
             let Some(reply) = self.serve_now(op, durability) else {
@@ -288,12 +290,12 @@ impl<W> TopicState<W> {
         }
     }
 
-    /// The store failed: nothing that is asked for becomes durable any more. Refuses what waited for
-    /// it; what needs no store is served.
+    /// Handles that the store failed: no change becomes durable any more. Serves the waiting
+    /// requests that need no store, and refuses the others.
     pub(super) fn change_failed(&mut self, durability: Durability, replies: &mut Vec<(W, Reply)>) {
         if let Some(PendingChange::Reset | PendingChange::Delete) = self.pending.take() {
-            // It may be durable all the same: then a number that is handed out now could be handed
-            // out again.
+            // The change may be durable all the same. Then a number that is handed out now could be
+            // handed out again after a restart, so no more are.
             self.ceiling = self.sum;
         }
         while let Some(&(op, _)) = self.waiting.front() {
@@ -302,14 +304,15 @@ impl<W> TopicState<W> {
         }
     }
 
-    /// Answers the first that waits.
+    /// Replies to the first waiting request.
     fn reply_to_first(&mut self, reply: Reply, replies: &mut Vec<(W, Reply)>) {
         if let Some((_, waiter)) = self.waiting.pop_front() {
             replies.push((waiter, reply));
         }
     }
 
-    /// How it is kept. `ends`: the store failed, so there is nothing left to ask for.
+    /// Returns where the state is stored from now on. If `store_failed`, no raise can be requested
+    /// any more, so no part of the ceiling is held back for one.
     pub(super) fn placement(&mut self, durability: Durability, store_failed: bool) -> Placement {
         self.left = 0;
         if !self.waiting.is_empty() {
@@ -341,7 +344,8 @@ impl<W> TopicState<W> {
     }
 }
 
-/// How much `op` adds to a sum, and what that may come to at most; `None` where it does something else.
+/// Returns how much `op` adds to a sum, and the greatest sum that it may lead to. Returns `None` if
+/// `op` does not add.
 #[inline]
 pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
     match op {
@@ -352,7 +356,7 @@ pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
     }
 }
 
-/// What is said to `op`, which added to a sum that is `sum` now.
+/// Returns the reply to `op`, an operation that added to a sum and made it `sum`.
 #[inline]
 pub(super) fn sum_reply(op: Op, sum: u64) -> Reply {
     match op {
@@ -361,9 +365,9 @@ pub(super) fn sum_reply(op: Op, sum: u64) -> Reply {
     }
 }
 
-/// What a sum is after `op`.
+/// Returns the sum after `op`.
 fn checked_sum(sum: u64, op: Op) -> Result<u64, ErrorCode> {
     let (n, max_sum) = addend(op).unwrap_or((0, u64::MAX));
-    let raised = sum.checked_add(n).filter(|&sum| sum <= max_sum);
-    raised.ok_or(ErrorCode::Overflow)
+    let sum = sum.checked_add(n).filter(|&sum| sum <= max_sum);
+    sum.ok_or(ErrorCode::Overflow)
 }
