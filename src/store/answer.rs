@@ -1,4 +1,4 @@
-//! Changes that are to become durable together, and what becomes of them.
+//! The changes of a commit, and the callback for its result.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,33 +6,34 @@ use std::sync::Arc;
 use super::error::StoreError;
 use crate::shard::Change;
 
-/// What is to become durable together. Who asked keeps a share.
+/// The changes of one commit. The caller keeps a reference to them.
 pub type Changes = Arc<[Change]>;
 
-/// Hears what became of changes. One that is dropped says that they failed, so nobody waits for ever.
-pub struct Answer(Option<Box<Hears>>);
+/// The callback for the result of a commit. Dropping it without a result reports
+/// [`StoreError::Unanswered`], so that nobody waits for ever.
+pub struct Answer(Option<Box<Callback>>);
 
-type Hears = dyn FnOnce(Result<(), StoreError>) + Send;
+type Callback = dyn FnOnce(Result<(), StoreError>) + Send;
 
 impl Answer {
-    /// `hears` is called once.
+    /// Creates an answer that calls `callback` once with the result.
     #[must_use]
-    pub fn new(hears: impl FnOnce(Result<(), StoreError>) + Send + 'static) -> Self {
-        Self(Some(Box::new(hears)))
+    pub fn new(callback: impl FnOnce(Result<(), StoreError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(callback)))
     }
 
-    /// Says what became of the changes.
+    /// Reports the result of the commit.
     pub fn give(mut self, result: Result<(), StoreError>) {
-        if let Some(hears) = self.0.take() {
-            hears(result);
+        if let Some(callback) = self.0.take() {
+            callback(result);
         }
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(hears) = self.0.take() {
-            hears(Err(StoreError::Unanswered));
+        if let Some(callback) = self.0.take() {
+            callback(Err(StoreError::Unanswered));
         }
     }
 }

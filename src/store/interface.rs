@@ -1,4 +1,4 @@
-//! What a server asks of a store.
+//! The trait that every store implements, and what loading from a store returns.
 
 use std::ops::RangeInclusive;
 use std::sync::mpsc;
@@ -8,79 +8,83 @@ use super::error::StoreError;
 use crate::shard::Change;
 use crate::topic::Topic;
 
-/// Keeps a record for each topic. One thread calls it at a time, except for [`load`](Self::load).
+/// Durable storage with one record per topic. One thread calls it at a time, except for
+/// [`load`](Self::load).
 ///
-/// It need not be on this machine: a batch of changes may be acknowledged at any later time, and a
-/// store may refuse, say since another server owns the topics now ([`StoreError::Fenced`]).
+/// A store may be on another machine: it may report the result of a commit at any later time, and
+/// it may refuse a commit, for example because another server owns the topics now
+/// ([`StoreError::Fenced`]).
 pub trait Store: Send + Sync {
-    /// How the server ended that had it before.
+    /// Returns how the previous server on this store ended.
     fn last_end(&self) -> LastEnd;
 
-    /// Passes every topic to `found` whose owner's point lies in `points`, in any order. Points are
-    /// the order in which topics are cut into shards, 0 to 65,535; every topic has one.
+    /// Passes every topic whose point lies in `points` to `found`, in any order. Every topic has a
+    /// point from 0 to 65,535, and each shard owns a range of points.
     ///
     /// # Errors
     ///
-    /// Where something can't be read, or is not what was written. What was found until then is of no
-    /// use.
+    /// Something cannot be read, or is not what was written. The topics found until then must not
+    /// be used.
     fn load(
         &self,
         points: RangeInclusive<u16>,
         found: &mut dyn FnMut(Topic<'_>, Stored),
     ) -> Result<(), StoreError>;
 
-    /// From now on there will be changes; every point was loaded. A mark of a clean end is void.
+    /// Prepares the store for commits, after every point was loaded. Removes the mark of a clean
+    /// shutdown.
     ///
     /// # Errors
     ///
-    /// Where that can't be made durable, or what was loaded is not all that was written.
+    /// That cannot be made durable, or the loaded topics are not all that were written.
     fn begin(&mut self) -> Result<(), StoreError>;
 
-    /// Makes these changes durable, all or none, then gives `answer`, now or later, from any thread.
-    /// A topic is changed again only after that. Once it was answered with an error, no later change
-    /// may succeed.
+    /// Makes these changes durable, all or none, then reports the result through `answer`, now or
+    /// later, from any thread. The caller changes a topic again only after the result. Once a
+    /// commit has failed, no later commit may succeed.
     fn commit(&mut self, changes: Changes, answer: Answer);
 
-    /// The same, and waits for the answer.
+    /// Makes these changes durable as [`commit`](Self::commit) does, and waits for the result.
     ///
     /// # Errors
     ///
-    /// What it was answered.
+    /// The error of the commit.
     fn commit_and_wait(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
-        let (sender, answered) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let answer = Answer::new(move |result| {
-            // This waits for it.
+            // The receiver exists until the result arrives.
             let _ = sender.send(result);
         });
         self.commit(changes.into(), answer);
-        answered.recv().unwrap_or(Err(StoreError::Unanswered))
+        receiver.recv().unwrap_or(Err(StoreError::Unanswered))
     }
 
-    /// There are no more changes, all are answered, and what is stored is exact: marks a clean end.
+    /// Marks a clean shutdown. There are no further commits, every commit has its result, and all
+    /// stored sums are exact.
     ///
     /// # Errors
     ///
-    /// Where that can't be made durable.
+    /// The mark cannot be made durable.
     fn finish(&mut self) -> Result<(), StoreError>;
 }
 
-/// A topic, as it is loaded.
+/// A topic as it is loaded from a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// It goes on above that.
+    /// The topic continues above this sum.
     pub sum: u64,
-    /// How many numbers up to `sum` were perhaps never handed out, because the last server did not
-    /// end cleanly.
+    /// How many numbers up to `sum` may never have been handed out, because the previous server did
+    /// not end cleanly.
     pub skipped: u64,
 }
 
-/// How the server ended that had a store before.
+/// How the previous server on a store ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastEnd {
-    /// There was none.
+    /// There was no previous server.
     New,
-    /// In good order: every sum is exact.
+    /// With a clean shutdown: every sum is exact.
     Clean,
-    /// In some other way.
+    /// In any other way.
     Crash,
 }

@@ -1,17 +1,17 @@
-//! The entries of a data directory, and the version of all of them together.
+//! The layout of a data directory: the names of its entries, and the version.
 
-/// The version of what is in a data directory.
+/// The version of the layout of a data directory.
 pub(super) const FORMAT: u32 = 1;
 
-/// Says which version the directory has, and its number.
+/// The file with the version and the number of the directory.
 pub(super) const FORMAT_FILE: &str = "format";
 
-/// The mark of a clean end.
+/// The mark of a clean shutdown.
 pub(super) const CLEAN_FILE: &str = "clean";
 
-/// The file that is locked as long as a server has the directory; it says which one. The lock ends
-/// with the process, in whatever way, so there is nothing to clean up.
+/// The file that a server locks while it uses the directory; it names the server. The lock ends
+/// with the process, however that ends, so there is nothing to clean up.
 pub(super) const LOCK_FILE: &str = "lock";
 
-/// The database's directory.
+/// The directory of the database.
 pub(super) const DATABASE: &str = "fjall";

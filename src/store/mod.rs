@@ -1,5 +1,5 @@
-//! Where ceilings are durable: the trait, and what implements it. A store knows topics and their
-//! records; what a record means is [`shard`](crate::shard)'s business.
+//! Durable storage for ceilings: the [`Store`] trait and its implementations. A store knows topics
+//! and their records. It must not know what a record means: that is up to [`shard`](crate::shard).
 
 mod answer;
 mod directory;

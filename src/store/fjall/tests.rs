@@ -206,7 +206,7 @@ fn something_else_is_left_alone() {
     fs::create_dir_all(&folder.0).unwrap();
     for (text, said) in [
         ("globalcounter data, format 2, number 7\n", "format 2"),
-        ("# our project\n", "nothing that globalcounter wrote"),
+        ("# our project\n", "not written by globalcounter"),
     ] {
         fs::write(folder.0.join(FORMAT_FILE), text).unwrap();
         let error = folder.open().err().unwrap().to_string();
@@ -226,8 +226,8 @@ fn a_directory_that_was_never_finished_is_begun_again() {
     assert_eq!(load(&store).unwrap(), Ceilings::new());
 }
 
-/// Any bit of any file, in a directory that ended cleanly and in one that did not: it is refused, or
-/// does not matter. `GLOBALCOUNTER_FLIPS` says how many bits of each file.
+/// Any bit of any file, in a directory that ended cleanly and in one that did not: it is refused,
+/// or does not matter. `GLOBALCOUNTER_FLIPS` says how many bits of each file.
 #[test]
 fn a_flipped_bit_is_never_served() {
     let flips = std::env::var("GLOBALCOUNTER_FLIPS").map_or(12, |flips| flips.parse().unwrap());
@@ -317,8 +317,8 @@ fn a_child_serves() {
     }
 }
 
-/// A commit that was being written when the power went, whichever parts of it, and of the witness before
-/// it, came as far as the disk: it is forgotten, or all of it is there. Nobody heard of it.
+/// A commit that was being written when the power went, whichever parts of it, and of the witness
+/// before it, came as far as the disk: it is forgotten, or all of it is there. Nobody heard of it.
 #[test]
 fn a_torn_commit_is_forgotten() {
     let (folder, known) = some_history(false);
