@@ -25,9 +25,10 @@ use parking_lot::Mutex;
 use super::answer::{Answer, Changes};
 use super::error::StoreError;
 use super::guard::{Digest, Head};
-use super::interface::{LastEnd, Store, Stored};
+use super::interface::Store;
 use super::layout::{DATABASE, FORMAT_FILE};
 use super::lock::DirectoryLock;
+use super::stored::{LastEnd, Stored};
 use super::{directory, journal};
 use crate::shard::{Change, Record};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic, owner_point};
@@ -285,18 +286,11 @@ impl Store for FjallStore {
                 digest.add(&key, record.ceiling);
                 // The numbers that earlier runs skipped were reported by later ones.
                 let skips = self.last_end == LastEnd::Crash && run == self.head.run;
-                let skipped = if skips {
-                    record.ceiling - record.sum
-                } else {
-                    0
+                let stored = match skips {
+                    true => Stored::after_crash(record),
+                    false => Stored::exact(record.ceiling),
                 };
-                found(
-                    topic,
-                    Stored {
-                        sum: record.ceiling,
-                        skipped,
-                    },
-                );
+                found(topic, stored);
             }
             Ok(Ok(()))
         })??;

@@ -1,10 +1,11 @@
-//! The trait that every store implements, and what loading from a store returns.
+//! The trait that every store implements.
 
 use std::ops::RangeInclusive;
 use std::sync::mpsc;
 
 use super::answer::{Answer, Changes};
 use super::error::StoreError;
+use super::stored::{LastEnd, Stored};
 use crate::shard::Change;
 use crate::topic::Topic;
 
@@ -66,25 +67,4 @@ pub trait Store: Send + Sync {
     ///
     /// The mark cannot be made durable.
     fn finish(&mut self) -> Result<(), StoreError>;
-}
-
-/// A topic as it is loaded from a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
-    /// The topic continues above this sum.
-    pub sum: u64,
-    /// How many numbers up to `sum` may never have been handed out, because the previous server did
-    /// not end cleanly.
-    pub skipped: u64,
-}
-
-/// How the previous server on a store ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastEnd {
-    /// There was no previous server.
-    New,
-    /// With a clean shutdown: every sum is exact.
-    Clean,
-    /// In any other way.
-    Crash,
 }

@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 
 use super::answer::{Answer, Changes};
 use super::error::StoreError;
-use super::interface::{LastEnd, Store, Stored};
+use super::interface::Store;
+use super::stored::{LastEnd, Stored};
 use crate::shard::{Change, Record};
 use crate::topic::{Topic, owner_point};
 
@@ -96,11 +97,7 @@ impl Store for MemoryStore {
         let state = self.0.lock();
         for (topic, record) in &state.records {
             if points.contains(&owner_point(topic)) {
-                let stored = Stored {
-                    sum: record.ceiling,
-                    skipped: record.ceiling - record.sum,
-                };
-                found(Topic::checked_before(topic), stored);
+                found(Topic::checked_before(topic), Stored::after_crash(*record));
             }
         }
         Ok(())

@@ -11,9 +11,11 @@ mod journal;
 mod layout;
 mod lock;
 mod memory;
+mod stored;
 
 pub use answer::{Answer, Changes};
 pub use error::StoreError;
 pub use fjall::FjallStore;
-pub use interface::{LastEnd, Store, Stored};
+pub use interface::Store;
 pub use memory::MemoryStore;
+pub use stored::{LastEnd, Skipped, Stored};
