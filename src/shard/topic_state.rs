@@ -261,23 +261,12 @@ impl<W> TopicState<W> {
                 self.ceiling = ceiling;
             }
             (Some(PendingChange::Reset), Some(_)) => {
-                let reserve = Reserve::first(self.reserve.tick().into());
-                let waiting = std::mem::take(&mut self.waiting);
-                *self = Self {
-                    exists: true,
-                    reserve,
-                    waiting,
-                    ..Self::new(0)
-                };
+                self.start_over(true);
                 self.reply_to_first(Reply::Reset, replies);
             }
             (Some(PendingChange::Delete), None) => {
                 let existed = self.exists;
-                let waiting = std::mem::take(&mut self.waiting);
-                *self = Self {
-                    waiting,
-                    ..Self::new(self.reserve.tick().into())
-                };
+                self.start_over(false);
                 self.reply_to_first(Reply::Delete { existed }, replies);
             }
             _ => unreachable!("the result is that of the pending change"),
@@ -288,6 +277,15 @@ impl<W> TopicState<W> {
             };
             self.reply_to_first(reply, replies);
         }
+    }
+
+    /// Forgets everything but the waiting requests: the topic has a sum of 0, or does not exist.
+    fn start_over(&mut self, exists: bool) {
+        *self = Self {
+            exists,
+            waiting: std::mem::take(&mut self.waiting),
+            ..Self::new(self.reserve.tick().into())
+        };
     }
 
     /// Handles that the store failed: no change becomes durable any more. Serves the waiting
