@@ -1,13 +1,12 @@
 //! The changes that a shard wants a store to make durable.
 
-use compact_str::CompactString;
-
+use super::topic_name::TopicName;
 use crate::topic::Topic;
 
 /// A change of one topic's record in the store. At most one change of a topic is in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    topic: CompactString,
+    topic: TopicName,
     before: Option<u64>,
     after: Option<Record>,
 }
@@ -36,7 +35,7 @@ impl Change {
     #[must_use]
     pub fn new(topic: Topic<'_>, before: Option<u64>, after: Option<Record>) -> Self {
         Self {
-            topic: CompactString::from_utf8(topic.as_bytes()).expect("a topic is UTF-8"),
+            topic: TopicName::new(topic),
             before,
             after,
         }
@@ -45,7 +44,7 @@ impl Change {
     /// Returns the topic.
     #[must_use]
     pub fn topic(&self) -> Topic<'_> {
-        Topic::checked_before(self.topic.as_bytes())
+        self.topic.as_topic()
     }
 
     /// Returns the ceiling that the store has before the change, or `None` if it has no record.

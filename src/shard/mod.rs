@@ -16,6 +16,7 @@ mod position;
 mod quota;
 mod reserve;
 mod table;
+mod topic_name;
 mod topic_state;
 
 pub use change::{Change, Record};

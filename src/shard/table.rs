@@ -13,11 +13,11 @@ use std::hint::black_box;
 use std::mem;
 
 use ahash::RandomState;
-use compact_str::CompactString;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::position::Position;
+use super::topic_name::TopicName;
 use crate::topic::Topic;
 
 /// The most rows of a segment: those that hashbrown stores in 1,024 buckets, an eighth of which
@@ -57,8 +57,8 @@ pub(super) struct Hash(u64);
 
 #[derive(Debug)]
 struct Row<V> {
-    /// A name of up to 24 bytes is in the row itself, which saves a second load from far memory.
-    topic: CompactString,
+    /// A short name is in the row itself, which saves a second load from far memory.
+    topic: TopicName,
     value: V,
 }
 
@@ -128,7 +128,7 @@ impl<V, S: BuildHasher> Table<V, S> {
     /// Returns all topics with their values, unordered.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Topic<'_>, &V)> {
         let rows = self.segments.iter().flat_map(|segment| &segment.rows);
-        rows.map(|row| (Topic::checked_before(row.topic.as_bytes()), &row.value))
+        rows.map(|row| (row.topic.as_topic(), &row.value))
     }
 
     /// Returns the topic's value. Inserts the value that `new` returns if the topic is not in the
@@ -143,22 +143,22 @@ impl<V, S: BuildHasher> Table<V, S> {
         Hash(hash): Hash,
         new: impl FnOnce() -> Result<V, E>,
     ) -> Result<&mut V, E> {
-        let topic = topic.as_bytes();
         let segment = self.segment(Position::of(hash));
         if self.segments[segment].is_full() {
             return self.find_or_insert_in_full(topic, hash, new);
         }
         let Self { hasher, .. } = self;
+        let name = topic.as_bytes();
         let entry = self.segments[segment].rows.entry(
             hash,
-            |row| row.topic.as_bytes() == topic,
+            |row| row.topic.as_bytes() == name,
             |row| row.hash(hasher),
         );
         let row = match entry {
             Entry::Occupied(row) => row.into_mut(),
             Entry::Vacant(place) => {
                 let value = new()?;
-                let topic = owned(topic);
+                let topic = TopicName::new(topic);
                 self.len += 1;
                 place.insert(Row { topic, value }).into_mut()
             }
@@ -172,22 +172,23 @@ impl<V, S: BuildHasher> Table<V, S> {
     #[inline(never)]
     fn find_or_insert_in_full<E>(
         &mut self,
-        topic: &[u8],
+        topic: Topic<'_>,
         hash: u64,
         new: impl FnOnce() -> Result<V, E>,
     ) -> Result<&mut V, E> {
         let position = Position::of(hash);
         let segment = self.segment(position);
+        let name = topic.as_bytes();
         let rows = &mut self.segments[segment].rows;
         // Look for the bucket, not the row: a borrow that is returned here would last until the end
         // of the function.
-        if let Some(bucket) = rows.find_bucket_index(hash, |row| row.topic.as_bytes() == topic) {
+        if let Some(bucket) = rows.find_bucket_index(hash, |row| row.topic.as_bytes() == name) {
             let row = self.segments[segment].rows.get_bucket_mut(bucket);
             return Ok(&mut row.expect("the bucket was just found").value);
         }
         let value = new()?;
         let segment = self.make_room(position);
-        let topic = owned(topic);
+        let topic = TopicName::new(topic);
         self.len += 1;
         let Self { hasher, .. } = self;
         let row = self.segments[segment]
@@ -285,10 +286,6 @@ impl<V> Row<V> {
     fn hash(&self, hasher: &impl BuildHasher) -> u64 {
         hash(hasher, self.topic.as_bytes())
     }
-}
-
-fn owned(topic: &[u8]) -> CompactString {
-    CompactString::from_utf8(topic).expect("a topic is UTF-8")
 }
 
 fn hash(hasher: &impl BuildHasher, topic: &[u8]) -> u64 {

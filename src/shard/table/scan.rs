@@ -19,7 +19,7 @@ const STEP_ROWS: usize = 2_048;
 const STEP_SEGMENTS: usize = 64;
 
 /// A topic that a step may report.
-type Candidate<'a> = (Position, &'a [u8]);
+type Candidate<'a> = (Position, Topic<'a>);
 
 impl<V, S: BuildHasher> Table<V, S> {
     /// Makes one step of a scan: see `Shard::scan`.
@@ -38,7 +38,7 @@ impl<V, S: BuildHasher> Table<V, S> {
             let mut candidates: Vec<Candidate<'_>> = segment
                 .rows
                 .iter()
-                .map(|row| (Position::of(row.hash(&self.hasher)), row.topic.as_bytes()))
+                .map(|row| (Position::of(row.hash(&self.hasher)), row.topic.as_topic()))
                 .collect();
             candidates.retain(|&(position, _)| position >= from);
             let mut next = from.after_prefix(segment.depth);
@@ -50,9 +50,9 @@ impl<V, S: BuildHasher> Table<V, S> {
                 .peekable();
             while let Some(tied) = ties.next() {
                 for &(_, topic) in tied {
-                    found(Topic::checked_before(topic));
+                    found(topic);
                     count = count.saturating_sub(1);
-                    bytes = bytes.saturating_sub(topic.len());
+                    bytes = bytes.saturating_sub(topic.as_bytes().len());
                 }
                 if count == 0 || bytes == 0 {
                     return ties.peek().map_or(next, |rest| Some(rest[0].0));
