@@ -110,7 +110,7 @@ impl<V, S: BuildHasher> Table<V, S> {
             // row.
             if let Some(row) = self.rows(hash).find(hash, |_| true) {
                 // A row may span two cache lines. The row's last byte tells the length of the name;
-                // this loads the name's first byte, in the row or where a long name is.
+                // this loads the name's first byte, in the row or on the heap.
                 black_box(row.topic.as_bytes().first());
             }
         }

@@ -144,9 +144,9 @@ fn requests_beyond_the_waiting_limit_are_refused_and_change_nothing() {
         assert_eq!(shard.apply(request(Op::Count, "a"), || i), None);
     }
     let busy = Some(Reply::Error(ErrorCode::Busy));
-    let nobody = || unreachable!("the request does not wait");
-    assert_eq!(shard.apply(request(Op::Count, "a"), nobody), busy);
-    assert_eq!(shard.apply(request(Op::Count, "b"), nobody), busy);
+    let no_waiter = || unreachable!("the request does not wait");
+    assert_eq!(shard.apply(request(Op::Count, "a"), no_waiter), busy);
+    assert_eq!(shard.apply(request(Op::Count, "b"), no_waiter), busy);
     assert_eq!(shard.topics(), 1);
     assert_eq!(answer(&mut shard, true), [(0, Reply::Count(1))]);
     assert_eq!(shard.apply(request(Op::Count, "b"), || 7), None);
@@ -155,7 +155,7 @@ fn requests_beyond_the_waiting_limit_are_refused_and_change_nothing() {
         .expect("all requests have replies");
     assert_eq!(last, (7, Reply::Count(1)));
     let sum = Some(Reply::Get(Some(ledger::WAITING_LIMIT as u64)));
-    assert_eq!(shard.apply(request(Op::Get, "a"), nobody), sum);
+    assert_eq!(shard.apply(request(Op::Get, "a"), no_waiter), sum);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! - **The witness**: after a commit is durable, and before its result is reported, a head with the
 //!   next number is written behind it without a sync. Commits have odd numbers, witnesses even
 //!   ones. A journal is searched for witnesses *before* the database opens it
-//!   ([`journal`](super::journal)): if there is one, the commit before it was durable, and the
+//!   (`journal.rs`): if there is one, the commit before it was durable, and the
 //!   database must find it. A commit without a witness may be torn.
 //! - **The mark**: after a clean shutdown, a separate file says which commit was the last.
 
