@@ -12,7 +12,7 @@ use crate::server::config::Config;
 use crate::server::exchange::Shared;
 use crate::server::net::coarse_seconds;
 use crate::shard::Ceilings;
-use crate::store::{FjallStore, LastEnd, Store, StoreError};
+use crate::store::{FjallStore, LastEnd, Skipped, Store, StoreError};
 
 /// A store, and what was in it.
 pub(crate) struct Durable {
@@ -78,22 +78,20 @@ fn load_shards(config: &Config, shared: &Shared, store: &dyn Store) -> Result<Lo
     };
     let ids: Vec<_> = config.shards.ids().collect();
     let next = AtomicUsize::new(0);
-    let all = Mutex::new((&mut loaded, None));
+    let all = Mutex::new((&mut loaded, Skipped::default(), None));
     let load_some = || {
         while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (mut topics, mut skipped_topics, mut skipped_numbers) = (0, 0, 0u64);
+            let (mut topics, mut skipped) = (0, Skipped::default());
             let result = shared.with_idle(id, |shard| {
                 store.load(config.shards.points(id), &mut |topic, stored| {
                     shard.restore(topic, stored.sum);
                     topics += 1;
-                    skipped_topics += u64::from(stored.skipped > 0);
-                    skipped_numbers = skipped_numbers.saturating_add(stored.skipped);
+                    skipped.add(stored);
                 })
             });
-            let (loaded, error) = &mut *all.lock();
+            let (loaded, all_skipped, error) = &mut *all.lock();
             loaded.topics += topics;
-            loaded.skipped_topics += skipped_topics;
-            loaded.skipped_numbers = loaded.skipped_numbers.saturating_add(skipped_numbers);
+            all_skipped.merge(skipped);
             if let Err(failure) = result {
                 *error = Some(failure);
             }
@@ -106,10 +104,12 @@ fn load_shards(config: &Config, shared: &Shared, store: &dyn Store) -> Result<Lo
         }
         load_some();
     });
-    let (_, error) = all.into_inner();
+    let (_, skipped, error) = all.into_inner();
     if let Some(error) = error {
         return Err(error);
     }
+    loaded.skipped_topics = skipped.topics;
+    loaded.skipped_numbers = skipped.numbers;
     loaded.took = started.elapsed();
     Ok(loaded)
 }
