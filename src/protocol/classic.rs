@@ -61,11 +61,18 @@ pub fn encode_request(request: Request<'_>, out: &mut Vec<u8>) -> Result<(), Err
 /// RESET.
 pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
     match reply {
-        Reply::Count(sum) | Reply::Add(sum) | Reply::Get(Some(sum)) | Reply::Advance(sum) => {
-            encode_sum(sum, out);
-        }
+        Reply::Count(sum)
+        | Reply::Add(sum)
+        | Reply::Get(Some(sum))
+        | Reply::Advance(sum)
+        | Reply::Set(sum)
+        | Reply::Present(sum)
+        | Reply::Below(sum)
+        | Reply::Taken(sum) => encode_sum(sum, out),
         Reply::Get(None) => encode_sum(0, out),
-        Reply::Reset | Reply::Delete { .. } => out.push(RESET_REPLY),
+        Reply::Reset | Reply::Delete { .. } | Reply::Created | Reply::Absent => {
+            out.push(RESET_REPLY);
+        }
         Reply::Error(error) => {
             out.extend_from_slice(&[ERROR, error.code()]);
             out.extend_from_slice(error.message().as_bytes());

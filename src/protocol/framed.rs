@@ -273,8 +273,9 @@ fn encode(op: u8, id: RequestId, out: &mut Vec<u8>, body_len: usize, body: &[&[u
 ///
 /// # Panics
 ///
-/// Panics for [`Op::Incr`], which this dialect does not carry, and if the body would be longer than
-/// 65,535 bytes. Only PING and the token of HELLO can be that long; a topic cannot.
+/// Panics for [`Op::Incr`], [`Op::Set`] and [`Op::Take`], which this dialect does not carry, and if
+/// the body would be longer than 65,535 bytes. Only PING and the token of HELLO can be that long; a
+/// topic cannot.
 pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
     match *call {
         Call::Topic(Request { op, topic }) => {
@@ -286,7 +287,7 @@ pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
                     let n = n.get().to_be_bytes();
                     encode(ADD, id, out, n.len() + topic.len(), &[&n, topic]);
                 }
-                Op::Incr(_) => unreachable!("only RESP carries INCR"),
+                Op::Incr(_) | Op::Set { .. } | Op::Take => unreachable!("only RESP carries {op:?}"),
                 Op::Get => encode(GET, id, out, topic.len(), &[topic]),
                 Op::Delete => encode(DELETE, id, out, topic.len(), &[topic]),
                 Op::Advance(floor) => {
@@ -311,6 +312,10 @@ pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends the reply frame of an operation on a topic, or of an error, to `out`.
+///
+/// # Panics
+///
+/// Panics for the replies to operations that this dialect does not carry.
 pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Count(sum) => encode_sum(COUNT, id, sum, out),
@@ -331,6 +336,12 @@ pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
                 &[&[error.code()], message],
             );
         }
+        Reply::Set(_)
+        | Reply::Created
+        | Reply::Present(_)
+        | Reply::Absent
+        | Reply::Below(_)
+        | Reply::Taken(_) => unreachable!("only RESP carries {reply:?}"),
     }
 }
 
@@ -348,7 +359,8 @@ fn encode_sum(op: u8, id: RequestId, sum: u64, out: &mut Vec<u8>) {
 ///
 /// # Panics
 ///
-/// Panics if the body of a PING is longer than 65,535 bytes. A decoded body never is.
+/// Panics if the body of a PING is longer than 65,535 bytes, which a decoded body never is, and like
+/// [`encode_reply`].
 pub fn encode_answer(id: RequestId, answer: &Answer<'_>, out: &mut Vec<u8>) {
     match *answer {
         Answer::Reply(reply) => encode_reply(id, reply, out),
@@ -371,6 +383,10 @@ pub fn encode_answer(id: RequestId, answer: &Answer<'_>, out: &mut Vec<u8>) {
 }
 
 /// Returns how many bytes [`encode_answer`] appends.
+///
+/// # Panics
+///
+/// Panics like [`encode_answer`].
 #[must_use]
 pub fn answer_len(answer: &Answer<'_>) -> usize {
     HEADER_LEN
@@ -380,6 +396,7 @@ pub fn answer_len(answer: &Answer<'_>) -> usize {
                 Reply::Reset => 0,
                 Reply::Delete { .. } => 1,
                 Reply::Error(error) => 1 + error.message().len(),
+                _ => unreachable!("only RESP carries {reply:?}"),
             },
             Answer::Hello(_) => 16,
             Answer::Pong(body) => body.len(),

@@ -24,7 +24,33 @@ pub enum Op {
     Delete,
     /// Raise the sum to at least this number and return it; never lowers it.
     Advance(u64),
+    /// Set the sum as [`Op::Reset`] does if `to` is 0, or else raise it to exactly `to`: refused if
+    /// the sum is above that. Does nothing unless the topic meets the condition. Condition, change
+    /// and reply are one step of the owner. Only [`resp`](super::resp) carries it.
+    Set {
+        /// The new sum.
+        to: u64,
+        /// The condition that the topic has to meet.
+        when: Condition,
+    },
+    /// Forget the topic, as [`Op::Delete`] does, and return its sum. Only [`resp`](super::resp)
+    /// carries it.
+    Take,
 }
+
+/// When [`Op::Set`] sets a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Whether the topic exists or not.
+    Always,
+    /// Only if the topic does not exist.
+    IfAbsent,
+    /// Only if the topic exists.
+    IfPresent,
+}
+
+// A queued request has room for 16 bytes of operation.
+const _: () = assert!(size_of::<Op>() == 16);
 
 /// One request: an operation and its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +81,21 @@ pub enum Reply {
     },
     /// ADVANCE: the sum afterwards.
     Advance(u64),
+    /// SET changed an existing topic, whose sum was this before.
+    Set(u64),
+    /// SET created the topic.
+    Created,
+    /// SET changed nothing, because the topic exists, with this sum.
+    Present(u64),
+    /// SET or TAKE changed nothing, because the topic does not exist.
+    Absent,
+    /// SET changed nothing, because the topic's sum is this, above the requested one.
+    Below(u64),
+    /// TAKE deleted the topic, whose sum was this.
+    Taken(u64),
     /// The request was refused.
     Error(ErrorCode),
 }
+
+// Replies wait by the thousand, for other shards or for the store.
+const _: () = assert!(size_of::<Reply>() == 16);

@@ -26,7 +26,7 @@ pub use quota::TopicQuota;
 
 use std::convert::Infallible;
 
-use crate::protocol::{ErrorCode, Op, Reply, Request};
+use crate::protocol::{Condition, ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
 use counter::Counter;
 use ledger::{Ledger, RowAction};
@@ -156,13 +156,12 @@ impl<W> Shard<W> {
             quota,
             ledger,
         } = self;
-        let counter = match op {
-            Op::Get | Op::Delete => match topics.find_mut(topic, hash) {
+        let counter = match if_absent(op) {
+            Some(reply) => match topics.find_mut(topic, hash) {
                 Some(counter) => counter,
-                None if op == Op::Get => return Some(Reply::Get(None)),
-                None => return Some(Reply::Delete { existed: false }),
+                None => return Some(reply),
             },
-            _ => {
+            None => {
                 let found = topics.find_or_insert(topic, hash, || {
                     if quota.take() {
                         Ok(ledger.create())
@@ -295,6 +294,17 @@ impl<W> Shard<W> {
         if self.topics.remove(topic, hash).is_some() {
             self.quota.give_back(1);
         }
+    }
+}
+
+/// Returns the reply to `op` on a topic that does not exist, or `None` if `op` creates the topic.
+fn if_absent(op: Op) -> Option<Reply> {
+    match op {
+        Op::Get => Some(Reply::Get(None)),
+        Op::Delete => Some(Reply::Delete { existed: false }),
+        Op::Take => Some(Reply::Absent),
+        Op::Set { when, .. } if when == Condition::IfPresent => Some(Reply::Absent),
+        Op::Count | Op::Reset | Op::Add(_) | Op::Incr(_) | Op::Advance(_) | Op::Set { .. } => None,
     }
 }
 

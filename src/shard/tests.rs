@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod crashes;
+mod set;
 
 type Shard = super::Shard<()>;
 
@@ -26,6 +27,10 @@ fn add(n: u32) -> Op {
 
 fn incr(n: u64) -> Op {
     Op::Incr(NonZeroU64::new(n).expect("at least one"))
+}
+
+fn set(to: u64, when: Condition) -> Op {
+    Op::Set { to, when }
 }
 
 #[test]
@@ -231,6 +236,18 @@ fn ceilings_near_the_largest_numbers() {
 struct Model(HashMap<String, u64>);
 
 impl Model {
+    fn set(&mut self, topic: &str, to: u64, when: Condition) -> Reply {
+        match (self.0.get(topic).copied(), when) {
+            (Some(sum), Condition::IfAbsent) => return Reply::Present(sum),
+            (None, Condition::IfPresent) => return Reply::Absent,
+            (Some(sum), _) if to > 0 && to < sum => return Reply::Below(sum),
+            _ => {}
+        }
+        self.0
+            .insert(topic.to_owned(), to)
+            .map_or(Reply::Created, Reply::Set)
+    }
+
     fn apply(&mut self, op: Op, topic: &str) -> Reply {
         let by = match op {
             Op::Get => return Reply::Get(self.0.get(topic).copied()),
@@ -238,6 +255,8 @@ impl Model {
                 let existed = self.0.remove(topic).is_some();
                 return Reply::Delete { existed };
             }
+            Op::Take => return self.0.remove(topic).map_or(Reply::Absent, Reply::Taken),
+            Op::Set { to, when } => return self.set(topic, to, when),
             Op::Count => 1,
             Op::Add(n) => n.get().into(),
             Op::Incr(n) => n.get(),
@@ -275,6 +294,14 @@ impl Model {
     }
 }
 
+fn any_condition() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        Just(Condition::Always),
+        Just(Condition::IfAbsent),
+        Just(Condition::IfPresent),
+    ]
+}
+
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => Just(Op::Count),
@@ -285,6 +312,9 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (i64::MAX as u64 - 5..=i64::MAX as u64 + 5).prop_map(Op::Advance),
         2 => Just(Op::Get),
         1 => Just(Op::Delete),
+        1 => Just(Op::Take),
+        3 => (0..20u64, any_condition()).prop_map(|(to, when)| set(to, when)),
+        1 => (any::<u64>(), any_condition()).prop_map(|(to, when)| set(to, when)),
         1 => any::<u64>().prop_map(Op::Advance),
         1 => (u64::MAX - 5..=u64::MAX).prop_map(Op::Advance),
     ]

@@ -7,7 +7,7 @@ use super::change::Record;
 use super::counter::{CompactState, Counter};
 use super::durability::{Durability, Ticks};
 use super::reserve::Reserve;
-use crate::protocol::{ErrorCode, Op, Reply, resp};
+use crate::protocol::{Condition, ErrorCode, Op, Reply, resp};
 
 #[cfg(test)]
 thread_local! {
@@ -166,8 +166,44 @@ impl<W> TopicState<W> {
                 self.sum = 0;
                 Reply::Delete { existed }
             }
-            Op::Advance(_) | Op::Reset | Op::Delete => return None,
+            Op::Take if !self.exists => Reply::Absent,
+            Op::Take if volatile => {
+                self.exists = false;
+                Reply::Taken(std::mem::take(&mut self.sum))
+            }
+            Op::Set { to, when } => return self.set_now(to, when, volatile),
+            Op::Advance(_) | Op::Reset | Op::Delete | Op::Take => return None,
         })
+    }
+
+    /// Serves [`Op::Set`], the topic's next request. Returns `None` if it has to wait for the store.
+    fn set_now(&mut self, to: u64, when: Condition, volatile: bool) -> Option<Reply> {
+        if self.exists && when == Condition::IfAbsent {
+            return Some(Reply::Present(self.sum));
+        }
+        if !self.exists && when == Condition::IfPresent {
+            return Some(Reply::Absent);
+        }
+        if 0 < to && to < self.sum {
+            return Some(Reply::Below(self.sum));
+        }
+        let needs_store = match to {
+            0 => !self.exists || self.ceiling > 0 || self.pending.is_some(),
+            to => !self.exists || to > self.ceiling,
+        };
+        if needs_store && !volatile {
+            return None;
+        }
+        Some(self.set_to(to))
+    }
+
+    /// Sets the sum, and returns the reply to the [`Op::Set`] that did it.
+    fn set_to(&mut self, to: u64) -> Reply {
+        let before = std::mem::replace(&mut self.sum, to);
+        match std::mem::replace(&mut self.exists, true) {
+            true => Reply::Set(before),
+            false => Reply::Created,
+        }
     }
 
     fn may_hand_out(&mut self, sum: u64) -> bool {
@@ -194,17 +230,17 @@ impl<W> TopicState<W> {
         let (sum, needed) = match self.waiting.front() {
             None if self.is_reserve_low() => (self.sum, self.ceiling),
             None => return None,
-            Some((Op::Reset, _)) => {
+            Some((Op::Reset | Op::Set { to: 0, .. }, _)) => {
                 self.pending = Some(PendingChange::Reset);
                 return Some(Some(Record::exact(0)));
             }
-            Some((Op::Delete, _)) => {
+            Some((Op::Delete | Op::Take, _)) => {
                 self.pending = Some(PendingChange::Delete);
                 return Some(None);
             }
             Some(&(op, _)) => {
                 let needed = match op {
-                    Op::Advance(floor) => floor.max(self.sum),
+                    Op::Advance(floor) | Op::Set { to: floor, .. } => floor.max(self.sum),
                     _ => self.sum_after_waiting(),
                 };
                 (needed, needed)
@@ -233,14 +269,14 @@ impl<W> TopicState<W> {
         half > 0 && self.ceiling - self.sum <= half && self.ceiling < u64::MAX
     }
 
-    /// Returns the sum after the waiting requests up to the first RESET, DELETE or ADVANCE.
+    /// Returns the sum after the waiting requests up to the first that does not just add to it.
     fn sum_after_waiting(&self) -> u64 {
         let mut sum = self.sum;
         for &(op, _) in &self.waiting {
             match op {
                 Op::Count | Op::Add(_) | Op::Incr(_) => sum = checked_sum(sum, op).unwrap_or(sum),
                 Op::Get => {}
-                Op::Reset | Op::Delete | Op::Advance(_) => break,
+                Op::Reset | Op::Delete | Op::Advance(_) | Op::Set { .. } | Op::Take => break,
             }
         }
         sum
@@ -255,19 +291,35 @@ impl<W> TopicState<W> {
         replies: &mut Vec<(W, Reply)>,
     ) {
         let pending = self.pending.take();
+        let first = self.waiting.front().map(|&(op, _)| op);
         match (pending, after) {
             (Some(PendingChange::Raise), Some(Record { ceiling, .. })) => {
-                self.exists = true;
                 self.ceiling = ceiling;
+                // A topic is created for the first waiting request. If that is a SET, its condition
+                // was met when the raise was requested; now that the topic exists, it would not be.
+                if let Some(Op::Set { to, .. }) = first.filter(|_| !self.exists) {
+                    let reply = self.set_to(to);
+                    self.reply_to_first(reply, replies);
+                }
+                self.exists = true;
             }
             (Some(PendingChange::Reset), Some(_)) => {
+                let reply = match first {
+                    Some(Op::Set { .. }) => self.set_to(0),
+                    _ => Reply::Reset,
+                };
                 self.start_over(true);
-                self.reply_to_first(Reply::Reset, replies);
+                self.reply_to_first(reply, replies);
             }
             (Some(PendingChange::Delete), None) => {
-                let existed = self.exists;
+                let reply = match first {
+                    Some(Op::Take) => Reply::Taken(self.sum),
+                    _ => Reply::Delete {
+                        existed: self.exists,
+                    },
+                };
                 self.start_over(false);
-                self.reply_to_first(Reply::Delete { existed }, replies);
+                self.reply_to_first(reply, replies);
             }
             _ => unreachable!("the result is that of the pending change"),
         }
@@ -350,7 +402,7 @@ pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
         Op::Count => Some((1, u64::MAX)),
         Op::Add(n) => Some((n.get().into(), u64::MAX)),
         Op::Incr(n) => Some((n.get(), resp::MAX_SUM)),
-        Op::Get | Op::Reset | Op::Advance(_) | Op::Delete => None,
+        Op::Get | Op::Reset | Op::Advance(_) | Op::Delete | Op::Set { .. } | Op::Take => None,
     }
 }
 

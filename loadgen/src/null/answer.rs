@@ -71,6 +71,8 @@ fn reply_to(op: Op) -> Reply {
         Op::Advance(_) => Reply::Advance(SUM),
         Op::Reset => Reply::Reset,
         Op::Delete => Reply::Delete { existed: true },
+        Op::Set { .. } => Reply::Set(SUM),
+        Op::Take => Reply::Taken(SUM),
     }
 }
 

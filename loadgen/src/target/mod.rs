@@ -132,9 +132,9 @@ impl From<Reply> for Outcome {
                 Self::Sum(sum)
             }
             Reply::Get(None) => Self::Missing,
-            Reply::Reset | Reply::Delete { .. } => Self::Done,
             Reply::Error(ErrorCode::Other(code)) => Self::Refused(format!("CODE_{code}").into()),
             Reply::Error(code) => Self::Refused(code.name().into()),
+            _ => Self::Done,
         }
     }
 }

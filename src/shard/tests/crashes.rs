@@ -51,6 +51,18 @@ struct Seen {
     perhaps_reset: bool,
     /// Numbers handed out since the last start.
     counted: u64,
+    /// Whether the topic exists; `None` if it may or may not, after a crash.
+    exists: Option<bool>,
+}
+
+impl Seen {
+    /// A topic with a sum of 0 that exists, or not.
+    fn of(exists: bool) -> Self {
+        Self {
+            exists: Some(exists),
+            ..Self::default()
+        }
+    }
 }
 
 /// A sequence of servers on one store.
@@ -88,7 +100,7 @@ impl World {
             synced: VecDeque::new(),
             waiting: BTreeMap::new(),
             next: 0,
-            seen: vec![Seen::default(); TOPICS.len()],
+            seen: vec![Seen::of(false); TOPICS.len()],
         };
         world.start();
         world
@@ -136,7 +148,17 @@ impl World {
             0 => Op::Reset,
             1 => Op::Delete,
             2 => Op::Advance(self.seen[topic].sum + self.random.below(50)),
-            3..8 => Op::Get,
+            3 => Op::Take,
+            4..6 => {
+                let conditions = [Condition::Always, Condition::IfAbsent, Condition::IfPresent];
+                let to = match self.random.below(4) {
+                    0 => 0,
+                    1 => self.random.below(10),
+                    _ => self.seen[topic].sum + self.random.below(50),
+                };
+                set(to, conditions[self.random.below(3) as usize])
+            }
+            6..8 => Op::Get,
             8..14 => add(1 + self.random.below(20) as u32),
             _ => Op::Count,
         };
@@ -207,9 +229,13 @@ impl World {
                     Op::Count => numbers += 1,
                     Op::Add(n) => numbers += u64::from(n.get()),
                     Op::Advance(floor) => numbers += floor.saturating_sub(seen.sum),
-                    Op::Reset | Op::Delete => seen.perhaps_reset = true,
-                    _ => {}
+                    Op::Set { to: 0, .. } | Op::Reset | Op::Delete | Op::Take => {
+                        seen.perhaps_reset = true;
+                    }
+                    Op::Set { to, .. } => numbers += to.saturating_sub(seen.sum),
+                    _ => continue,
                 }
+                seen.exists = None;
             }
             // At least half of a reserve is used before it doubles, and one and a half may be left.
             let reserve = match self.durability {
@@ -279,11 +305,17 @@ impl World {
                 *seen = Seen {
                     sum,
                     counted: before.counted + n,
-                    ..Seen::default()
+                    ..Seen::of(true)
                 };
             }
-            (Op::Get, Reply::Get(sum)) => {
-                let sum = sum.unwrap_or(0);
+            (Op::Get, Reply::Get(found)) => {
+                let sum = found.unwrap_or(0);
+                if before
+                    .exists
+                    .is_some_and(|exists| exists != found.is_some())
+                {
+                    return broken("the topic came or went");
+                }
                 if sum < seen.sum && !seen.perhaps_reset {
                     return broken("the sum went back");
                 }
@@ -293,8 +325,19 @@ impl World {
                 *seen = Seen {
                     sum,
                     counted: before.counted,
-                    ..Seen::default()
+                    ..Seen::of(found.is_some())
                 };
+            }
+            (
+                Op::Set { .. } | Op::Take,
+                Reply::Set(sum) | Reply::Present(sum) | Reply::Below(sum) | Reply::Taken(sum),
+            ) => {
+                self.check(topic, Op::Get, Reply::Get(Some(sum)))?;
+                self.check_set(topic, op, reply)?;
+            }
+            (Op::Set { .. }, Reply::Created) | (Op::Set { .. } | Op::Take, Reply::Absent) => {
+                self.check(topic, Op::Get, Reply::Get(None))?;
+                self.check_set(topic, op, reply)?;
             }
             (Op::Advance(floor), Reply::Advance(sum)) => {
                 if sum < floor || sum < seen.sum && !seen.perhaps_reset {
@@ -303,16 +346,59 @@ impl World {
                 *seen = Seen {
                     sum,
                     counted: before.counted + (sum - before.sum.min(sum)),
-                    ..Seen::default()
+                    ..Seen::of(true)
                 };
             }
             (Op::Reset, Reply::Reset) | (Op::Delete, Reply::Delete { .. }) => {
                 *seen = Seen {
                     counted: before.counted,
-                    ..Seen::default()
+                    ..Seen::of(op == Op::Reset)
                 };
             }
             _ => return broken("unexpected reply"),
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Checks that a reply to SET or TAKE is the one for the topic as it was found, and notes the
+    /// change.
+    fn check_set(&mut self, topic: usize, op: Op, reply: Reply) -> Result<(), Broken> {
+        let seen = &mut self.seen[topic];
+        let fits = match (op, reply) {
+            (Op::Take, Reply::Taken(_) | Reply::Absent) => true,
+            (Op::Set { when, .. }, Reply::Present(_)) => when == Condition::IfAbsent,
+            (Op::Set { when, .. }, Reply::Absent) => when == Condition::IfPresent,
+            (Op::Set { when, .. }, Reply::Created) => when != Condition::IfPresent,
+            (Op::Set { to, when }, Reply::Set(sum)) => {
+                when != Condition::IfAbsent && (to == 0 || to >= sum)
+            }
+            (Op::Set { to, when }, Reply::Below(sum)) => {
+                when != Condition::IfAbsent && (1..sum).contains(&to)
+            }
+            _ => false,
+        };
+        if !fits {
+            return Err(format!(
+                "unexpected reply: {op:?} got {reply:?} after {seen:?}"
+            ));
+        }
+        match (op, reply) {
+            (_, Reply::Taken(_)) => {
+                *seen = Seen {
+                    counted: seen.counted,
+                    ..Seen::of(false)
+                };
+            }
+            (Op::Set { to, .. }, Reply::Set(_) | Reply::Created) => {
+                *seen = Seen {
+                    sum: to,
+                    counted: seen.counted + to.saturating_sub(seen.sum),
+                    ..Seen::of(true)
+                };
+            }
+            _ => {}
         }
         Ok(())
     }
