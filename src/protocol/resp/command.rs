@@ -2,18 +2,28 @@
 
 use std::num::NonZeroU64;
 
+use super::client::{
+    Kill, Listed, Replies, authenticate, check_switch, client_word, read_kill, read_list,
+    read_replies,
+};
 use super::limits::MAX_PATTERN;
-use super::number::is_negative;
-use super::{Arguments, Form, MAX_SUM, Refusal, Spec, Verb, Version, number};
-use crate::protocol::{ErrorCode, Op, Request};
+use super::lookup::keys_of;
+use super::number::{integer, is_negative};
+use super::set::{increment, read_set, sum};
+use super::{Arguments, Form, Refusal, Spec, Verb, Version, number};
+use crate::protocol::{Condition, ErrorCode, Op, Request};
 use crate::topic::Topic;
 
 /// The number of topics that SCAN looks for without COUNT.
 const SCAN_COUNT: usize = 10;
 
-/// The longest name of a client or its library, in bytes. It is limited because the server stores
-/// it.
-const MAX_CLIENT_NAME: usize = 256;
+/// About how many bytes of memory a topic takes: a row of 32 bytes, and its share of the table's
+/// index and of rows that are still free.
+const TOPIC_BYTES: u64 = 56;
+
+/// The longest name of a topic that is stored in its row, in bytes. A longer name takes its length in
+/// addition.
+const MAX_INLINE_NAME: usize = 24;
 
 /// The most names that COMMAND INFO and COMMAND DOCS accept: more than there are commands.
 const MAX_DESCRIBED: usize = 256;
@@ -21,14 +31,14 @@ const MAX_DESCRIBED: usize = 256;
 /// A command with its arguments interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// An operation on one topic, which is argument 1.
+    /// An operation on one topic, which is the command's only key.
     Topic {
         /// The operation and the topic.
         request: Request<'a>,
         /// How to encode its reply.
         form: Form,
     },
-    /// The same operation on several topics: all arguments after the name.
+    /// The same operation on several topics: all keys of the command.
     Keys(Keys),
     /// PING, perhaps with a message.
     Ping(Option<&'a [u8]>),
@@ -47,15 +57,34 @@ pub enum Command<'a> {
     },
     /// CLIENT LIST.
     List(Listed),
+    /// CLIENT KILL.
+    Kill(Kill),
+    /// CLIENT REPLY.
+    Replies(Replies),
     /// SCAN.
     Scan(Scan<'a>),
+    /// KEYS, with its pattern.
+    Matching(&'a [u8]),
+    /// RANDOMKEY.
+    RandomKey,
+    /// COMMAND GETKEYS: the arguments from `first` to the one before `end` are keys.
+    GetKeys {
+        /// The first key.
+        first: usize,
+        /// The argument after the last key.
+        end: usize,
+    },
     /// A command whose only reply is OK.
     Ok,
+    /// A command whose only reply is 0.
+    Zero,
+    /// A command whose only reply is an empty list.
+    EmptyList,
     /// Any other command: it has no arguments to interpret, or takes them as they are.
     Other,
 }
 
-/// MGET, DEL, UNLINK or EXISTS.
+/// MGET, DEL, UNLINK, EXISTS or TOUCH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
     /// The operation on each topic.
@@ -75,17 +104,6 @@ impl Keys {
             false => Form::Value,
         }
     }
-}
-
-/// Which clients CLIENT LIST lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listed {
-    /// All clients.
-    All,
-    /// The clients whose ids are the arguments from 3 on.
-    Some,
-    /// No client: Redis has clients of the given type, this server has not.
-    None,
 }
 
 /// HELLO.
@@ -128,12 +146,13 @@ impl<'a> Command<'a> {
         }
         let at = |i: usize| arguments.at(i, bytes);
         let topic = |op: Op, form: Form| -> Result<Self, Refusal<'a>> {
-            let topic = Topic::new(at(1), max_topic_len).map_err(ErrorCode::from)?;
+            let key = at(spec.keys.range(arguments.len()).start);
+            let topic = Topic::new(key, max_topic_len).map_err(ErrorCode::from)?;
             let request = Request { op, topic };
             Ok(Self::Topic { request, form })
         };
         let keys = |op: Op, counted: bool| -> Result<Self, Refusal<'a>> {
-            for i in 1..arguments.len() {
+            for i in spec.keys.range(arguments.len()) {
                 Topic::new(at(i), max_topic_len).map_err(ErrorCode::from)?;
             }
             Ok(Self::Keys(Keys { op, counted }))
@@ -142,19 +161,45 @@ impl<'a> Command<'a> {
             Verb::Incr => topic(Op::Incr(NonZeroU64::MIN), Form::Sum),
             Verb::Get => topic(Op::Get, Form::Value),
             Verb::IncrBy => topic(Op::Incr(increment(at(2))?), Form::Sum),
-            Verb::Set if arguments.len() > 3 => Err(Refusal::SetOptions),
-            Verb::Set => match sum(at(2))? {
-                0 => topic(Op::Reset, Form::Reset),
-                floor => topic(Op::Advance(floor), Form::Raise(floor)),
-            },
+            Verb::Set => {
+                let (op, form) = read_set(arguments, bytes)?;
+                topic(op, form)
+            }
+            Verb::SetNx => {
+                let (to, when) = (sum(at(2))?, Condition::IfAbsent);
+                topic(Op::Set { to, when }, Form::Created)
+            }
+            Verb::GetSet => {
+                let (to, when) = (sum(at(2))?, Condition::Always);
+                topic(Op::Set { to, when }, Form::Before)
+            }
+            Verb::GetDel => topic(Op::Take, Form::Before),
             Verb::Type => topic(Op::Get, Form::Kind),
+            Verb::Ttl | Verb::PTtl | Verb::ExpireTime | Verb::PExpireTime => {
+                topic(Op::Get, Form::Expiry)
+            }
+            Verb::Persist => topic(Op::Get, Form::Zero),
+            Verb::StrLen => topic(Op::Get, Form::Length),
+            Verb::ObjectEncoding => topic(Op::Get, Form::Encoding),
+            Verb::ObjectRefCount => topic(Op::Get, Form::IfExists(1)),
+            Verb::ObjectIdleTime => topic(Op::Get, Form::IfExists(0)),
+            Verb::ObjectFreq => Err(Refusal::NoFrequency),
+            Verb::MemoryUsage => {
+                check_samples(arguments, bytes)?;
+                let name = Some(at(2).len()).filter(|&len| len > MAX_INLINE_NAME);
+                let len = TOPIC_BYTES + name.unwrap_or(0) as u64;
+                topic(Op::Get, Form::IfExists(len))
+            }
             Verb::MGet => keys(Op::Get, false),
-            Verb::Exists => keys(Op::Get, true),
+            Verb::Exists | Verb::Touch => keys(Op::Get, true),
             Verb::Del | Verb::Unlink => keys(Op::Delete, true),
             Verb::Ping if arguments.len() > 2 => Err(Refusal::Arity(spec)),
             Verb::Ping => Ok(Self::Ping((arguments.len() == 2).then(|| at(1)))),
             Verb::Echo => Ok(Self::Echo(at(1))),
             Verb::Scan => read_scan(arguments, bytes).map(Self::Scan),
+            Verb::Keys if at(1).len() > MAX_PATTERN => Err(Refusal::PatternLength),
+            Verb::Keys => Ok(Self::Matching(at(1))),
+            Verb::RandomKey => Ok(Self::RandomKey),
             Verb::Hello => read_hello(arguments, bytes).map(Self::Hello),
             Verb::Auth => match arguments.len() {
                 2 => Err(Refusal::NoPassword),
@@ -177,6 +222,31 @@ impl<'a> Command<'a> {
                 Ok(Self::SetInfo { version, value })
             }
             Verb::ClientList => read_list(arguments, bytes).map(Self::List),
+            Verb::ClientKill => read_kill(arguments, bytes).map(Self::Kill),
+            Verb::ClientReply => read_replies(at(2)).map(Self::Replies),
+            Verb::ClientNoEvict | Verb::ClientNoTouch => check_switch(at(2)).map(|()| Self::Ok),
+            Verb::ClientUnpause | Verb::SlowLogReset => Ok(Self::Ok),
+            Verb::CommandGetKeys => {
+                let keys = keys_of(2, arguments, bytes)?;
+                Ok(Self::GetKeys {
+                    first: keys.start,
+                    end: keys.end,
+                })
+            }
+            Verb::Wait => match (integer(at(1)), integer(at(2))) {
+                (Some(_), Some(0..)) => Ok(Self::Zero),
+                (Some(_), Some(_)) => Err(Refusal::NegativeTimeout),
+                _ => Err(Refusal::NotAnInteger),
+            },
+            Verb::LatencyReset | Verb::SlowLogLen => Ok(Self::Zero),
+            Verb::LatencyGraph => Err(Refusal::NoSamples(at(2))),
+            Verb::LatencyHistory | Verb::LatencyLatest => Ok(Self::EmptyList),
+            Verb::SlowLogGet => match arguments.len() {
+                2 => Ok(Self::EmptyList),
+                3 if integer(at(2)).is_some_and(|count| count >= -1) => Ok(Self::EmptyList),
+                3 => Err(Refusal::SlowLogCount),
+                _ => Err(Refusal::Arity(spec)),
+            },
             Verb::ConfigGet => match (2..arguments.len()).map(|i| at(i).len()).sum() {
                 0..=MAX_PATTERN => Ok(Self::Other),
                 _ => Err(Refusal::PatternLength),
@@ -189,20 +259,18 @@ impl<'a> Command<'a> {
     }
 }
 
-/// Parses the sum of SET.
-fn sum(text: &[u8]) -> Result<u64, Refusal<'static>> {
-    match number(text) {
-        Some(sum) => Ok(sum),
-        None if is_negative(text) => Err(Refusal::OnlyUp),
-        None => Err(Refusal::NotAnInteger),
-    }
-}
-
-/// Parses the increment of INCRBY.
-fn increment(text: &[u8]) -> Result<NonZeroU64, Refusal<'static>> {
-    match sum(text)? {
-        n if n > MAX_SUM => Err(Refusal::NotAnInteger),
-        n => NonZeroU64::new(n).ok_or(Refusal::OnlyUp),
+/// Checks the options of MEMORY USAGE. A sum has no nested values to sample.
+fn check_samples<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<(), Refusal<'a>> {
+    match arguments.len() {
+        3 => Ok(()),
+        5 if arguments.at(3, bytes).eq_ignore_ascii_case(b"SAMPLES") => {
+            match integer(arguments.at(4, bytes)) {
+                Some(0..) => Ok(()),
+                Some(_) => Err(Refusal::Syntax),
+                None => Err(Refusal::NotAnInteger),
+            }
+        }
+        _ => Err(Refusal::Syntax),
     }
 }
 
@@ -238,25 +306,6 @@ fn read_scan<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Scan<'a>, Ref
     Ok(scan)
 }
 
-fn read_list<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Listed, Refusal<'a>> {
-    let at = |i: usize| arguments.at(i, bytes);
-    let option = match arguments.len() {
-        2 => return Ok(Listed::All),
-        3 => return Err(Refusal::Syntax),
-        _ => at(2).to_ascii_uppercase(),
-    };
-    match (option.as_slice(), arguments.len()) {
-        (b"TYPE", 4) if at(3).eq_ignore_ascii_case(b"normal") => Ok(Listed::All),
-        (b"TYPE", 4) => match at(3).to_ascii_lowercase().as_slice() {
-            b"master" | b"replica" | b"slave" | b"pubsub" => Ok(Listed::None),
-            _ => Err(Refusal::ClientType(at(3))),
-        },
-        (b"ID", len) if (3..len).all(|i| number(at(i)).is_some()) => Ok(Listed::Some),
-        (b"ID", _) => Err(Refusal::ClientId),
-        _ => Err(Refusal::Syntax),
-    }
-}
-
 fn read_hello<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Hello<'a>, Refusal<'a>> {
     let at = |i: usize| arguments.at(i, bytes);
     let mut hello = Hello {
@@ -283,26 +332,4 @@ fn read_hello<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Hello<'a>, R
         }
     }
     Ok(hello)
-}
-
-/// Checks a user. No password is configured, so the user `default` may send any password, as in
-/// Redis.
-fn authenticate(user: &[u8]) -> Result<(), Refusal<'static>> {
-    match user {
-        b"default" => Ok(()),
-        _ => Err(Refusal::NoSuchUser),
-    }
-}
-
-/// Checks that CLIENT LIST can print a word: printable ASCII without spaces.
-fn client_word(word: &[u8]) -> Result<&str, Refusal<'_>> {
-    match std::str::from_utf8(word) {
-        Ok(word)
-            if word.len() <= MAX_CLIENT_NAME
-                && word.bytes().all(|byte| byte.is_ascii_graphic()) =>
-        {
-            Ok(word)
-        }
-        _ => Err(Refusal::ClientName),
-    }
 }

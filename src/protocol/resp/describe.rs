@@ -22,6 +22,7 @@ pub fn describe(spec: &Spec, writer: &mut Writer<'_>) {
     let (first, last, step) = match spec.keys {
         Keying::None => (0, 0, 0),
         Keying::First => (1, 1, 1),
+        Keying::Second => (2, 2, 1),
         Keying::All => (1, -1, 1),
     };
     for number in [first, last, step] {
@@ -32,9 +33,9 @@ pub fn describe(spec: &Spec, writer: &mut Writer<'_>) {
     writer.array(0);
     match spec.keys {
         Keying::None => writer.array(0),
-        Keying::First | Keying::All => {
+        Keying::First | Keying::Second | Keying::All => {
             writer.array(1);
-            describe_keys(spec, last, writer);
+            describe_keys(spec, first, last, writer);
         }
     }
     writer.array(spec.subcommands().count());
@@ -43,8 +44,9 @@ pub fn describe(spec: &Spec, writer: &mut Writer<'_>) {
     }
 }
 
-/// Appends the positions of the keys: from argument 1 to argument `last`.
-fn describe_keys(spec: &Spec, last: i64, writer: &mut Writer<'_>) {
+/// Appends the positions of the keys: from argument `first` to argument `last`, which is the last
+/// argument of the command if it is -1.
+fn describe_keys(spec: &Spec, first: i64, last: i64, writer: &mut Writer<'_>) {
     let writes = spec.flags.contains(&"write");
     writer.map(3);
     writer.bulk(b"flags");
@@ -56,14 +58,15 @@ fn describe_keys(spec: &Spec, last: i64, writer: &mut Writer<'_>) {
     writer.bulk(b"spec");
     writer.map(1);
     writer.bulk(b"index");
-    writer.integer(1);
+    writer.signed(first);
     writer.bulk(b"find_keys");
     writer.map(2);
     writer.entry("type", "range");
     writer.bulk(b"spec");
     writer.map(3);
     // Relative to the first key, unlike the positions above.
-    for (key, value) in [("lastkey", last.min(0)), ("keystep", 1), ("limit", 0)] {
+    let last = if last < 0 { last } else { last - first };
+    for (key, value) in [("lastkey", last), ("keystep", 1), ("limit", 0)] {
         writer.bulk(key.as_bytes());
         writer.signed(value);
     }

@@ -55,6 +55,11 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// Appends replies that are encoded already.
+    pub fn encoded(&mut self, replies: &[u8]) {
+        self.out.extend_from_slice(replies);
+    }
+
     /// Appends a number as a bulk string, as GET returns it.
     pub fn number(&mut self, number: u64) {
         self.bulk(itoa::Buffer::new().format(number).as_bytes());

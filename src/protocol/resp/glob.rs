@@ -1,4 +1,4 @@
-//! Redis's glob patterns, for SCAN and CONFIG GET.
+//! Redis's glob patterns, for SCAN, KEYS and CONFIG GET.
 
 /// Returns whether `text` matches `pattern`: `*` matches any bytes, `?` one byte, `[a-z]` one byte
 /// of these, `[^a-z]` one byte not of these, and `\` escapes the next byte.

@@ -1,11 +1,15 @@
 //! Finds the row of a command in [`COMMANDS`] by its name.
 
-use super::{Arguments, COMMANDS, Refusal, Spec, Verb};
+use super::{Arguments, COMMANDS, Refusal, Spec};
 
-/// Packs a command's name into one number, ignoring case; 0 if it is too long for any command.
+/// The longest name that is packed into one number, in bytes. The few longer ones are compared as
+/// text, after the lookup of packed names.
+const MAX_PACKED: usize = 8;
+
+/// Packs a command's name into one number, ignoring case; [`NO_KEY`] if it is too long for that.
 const fn key(name: &[u8]) -> u64 {
-    if name.len() > 8 {
-        return 0;
+    if name.len() > MAX_PACKED {
+        return NO_KEY;
     }
     let mut key = 0;
     let mut i = 0;
@@ -19,7 +23,8 @@ const fn key(name: &[u8]) -> u64 {
 /// A key that no name packs to: every byte of a packed name has the lower-case bit, 0x20.
 const NO_KEY: u64 = 1;
 
-/// The keys of [`COMMANDS`], so that a lookup is one comparison a row. Subcommands have [`NO_KEY`].
+/// The keys of [`COMMANDS`], so that a lookup is one comparison a row. Long names and subcommands
+/// have [`NO_KEY`].
 const LOOKUP: [u64; COMMANDS.len()] = {
     let mut keys = [0; COMMANDS.len()];
     let mut i = 0;
@@ -36,7 +41,6 @@ const LOOKUP: [u64; COMMANDS.len()] = {
             COMMANDS[i].verb.index() == i,
             "COMMANDS must have the order of Verb"
         );
-        assert!(keys[i] != 0, "a name has at most eight letters");
         i += 1;
     }
     keys
@@ -46,8 +50,22 @@ const LOOKUP: [u64; COMMANDS.len()] = {
 #[must_use]
 pub fn named(name: &[u8]) -> Option<&'static Spec> {
     let key = key(name);
+    if key == NO_KEY {
+        let matches = |spec: &&Spec| {
+            spec.subcommand_name().is_none() && spec.name.as_bytes().eq_ignore_ascii_case(name)
+        };
+        return COMMANDS.iter().find(matches);
+    }
     let row = LOOKUP.iter().position(|&known| known == key)?;
     Some(&COMMANDS[row])
+}
+
+/// Returns the row of the subcommand `name` of a command, in capitals or small letters.
+fn subcommand_named(of: &Spec, name: &[u8]) -> Option<&'static Spec> {
+    of.subcommands().find(|spec| {
+        let own = spec.subcommand_name().unwrap_or_default();
+        own.as_bytes().eq_ignore_ascii_case(name)
+    })
 }
 
 /// Returns the row of the command or subcommand that `arguments` call.
@@ -65,19 +83,41 @@ pub fn find<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<&'static Spec,
     let Some(spec) = named(name) else {
         return Err(Refusal::unknown_command(arguments, bytes));
     };
-    if !matches!(spec.verb, Verb::Client | Verb::Command | Verb::Config) || arguments.len() < 2 {
+    if !spec.verb.has_subcommands() || arguments.len() < 2 {
         return Ok(spec);
     }
     let subcommand = arguments.at(1, bytes);
-    let matches = |spec: &&'static Spec| {
-        let name = spec.subcommand_name().unwrap_or_default();
-        name.as_bytes().eq_ignore_ascii_case(subcommand)
+    subcommand_named(spec, subcommand).ok_or(Refusal::UnknownSubcommand {
+        of: spec,
+        name: subcommand,
+    })
+}
+
+/// Returns which arguments are keys, of the command whose name is argument `first` and whose own
+/// arguments are all that follow it.
+///
+/// # Errors
+///
+/// Returns a [`Refusal`] if the command does not exist, has no keys, or does not take this number of
+/// arguments.
+pub(super) fn keys_of(
+    first: usize,
+    arguments: &Arguments,
+    bytes: &[u8],
+) -> Result<std::ops::Range<usize>, Refusal<'static>> {
+    let count = arguments.len() - first;
+    let command = named(arguments.at(first, bytes)).ok_or(Refusal::NoSuchCommand)?;
+    let spec = match command.verb.has_subcommands() && count > 1 {
+        true => subcommand_named(command, arguments.at(first + 1, bytes)),
+        false => Some(command),
     };
-    match spec.subcommands().find(matches) {
-        Some(spec) => Ok(spec),
-        None => Err(Refusal::UnknownSubcommand {
-            of: spec,
-            name: subcommand,
-        }),
+    let spec = spec.ok_or(Refusal::NoSuchCommand)?;
+    if !spec.takes(count) {
+        return Err(Refusal::NoSuchArity);
+    }
+    let keys = spec.keys.range(count);
+    match keys.is_empty() {
+        true => Err(Refusal::NoKeys),
+        false => Ok(first + keys.start..first + keys.end),
     }
 }

@@ -6,6 +6,7 @@
 //! encodes the replies; [`encode_command`] and [`decode_reply`] are the client's half. [`COMMANDS`]
 //! is the one list of commands. Nothing here knows a connection.
 
+mod client;
 mod command;
 mod decode;
 mod describe;
@@ -16,10 +17,14 @@ mod lookup;
 mod number;
 mod refusal;
 mod reply;
+mod set;
+mod spec;
 mod table;
+mod unsupported;
 mod version;
 
-pub use command::{Command, Hello, Keys, Listed, Scan};
+pub use client::{Kill, Listed, Replies};
+pub use command::{Command, Hello, Keys, Scan};
 pub use decode::{Arguments, Progress, ProtocolError, decode, decode_array};
 pub use describe::{commands, describe, explain, help};
 pub use encode::{Writer, encode_command, encode_number};
@@ -29,7 +34,8 @@ pub use lookup::{find, named};
 pub use number::number;
 pub use refusal::Refusal;
 pub use reply::{Form, NotAReply, Said, Tally, Value, decode_reply};
-pub use table::{Argument, COMMANDS, Group, Keying, Spec, Verb};
+pub use spec::{Argument, Group, Keying, Spec, Verb};
+pub use table::COMMANDS;
 pub use version::Version;
 
 #[cfg(test)]

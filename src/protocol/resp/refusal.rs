@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::limits::MAX_PATTERN;
+use super::unsupported::{self, NO_EXPIRY, ONLY_UP};
 use super::{Arguments, Spec};
 use crate::protocol::ErrorCode;
 
@@ -20,6 +21,8 @@ pub enum Refusal<'a> {
         /// The first arguments after it.
         arguments: [Option<&'a [u8]>; 4],
     },
+    /// The command exists in Redis, but not here. Holds the error text.
+    Unsupported(&'static str),
     /// The subcommand does not exist.
     UnknownSubcommand {
         /// The command.
@@ -33,6 +36,8 @@ pub enum Refusal<'a> {
     Code(ErrorCode),
     /// The sum would go down.
     OnlyUp,
+    /// The topic would expire.
+    NoExpiry,
     /// An argument is not a number, or out of range.
     NotAnInteger,
     /// The cursor of SCAN is invalid.
@@ -43,12 +48,30 @@ pub enum Refusal<'a> {
     PatternLength,
     /// HELLO has an unknown option, or one without all of its values.
     HelloOption(&'a [u8]),
-    /// CLIENT LIST has an unknown client type.
+    /// CLIENT LIST or CLIENT KILL has an unknown client type.
     ClientType(&'a [u8]),
     /// CLIENT LIST has an invalid client id.
     ClientId,
-    /// SET has options after its key and sum; none is supported.
-    SetOptions,
+    /// CLIENT KILL has an invalid client id.
+    KillId,
+    /// CLIENT KILL names a user that does not exist.
+    KillUser(&'a [u8]),
+    /// CLIENT KILL has an invalid age.
+    KillAge,
+    /// COMMAND GETKEYS of a command that does not exist.
+    NoSuchCommand,
+    /// COMMAND GETKEYS of a command that does not take this number of arguments.
+    NoSuchArity,
+    /// COMMAND GETKEYS of a command without keys.
+    NoKeys,
+    /// The timeout of WAIT is below 0.
+    NegativeTimeout,
+    /// LATENCY GRAPH of an event; none is recorded.
+    NoSamples(&'a [u8]),
+    /// OBJECT FREQ; it is not recorded how often a topic is used.
+    NoFrequency,
+    /// The number of entries in SLOWLOG GET is invalid.
+    SlowLogCount,
     /// SELECT of a database other than 0.
     Database,
     /// HELLO asks for an unsupported version.
@@ -74,13 +97,12 @@ pub enum Refusal<'a> {
 }
 
 impl<'a> Refusal<'a> {
-    /// Returns the refusal of a command that does not exist. DECR and DECRBY are refused with a
-    /// reason of their own: counters only go up.
+    /// Returns the refusal of a command that does not exist here. Those that Redis has are refused
+    /// with their reason.
     pub(super) fn unknown_command(arguments: &Arguments, bytes: &'a [u8]) -> Self {
         let name = arguments.at(0, bytes);
-        let down: [&[u8]; 2] = [b"DECR", b"DECRBY"];
-        if down.iter().any(|down| down.eq_ignore_ascii_case(name)) {
-            return Self::OnlyUp;
+        if let Some(reason) = unsupported::reason(name) {
+            return Self::Unsupported(reason);
         }
         let at = |i| (i < arguments.len()).then(|| arguments.at(i, bytes));
         Self::UnknownCommand {
@@ -120,14 +142,30 @@ impl fmt::Display for Refusal<'_> {
                 write!(f, "ERR wrong number of arguments for '{name}' command")
             }
             Self::Code(code) => f.write_str(text_of(code)),
-            Self::OnlyUp => f.write_str("ERR counters only go up"),
+            Self::Unsupported(reason) => f.write_str(reason),
+            Self::OnlyUp => f.write_str(ONLY_UP),
+            Self::NoExpiry => f.write_str(NO_EXPIRY),
             Self::NotAnInteger => f.write_str("ERR value is not an integer or out of range"),
             Self::Cursor => f.write_str("ERR invalid cursor"),
             Self::Syntax => f.write_str("ERR syntax error"),
             Self::PatternLength => write!(f, "ERR patterns have at most {MAX_PATTERN} bytes"),
-            Self::SetOptions => {
-                f.write_str("ERR syntax error: SET takes a key and a sum here, and no options")
+            Self::KillId => f.write_str("ERR client-id should be greater than 0"),
+            Self::KillUser(name) => write!(f, "ERR No such user '{}'", Quoted(name)),
+            Self::KillAge => f.write_str("ERR maxage should be greater than 0"),
+            Self::NoSuchCommand => f.write_str("ERR Invalid command specified"),
+            Self::NoSuchArity => {
+                f.write_str("ERR Invalid number of arguments specified for command")
             }
+            Self::NoKeys => f.write_str("ERR The command has no key arguments"),
+            Self::NegativeTimeout => f.write_str("ERR timeout is negative"),
+            Self::NoSamples(event) => {
+                let event = Quoted(event);
+                write!(f, "ERR No samples available for event '{event}'")
+            }
+            Self::NoFrequency => f.write_str(
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked.",
+            ),
+            Self::SlowLogCount => f.write_str("ERR count should be greater than or equal to -1"),
             Self::Database => f.write_str("ERR DB index is out of range"),
             Self::Version => f.write_str("NOPROTO unsupported protocol version"),
             Self::VersionNumber => {

@@ -21,6 +21,22 @@ pub enum Form {
     Reset,
     /// SET to this number: OK, or an error if the sum is above it.
     Raise(u64),
+    /// SET with NX or XX: OK, or null if the condition is not met.
+    Set,
+    /// SETNX: 1 if the topic was created, else 0.
+    Created,
+    /// SET with GET, GETSET, GETDEL: the sum before, as a string; null if the topic did not exist.
+    Before,
+    /// TTL and the like: -1, or -2 if the topic does not exist.
+    Expiry,
+    /// PERSIST: 0.
+    Zero,
+    /// STRLEN: the number of digits of the sum; 0 if the topic does not exist.
+    Length,
+    /// OBJECT ENCODING: `int`, or null if the topic does not exist.
+    Encoding,
+    /// This number, or null if the topic does not exist.
+    IfExists(u64),
     /// TYPE: `string`, or `none` if the topic does not exist.
     Kind,
     /// DEL, UNLINK, EXISTS: after the last topic of the command, how many of its topics existed.
@@ -33,12 +49,20 @@ pub enum Form {
 /// The content of the reply to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
-    /// A sum.
-    Sum(u64),
+    /// A number, such as a sum.
+    Integer(u64),
+    /// A number that may be below 0.
+    Signed(i64),
+    /// This number, if the topic exists.
+    IfExists(Option<u64>),
     /// The sum of a topic as a string, if the topic exists.
     Value(Option<u64>),
     /// The request is done.
     Ok,
+    /// The request changed nothing.
+    Null,
+    /// The encoding of a topic's value: whether the topic exists.
+    Encoding(bool),
     /// The type of a topic's value: whether the topic exists.
     Kind(bool),
     /// One topic of a command that counts existing topics. Nothing is sent before the last.
@@ -71,10 +95,29 @@ impl Form {
             (Self::Value, Reply::Get(sum)) => Said::Value(sum),
             (Self::Kind, Reply::Get(sum)) => Said::Kind(sum.is_some()),
             (Self::Raise(to), Reply::Advance(sum)) if sum > to => Said::Below,
-            (Self::Sum, Reply::Add(sum) | Reply::Count(sum)) => Said::Sum(sum),
+            (Self::Sum, Reply::Add(sum) | Reply::Count(sum)) => Said::Integer(sum),
+            (Self::Created, Reply::Created) => Said::Integer(1),
+            (Self::Created, _) => Said::Integer(0),
+            (_, Reply::Below(_)) => Said::Below,
+            (Self::Before, Reply::Set(sum) | Reply::Present(sum) | Reply::Taken(sum)) => {
+                Said::Value(Some(sum))
+            }
+            (Self::Before, _) => Said::Value(None),
+            (Self::Set, Reply::Present(_) | Reply::Absent) => Said::Null,
+            (Self::Expiry, Reply::Get(Some(_))) => Said::Signed(-1),
+            (Self::Expiry, _) => Said::Signed(-2),
+            (Self::Zero, _) | (Self::Length, Reply::Get(None)) => Said::Integer(0),
+            (Self::Length, Reply::Get(Some(sum))) => Said::Integer(digits(sum)),
+            (Self::Encoding, Reply::Get(sum)) => Said::Encoding(sum.is_some()),
+            (Self::IfExists(number), Reply::Get(sum)) => Said::IfExists(sum.map(|_| number)),
             _ => Said::Ok,
         }
     }
+}
+
+/// Returns the number of decimal digits of a sum.
+fn digits(sum: u64) -> u64 {
+    u64::from(sum.checked_ilog10().unwrap_or(0)) + 1
 }
 
 /// Encodes replies one after another, and counts the existing topics of a command with several.
@@ -88,9 +131,13 @@ impl Tally {
     /// Appends the next reply to `writer`, or counts it. Returns whether it appended an error.
     pub fn say(&mut self, said: Said, writer: &mut Writer<'_>) -> bool {
         match said {
-            Said::Sum(sum) => writer.integer(sum),
+            Said::Integer(number) | Said::IfExists(Some(number)) => writer.integer(number),
+            Said::Signed(number) => writer.signed(number),
             Said::Value(Some(sum)) => writer.number(sum),
-            Said::Value(None) => writer.null(),
+            Said::Value(None) | Said::IfExists(None) | Said::Null | Said::Encoding(false) => {
+                writer.null();
+            }
+            Said::Encoding(true) => writer.bulk(b"int"),
             Said::Ok => writer.simple("OK"),
             Said::Kind(true) => writer.simple("string"),
             Said::Kind(false) => writer.simple("none"),

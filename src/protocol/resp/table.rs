@@ -1,57 +1,8 @@
 //! The one list of commands: [`COMMANDS`] describes each, for lookup and for COMMAND's replies.
 
-/// A command or subcommand. Each has one row of [`COMMANDS`], in the same order.
-#[allow(missing_docs)] // named like the commands
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Verb {
-    Incr,
-    Get,
-    IncrBy,
-    Set,
-    Ping,
-    MGet,
-    Del,
-    Exists,
-    Unlink,
-    DbSize,
-    Scan,
-    Type,
-    Info,
-    Echo,
-    Quit,
-    Multi,
-    Exec,
-    Discard,
-    Hello,
-    Auth,
-    Select,
-    Client,
-    ClientGetName,
-    ClientHelp,
-    ClientId,
-    ClientInfo,
-    ClientList,
-    ClientSetInfo,
-    ClientSetName,
-    Command,
-    CommandCount,
-    CommandDocs,
-    CommandHelp,
-    CommandInfo,
-    CommandList,
-    Config,
-    ConfigGet,
-    ConfigHelp,
-}
+use super::spec::{Argument, Group, Keying, Spec, Verb, argument};
 
 impl Verb {
-    /// Returns the index of its row in [`COMMANDS`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
     /// Returns its row of [`COMMANDS`].
     #[must_use]
     pub const fn spec(self) -> &'static Spec {
@@ -59,128 +10,7 @@ impl Verb {
     }
 }
 
-/// Which arguments of a command are keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keying {
-    /// No argument.
-    None,
-    /// The first argument after the name.
-    First,
-    /// All arguments after the name.
-    All,
-}
-
-/// The group that COMMAND DOCS sorts a command into.
-#[allow(missing_docs)] // named like the groups
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Group {
-    String,
-    Generic,
-    Connection,
-    Server,
-    Transactions,
-}
-
-impl Group {
-    /// Returns its name in COMMAND DOCS.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Generic => "generic",
-            Self::Connection => "connection",
-            Self::Server => "server",
-            Self::Transactions => "transactions",
-        }
-    }
-}
-
-/// An argument of a command, for COMMAND DOCS and HELP.
-#[derive(Debug, Clone, Copy)]
-pub struct Argument {
-    /// Its name.
-    pub name: &'static str,
-    /// The type of its value, as COMMAND DOCS names it.
-    pub kind: &'static str,
-    /// The keyword before it, if it has one.
-    pub token: Option<&'static str>,
-    /// Whether it may be left out.
-    pub optional: bool,
-    /// Whether it may be repeated.
-    pub multiple: bool,
-}
-
-const fn argument(name: &'static str, kind: &'static str) -> Argument {
-    Argument {
-        name,
-        kind,
-        token: None,
-        optional: false,
-        multiple: false,
-    }
-}
-
-impl Argument {
-    const fn optional(self) -> Self {
-        Self {
-            optional: true,
-            ..self
-        }
-    }
-
-    const fn multiple(self) -> Self {
-        Self {
-            multiple: true,
-            ..self
-        }
-    }
-
-    const fn token(self, token: &'static str) -> Self {
-        Self {
-            token: Some(token),
-            ..self
-        }
-    }
-}
-
-const KEY: Argument = argument("key", "key");
-const KEYS: Argument = KEY.multiple();
-const NAME: Argument = argument("command-name", "string").optional().multiple();
-
-/// The description of a command: a row of [`COMMANDS`].
-#[derive(Debug)]
-pub struct Spec {
-    /// The command.
-    pub verb: Verb,
-    /// Its name in small letters; a subcommand has the name of its command before it: `client|id`.
-    pub name: &'static str,
-    /// The number of arguments, including the name. If negative, its absolute value is the minimum.
-    pub arity: i32,
-    /// Which arguments are keys.
-    pub keys: Keying,
-    /// Its flags in COMMAND's replies.
-    pub flags: &'static [&'static str],
-    /// Its group in COMMAND DOCS.
-    pub group: Group,
-    /// One line on what it does.
-    pub summary: &'static str,
-    /// The first version of Redis that had it.
-    pub since: &'static str,
-    /// Its arguments, without the name.
-    pub arguments: &'static [Argument],
-}
-
 impl Spec {
-    /// Returns whether it takes this number of arguments, including the names of the command and of
-    /// the subcommand.
-    #[must_use]
-    pub const fn takes(&self, arguments: usize) -> bool {
-        match self.arity {
-            least @ ..0 => arguments >= least.unsigned_abs() as usize,
-            exactly => arguments == exactly as usize,
-        }
-    }
-
     /// Returns the subcommands of this command.
     pub fn subcommands(&self) -> impl Iterator<Item = &'static Self> {
         let name = self.name;
@@ -188,24 +18,22 @@ impl Spec {
             .iter()
             .filter(move |spec| spec.name.split_once('|').is_some_and(|(of, _)| of == name))
     }
-
-    /// Returns the part of the name after the command's, if it is a subcommand.
-    #[must_use]
-    pub fn subcommand_name(&self) -> Option<&'static str> {
-        self.name.split_once('|').map(|(_, name)| name)
-    }
 }
 
-// Each verb has one row, so comparing verbs is enough.
-impl PartialEq for Spec {
-    fn eq(&self, other: &Self) -> bool {
-        self.verb == other.verb
-    }
-}
+const KEY: Argument = argument("key", "key");
+const KEYS: Argument = KEY.multiple();
+const SUM: Argument = argument("sum", "integer");
+const ON_OFF: Argument = argument("on|off", "string");
+const EVENT: Argument = argument("event", "string");
+const NAME: Argument = argument("command-name", "string").optional().multiple();
 
 const READ: &[&str] = &["readonly", "fast"];
 const WRITE: &[&str] = &["write", "denyoom", "fast"];
+/// The flags of fast commands that remove something, and so need no room.
+const TAKE: &[&str] = &["write", "fast"];
 const REMOVE: &[&str] = &["write"];
+/// The flags of commands that walk through all topics.
+const WALK: &[&str] = &["readonly"];
 /// The flags of fast commands without keys.
 const FAST: &[&str] = &["noscript", "loading", "stale", "fast"];
 /// The flags of other commands without keys.
@@ -238,7 +66,10 @@ pub const COMMANDS: &[Spec] = &[
         [KEY, argument("increment", "integer")]),
     row!(Set "set" -3 First WRITE String "1.0.0"
         "Resets a topic if the sum is 0, else raises the topic to the sum; never lowers it."
-        [KEY, argument("sum", "integer")]),
+        [KEY, SUM,
+         argument("nx|xx", "string").optional(),
+         argument("get", "pure-token").token("GET").optional(),
+         argument("keepttl", "pure-token").token("KEEPTTL").optional()]),
     row!(Ping "ping" -1 None FAST Connection "1.0.0" "Returns PONG, or the message if one is given."
         [argument("message", "string").optional()]),
     row!(MGet "mget" -2 All READ String "1.0.0" "Returns the sums of topics." [KEYS]),
@@ -261,6 +92,20 @@ pub const COMMANDS: &[Spec] = &[
         "Starts a transaction. Transactions are not supported: its commands and EXEC are refused." []),
     row!(Exec "exec" 1 None FAST Transactions "1.2.0" "Ends a transaction with an error; none of its commands was applied." []),
     row!(Discard "discard" 1 None FAST Transactions "2.0.0" "Ends a transaction; none of its commands was applied." []),
+    row!(SetNx "setnx" 3 First WRITE String "1.0.0" "Sets the sum of a topic that does not exist." [KEY, SUM]),
+    row!(GetSet "getset" 3 First WRITE String "1.0.0" "Sets the sum of a topic as SET does, and returns the sum before."
+        [KEY, SUM]),
+    row!(GetDel "getdel" 2 First TAKE String "6.2.0" "Deletes a topic and returns its sum." [KEY]),
+    row!(Ttl "ttl" 2 First READ Generic "1.0.0" "Returns -1 if the topic exists, since topics do not expire, else -2." [KEY]),
+    row!(PTtl "pttl" 2 First READ Generic "2.6.0" "The same as TTL." [KEY]),
+    row!(ExpireTime "expiretime" 2 First READ Generic "7.0.0" "The same as TTL." [KEY]),
+    row!(PExpireTime "pexpiretime" 2 First READ Generic "7.0.0" "The same as TTL." [KEY]),
+    row!(Persist "persist" 2 First TAKE Generic "2.2.0" "Returns 0, since topics do not expire." [KEY]),
+    row!(StrLen "strlen" 2 First READ String "2.2.0" "Returns the number of digits of a sum, or 0 if the topic does not exist." [KEY]),
+    row!(Touch "touch" -2 All READ Generic "3.2.1" "The same as EXISTS." [KEYS]),
+    row!(Keys "keys" 2 None WALK Generic "1.0.0" "Returns all topics that match a pattern. Prefer SCAN."
+        [argument("pattern", "pattern")]),
+    row!(RandomKey "randomkey" 1 None WALK Generic "1.0.0" "Returns some topic." []),
     row!(Hello "hello" -1 None FAST Connection "6.0.0" "Selects the version of the protocol." [
         argument("protover", "integer").optional(),
         argument("username-password", "string").token("AUTH").optional(),
@@ -272,24 +117,49 @@ pub const COMMANDS: &[Spec] = &[
     ]),
     row!(Select "select" 2 None FAST Connection "1.0.0" "Selects a database; only database 0 exists."
         [argument("index", "integer")]),
+    row!(Reset "reset" 1 None FAST Connection "6.2.0"
+        "Resets the connection: RESP2, no name, no transaction, replies on." []),
+    row!(Role "role" 1 None FAST Server "2.8.12" "Returns master, and that there are no replicas." []),
+    row!(Time "time" 1 None FAST Server "2.6.0" "Returns the server's time: seconds since 1970, and microseconds." []),
+    row!(Wait "wait" 3 None SLOW Generic "3.0.0" "Returns 0 at once, since there are no replicas."
+        [argument("numreplicas", "integer"), argument("timeout", "integer")]),
     row!(Client "client" -2 None SLOW Connection "2.4.0" "Commands about connections." []),
     row!(ClientGetName "client|getname" 2 None FAST Connection "2.6.9" "Returns the name of this connection." []),
     row!(ClientHelp "client|help" 2 None FAST Connection "5.0.0" "Lists the subcommands." []),
     row!(ClientId "client|id" 2 None FAST Connection "5.0.0" "Returns the id of this connection." []),
     row!(ClientInfo "client|info" 2 None SLOW Connection "6.2.0" "Describes this connection." []),
+    row!(ClientKill "client|kill" -3 None SLOW Connection "2.4.0"
+        "Closes connections: the one with this address, or all that match the filters." [
+            argument("ip:port", "string").optional(),
+            argument("client-id", "integer").token("ID").optional(),
+            argument("client-type", "string").token("TYPE").optional(),
+            argument("username", "string").token("USER").optional(),
+            argument("peer-address", "string").token("ADDR").optional(),
+            argument("local-address", "string").token("LADDR").optional(),
+            argument("yes|no", "string").token("SKIPME").optional(),
+            argument("seconds", "integer").token("MAXAGE").optional()
+        ]),
     row!(ClientList "client|list" -2 None SLOW Connection "2.4.0"
         "Describes the connections that use this protocol." [
             argument("client-type", "string").token("TYPE").optional(),
             argument("client-id", "integer").token("ID").optional().multiple()
         ]),
+    row!(ClientNoEvict "client|no-evict" 3 None SLOW Connection "7.0.0" "Accepted: no client is evicted anyway." [ON_OFF]),
+    row!(ClientNoTouch "client|no-touch" 3 None SLOW Connection "7.2.0" "Accepted: nothing depends on when a topic was last used." [ON_OFF]),
+    row!(ClientReply "client|reply" 3 None FAST Connection "3.2.0"
+        "Sends no more replies on this connection, or none to the next command, or all again."
+        [argument("on|off|skip", "string")]),
     row!(ClientSetInfo "client|setinfo" 4 None FAST Connection "7.2.0"
         "Sets the name or version of the client library of this connection."
         [argument("attribute", "string"), argument("value", "string")]),
     row!(ClientSetName "client|setname" 3 None FAST Connection "2.6.9" "Sets the name of this connection."
         [argument("connection-name", "string")]),
+    row!(ClientUnpause "client|unpause" 2 None SLOW Connection "6.2.0" "Accepted: clients are never paused." []),
     row!(Command "command" -1 None SLOW Server "2.8.13" "Describes all commands." []),
     row!(CommandCount "command|count" 2 None SLOW Server "2.8.13" "Returns the number of commands." []),
     row!(CommandDocs "command|docs" -2 None SLOW Server "7.0.0" "Returns documentation for commands." [NAME]),
+    row!(CommandGetKeys "command|getkeys" -4 None SLOW Server "2.8.13" "Returns the keys among the arguments of a command."
+        [argument("command", "string"), argument("arg", "string").multiple()]),
     row!(CommandHelp "command|help" 2 None SLOW Server "5.0.0" "Lists the subcommands." []),
     row!(CommandInfo "command|info" -2 None SLOW Server "2.8.13" "Describes the given commands, or all." [NAME]),
     row!(CommandList "command|list" 2 None SLOW Server "7.0.0" "Lists the names of all commands." []),
@@ -297,4 +167,29 @@ pub const COMMANDS: &[Spec] = &[
     row!(ConfigGet "config|get" -3 None SLOW Server "2.0.0" "Returns settings."
         [argument("parameter", "pattern").multiple()]),
     row!(ConfigHelp "config|help" 2 None SLOW Server "5.0.0" "Lists the subcommands." []),
+    row!(Latency "latency" -2 None SLOW Server "2.8.13" "Commands about slow events, which are not recorded." []),
+    row!(LatencyDoctor "latency|doctor" 2 None SLOW Server "2.8.13" "Returns where to look for latencies." []),
+    row!(LatencyGraph "latency|graph" 3 None SLOW Server "2.8.13" "Refused: there are no samples of any event." [EVENT]),
+    row!(LatencyHelp "latency|help" 2 None SLOW Server "2.8.13" "Lists the subcommands." []),
+    row!(LatencyHistogram "latency|histogram" -2 None SLOW Server "7.0.0" "Returns an empty map." [NAME]),
+    row!(LatencyHistory "latency|history" 3 None SLOW Server "2.8.13" "Returns an empty list." [EVENT]),
+    row!(LatencyLatest "latency|latest" 2 None SLOW Server "2.8.13" "Returns an empty list." []),
+    row!(LatencyReset "latency|reset" -2 None SLOW Server "2.8.13" "Returns 0." [EVENT.optional().multiple()]),
+    row!(Memory "memory" -2 None SLOW Server "4.0.0" "Commands about memory." []),
+    row!(MemoryHelp "memory|help" 2 None SLOW Server "4.0.0" "Lists the subcommands." []),
+    row!(MemoryUsage "memory|usage" -3 Second READ Server "4.0.0" "Returns about how many bytes of memory a topic takes."
+        [KEY, argument("count", "integer").token("SAMPLES").optional()]),
+    row!(Object "object" -2 None SLOW Generic "2.2.3" "Commands about how topics are stored." []),
+    row!(ObjectEncoding "object|encoding" 3 Second READ Generic "2.2.3" "Returns int if the topic exists." [KEY]),
+    row!(ObjectFreq "object|freq" 3 Second READ Generic "4.0.0" "Refused: how often a topic is used is not recorded." [KEY]),
+    row!(ObjectHelp "object|help" 2 None SLOW Generic "6.2.0" "Lists the subcommands." []),
+    row!(ObjectIdleTime "object|idletime" 3 Second READ Generic "2.2.3"
+        "Returns 0 if the topic exists: when it was last used is not recorded." [KEY]),
+    row!(ObjectRefCount "object|refcount" 3 Second READ Generic "2.2.3" "Returns 1 if the topic exists." [KEY]),
+    row!(SlowLog "slowlog" -2 None SLOW Server "2.2.12" "Commands about slow commands, which are not recorded." []),
+    row!(SlowLogGet "slowlog|get" -2 None SLOW Server "2.2.12" "Returns an empty list."
+        [argument("count", "integer").optional()]),
+    row!(SlowLogHelp "slowlog|help" 2 None SLOW Server "6.2.0" "Lists the subcommands." []),
+    row!(SlowLogLen "slowlog|len" 2 None SLOW Server "2.2.12" "Returns 0." []),
+    row!(SlowLogReset "slowlog|reset" 2 None SLOW Server "2.2.12" "Accepted: there is nothing to reset." []),
 ];

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{ErrorCode, Op, Reply};
+use crate::protocol::{Condition, ErrorCode, Op, Reply};
 
 const MAX_TOPIC: usize = 100;
 
@@ -300,8 +300,8 @@ fn refused_commands_get_the_error_texts_of_redis() {
             "ERR wrong number of arguments for 'client|id' command",
         ),
         (
-            "client kill x",
-            "ERR unknown subcommand 'kill'. Try CLIENT HELP.",
+            "client nonsense x",
+            "ERR unknown subcommand 'nonsense'. Try CLIENT HELP.",
         ),
         ("incrby a 0", only_up),
         ("incrby a -3", only_up),
@@ -314,9 +314,57 @@ fn refused_commands_get_the_error_texts_of_redis() {
         ("incrby a 01", not_an_integer),
         ("set a x", not_an_integer),
         ("set a 18446744073709551616", not_an_integer),
+        ("set a 1 NX XX", syntax),
+        ("set a 1 xx get nx", syntax),
+        ("set a 1 nonsense", syntax),
+        ("set a 1 EX 10", "ERR topics do not expire"),
+        ("set a 1 NX PXAT 10", "ERR topics do not expire"),
+        ("set a -1 nx", only_up),
+        ("set a x nx", not_an_integer),
+        ("setnx a -1", only_up),
+        ("getset a x", not_an_integer),
         (
-            "set a 1 NX",
-            "ERR syntax error: SET takes a key and a sum here, and no options",
+            "getdel a b",
+            "ERR wrong number of arguments for 'getdel' command",
+        ),
+        ("wait x 1", not_an_integer),
+        ("wait 1 -1", "ERR timeout is negative"),
+        ("memory usage a samples x", not_an_integer),
+        ("memory usage a samples", syntax),
+        ("memory usage a nonsense 1", syntax),
+        (
+            "memory usage",
+            "ERR wrong number of arguments for 'memory|usage' command",
+        ),
+        ("latency graph x", "ERR No samples available for event 'x'"),
+        (
+            "slowlog get -2",
+            "ERR count should be greater than or equal to -1",
+        ),
+        ("client reply x", syntax),
+        ("client no-evict x", syntax),
+        ("client kill id x", "ERR client-id should be greater than 0"),
+        ("client kill id 0", "ERR client-id should be greater than 0"),
+        ("client kill type x", "ERR Unknown client type 'x'"),
+        ("client kill user x", "ERR No such user 'x'"),
+        ("client kill skipme x", syntax),
+        (
+            "client kill maxage 0",
+            "ERR maxage should be greater than 0",
+        ),
+        ("client kill nonsense x", syntax),
+        ("client kill id 1 addr", syntax),
+        (
+            "command getkeys nonsense a",
+            "ERR Invalid command specified",
+        ),
+        (
+            "command getkeys get a b",
+            "ERR Invalid number of arguments specified for command",
+        ),
+        (
+            "command getkeys ping a",
+            "ERR The command has no key arguments",
         ),
         ("scan x", "ERR invalid cursor"),
         ("scan -1", "ERR invalid cursor"),
@@ -372,6 +420,7 @@ fn refused_commands_get_the_error_texts_of_redis() {
     let pattern = "ERR patterns have at most 1024 bytes";
     assert_eq!(refused(&format!("scan 0 match {long}")), pattern);
     assert_eq!(refused(&format!("config get a {long}")), pattern);
+    assert_eq!(refused(&format!("keys {long}")), pattern);
     let many = "a* ".repeat(513);
     assert_eq!(refused(&format!("config get {many}")), pattern);
     let name = "ERR Client names cannot contain spaces, newlines or special characters.";
@@ -383,6 +432,135 @@ fn refused_commands_get_the_error_texts_of_redis() {
     let text = refused(&format!("x{}", "y".repeat(1_000)));
     assert!(text.len() < 300, "{text}");
     assert!(refused("auth secret").starts_with("ERR AUTH <password> called without any"));
+}
+
+#[test]
+fn set_and_its_kin_are_read_as_the_protocol_says() {
+    let request = |line: &str| {
+        read(line, |command| match command {
+            Command::Topic { request, form } => (request.op, form),
+            other => panic!("{line}: {other:?}"),
+        })
+        .unwrap()
+    };
+    let set = |to, when| Op::Set { to, when };
+    use Condition::{Always, IfAbsent, IfPresent};
+    for (line, op, form) in [
+        ("set a 5 keepttl", Op::Advance(5), Form::Raise(5)),
+        ("set a 0 KEEPTTL", Op::Reset, Form::Reset),
+        ("set a 5 nx", set(5, IfAbsent), Form::Set),
+        ("set a 0 NX nx", set(0, IfAbsent), Form::Set),
+        ("set a 5 xx KEEPTTL", set(5, IfPresent), Form::Set),
+        ("set a 5 get", set(5, Always), Form::Before),
+        ("set a 0 get", set(0, Always), Form::Before),
+        ("set a 5 NX GET", set(5, IfAbsent), Form::Before),
+        ("set a 5 get xx get", set(5, IfPresent), Form::Before),
+        ("setnx a 5", set(5, IfAbsent), Form::Created),
+        ("getset a 5", set(5, Always), Form::Before),
+        ("getdel a", Op::Take, Form::Before),
+        ("pexpiretime a", Op::Get, Form::Expiry),
+        ("object encoding a", Op::Get, Form::Encoding),
+        ("memory usage a samples 0", Op::Get, Form::IfExists(56)),
+    ] {
+        assert_eq!(request(line), (op, form), "{line}");
+    }
+    let long = format!("memory usage {}", "x".repeat(30));
+    assert_eq!(request(&long), (Op::Get, Form::IfExists(86)));
+}
+
+#[test]
+fn the_filters_of_client_kill_are_read_as_in_redis() {
+    let kill = |line: &str| {
+        read(line, |command| match command {
+            Command::Kill(kill) => kill,
+            other => panic!("{line}: {other:?}"),
+        })
+        .unwrap()
+    };
+    let peer = "127.0.0.1:7".parse().ok();
+    let old = kill("client kill 127.0.0.1:7");
+    assert_eq!((old.peer, old.skip_self, old.says_ok), (peer, false, true));
+    assert!(!old.nobody);
+    assert!(kill("client kill nonsense").nobody);
+    let all = kill(
+        "client kill id 9 addr 127.0.0.1:7 laddr [::1]:8 type Normal user default skipme NO maxage 5",
+    );
+    assert_eq!((all.id, all.peer, all.min_age), (Some(9), peer, Some(5)));
+    assert_eq!(all.local, "[::1]:8".parse().ok());
+    assert!(!all.skip_self && !all.says_ok && !all.nobody);
+    assert!(kill("client kill type replica").nobody);
+    assert!(kill("client kill id 9").skip_self);
+}
+
+#[test]
+fn the_keys_of_commands_are_where_getkeys_says() {
+    let keys = |line: &str| {
+        read(
+            &format!("command getkeys {line}"),
+            |command| match command {
+                Command::GetKeys { first, end } => first..end,
+                other => panic!("{line}: {other:?}"),
+            },
+        )
+        .unwrap()
+    };
+    assert_eq!(keys("set a 1 NX"), 3..4);
+    assert_eq!(keys("mget a b c"), 3..6);
+    assert_eq!(keys("memory usage a"), 4..5);
+    assert_eq!(keys("OBJECT ENCODING a"), 4..5);
+}
+
+/// What Redis has and this server does not is refused with a reason.
+#[test]
+fn known_commands_are_refused_by_name() {
+    for (names, text) in [
+        ("decr DECRBY", "ERR counters only go up"),
+        (
+            "expire pexpire expireat PEXPIREAT setex psetex getex",
+            "ERR topics do not expire",
+        ),
+        ("incrbyfloat", "ERR not supported: sums are whole numbers"),
+        (
+            "append setrange",
+            "ERR not supported: a sum is a number, not text or bits",
+        ),
+        (
+            "mset msetnx",
+            "ERR not supported: topics cannot be set together in one step; send a SET for each",
+        ),
+        (
+            "rename renamenx copy",
+            "ERR not supported: a sum stays with its topic",
+        ),
+        (
+            "flushall FlushDB",
+            "ERR not supported: topics are deleted one by one, with DEL",
+        ),
+        (
+            "cluster readonly",
+            "ERR This instance has cluster support disabled",
+        ),
+        (
+            "lpush zadd",
+            "ERR not supported: the only type is the counter",
+        ),
+    ] {
+        for name in names.split(' ') {
+            assert_eq!(refused(&format!("{name} a 1")), text, "{name}");
+        }
+    }
+    for spec in commands() {
+        let reason = unsupported::reason(spec.name.as_bytes());
+        assert_eq!(reason, None, "{} is supported", spec.name);
+    }
+}
+
+#[test]
+fn commands_with_subcommands_are_known_as_such() {
+    for spec in COMMANDS {
+        let has = spec.subcommands().count() > 0;
+        assert_eq!(spec.verb.has_subcommands(), has, "{}", spec.name);
+    }
 }
 
 #[test]
@@ -434,6 +612,44 @@ fn replies_are_encoded_as_their_command_needs() {
         ),
         (Form::Kind, Reply::Get(Some(0)), "+string\r\n"),
         (Form::Kind, Reply::Get(None), "+none\r\n"),
+        (Form::Set, Reply::Created, "+OK\r\n"),
+        (Form::Set, Reply::Set(4), "+OK\r\n"),
+        (Form::Set, Reply::Present(4), "$-1\r\n"),
+        (Form::Set, Reply::Absent, "$-1\r\n"),
+        (
+            Form::Set,
+            Reply::Below(6),
+            "-ERR counters only go up: the sum is above that\r\n",
+        ),
+        (Form::Before, Reply::Created, "$-1\r\n"),
+        (Form::Before, Reply::Absent, "$-1\r\n"),
+        (Form::Before, Reply::Set(4), "$1\r\n4\r\n"),
+        (Form::Before, Reply::Present(40), "$2\r\n40\r\n"),
+        (Form::Before, Reply::Taken(0), "$1\r\n0\r\n"),
+        (
+            Form::Before,
+            Reply::Below(6),
+            "-ERR counters only go up: the sum is above that\r\n",
+        ),
+        (Form::Created, Reply::Created, ":1\r\n"),
+        (Form::Created, Reply::Present(0), ":0\r\n"),
+        (
+            Form::Created,
+            Reply::Error(ErrorCode::TooManyTopics),
+            "-OOM a new topic would be one over --max-topics\r\n",
+        ),
+        (Form::Expiry, Reply::Get(Some(0)), ":-1\r\n"),
+        (Form::Expiry, Reply::Get(None), ":-2\r\n"),
+        (Form::Zero, Reply::Get(Some(5)), ":0\r\n"),
+        (Form::Length, Reply::Get(None), ":0\r\n"),
+        (Form::Length, Reply::Get(Some(0)), ":1\r\n"),
+        (Form::Length, Reply::Get(Some(99)), ":2\r\n"),
+        (Form::Length, Reply::Get(Some(100)), ":3\r\n"),
+        (Form::Length, Reply::Get(Some(u64::MAX)), ":20\r\n"),
+        (Form::Encoding, Reply::Get(Some(5)), "$3\r\nint\r\n"),
+        (Form::Encoding, Reply::Get(None), "$-1\r\n"),
+        (Form::IfExists(56), Reply::Get(Some(5)), ":56\r\n"),
+        (Form::IfExists(56), Reply::Get(None), "$-1\r\n"),
     ] {
         let mut out = Vec::new();
         let mut writer = Writer::new(Version::Resp2, &mut out);

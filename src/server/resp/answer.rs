@@ -1,94 +1,76 @@
-//! What is said at once: commands that ask nothing of a shard.
+//! The commands that need no shard: their replies are appended at once.
 
-use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::info;
-use crate::protocol::resp::{
-    self, Arguments, COMMANDS, Command, Hello, Listed, Spec, Verb, Writer, commands, describe,
-    explain, help,
-};
+use super::invocation::Invocation;
+use super::{clients, commands, info};
+use crate::protocol::resp::{self, Command, Hello, Verb, Writer, help};
 use crate::server::status::Client;
 use crate::server::worker::{Link, Ring, Worker};
 
-/// A command, as it was read.
-pub(super) struct Asked<'a> {
-    pub(super) spec: &'static Spec,
-    pub(super) command: Command<'a>,
-    pub(super) arguments: &'a Arguments,
-    pub(super) bytes: &'a [u8],
+/// What happens to the connection after a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    Continue,
+    /// It ends once its replies are sent.
+    Close,
 }
 
-impl<'a> Asked<'a> {
-    /// The arguments from `first` on.
-    fn from(&self, first: usize) -> impl Iterator<Item = &'a [u8]> {
-        let Self {
-            arguments, bytes, ..
-        } = *self;
-        (first..arguments.len()).map(move |i| arguments.at(i, bytes))
-    }
-}
-
-/// Says what `asked` asks for, into `ring`.
+/// Appends the reply to a command that needs no shard to `ring`.
 pub(super) fn answer(
-    asked: &Asked<'_>,
+    invocation: &Invocation<'_>,
     worker: &Worker,
     client: &Client,
     link: &Link,
     ring: &mut Ring,
-) {
-    let status = &worker.status;
-    match asked.command {
+) -> Then {
+    match invocation.command {
         Command::Ok => ring.say(|writer| writer.simple("OK")),
+        Command::Zero => ring.say(|writer| writer.integer(0)),
+        Command::EmptyList => ring.say(|writer| writer.array(0)),
         Command::Ping(None) => ring.say(|writer| writer.simple("PONG")),
         Command::Ping(Some(message)) | Command::Echo(message) => {
             ring.say(|writer| writer.bulk(message));
         }
-        Command::Hello(hello) => say_hello(hello, client, ring),
-        Command::SetName(name) => {
-            name.clone_into(&mut client.words.lock().name);
-            ring.say(|writer| writer.simple("OK"));
-        }
-        Command::SetInfo { version, value } => {
-            let mut words = client.words.lock();
-            value.clone_into(match version {
-                true => &mut words.library_version,
-                false => &mut words.library,
-            });
-            ring.say(|writer| writer.simple("OK"));
-        }
-        Command::List(listed) => {
-            if !link.worker_has_room() {
-                // It grows with the number of connections, and each could ask for it.
-                return ring.refuse("TRYAGAIN too many replies wait for clients that do not read");
+        Command::Hello(hello) => answer_hello(hello, client, ring),
+        Command::SetName(name) => clients::set_name(name, client, ring),
+        Command::SetInfo { version, value } => clients::set_library(version, value, client, ring),
+        Command::List(listed) => clients::list(listed, invocation, worker, link, ring),
+        Command::Kill(kill) => {
+            if clients::kill(&kill, worker, client, ring) {
+                return Then::Close;
             }
-            let clients = match listed {
-                Listed::All => status.clients.list(),
-                Listed::Some => {
-                    let ids = asked.from(3).filter_map(resp::number);
-                    status.clients.some(&ids.collect())
-                }
-                Listed::None => Vec::new(),
-            };
-            ring.say(|writer| writer.text(&lines(&clients)));
         }
-        Command::Topic { .. } | Command::Keys(_) | Command::Scan(_) => {
-            unreachable!("the session asks shards")
+        Command::Replies(replies) => clients::set_replies(replies, ring),
+        Command::GetKeys { first, end } => ring.say(|writer| {
+            writer.array(end - first);
+            for key in invocation.arguments_from(first).take(end - first) {
+                writer.bulk(key);
+            }
+        }),
+        Command::Topic { .. }
+        | Command::Keys(_)
+        | Command::Scan(_)
+        | Command::Matching(_)
+        | Command::RandomKey => unreachable!("the session asks shards"),
+        Command::Other if invocation.spec.verb == Verb::Reset => reset(client, ring),
+        Command::Other => {
+            ring.say(|writer| answer_other(invocation, worker, client, writer));
         }
-        Command::Other => ring.say(|writer| say_other(asked, worker, client, writer)),
+    }
+    match invocation.spec.verb {
+        Verb::Quit => Then::Close,
+        _ => Then::Continue,
     }
 }
 
-fn lines(clients: &[Arc<Client>]) -> String {
-    clients.iter().map(|client| format!("{client}\n")).collect()
-}
-
-fn say_hello(hello: Hello<'_>, client: &Client, ring: &mut Ring) {
+fn answer_hello(hello: Hello<'_>, client: &Client, ring: &mut Ring) {
     if let Some(version) = hello.version {
         ring.set_version(version);
-        client.speaks(version);
+        client.set_version(version);
     }
     if let Some(name) = hello.name {
-        name.clone_into(&mut client.words.lock().name);
+        name.clone_into(&mut client.labels.lock().name);
     }
     let version = ring.version();
     ring.say(|writer| {
@@ -106,79 +88,83 @@ fn say_hello(hello: Hello<'_>, client: &Client, ring: &mut Ring) {
     });
 }
 
-/// Commands that take their arguments as they are, or none.
-fn say_other(asked: &Asked<'_>, worker: &Worker, client: &Client, writer: &mut Writer<'_>) {
+/// RESET: makes the connection like a new one. The session ends the transaction.
+fn reset(client: &Client, ring: &mut Ring) {
+    let version = resp::Version::default();
+    ring.set_version(version);
+    ring.set_replies(resp::Replies::On);
+    client.set_version(version);
+    client.labels.lock().name.clear();
+    ring.say(|writer| writer.simple("RESET"));
+}
+
+/// Appends the reply to a command without arguments, or with arguments that are taken as they are.
+fn answer_other(
+    invocation: &Invocation<'_>,
+    worker: &Worker,
+    client: &Client,
+    writer: &mut Writer<'_>,
+) {
     let status = &worker.status;
-    match asked.spec.verb {
+    let verb = invocation.spec.verb;
+    match verb {
         Verb::DbSize => writer.integer(worker.shared().topics() as u64),
         Verb::Info => {
-            let sections = asked.from(1);
+            let sections = invocation.arguments_from(1);
             writer.text(&info::text(sections, status, worker.shared()));
         }
-        Verb::ClientId => writer.integer(client.id),
-        Verb::ClientGetName => match client.words.lock().name.as_str() {
-            "" => writer.null(),
-            name => writer.bulk(name.as_bytes()),
-        },
-        Verb::ClientInfo => writer.text(&format!("{client}\n")),
+        Verb::Role => {
+            writer.array(3);
+            writer.bulk(b"master");
+            writer.integer(0);
+            writer.array(0);
+        }
+        Verb::Time => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = now.unwrap_or_default(); // zero if the clock is set before 1970
+            writer.array(2);
+            writer.number(now.as_secs());
+            writer.number(now.subsec_micros().into());
+        }
         Verb::ConfigGet => {
-            let patterns: Vec<_> = asked.from(2).map(<[u8]>::to_ascii_lowercase).collect();
+            let patterns: Vec<_> = invocation
+                .arguments_from(2)
+                .map(<[u8]>::to_ascii_lowercase)
+                .collect();
             let mut settings = info::settings(status);
             settings.retain(|(name, _)| {
-                let fits = |pattern: &Vec<u8>| resp::glob(pattern, name.as_bytes());
-                patterns.iter().any(fits)
+                let matches = |pattern: &Vec<u8>| resp::glob(pattern, name.as_bytes());
+                patterns.iter().any(matches)
             });
             writer.map(settings.len());
             for (name, value) in settings {
                 writer.entry(name, &value);
             }
         }
+        Verb::LatencyDoctor => writer.text(
+            "Latencies are not recorded here. INFO commandstats estimates the time for each \
+             command; redis-cli --latency measures the way to the server.\n",
+        ),
+        Verb::LatencyHistogram => writer.map(0),
         Verb::ClientHelp => help(Verb::Client.spec(), writer),
         Verb::CommandHelp => help(Verb::Command.spec(), writer),
         Verb::ConfigHelp => help(Verb::Config.spec(), writer),
-        Verb::CommandCount => writer.integer(commands().count() as u64),
-        Verb::CommandList => {
-            writer.array(commands().count());
-            for spec in commands() {
-                writer.bulk(spec.name.as_bytes());
-            }
-        }
-        Verb::CommandDocs => {
-            let some = asked.from(2).filter_map(by_name);
-            let specs: Vec<_> = match asked.arguments.len() {
-                2 => commands().collect(),
-                _ => some.collect(),
-            };
-            writer.map(specs.len());
-            for spec in specs {
-                explain(spec, writer);
-            }
-        }
-        Verb::CommandInfo if asked.arguments.len() > 2 => {
-            writer.array(asked.arguments.len() - 2);
-            for name in asked.from(2) {
-                match by_name(name) {
-                    Some(spec) => describe(spec, writer),
-                    None => writer.null(),
-                }
-            }
-        }
-        Verb::Command | Verb::CommandInfo => {
-            writer.array(commands().count());
-            for spec in commands() {
-                describe(spec, writer);
-            }
-        }
-        // The session closes the connection behind QUIT, and refuses what follows MULTI.
+        Verb::LatencyHelp => help(Verb::Latency.spec(), writer),
+        Verb::MemoryHelp => help(Verb::Memory.spec(), writer),
+        Verb::ObjectHelp => help(Verb::Object.spec(), writer),
+        Verb::SlowLogHelp => help(Verb::SlowLog.spec(), writer),
+        // The session closes the connection after QUIT, and refuses the commands after MULTI.
         Verb::Quit | Verb::Multi | Verb::Discard => writer.simple("OK"),
-        // Their arguments are read; or, of a command that has subcommands alone, refused.
+        Verb::ClientId | Verb::ClientGetName | Verb::ClientInfo => {
+            clients::answer(verb, client, writer);
+        }
+        Verb::Command
+        | Verb::CommandCount
+        | Verb::CommandDocs
+        | Verb::CommandInfo
+        | Verb::CommandList => commands::answer(invocation, writer),
+        // Their arguments were interpreted, or they were refused, as a command that only has
+        // subcommands is.
         verb => unreachable!("{verb:?} is answered elsewhere"),
     }
-}
-
-/// A command, or `command|subcommand`, by its name in any letters.
-fn by_name(name: &[u8]) -> Option<&'static Spec> {
-    COMMANDS
-        .iter()
-        .find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))
 }

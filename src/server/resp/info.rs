@@ -1,5 +1,5 @@
-//! INFO and CONFIG GET: what the server says of itself, in Redis's words where they mean something
-//! here. What has no meaning here is left out.
+//! INFO and CONFIG GET: facts about the server, under Redis's names as far as they have a meaning here.
+//! Fields without a meaning here are left out.
 
 use std::fmt::Write;
 
@@ -8,24 +8,25 @@ use crate::server::exchange::Shared;
 use crate::server::status::Status;
 use crate::shard::Durability;
 
-/// The version of Redis whose protocol and replies are spoken: clients and exporters look at it, here
-/// and in HELLO, to know what they can ask for.
+/// The version of Redis whose protocol and replies this server follows. Clients and exporters look at
+/// it, here and in HELLO, to know which commands they can use.
 pub(super) const REDIS_VERSION: &str = "7.0.0";
 
-/// A part of INFO: its name, and what appends it.
+/// A section of INFO: its name, and the function that appends it.
 type Section = (&'static str, fn(&mut Text<'_>));
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
     ("Persistence", persistence),
     ("Stats", stats),
+    ("Replication", replication),
     ("Commandstats", command_stats),
     ("Keyspace", keyspace),
 ];
 
-/// What INFO appends to, and where it finds what it says.
+/// The text of INFO so far, and where its facts come from.
 struct Text<'a> {
     out: String,
     status: &'a Status,
@@ -34,24 +35,24 @@ struct Text<'a> {
 
 impl Text<'_> {
     fn line(&mut self, name: &str, value: impl std::fmt::Display) {
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = write!(self.out, "{name}:{value}\r\n");
     }
 }
 
-/// The sections that were asked for; all that Redis gives by default, where none were.
+/// Returns the requested sections; without a request, those that Redis returns by default.
 pub(super) fn text<'a>(
-    asked: impl Iterator<Item = &'a [u8]>,
+    requested: impl Iterator<Item = &'a [u8]>,
     status: &Status,
     shared: &Shared,
 ) -> String {
-    let asked: Vec<String> = asked
+    let requested: Vec<String> = requested
         .map(|name| String::from_utf8_lossy(name).to_ascii_lowercase())
         .collect();
-    let all = asked
+    let all = requested
         .iter()
         .any(|name| name == "all" || name == "everything");
-    let default = asked.is_empty() || asked.iter().any(|name| name == "default");
+    let default = requested.is_empty() || requested.iter().any(|name| name == "default");
     let mut text = Text {
         out: String::new(),
         status,
@@ -59,9 +60,9 @@ pub(super) fn text<'a>(
     };
     for (name, section) in SECTIONS {
         let lower = name.to_ascii_lowercase();
-        // As in Redis, counts of each command come when they are asked for.
+        // As in Redis, the counts of each command are returned only on request.
         let by_default = default && name != "Commandstats";
-        if all || by_default || asked.contains(&lower) {
+        if all || by_default || requested.contains(&lower) {
             if !text.out.is_empty() {
                 text.out.push_str("\r\n");
             }
@@ -116,8 +117,8 @@ fn memory(text: &mut Text<'_>) {
 fn persistence(text: &mut Text<'_>) {
     text.line("loading", 0);
     let loaded = text.status.loaded;
-    // What monitoring of Redis looks at: here, too, what is answered is kept, unless the last write
-    // failed.
+    // Monitoring of Redis looks at these. Here, too, they say whether answered commands are stored,
+    // and whether the last write failed.
     text.line("aof_enabled", u8::from(loaded.is_some()));
     let Some(loaded) = loaded else {
         text.line("durability", Durability::Memory);
@@ -154,19 +155,29 @@ fn stats(text: &mut Text<'_>) {
     text.line("expired_keys", 0);
 }
 
+/// Load balancers look here for the master.
+fn replication(text: &mut Text<'_>) {
+    text.line("role", "master");
+    text.line("connected_slaves", 0);
+    text.line("master_failover_state", "no-failover");
+    text.line("master_replid", &text.status.run_id);
+    text.line("master_repl_offset", 0);
+    text.line("repl_backlog_active", 0);
+}
+
 fn command_stats(text: &mut Text<'_>) {
     for spec in COMMANDS {
-        let all = text.status.calls(spec.verb);
-        if all.calls == 0 && all.refused == 0 {
+        let total = text.status.calls(spec.verb);
+        if total.calls == 0 && total.refused == 0 {
             continue;
         }
-        let each = all.microseconds as f64 / all.calls.max(1) as f64;
+        let each = total.microseconds as f64 / total.calls.max(1) as f64;
         let name = format!("cmdstat_{}", spec.name);
         text.line(
             &name,
             format_args!(
                 "calls={},usec={},usec_per_call={each:.2},rejected_calls={}",
-                all.calls, all.microseconds, all.refused
+                total.calls, total.microseconds, total.refused
             ),
         );
     }
@@ -179,7 +190,7 @@ fn keyspace(text: &mut Text<'_>) {
     }
 }
 
-/// The process's resident memory, in bytes.
+/// Returns the process's resident memory, in bytes.
 fn resident() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
@@ -187,8 +198,8 @@ fn resident() -> Option<u64> {
     Some(pages * page.unsigned_abs())
 }
 
-/// What CONFIG GET knows: settings of this server under Redis's names, where Redis has them, and
-/// under its own.
+/// Returns the settings for CONFIG GET, under Redis's name if Redis has the setting, else under this
+/// server's own.
 pub(super) fn settings(status: &Status) -> Vec<(&'static str, String)> {
     let config = &status.config;
     let (port, address) = match config.tcp {

@@ -1,11 +1,18 @@
-//! A connection that speaks the Redis protocol: its commands in, their replies out in the same order,
-//! over however many shards. [`Session`] reads commands and says what can be said at once; [`Ring`](crate::server::worker::Ring)
-//! keeps replies in order. Bytes come and go through the
-//! connection, requests through the router, as for any other dialect.
+//! Connections that speak the Redis protocol: commands in, replies out in the same order, over any
+//! number of shards. [`Session`] interprets commands, answers what needs no shard, and queues the rest
+//! as requests. It knows neither the socket nor how a shard is reached; the connection moves the bytes,
+//! the router the requests, as for any other dialect.
 
 mod answer;
+mod clients;
+mod commands;
 mod info;
+mod invocation;
+mod keys;
+mod random_key;
 mod scan;
+mod search;
 mod session;
+mod transaction;
 
 pub(crate) use session::{Rest, Session};

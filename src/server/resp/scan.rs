@@ -1,46 +1,50 @@
-//! A SCAN: what it asks for, as a [`Walk`] through the shards and a filter on what that finds.
+//! SCAN: one stretch of a walk through the topics, and a filter on the names that it finds.
 
 use crate::protocol::resp::{self, Writer};
 use crate::server::exchange::Walk;
 use crate::topic::Shards;
 
-/// The most bytes of names that one shard is asked for in one go.
-const BYTES_LIMIT: usize = 64 * 1024;
+/// The most bytes of names that a stretch looks at.
+pub(super) const BYTES_LIMIT: usize = 64 * 1024;
 
-/// The most topics that one SCAN looks at: what COUNT can ask for.
+/// The most topics that one SCAN looks at, whatever COUNT says.
 const COUNT_LIMIT: usize = 4 * 1024;
 
-/// The most steps of comparing names with a pattern, but for the first name: some 10 ms in the worst
-/// of cases, which takes names and a pattern that are made for it.
+/// The most steps of comparing names with the pattern, not counting the first name: some 10 ms in the
+/// worst case, which takes names and a pattern that are made for it.
 const COMPARE_LIMIT: usize = 4 * 1024 * 1024;
 
-/// Which of the topics that a walk finds are returned.
+/// A SCAN.
 #[derive(Debug)]
-pub(super) struct Filter {
+pub(super) struct Scan {
+    cursor: u64,
+    /// How many topics to look at, and how many bytes of names.
+    count: usize,
+    bytes: usize,
     pattern: Option<Box<[u8]>>,
-    /// Whether topics are of the kind that it looks for.
+    /// Whether the requested type is that of topics.
     strings: bool,
 }
 
-/// The walk that a SCAN asks for, and its filter.
-pub(super) fn begin(asked: resp::Scan<'_>, shards: Shards) -> (Filter, Box<Walk>) {
-    let bytes = match asked.pattern {
-        Some(pattern) => COMPARE_LIMIT / pattern.len().max(1),
-        None => BYTES_LIMIT,
-    };
-    let filter = Filter {
-        pattern: asked.pattern.map(Box::from),
-        strings: asked.strings,
-    };
-    let count = asked.count.min(COUNT_LIMIT);
-    let walk = Walk::new(asked.cursor, shards, count, bytes.clamp(1, BYTES_LIMIT));
-    (filter, Box::new(walk))
-}
+impl Scan {
+    pub(super) fn new(scan: resp::Scan<'_>) -> Self {
+        Self {
+            cursor: scan.cursor,
+            count: scan.count.min(COUNT_LIMIT),
+            bytes: names_limit(scan.pattern, COMPARE_LIMIT),
+            pattern: scan.pattern.map(Box::from),
+            strings: scan.strings,
+        }
+    }
 
-impl Filter {
-    /// Says where to go on, and which topics were found.
+    /// Returns the stretch to walk.
+    pub(super) fn walk(&self, shards: Shards) -> Walk {
+        Walk::new(self.cursor, shards, self.count, self.bytes)
+    }
+
+    /// Appends the reply: where to continue, and the topics that were found.
     pub(super) fn say(&self, walk: &Walk, writer: &mut Writer<'_>) {
-        let names: Vec<&[u8]> = walk.names().filter(|name| self.is_wanted(name)).collect();
+        let names: Vec<&[u8]> = walk.names().filter(|name| self.matches(name)).collect();
         writer.array(2);
         writer.number(walk.cursor());
         writer.array(names.len());
@@ -49,8 +53,17 @@ impl Filter {
         }
     }
 
-    fn is_wanted(&self, name: &[u8]) -> bool {
-        let fits = |pattern: &[u8]| resp::glob(pattern, name);
-        self.strings && self.pattern.as_deref().is_none_or(fits)
+    fn matches(&self, name: &[u8]) -> bool {
+        let matches = |pattern: &[u8]| resp::glob(pattern, name);
+        self.strings && self.pattern.as_deref().is_none_or(matches)
+    }
+}
+
+/// Returns how many bytes of names a stretch may look at, so that comparing them with `pattern` takes
+/// at most `steps` steps, not counting the first name.
+pub(super) fn names_limit(pattern: Option<&[u8]>, steps: usize) -> usize {
+    match pattern {
+        Some(pattern) => (steps / pattern.len().max(1)).clamp(1, BYTES_LIMIT),
+        None => BYTES_LIMIT,
     }
 }

@@ -1,134 +1,148 @@
-//! The commands of one connection: from bytes to requests for shards, and to what is said at once.
+//! The commands of one connection: from bytes to requests for shards, and to replies that need none.
 
 use std::net::SocketAddr;
 
-use super::answer;
-use super::scan::{self, Filter};
+use super::answer::{self, Then};
+use super::invocation::Invocation;
+use super::keys::Keys;
+use super::random_key::RandomKey;
+use super::scan::Scan;
+use super::search::{Progress, Search};
+use super::transaction::Transaction;
 use crate::protocol::Request;
 use crate::protocol::resp::{
-    self, Arguments, Command, Form, Keys, MAX_INLINE, Progress, ProtocolError, Refusal, Spec, Verb,
+    self, Arguments, Command, Form, MAX_INLINE, ProtocolError, Refusal, Spec, Verb,
 };
 use crate::server::exchange::{ConnectionKey, Queued, Requests, Walk};
-use crate::server::status::Entered;
+use crate::server::status::Registration;
 use crate::server::worker::{Link, Ring, Worker};
 use crate::topic::Topic;
 
-/// The longest command, in bytes, while the worker's connections hold too much together.
+/// The longest command, in bytes, while the worker's connections hold too many bytes together.
 const TIGHT_COMMAND: usize = MAX_INLINE;
 
-/// With this many bytes of text said, a connection gives way to the others before it says more: some
-/// commands say a thousand times what they take to ask.
+/// After this many bytes of text in one turn, a connection gives way to the others: some replies are
+/// a thousand times as long as their commands.
 const TURN_TEXT: usize = 64 * 1024;
 
-/// What is known of a connection that speaks the Redis protocol, beside its [`Ring`].
+// A worker copies requests by the thousand.
+const _: () = assert!(size_of::<Queued>() == 32);
+
+/// The state of a connection that speaks the Redis protocol, except for its replies, which are in its
+/// [`Ring`].
 #[derive(Debug)]
 pub(crate) struct Session {
-    entered: Entered,
-    /// How far the command was read that the last read broke off in.
-    progress: Progress,
-    /// Those of the command that is read now, or that waits.
+    registration: Registration,
+    /// How much was decoded of a command that is incomplete so far.
+    progress: resp::Progress,
+    /// The arguments of the command that is decoded now, or that waits.
     arguments: Arguments,
-    waits: Option<Waits>,
-    /// Whether a transaction has begun, all of which is refused.
-    refuses: bool,
+    waits: Option<WaitsFor>,
+    transaction: Transaction,
 }
 
-/// What the next command, read already or not, waits for.
+/// What the next command waits for, whether it was read yet or not.
 #[derive(Debug)]
-enum Waits {
+enum WaitsFor {
     /// Room for more replies.
     Room,
-    /// The replies to all commands before it. It takes that many bytes, and its arguments are known.
+    /// The replies to all commands before it. It is `len` bytes long, and its arguments are decoded.
     Replies { len: usize },
-    /// The walk of a SCAN, which is away.
-    Scan(Filter),
+    /// A search, which is not finished.
+    Search(Search),
 }
 
-/// What became of a read.
+/// What became of the bytes of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// How many bytes are done with.
+    /// How many bytes were consumed.
     pub(crate) at: usize,
-    /// What follows those.
+    /// What the other bytes are.
     pub(crate) rest: Rest,
 }
 
-/// What is left of a read.
+/// The bytes of a read that were not consumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// The beginning of a command, if anything.
+    /// The beginning of a command, or nothing.
     Partial,
-    /// Commands that have to wait.
+    /// Commands that have to wait, or nothing while a search goes on.
     Unserved,
-    /// Nothing that counts: the connection has to be closed.
+    /// Bytes to ignore: the connection has to be closed.
     Void,
 }
 
-/// What a connection's turn is served with.
+/// What serves the commands in one turn of a connection.
 struct Turn<'a> {
     worker: &'a Worker,
     link: &'a Link,
     ring: &'a mut Ring,
-    /// How much text had been said before it.
+    /// The length of the ring's text before this turn.
     text_before: usize,
     requests: &'a mut Requests,
 }
 
 /// What comes next in the input.
 enum Next {
-    /// A command of that many bytes.
+    /// A command of this many bytes.
     Command(usize),
     /// Nothing that can be served now.
     End(Rest),
-    /// No command.
+    /// Bytes that are not a command.
     Broken(ProtocolError),
 }
 
 /// What became of a command.
-enum Done {
-    /// Its reply is said, or has its slot.
-    Said,
-    /// It has to wait for the replies to those before it.
+enum Served {
+    /// Its reply is in the ring, or has its slot there.
+    Done,
+    /// It has to wait for the replies to the commands before it.
     Waits,
-    /// It is answered, and the last of its connection.
+    /// Its reply is in the ring, and the connection ends after it.
     Ends,
-    /// It looks at topics; nothing is in flight.
-    Begins(Filter, Box<Walk>),
+    /// It starts a search. Nothing is in flight.
+    Searches(Search),
 }
 
 impl Session {
-    /// A connection's that has just begun to speak.
+    /// Creates the session of a connection that starts to speak the Redis protocol.
     pub(crate) fn new(
         worker: &Worker,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Self {
         Self {
-            entered: Entered::new(&worker.status.clients, peer, local),
-            progress: Progress::default(),
+            registration: Registration::new(&worker.status.clients, peer, local),
+            progress: resp::Progress::default(),
             arguments: Arguments::default(),
             waits: None,
-            refuses: false,
+            transaction: Transaction::default(),
         }
     }
 
-    /// Whether commands that were left unserved can be taken now. Otherwise the connection's task is
-    /// woken when that changes.
+    /// Returns whether commands that were left unserved can be served now. If not, the connection's
+    /// task is woken when that changes.
     pub(crate) fn may_go_on(&self, link: &Link) -> bool {
-        match self.waits {
+        match &self.waits {
             None => true,
-            Some(Waits::Room) => link.has_room(),
-            Some(Waits::Replies { .. } | Waits::Scan(_)) => link.in_flight() == 0,
+            Some(WaitsFor::Room) => link.has_room(),
+            Some(WaitsFor::Replies { .. }) => link.in_flight() == 0,
+            Some(WaitsFor::Search(search)) => search.may_continue(link),
         }
     }
 
-    /// Whether the next command waits for something, which may be this worker's.
+    /// Returns whether the next command waits for something, which may belong to this worker.
     pub(crate) fn waits(&self) -> bool {
         self.waits.is_some()
     }
 
-    /// Takes in the commands that `input` begins with. Their requests go into `requests`, with topics
-    /// where they lie in `input`.
+    /// Returns whether another client killed this one: then the connection has to end at once.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.registration.client.is_killed()
+    }
+
+    /// Serves the commands at the start of `input`. Appends their requests to `requests`; the topics
+    /// stay in `input`.
     pub(crate) fn take(
         &mut self,
         worker: &Worker,
@@ -138,34 +152,32 @@ impl Session {
         requests: &mut Requests,
     ) -> Taken {
         let decoded = match self.waits.take() {
-            Some(Waits::Replies { len }) => Some(len),
-            Some(Waits::Scan(filter)) => {
-                if let Some(walk) = link.take_walk()
-                    && !self.go_on(filter, walk, worker, link, key)
-                {
+            Some(WaitsFor::Replies { len }) => Some(len),
+            Some(WaitsFor::Search(search)) => {
+                if self.search(search, worker, link, key) == Progress::Going {
                     let rest = Rest::Unserved;
                     return Taken { at: 0, rest };
                 }
                 None
             }
-            Some(Waits::Room) | None => None,
+            Some(WaitsFor::Room) | None => None,
         };
-        let (mut taken, begun) = self.take_commands(decoded, worker, link, input, requests);
-        if let Some((filter, walk)) = begun
-            && self.go_on(filter, walk, worker, link, key)
+        let (mut taken, search) = self.take_commands(decoded, worker, link, input, requests);
+        if let Some(search) = search
+            && self.search(search, worker, link, key) == Progress::Finished
             && taken.at == input.len()
         {
-            taken.rest = Rest::Partial; // done at once, with nothing behind it
+            taken.rest = Rest::Partial; // finished at once, with no command behind it
         }
-        self.entered.client.is_active();
+        self.registration.client.set_active();
         if self.waits.is_none() {
             self.arguments.trim();
         }
         taken
     }
 
-    /// Takes in commands up to one that has to wait, or a SCAN, which is returned. The first one may
-    /// be decoded already, and takes that many bytes.
+    /// Serves commands up to one that has to wait, or one that starts a search, which is returned. If
+    /// the first command is decoded already, `decoded` is its length in bytes.
     fn take_commands(
         &mut self,
         mut decoded: Option<usize>,
@@ -173,7 +185,7 @@ impl Session {
         link: &Link,
         input: &mut [u8],
         requests: &mut Requests,
-    ) -> (Taken, Option<(Filter, Box<Walk>)>) {
+    ) -> (Taken, Option<Search>) {
         let mut ring = link.ring();
         let mut turn = Turn {
             worker,
@@ -183,7 +195,7 @@ impl Session {
             requests,
         };
         let mut at = 0;
-        let (rest, begun) = loop {
+        let (rest, search) = loop {
             let next = match decoded.take() {
                 Some(len) => Next::Command(len),
                 None => self.next(&mut input[at..], &turn),
@@ -197,36 +209,36 @@ impl Session {
                 }
             };
             match self.serve(&input[at..at + len], at, &mut turn) {
-                Done::Said => at += len,
-                Done::Waits => {
-                    self.waits = Some(Waits::Replies { len });
+                Served::Done => at += len,
+                Served::Waits => {
+                    self.waits = Some(WaitsFor::Replies { len });
                     break (Rest::Unserved, None);
                 }
-                Done::Ends => break (Rest::Void, None),
-                Done::Begins(filter, walk) => {
+                Served::Ends => break (Rest::Void, None),
+                Served::Searches(search) => {
                     at += len;
-                    break (Rest::Unserved, Some((filter, walk)));
+                    break (Rest::Unserved, Some(search));
                 }
             }
         };
-        (Taken { at, rest }, begun)
+        (Taken { at, rest }, search)
     }
 
-    /// The peer shut its side down with `partial` left of what it sent.
+    /// Handles that the peer shut down its side; `partial` is what it sent of an incomplete command.
     pub(crate) fn end(&self, partial: &[u8], link: &Link) {
         if !partial.is_empty() {
             refuse_bytes(ProtocolError::BrokenOff, &mut link.ring());
         }
     }
 
-    /// Reads the command that `input` begins with, if it can be served now.
+    /// Decodes the command at the start of `input`, if it can be served now.
     fn next(&mut self, input: &mut [u8], turn: &Turn<'_>) -> Next {
-        let said = turn.ring.text_len() - turn.text_before;
-        if !turn.ring.has_room() || said >= turn.link.room() {
-            self.waits = Some(Waits::Room);
+        let text = turn.ring.text_len() - turn.text_before;
+        if !turn.ring.has_room() || text >= turn.link.room() {
+            self.waits = Some(WaitsFor::Room);
             return Next::End(Rest::Unserved);
         }
-        if said >= TURN_TEXT {
+        if text >= TURN_TEXT {
             return Next::End(Rest::Unserved);
         }
         match resp::decode(input, &mut self.progress, &mut self.arguments) {
@@ -239,59 +251,68 @@ impl Session {
         }
     }
 
-    /// Serves the command in `bytes`, which was decoded last; it begins at `at` of what was read.
-    fn serve(&mut self, bytes: &[u8], at: usize, turn: &mut Turn<'_>) -> Done {
+    /// Serves the command that was decoded last; its `bytes` start at `at` in the input.
+    fn serve(&mut self, bytes: &[u8], at: usize, turn: &mut Turn<'_>) -> Served {
         if self.arguments.is_empty() {
-            return Done::Said; // an empty line
+            return Served::Done; // an empty line
         }
-        let (spec, command) = match self.read(bytes, turn.worker) {
+        let found = resp::find(&self.arguments, bytes);
+        let in_flight = turn.requests.count() > 0 || turn.link.in_flight() > 0;
+        if in_flight && found.as_ref().is_ok_and(|spec| waits_for_all_before(spec)) {
+            return Served::Waits;
+        }
+        turn.ring.begin_command();
+        let (spec, command) = match found.and_then(|spec| self.read(spec, bytes, turn.worker)) {
             Ok(read) => read,
             Err(refusal) => {
                 turn.ring.refuse(refusal);
-                return match self.is_cross_protocol(bytes) {
-                    true => Done::Ends,
-                    false => Done::Said,
+                return match self.is_http(bytes) {
+                    true => Served::Ends,
+                    false => Served::Done,
                 };
             }
         };
-        let in_flight = turn.requests.count() > 0 || turn.link.in_flight() > 0;
-        if in_flight && wants_all_before(spec) {
-            return Done::Waits;
-        }
         turn.worker.counters().called(spec.verb);
-        self.entered.client.asks(spec.verb);
+        self.registration.client.set_verb(spec.verb);
+        let shards = turn.worker.shared().shards();
         match command {
-            Command::Topic { request, form } => self.push(1, request, form, at, turn),
-            Command::Keys(keys) => self.push_keys(keys, bytes, at, turn),
-            Command::Scan(asked) => {
-                let (filter, walk) = scan::begin(asked, turn.worker.shared().shards());
-                return Done::Begins(filter, walk);
+            Command::Topic { request, form } => {
+                let topic = spec.keys.range(self.arguments.len()).start;
+                self.push(topic, request, form, at, turn);
+            }
+            Command::Keys(keys) => self.push_keys(spec, keys, bytes, at, turn),
+            Command::Scan(scan) => return Served::Searches(Search::Scan(Scan::new(scan))),
+            Command::Matching(pattern) => {
+                return Served::Searches(Search::Keys(Keys::new(pattern)));
+            }
+            Command::RandomKey => {
+                return Served::Searches(Search::RandomKey(RandomKey::new(shards)));
             }
             command => {
-                let asked = answer::Asked {
+                let invocation = Invocation {
                     spec,
                     command,
                     arguments: &self.arguments,
                     bytes,
                 };
-                let client = &self.entered.client;
-                answer::answer(&asked, turn.worker, client, turn.link, turn.ring);
-                if spec.verb == Verb::Quit {
-                    return Done::Ends;
+                let client = &self.registration.client;
+                let then = answer::answer(&invocation, turn.worker, client, turn.link, turn.ring);
+                if then == Then::Close {
+                    return Served::Ends;
                 }
             }
         }
-        Done::Said
+        Served::Done
     }
 
-    /// What the arguments that were decoded last, from `bytes`, ask for.
+    /// Interprets the command that was decoded last, which `spec` describes.
     fn read<'a>(
         &mut self,
+        spec: &'static Spec,
         bytes: &'a [u8],
         worker: &Worker,
     ) -> Result<(&'static Spec, Command<'a>), Refusal<'a>> {
-        let spec = resp::find(&self.arguments, bytes)?;
-        let read = self.in_transaction(spec).and_then(|()| {
+        let read = self.transaction.note(spec).and_then(|()| {
             Command::read(spec, &self.arguments, bytes, worker.intake.max_topic_len())
         });
         if read.is_err() {
@@ -300,36 +321,14 @@ impl Session {
         Ok((spec, read?))
     }
 
-    /// Keeps track of transactions. There are none, since no shard can hold back another's clients:
-    /// but clients that ask for one must be able to tell that nothing of it was done.
-    ///
-    /// # Errors
-    ///
-    /// Why `spec` is not done: it is part of one, or ends one.
-    fn in_transaction(&mut self, spec: &'static Spec) -> Result<(), Refusal<'static>> {
-        match (spec.verb, self.refuses) {
-            (Verb::Multi, false) => self.refuses = true,
-            (Verb::Multi, true) => return Err(Refusal::Nested),
-            (Verb::Exec | Verb::Discard, false) => return Err(Refusal::NoTransaction(spec)),
-            (Verb::Exec, true) => {
-                self.refuses = false;
-                return Err(Refusal::Aborted);
-            }
-            (Verb::Discard, true) => self.refuses = false,
-            (Verb::Quit, _) | (_, false) => {}
-            (_, true) => return Err(Refusal::Transaction),
-        }
-        Ok(())
-    }
-
-    /// Whether this is the beginning of an HTTP request, or a header of one: sent by a browser that
-    /// was made to, whose body might hold commands that nobody meant.
-    fn is_cross_protocol(&self, bytes: &[u8]) -> bool {
+    /// Returns whether this is the first line of an HTTP request, or a header. A browser was tricked
+    /// into sending it, and the body might contain commands.
+    fn is_http(&self, bytes: &[u8]) -> bool {
         let name = self.arguments.at(0, bytes);
         name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"HOST:")
     }
 
-    /// Queues `request`, whose topic is argument `i` of the command at `at`.
+    /// Queues `request`, whose topic is argument `i` of the command that starts at `at`.
     fn push(&self, i: usize, request: Request<'_>, form: Form, at: usize, turn: &mut Turn<'_>) {
         let topic = self.arguments.span(i);
         let queued = Queued {
@@ -342,56 +341,72 @@ impl Session {
         turn.requests.push(&request, queued);
     }
 
-    /// Queues a request a key of the command in `bytes`.
-    fn push_keys(&self, keys: Keys, bytes: &[u8], at: usize, turn: &mut Turn<'_>) {
-        let last = self.arguments.len() - 1;
+    /// Queues a request for each key of the command in `bytes`, which starts at `at`.
+    fn push_keys(
+        &self,
+        spec: &Spec,
+        keys: resp::Keys,
+        bytes: &[u8],
+        at: usize,
+        turn: &mut Turn<'_>,
+    ) {
+        let topics = spec.keys.range(self.arguments.len());
         if !keys.counted {
-            turn.ring.say(|writer| writer.array(last));
+            turn.ring.say(|writer| writer.array(topics.len()));
         }
-        for i in 1..=last {
+        for i in topics.clone() {
             let request = Request {
                 op: keys.op,
                 topic: Topic::checked_before(self.arguments.at(i, bytes)),
             };
-            self.push(i, request, keys.form(i == last), at, turn);
+            self.push(i, request, keys.form(i + 1 == topics.end), at, turn);
         }
     }
 
-    /// Goes on with a SCAN as far as that can be done at once; whether it is done.
-    fn go_on(
+    /// Continues a search by one stretch. If it is not finished then, it becomes what the next command
+    /// waits for.
+    fn search(
         &mut self,
-        filter: Filter,
-        mut walk: Box<Walk>,
+        mut search: Search,
         worker: &Worker,
         link: &Link,
         key: ConnectionKey,
-    ) -> bool {
-        while let Some(shard) = walk.next() {
+    ) -> Progress {
+        let next = || search.walk(worker.shared().shards()).map(Box::new);
+        let mut walk: Option<Box<Walk>> = link.take_walk().or_else(next);
+        while let Some(shard) = walk.as_ref().and_then(|walk| walk.next()) {
+            let Some(away) = walk.take() else { break };
             link.departed(1);
-            match worker.walk(shard, walk, key) {
-                Some(back) => walk = back,
-                None => {
-                    self.waits = Some(Waits::Scan(filter));
-                    return false;
-                }
+            walk = worker.walk(shard, away, key);
+            if walk.is_none() {
+                self.waits = Some(WaitsFor::Search(search)); // until the walk comes back
+                return Progress::Going;
             }
             link.arrived(1);
         }
-        self.waits = None;
-        link.ring().say(|writer| filter.say(&walk, writer));
-        true
+        let progress = search.advance(walk.as_deref(), link, worker.stopping());
+        if progress == Progress::Going {
+            self.waits = Some(WaitsFor::Search(search));
+        }
+        progress
     }
 }
 
-/// Says that what was read is no command.
+/// Appends the error for bytes that are not a command.
 fn refuse_bytes(error: ProtocolError, ring: &mut Ring) {
     ring.refuse(format_args!("ERR Protocol error: {error}"));
 }
 
-/// Whether what a command says depends on all that were asked before it on the same connection.
-fn wants_all_before(spec: &Spec) -> bool {
+/// Returns whether the reply to a command depends on all commands before it on the connection.
+fn waits_for_all_before(spec: &Spec) -> bool {
     matches!(
         spec.verb,
-        Verb::DbSize | Verb::Scan | Verb::Info | Verb::Hello
+        Verb::DbSize
+            | Verb::Scan
+            | Verb::Keys
+            | Verb::RandomKey
+            | Verb::Info
+            | Verb::Hello
+            | Verb::Reset
     )
 }

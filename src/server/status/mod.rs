@@ -6,7 +6,7 @@ mod connections;
 mod counters;
 mod server;
 
-pub(crate) use clients::{Client, Entered};
+pub(crate) use clients::{Client, Registration};
 pub(crate) use connections::{Accepting, Connections, OpenConnection};
 pub(crate) use counters::Counters;
 pub(crate) use server::Status;

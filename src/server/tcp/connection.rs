@@ -145,6 +145,7 @@ impl Connection {
     fn step(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         let all_written = self.write(context)?;
         match self.phase {
+            Phase::Resp(ref session) if session.is_killed() => Ok(Step::End(End::Over)),
             Phase::Opening | Phase::Framed | Phase::Resp(_) => {
                 if self.unserved {
                     return self.serve_unserved(context);

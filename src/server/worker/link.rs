@@ -41,6 +41,8 @@ pub(crate) struct Link {
     worker_held: Rc<Cell<usize>>,
     /// Bytes of requests that were read and not served.
     unserved: Cell<usize>,
+    /// Bytes of a reply that is still being collected, or sent in pieces as there is room.
+    collected: Cell<usize>,
     /// The walk of a SCAN that came back.
     walk: RefCell<Option<Box<Walk>>>,
     waker: RefCell<Option<Waker>>,
@@ -67,6 +69,7 @@ impl Link {
             held: Cell::new(0),
             worker_held: Rc::clone(worker_held),
             unserved: Cell::new(0),
+            collected: Cell::new(0),
             walk: RefCell::default(),
             waker: RefCell::new(None),
         }
@@ -206,7 +209,7 @@ impl Link {
         } else {
             TIGHT_LIMIT
         };
-        limit.saturating_sub(self.held.get() - self.unserved.get())
+        limit.saturating_sub(self.held.get() - self.unserved.get() - self.collected.get())
     }
 
     /// Whether the connections of the worker hold no more than they should.
@@ -220,13 +223,20 @@ impl Link {
         self.account();
     }
 
+    /// Sets how many bytes of a reply are collected and not appended yet. They count for what the
+    /// worker's connections hold, but leave this connection room to send them.
+    pub(crate) fn set_collected(&self, len: usize) {
+        self.collected.set(len);
+        self.account();
+    }
+
     /// Brings what it is known to hold up to date.
     fn account(&self) {
         let text = match &*self.dialect.borrow() {
             Spoken::Resp(ring) => ring.text_len(),
             _ => 0,
         };
-        let held = self.unsent() + text + self.unserved.get();
+        let held = self.unsent() + text + self.unserved.get() + self.collected.get();
         let before = self.held.replace(held);
         self.worker_held.update(|all| all + held - before);
     }

@@ -7,66 +7,112 @@ use std::mem;
 
 use crate::protocol::Reply;
 use crate::protocol::framed::RequestId;
-use crate::protocol::resp::{Form, Said, Tally, Version, Writer};
+use crate::protocol::resp::{Form, Replies, Said, Tally, Version, Writer};
 use crate::server::exchange::{empty, shrink};
 
-/// A ring with this many slots takes no more commands: as many as a connection may have requests in
-/// flight. One command may take it over the limit, by its number of keys.
+/// A ring with this many slots accepts no more commands: as many as a connection may have requests
+/// in flight. One command may exceed the limit, by its number of keys.
 const SLOTS_LIMIT: usize = 8 * 1024;
 
-/// An empty ring keeps room for this many slots, and this many bytes of text.
+/// The number of slots, and of bytes of text, that an empty ring keeps allocated.
 const KEEP_SLOTS: usize = 256;
 const KEEP_TEXT: usize = 4 * 1024;
 
-/// Slots for replies, each filled once, emptied in order.
+/// A queue of slots for replies. Each is filled once; they are drained in order.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     slots: VecDeque<Slot>,
     /// The number of the first slot.
     first: u32,
-    /// The words of all slots of text, one after another; the first `said` bytes were drained.
+    /// The bytes of all text slots, one after another; the first `drained` bytes were drained.
     text: Vec<u8>,
-    said: usize,
+    drained: usize,
     version: Version,
     tally: Tally,
-    /// Errors among the text, not told of yet.
+    /// Errors in the text that were not reported by [`drain`](Self::drain) yet.
     errors: u64,
+    wanted: Wanted,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Slot {
-    /// Its request is on its way.
+    /// The request is in flight.
     Waiting(Form),
-    /// What became of it.
+    /// The request is in flight, and its reply is not sent.
+    Silent,
+    /// The content of the reply is known, but not encoded yet.
     Said(Said),
-    /// That many bytes of text, encoded already.
+    /// This many bytes of encoded text.
     Text(usize),
 }
 
 // A connection may have thousands.
 const _: () = assert!(size_of::<Slot>() <= 24);
 
+/// Which replies the client wants: see [`Replies`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Wanted {
+    #[default]
+    All,
+    /// No reply to the command that comes next.
+    NotNext,
+    /// No reply to the current command.
+    NotThis,
+    /// No replies.
+    Nothing,
+}
+
 impl Ring {
-    /// How the replies are said that are not encoded yet.
+    /// Returns the version in which replies are encoded.
     pub(crate) fn version(&self) -> Version {
         self.version
     }
 
-    /// From here on, replies are said like that. Nothing is waiting.
+    /// Sets the version in which later replies are encoded. No request may be in flight.
     pub(crate) fn set_version(&mut self, version: Version) {
         debug_assert!(self.slots.iter().all(|slot| matches!(slot, Slot::Text(_))));
         self.version = version;
     }
 
-    /// A slot for the reply to a request, which carries its number as an id.
+    /// Sets which replies are sent from now on; the reply to the current command is sent only with
+    /// [`Replies::On`].
+    pub(crate) fn set_replies(&mut self, replies: Replies) {
+        self.wanted = match (replies, self.wanted) {
+            (Replies::On, _) => Wanted::All,
+            (Replies::Off, _) | (Replies::Skip, Wanted::Nothing) => Wanted::Nothing,
+            (Replies::Skip, _) => Wanted::NotNext,
+        };
+    }
+
+    /// Notes that the replies from now on are those to another command.
+    pub(crate) fn begin_command(&mut self) {
+        self.wanted = match self.wanted {
+            Wanted::NotNext => Wanted::NotThis,
+            Wanted::NotThis => Wanted::All,
+            other => other,
+        };
+    }
+
+    /// Returns whether the current command's reply is not sent.
+    fn is_silent(&self) -> bool {
+        matches!(self.wanted, Wanted::Nothing | Wanted::NotThis)
+    }
+
+    /// Appends a slot for the reply to a request. Returns its number, as the id of the request.
     pub(crate) fn expect(&mut self, form: Form) -> RequestId {
         let id = RequestId(self.first.wrapping_add(self.slots.len() as u32));
-        self.slots.push_back(Slot::Waiting(form));
+        self.slots.push_back(match self.is_silent() {
+            true => Slot::Silent,
+            false => Slot::Waiting(form),
+        });
         id
     }
 
-    /// Appends what `say` says, behind all replies so far.
+    /// Appends a reply that `say` encodes, behind all replies so far.
     pub(crate) fn say(&mut self, say: impl FnOnce(&mut Writer<'_>)) {
+        if self.is_silent() {
+            return;
+        }
         let before = self.text.len();
         say(&mut Writer::new(self.version, &mut self.text));
         let len = self.text.len() - before;
@@ -77,37 +123,42 @@ impl Ring {
         }
     }
 
-    /// Says that something is not done.
+    /// Appends an error.
     pub(crate) fn refuse(&mut self, refusal: impl fmt::Display) {
-        self.errors += 1;
+        if !self.is_silent() {
+            self.errors += 1;
+        }
         self.say(|writer| writer.error(refusal));
     }
 
-    /// The reply to the request with that id.
+    /// Fills the slot of the request with this id.
     pub(crate) fn fill(&mut self, id: RequestId, reply: Reply) {
-        let place = id.0.wrapping_sub(self.first) as usize;
-        let slot = self.slots.get_mut(place);
-        debug_assert!(
-            matches!(slot, Some(Slot::Waiting(_))),
-            "no slot waits for it"
-        );
-        if let Some(slot) = slot
-            && let Slot::Waiting(form) = *slot
-        {
-            *slot = Slot::Said(form.said(reply));
-        }
+        let index = id.0.wrapping_sub(self.first) as usize;
+        let Some(slot) = self.slots.get_mut(index) else {
+            debug_assert!(false, "no slot has this number");
+            return;
+        };
+        *slot = match *slot {
+            Slot::Waiting(form) => Slot::Said(form.said(reply)),
+            Slot::Silent => Slot::Text(0),
+            filled @ (Slot::Said(_) | Slot::Text(_)) => {
+                debug_assert!(false, "the slot was filled before");
+                filled
+            }
+        };
     }
 
-    /// Appends to `out` all replies before the first that still waits. Returns how many errors came
-    /// since the last time.
+    /// Appends to `out` all replies before the first that is still unknown. Returns the number of
+    /// errors since the last call.
     pub(crate) fn drain(&mut self, out: &mut Vec<u8>) -> u64 {
         let mut errors = mem::take(&mut self.errors);
         while let Some(slot) = self.slots.front() {
             match *slot {
-                Slot::Waiting(_) => {
-                    // It may never be empty: what was said is forgotten once it is most of it.
-                    if self.said > KEEP_TEXT && self.said > self.text.len() / 2 {
-                        self.text.drain(..mem::take(&mut self.said));
+                Slot::Waiting(_) | Slot::Silent => {
+                    // The ring may never become empty, so drained text is dropped once it is most of
+                    // the text.
+                    if self.drained > KEEP_TEXT && self.drained > self.text.len() / 2 {
+                        self.text.drain(..mem::take(&mut self.drained));
                         shrink(&mut self.text, KEEP_TEXT);
                     }
                     return errors;
@@ -117,14 +168,14 @@ impl Ring {
                     errors += u64::from(self.tally.say(said, &mut writer));
                 }
                 Slot::Text(len) => {
-                    out.extend_from_slice(&self.text[self.said..self.said + len]);
-                    self.said += len;
+                    out.extend_from_slice(&self.text[self.drained..self.drained + len]);
+                    self.drained += len;
                 }
             }
             self.slots.pop_front();
             self.first = self.first.wrapping_add(1);
         }
-        self.said = 0;
+        self.drained = 0;
         empty(&mut self.text, KEEP_TEXT);
         if self.slots.capacity() > KEEP_SLOTS {
             self.slots = VecDeque::new();
@@ -132,12 +183,12 @@ impl Ring {
         errors
     }
 
-    /// Bytes of text that wait for replies before them.
+    /// Returns the number of bytes of text that wait for replies before them.
     pub(crate) fn text_len(&self) -> usize {
-        self.text.len() - self.said
+        self.text.len() - self.drained
     }
 
-    /// Whether one more command may take slots.
+    /// Returns whether one more command may take slots.
     pub(crate) fn has_room(&self) -> bool {
         self.slots.len() < SLOTS_LIMIT
     }
@@ -170,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_over_keys_is_said_once_or_refused_once() {
+    fn a_command_that_counts_existing_topics_gets_one_reply() {
         let mut ring = Ring::default();
         let tally = |ring: &mut Ring, replies: &[Reply]| {
             let last = replies.len() - 1;
@@ -194,9 +245,9 @@ mod tests {
         assert_eq!(tally(&mut ring, &[missing]), ":0\r\n");
     }
 
-    /// Numbers of slots go round after 2^32 requests.
+    /// Slot numbers wrap around after 2^32 requests.
     #[test]
-    fn numbers_go_round() {
+    fn slot_numbers_wrap_around() {
         let mut ring = Ring {
             first: u32::MAX - 1,
             ..Ring::default()
@@ -209,9 +260,9 @@ mod tests {
         assert_eq!(drained(&mut ring), ":0\r\n:1\r\n:2\r\n:3\r\n");
     }
 
-    /// One that always waits for something keeps no more text than waits.
+    /// A ring that always waits for some reply keeps only the text behind that reply.
     #[test]
-    fn text_that_was_said_is_forgotten() {
+    fn drained_text_is_dropped() {
         let mut ring = Ring::default();
         let mut waiting = ring.expect(Form::Sum);
         for _ in 0..1_000 {
@@ -232,5 +283,56 @@ mod tests {
             ring.expect(Form::Sum);
         }
         assert!(!ring.has_room());
+    }
+
+    /// What a ring says to `commands`, each of which counts once and says a word.
+    fn replies_to(ring: &mut Ring, commands: usize) -> String {
+        for _ in 0..commands {
+            ring.begin_command();
+            let id = ring.expect(Form::Sum);
+            ring.say(|writer| writer.simple("text"));
+            ring.fill(id, Reply::Add(1));
+        }
+        drained(ring)
+    }
+
+    #[test]
+    fn unwanted_replies_are_not_sent_and_the_others_keep_their_order() {
+        let mut ring = Ring::default();
+        let one = ":1\r\n+text\r\n";
+        for (replies, expected) in [
+            (Replies::Skip, one.repeat(2)),
+            (Replies::On, one.repeat(3)),
+            (Replies::Off, String::new()),
+            (Replies::Skip, String::new()),
+            (Replies::On, one.repeat(3)),
+        ] {
+            ring.begin_command();
+            ring.set_replies(replies);
+            assert_eq!(replies_to(&mut ring, 3), expected, "{replies:?}");
+        }
+    }
+
+    /// A slot whose reply is not sent still holds back those behind it: only then is it known that
+    /// the request is done.
+    #[test]
+    fn a_silent_request_in_flight_holds_back_later_replies() {
+        let mut ring = Ring::default();
+        ring.set_replies(Replies::Skip);
+        ring.begin_command();
+        let silent = ring.expect(Form::Sum);
+        ring.refuse("ERR not sent");
+        ring.begin_command();
+        let last = ring.expect(Form::Sum);
+        ring.fill(last, Reply::Add(2));
+        assert_eq!(drained(&mut ring), "");
+        ring.fill(silent, Reply::Error(ErrorCode::Store));
+        let mut out = Vec::new();
+        assert_eq!(
+            ring.drain(&mut out),
+            0,
+            "an error that is not sent is not counted"
+        );
+        assert_eq!(out, b":2\r\n");
     }
 }

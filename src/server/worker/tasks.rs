@@ -40,6 +40,8 @@ pub(crate) struct Worker {
     /// Tasks that would read if the worker were not congested.
     stalled: RefCell<Vec<Waker>>,
     stopping: Cell<bool>,
+    /// How many killed clients were known when the worker last woke its connections to let them end.
+    kills: Cell<u64>,
     stop: watch::Sender<bool>,
     /// Whether a task panicked.
     panicked: Cell<bool>,
@@ -91,6 +93,7 @@ impl Worker {
             serial: Cell::new(0),
             stalled: RefCell::new(Vec::new()),
             stopping: Cell::new(false),
+            kills: Cell::new(0),
             stop,
             panicked: Cell::new(false),
             reading: Cell::new(Some(reading)),
@@ -214,6 +217,10 @@ impl Worker {
                 router.collect(|batch| self.returned(batch));
             }
             self.after_routing();
+            let kills = self.status.clients.kills();
+            if self.kills.replace(kills) != kills {
+                self.wake_connections();
+            }
             Poll::<()>::Pending
         })
         .await;
@@ -294,6 +301,19 @@ impl Worker {
     pub(crate) fn begin_stop(&self) {
         self.stopping.set(true);
         drop(self.reading.take());
+        self.wake_connections();
+    }
+
+    /// Wakes all workers, so that the connections of clients that were killed end. All connections
+    /// look whether they are meant: kills are rare, and serving a command costs nothing more this
+    /// way.
+    pub(crate) fn end_killed(&self) {
+        for shard in self.shared.shards().ids() {
+            self.shared.mailbox(WorkerId::of(shard)).wake();
+        }
+    }
+
+    fn wake_connections(&self) {
         let links: Vec<_> = {
             let connections = self.connections.borrow();
             connections

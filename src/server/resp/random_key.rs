@@ -1,0 +1,42 @@
+//! RANDOMKEY: walks from a random place to the first topic after it.
+
+use std::hash::{BuildHasher, RandomState};
+
+use crate::server::exchange::Walk;
+use crate::shard::Position;
+use crate::topic::Shards;
+
+/// A RANDOMKEY.
+#[derive(Debug)]
+pub(super) struct RandomKey {
+    cursor: u64,
+    /// Whether the walk has started over from the first topic, after it had reached the last.
+    wrapped: bool,
+}
+
+impl RandomKey {
+    pub(super) fn new(shards: Shards) -> Self {
+        // The standard library seeds each of these hashers differently.
+        let random = |n: u8| RandomState::new().hash_one(n);
+        let shard = random(0) % u64::from(shards.count());
+        let position = random(1) & ((1 << Position::BITS) - 1);
+        Self {
+            cursor: shard << Position::BITS | position,
+            wrapped: false,
+        }
+    }
+
+    /// Returns the stretch to walk next.
+    pub(super) fn walk(&self, shards: Shards) -> Walk {
+        Walk::new(self.cursor, shards, 1, 1)
+    }
+
+    /// Continues after a stretch that found no topic. Returns false if there is none.
+    pub(super) fn advance(&mut self, walk: &Walk) -> bool {
+        self.cursor = walk.cursor();
+        if self.cursor != 0 {
+            return true;
+        }
+        !std::mem::replace(&mut self.wrapped, true)
+    }
+}

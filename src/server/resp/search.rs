@@ -1,0 +1,103 @@
+//! The commands that walk through the topics, a bounded stretch at a time. Between two stretches the
+//! other connections have their turn.
+
+use super::clients::NO_ROOM;
+use super::keys::{Keys, TOO_LONG};
+use super::random_key::RandomKey;
+use super::scan::Scan;
+use crate::server::exchange::Walk;
+use crate::server::worker::Link;
+use crate::topic::Shards;
+
+/// The refusal of a walk that a shutdown interrupts.
+const STOPPING: &str = "TRYAGAIN the server is shutting down";
+
+/// A command that walks through the topics.
+#[derive(Debug)]
+pub(super) enum Search {
+    Scan(Scan),
+    Keys(Keys),
+    RandomKey(RandomKey),
+}
+
+/// How a search continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It is not finished.
+    Going,
+    /// Its reply is appended.
+    Finished,
+}
+
+impl Search {
+    /// Returns the stretch to walk next; `None` if all that is left is to send the reply.
+    pub(super) fn walk(&self, shards: Shards) -> Option<Walk> {
+        match self {
+            Self::Scan(scan) => Some(scan.walk(shards)),
+            Self::Keys(keys) => keys.walk(shards),
+            Self::RandomKey(random) => Some(random.walk(shards)),
+        }
+    }
+
+    /// Returns whether it can continue now: not while a walk is away, and not while the client does
+    /// not read its reply.
+    pub(super) fn may_continue(&self, link: &Link) -> bool {
+        match self {
+            Self::Keys(keys) if keys.is_complete() => link.has_room(),
+            _ => link.in_flight() == 0,
+        }
+    }
+
+    /// Continues after a stretch, or with the next piece of the reply. `stopping`: the server is
+    /// shutting down, so a search with many stretches ends here, unless its reply has begun.
+    pub(super) fn advance(&mut self, walk: Option<&Walk>, link: &Link, stopping: bool) -> Progress {
+        match (&mut *self, walk) {
+            (Self::Scan(scan), Some(walk)) => link.ring().say(|writer| scan.say(walk, writer)),
+            (Self::RandomKey(random), Some(walk)) => {
+                let mut names = walk.names();
+                if let Some(name) = names.next() {
+                    link.ring().say(|writer| writer.bulk(name));
+                } else if !random.advance(walk) {
+                    link.ring().say(|writer| writer.null());
+                } else if !stopping {
+                    return Progress::Going;
+                } else {
+                    link.ring().refuse(STOPPING);
+                }
+            }
+            (Self::Keys(keys), Some(walk)) => {
+                let fits = keys.collect(walk);
+                if !fits {
+                    return finish_with(TOO_LONG, link);
+                }
+                link.set_collected(keys.len());
+                if !link.worker_has_room() {
+                    return finish_with(NO_ROOM, link);
+                }
+                if stopping && !keys.is_complete() {
+                    return finish_with(STOPPING, link);
+                }
+                return Progress::Going;
+            }
+            (Self::Keys(keys), None) => {
+                let piece = keys.next_piece();
+                link.ring().say(|writer| piece.say(writer));
+                link.set_collected(keys.len());
+                if !piece.is_last {
+                    return Progress::Going;
+                }
+            }
+            (Self::Scan(_) | Self::RandomKey(_), None) => {
+                debug_assert!(false, "it always has a stretch to walk");
+            }
+        }
+        Progress::Finished
+    }
+}
+
+/// Refuses a KEYS, and forgets what it collected.
+fn finish_with(refusal: &str, link: &Link) -> Progress {
+    link.set_collected(0);
+    link.ring().refuse(refusal);
+    Progress::Finished
+}
