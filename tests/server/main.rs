@@ -12,7 +12,8 @@
 //! - `command`: the command line
 //! - `redis_clients`: Redis clients as they are
 //! - `resp`, `resp_model`: the Redis protocol, byte for byte, and beside a model
-//! - `scan`: SCAN over the wire
+//! - `resp_set`, `resp_clients`: SET under conditions and its kin; CLIENT KILL and CLIENT REPLY
+//! - `scan`, `keys`: SCAN, KEYS and RANDOMKEY over the wire
 //! - `steering`: classic datagrams arrive at their owner
 //! - `durable`, `stores`, `disks`: topics that are kept; stores and disks that fail
 //! - `readme`: what the README says can be done, can be done
@@ -26,6 +27,7 @@ mod command;
 mod disks;
 mod durable;
 mod frames;
+mod keys;
 mod lifecycle;
 mod moving;
 mod order;
@@ -33,7 +35,9 @@ mod peers;
 mod readme;
 mod redis_clients;
 mod resp;
+mod resp_clients;
 mod resp_model;
+mod resp_set;
 mod scan;
 mod steering;
 mod stores;

@@ -47,6 +47,32 @@ fn the_crate_counts_blocking() {
     }
 }
 
+/// How programs use Redis for counters, beside INCR.
+#[test]
+fn the_crate_sets_once_and_takes() {
+    for (shards, protocol) in SHARDS.into_iter().flat_map(|n| PROTOCOLS.map(|p| (n, p))) {
+        let server = Embedded::start(shards);
+        let mut connection = client(server.tcp, protocol).get_connection().unwrap();
+        let c = &mut connection;
+        assert!(c.set_nx::<_, _, bool>("a", 100).unwrap());
+        assert!(!c.set_nx::<_, _, bool>("a", 200).unwrap());
+        assert_eq!(c.incr::<_, _, u64>("a", 1).unwrap(), 101);
+        let options = redis::SetOptions::default();
+        let options = options.conditional_set(redis::ExistenceCheck::NX).get(true);
+        let before: Option<u64> = c.set_options("b", 1, options.clone()).unwrap();
+        assert_eq!(before, None);
+        let before: Option<u64> = c.set_options("b", 2, options).unwrap();
+        assert_eq!(before, Some(1));
+        assert_eq!(c.getset::<_, _, u64>("a", 0).unwrap(), 101);
+        assert_eq!(c.get_del::<_, Option<u64>>("b").unwrap(), Some(1));
+        assert_eq!(c.get_del::<_, Option<u64>>("b").unwrap(), None);
+        assert_eq!(c.ttl::<_, i64>("a").unwrap(), -1);
+        assert_eq!(c.keys::<_, Vec<String>>("*").unwrap(), ["a"]);
+        let expires = c.set_ex::<_, _, ()>("a", 1, 10).unwrap_err();
+        assert_eq!(expires.detail(), Some("topics do not expire"));
+    }
+}
+
 #[test]
 fn the_crate_pipelines() {
     for (shards, protocol) in SHARDS.into_iter().flat_map(|n| PROTOCOLS.map(|p| (n, p))) {
@@ -202,6 +228,15 @@ for protocol in (2, 3):
     assert r.info("keyspace")["db0"]["keys"] == r.dbsize()
     assert r.config_get("maxclients")["maxclients"] == "65536"
     assert r.command_count() == len(r.command())
+    r.delete("once")
+    assert r.setnx("once", 5) and not r.setnx("once", 6)
+    assert r.set("once", 6, nx=True) is None and r.set("once", 7, xx=True, get=True) == "5"
+    assert r.getdel("once") == "7" and r.ttl("once") == -2 and r.ttl("a") == -1
+    assert r.keys("a*") == ["a"] and r.object("encoding", "a") == "int" and r.role()[0] == "master"
+    assert r.info("replication")["role"] == "master" and r.strlen("a") == 2
+    assert r.slowlog_get() == [] and r.wait(0, 0) == 0 and len(r.time()) == 2
+    other = redis.Redis(port=port, protocol=protocol, single_connection_client=True)
+    assert r.client_kill_filter(_id=other.client_id()) == 1
     try:
         r.pipeline().incr("b").execute()
         raise SystemExit("a transaction should fail")

@@ -19,6 +19,8 @@ struct Model {
     others: usize,
     resp3: bool,
     name: String,
+    /// Whether the next command gets no reply.
+    skips: bool,
 }
 
 impl Model {
@@ -58,13 +60,61 @@ impl Model {
         "+OK\r\n".to_owned()
     }
 
+    /// SET with options.
+    fn set_if(&mut self, key: &str, to: u64, options: &[&str]) -> String {
+        let before = self.value(key);
+        let exists = self.topics.contains_key(key);
+        let met = !(exists && options.contains(&"NX") || !exists && options.contains(&"XX"));
+        let done = match met {
+            true => self.set(key, to),
+            false => self.null(),
+        };
+        match options.contains(&"GET") && !done.starts_with('-') {
+            true => before,
+            false => done,
+        }
+    }
+
+    /// The reply to a command, unless the one before it was CLIENT REPLY SKIP.
     fn say(&mut self, words: &[&str]) -> String {
+        let skips = std::mem::take(&mut self.skips);
+        let reply = self.reply(words);
+        if skips { String::new() } else { reply }
+    }
+
+    fn reply(&mut self, words: &[&str]) -> String {
         let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
         let upper = words[0].to_ascii_uppercase();
         match (upper.as_str(), &words[1..]) {
             ("INCR", [key]) => self.raise(key, 1),
             ("INCRBY", [key, n]) => self.raise(key, n.parse().unwrap()),
             ("SET", [key, n]) => self.set(key, n.parse().unwrap()),
+            ("SET", [key, n, options @ ..]) => self.set_if(key, n.parse().unwrap(), options),
+            ("GETSET", [key, n]) => self.set_if(key, n.parse().unwrap(), &["GET"]),
+            ("SETNX", [key, n]) => match self.topics.contains_key(*key) {
+                true => ":0\r\n".to_owned(),
+                false => {
+                    self.set(key, n.parse().unwrap());
+                    ":1\r\n".to_owned()
+                }
+            },
+            ("GETDEL", [key]) => {
+                let value = self.value(key);
+                self.topics.remove(*key);
+                value
+            }
+            ("TTL", [key]) => match self.topics.contains_key(*key) {
+                true => ":-1\r\n".to_owned(),
+                false => ":-2\r\n".to_owned(),
+            },
+            ("STRLEN", [key]) => {
+                let len = self.topics.get(*key).map_or(0, |sum| sum.to_string().len());
+                format!(":{len}\r\n")
+            }
+            ("OBJECT", ["ENCODING", key]) => match self.topics.contains_key(*key) {
+                true => bulk("int"),
+                false => self.null(),
+            },
             ("GET", [key]) => self.value(key),
             ("MGET", keys) => {
                 let values: String = keys.iter().map(|key| self.value(key)).collect();
@@ -76,7 +126,7 @@ impl Model {
                     .filter(|&&key| self.topics.remove(key).is_some());
                 format!(":{}\r\n", existed.count())
             }
-            ("EXISTS", keys) => {
+            ("EXISTS" | "TOUCH", keys) => {
                 let exist = keys.iter().filter(|&&key| self.topics.contains_key(key));
                 format!(":{}\r\n", exist.count())
             }
@@ -90,6 +140,14 @@ impl Model {
             ("CLIENT", ["SETNAME", name]) => {
                 self.name = (*name).to_owned();
                 "+OK\r\n".to_owned()
+            }
+            ("CLIENT", ["REPLY", "SKIP"]) => {
+                self.skips = true;
+                String::new()
+            }
+            ("RESET", []) => {
+                (self.resp3, self.name) = (false, String::new());
+                "+RESET\r\n".to_owned()
             }
             ("CLIENT", ["GETNAME"]) if self.name.is_empty() => self.null(),
             ("CLIENT", ["GETNAME"]) => bulk(&self.name),
@@ -112,7 +170,7 @@ fn any_command(random: &mut Random) -> Vec<String> {
         1 => random.next() >> 1,
         _ => 1 + random.below(50),
     };
-    let (name, keys) = match random.below(26) {
+    let (name, keys) = match random.below(36) {
         0..8 => ("INCR", 1),
         8..11 => ("INCRBY", 1),
         11..13 => ("SET", 1),
@@ -126,10 +184,20 @@ fn any_command(random: &mut Random) -> Vec<String> {
         22 => ("PING", random.below(2)),
         23 => ("ECHO", 1),
         24 => ("DECR", 1),
+        25..29 => ("SET options", 1),
+        29 => ("SETNX", 1),
+        30 => ("GETSET", 1),
+        31 => ("GETDEL", 1),
+        32 => ("TTL", 1),
+        33 => ("STRLEN", 1),
+        34 => ("touch", 1 + random.below(5)),
         _ => {
-            let words: &[&str] = match random.below(3) {
+            let words: &[&str] = match random.below(6) {
                 0 => &["CLIENT", "SETNAME", "somebody"],
                 1 => &["CLIENT", "GETNAME"],
+                2 => &["CLIENT", "REPLY", "SKIP"],
+                3 => &["RESET"],
+                4 => &["OBJECT", "ENCODING", "key 1"],
                 _ => &["SELECT", "0"],
             };
             return words.iter().copied().map(str::to_owned).collect();
@@ -139,7 +207,22 @@ fn any_command(random: &mut Random) -> Vec<String> {
     words.extend((0..keys).map(|_| key(random)));
     match name {
         "INCRBY" => words.push(number(random).to_string()),
-        "SET" => words.push((number(random) * random.below(2)).to_string()),
+        "SET" | "SETNX" | "GETSET" => {
+            words.push((number(random) * random.below(2)).to_string());
+        }
+        "SET options" => {
+            words[0] = "SET".to_owned();
+            words.push((number(random) * random.below(2)).to_string());
+            let options: &[&str] = match random.below(6) {
+                0 => &["NX"],
+                1 => &["XX", "KEEPTTL"],
+                2 => &["GET"],
+                3 => &["NX", "GET"],
+                4 => &["GET", "XX"],
+                _ => &["KEEPTTL"],
+            };
+            words.extend(options.iter().copied().map(str::to_owned));
+        }
         _ => {}
     }
     words
@@ -207,6 +290,7 @@ fn pipelines_are_answered_like_the_model() {
 fn run_pipeline(address: SocketAddr, random: &mut Random, model: &mut Model) {
     model.resp3 = random.below(2) == 1;
     model.name.clear();
+    model.skips = false;
     let mut stream = connect(address);
     if model.resp3 {
         let hello = command(&["HELLO", "3"]);

@@ -13,6 +13,7 @@ use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreEr
 use globalcounter::topic::{Shards, Topic};
 
 use crate::durable::{STORE, add, persistence};
+use crate::resp::assert_answered;
 use crate::support::{Embedded, Framed, PATIENCE, config, connect, datagrams, frame, info_field};
 
 /// A store that answers when it is told to.
@@ -168,6 +169,61 @@ fn redis_clients_get_their_replies_in_order_beside_a_slow_store() {
     let _answering = commits.answer_all(first);
     client.read_exact(&mut got).unwrap();
     assert_eq!(got, expected);
+}
+
+/// A SET that waits for the store is decided when its turn comes, and not again when it is stored.
+#[test]
+fn conditional_sets_wait_for_the_store_in_order() {
+    for shards in [1, 4] {
+        let (server, commits) = held(shards);
+        let (mut one, mut other) = (connect(server.tcp), connect(server.tcp));
+        one.write_all(b"SETNX a 5\r\nSET a 9 NX GET\r\nGETDEL a\r\nSET a 7 XX\r\nSETNX a 2\r\n")
+            .unwrap();
+        let first = commits.until("a");
+        other
+            .write_all(b"SETNX a 8\r\nPING\r\nSETNX b 0\r\n")
+            .unwrap();
+        let answering = commits.answer_all(first);
+        assert_answered(&mut one, b"", ":1\r\n$1\r\n5\r\n$1\r\n5\r\n$-1\r\n");
+        // Either of the two came first after the GETDEL; the other found the topic.
+        let mut replies = [[0; 4]; 2];
+        one.read_exact(&mut replies[0]).unwrap();
+        other.read_exact(&mut replies[1]).unwrap();
+        let created = replies.iter().filter(|reply| *reply == b":1\r\n").count();
+        assert_eq!(created, 1, "{replies:?}");
+        assert_answered(&mut other, b"", "+PONG\r\n:1\r\n");
+        drop(server);
+        answering.join().unwrap();
+    }
+}
+
+#[test]
+fn conditional_sets_are_refused_if_the_store_fails_unless_they_need_none() {
+    let (server, commits) = held(2);
+    let mut client = connect(server.tcp);
+    client.write_all(b"SETNX old 5\r\n").unwrap();
+    commits.succeed(commits.until("old"));
+    assert_answered(&mut client, b"", ":1\r\n");
+    client.write_all(b"SETNX new 5\r\nGET new\r\n").unwrap();
+    let (_, answer) = commits.until("new");
+    answer.give(Err(StoreError::Failed));
+    let failed = "-MISCONF the durable store failed\r\n";
+    assert_answered(&mut client, b"", &format!("{failed}$-1\r\n"));
+    for (line, reply) in [
+        ("SETNX new 5", failed),
+        ("SET new 5 XX", "$-1\r\n"),
+        ("GETDEL new", "$-1\r\n"),
+        ("SETNX old 9", ":0\r\n"),
+        ("SET old 9 NX GET", "$1\r\n5\r\n"),
+        ("SET old 5 GET", "$1\r\n5\r\n"),
+        ("SET old 1000000 GET", failed),
+        ("GETSET old 0", failed),
+        ("GETDEL old", failed),
+        ("GET old", "$1\r\n5\r\n"),
+    ] {
+        assert_answered(&mut client, format!("{line}\r\n").as_bytes(), reply);
+    }
+    server.fails_to_end_cleanly();
 }
 
 #[test]

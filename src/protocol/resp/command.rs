@@ -236,7 +236,8 @@ impl<'a> Command<'a> {
             Verb::Wait => match (integer(at(1)), integer(at(2))) {
                 (Some(_), Some(0..)) => Ok(Self::Zero),
                 (Some(_), Some(_)) => Err(Refusal::NegativeTimeout),
-                _ => Err(Refusal::NotAnInteger),
+                (Some(_), None) => Err(Refusal::Timeout),
+                (None, _) => Err(Refusal::NotAnInteger),
             },
             Verb::LatencyReset | Verb::SlowLogLen => Ok(Self::Zero),
             Verb::LatencyGraph => Err(Refusal::NoSamples(at(2))),

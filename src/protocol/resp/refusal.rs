@@ -64,6 +64,8 @@ pub enum Refusal<'a> {
     NoSuchArity,
     /// COMMAND GETKEYS of a command without keys.
     NoKeys,
+    /// The timeout of WAIT is not a number.
+    Timeout,
     /// The timeout of WAIT is below 0.
     NegativeTimeout,
     /// LATENCY GRAPH of an event; none is recorded.
@@ -157,6 +159,7 @@ impl fmt::Display for Refusal<'_> {
                 f.write_str("ERR Invalid number of arguments specified for command")
             }
             Self::NoKeys => f.write_str("ERR The command has no key arguments"),
+            Self::Timeout => f.write_str("ERR timeout is not an integer or out of range"),
             Self::NegativeTimeout => f.write_str("ERR timeout is negative"),
             Self::NoSamples(event) => {
                 let event = Quoted(event);

@@ -328,6 +328,7 @@ fn refused_commands_get_the_error_texts_of_redis() {
             "ERR wrong number of arguments for 'getdel' command",
         ),
         ("wait x 1", not_an_integer),
+        ("wait 1 x", "ERR timeout is not an integer or out of range"),
         ("wait 1 -1", "ERR timeout is negative"),
         ("memory usage a samples x", not_an_integer),
         ("memory usage a samples", syntax),
