@@ -14,6 +14,7 @@
 //! - `resp`, `resp_model`: the Redis protocol, byte for byte, and beside a model
 //! - `scan`: SCAN over the wire
 //! - `steering`: classic datagrams arrive at their owner
+//! - `stopping`: what the kernel let in before a stop is served
 //! - `durable`, `stores`, `disks`: topics that are kept; stores and disks that fail
 //! - `readme`: what the README says can be done, can be done
 
@@ -36,5 +37,6 @@ mod resp;
 mod resp_model;
 mod scan;
 mod steering;
+mod stopping;
 mod stores;
 mod support;

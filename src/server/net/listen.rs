@@ -3,10 +3,11 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::sys::socket::{SetSockOpt, setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 
 /// How many connections may wait to be accepted, where the system allows as many.
 const BACKLOG: i32 = 4096;
@@ -37,6 +38,32 @@ pub(crate) fn tcp_group(address: SocketAddr, count: usize) -> io::Result<Vec<Tcp
     let listen = |socket: &Socket| socket.listen(BACKLOG);
     let group = bind_group(address, count, Type::STREAM, Protocol::TCP, prepare, listen)?;
     Ok(group.into_iter().map(TcpListener::from).collect())
+}
+
+/// Has the kernel drop packets that ask `listener` for a new connection. Handshakes that have begun
+/// go on: what is left to accept then comes to an end, and closing the listener resets nobody whom
+/// the kernel let in. A peer whose packet is dropped sends it again after a second.
+///
+/// # Errors
+///
+/// What the kernel says: it has no socket filters.
+pub(crate) fn drop_new_connections(listener: impl AsFd) -> io::Result<()> {
+    // The filter sees a packet from its TCP header on; byte 13 has the flags.
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
+    const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let filter = [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+        SockFilter::new(AND, 0, 0, SYN | ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),        // drop
+        SockFilter::new(RETURN, 0, 0, u32::MAX), // pass, whole
+    ];
+    SockRef::from(&listener).attach_filter(&filter)
 }
 
 /// Binds `count` UDP sockets to `address`. With port 0 the system chooses one for all.

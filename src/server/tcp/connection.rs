@@ -30,6 +30,10 @@ use crate::server::worker::{KEEP_LEN, Link, UNSENT_LIMIT, Worker, give_way};
 /// not keep the others waiting.
 const READS_PER_TURN: usize = 4;
 
+/// How long a connection that has not sent anything yet may still do so once the server stops: its peer
+/// was let in, and what it asks first follows its handshake within a round trip.
+const OPENING_GRACE: Duration = Duration::from_millis(100);
+
 /// How long, and over how many bytes, a connection that is being closed still takes what its peer
 /// sends. Closing over unread bytes would reset it, and the peer might lose the last reply.
 const LINGER: Duration = Duration::from_millis(500);
@@ -73,6 +77,8 @@ impl Drop for Entry {
 pub(super) enum Phase {
     /// Nothing was read yet.
     Opening,
+    /// Nothing was read yet, and the server stops: what comes first is still served.
+    OpeningLate { until: Pin<Box<Sleep>> },
     /// Frames, any number of them.
     Framed,
     /// Commands of the Redis protocol.
@@ -150,6 +156,18 @@ impl Connection {
                     return self.serve_unserved(context);
                 }
                 if self.entry.worker().stopping() {
+                    self.phase = match self.phase {
+                        Phase::Opening => Phase::OpeningLate {
+                            until: Box::pin(tokio::time::sleep(OPENING_GRACE)),
+                        },
+                        _ => Phase::Closing { linger: true },
+                    };
+                    return Ok(Step::Again);
+                }
+                self.read(context)
+            }
+            Phase::OpeningLate { ref mut until } => {
+                if until.as_mut().poll(context).is_ready() {
                     self.phase = Phase::Closing { linger: true };
                     return Ok(Step::Again);
                 }
@@ -292,7 +310,7 @@ impl Connection {
     /// are done with.
     fn take(&mut self, input: &mut [u8], output: &mut Vec<u8>, requests: &mut Requests) -> usize {
         self.unserved = false;
-        if let Phase::Opening = self.phase {
+        if let Phase::Opening | Phase::OpeningLate { .. } = self.phase {
             match Dialect::of(input[0]) {
                 Dialect::Framed => self.phase = Phase::Framed,
                 Dialect::Classic => self.take_message(input, requests, output),

@@ -88,15 +88,14 @@ async fn serve(plan: Plan) -> io::Result<()> {
     if let Some(udp) = &udp {
         worker.spawn(udp::serve_datagrams(Rc::clone(&worker), Rc::clone(udp)));
     }
-    let acceptor = match plan.tcp {
-        Some((listener, accepting)) => Some(worker.spawn(tcp::accept(
+    if let Some((listener, accepting)) = plan.tcp {
+        worker.spawn(tcp::accept(
             Rc::clone(&tcp),
             tokio::net::TcpListener::from_std(listener)?,
             accepting,
-        ))),
-        None => None,
-    };
-
+            plan.stop.subscribe(),
+        ));
+    }
     worker.spawn(tcp::take_in(tcp, plan.arrivals));
 
     let mut stop = plan.stop.subscribe();
@@ -104,10 +103,6 @@ async fn serve(plan: Plan) -> io::Result<()> {
     let _ = stop.wait_for(|&stop| stop).await;
     // The shard that it had, and what the worker's tasks share, may be half changed.
     assert!(!worker.panicked(), "a task of this worker panicked");
-    if let Some(acceptor) = acceptor {
-        acceptor.abort();
-        let _ = acceptor.await; // until its listener is closed; it was aborted, as it says
-    }
     stop_serving(&worker, udp.as_deref(), &plan.status.connections).await;
     assert!(!worker.panicked(), "a task of this worker panicked");
     Ok(())
