@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use globalcounter::shard::{Change, Record};
-use globalcounter::store::{FjallStore, Store};
+use globalcounter::store::{FjallStore, Skipped, Store};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 use serde::{Deserialize, Serialize};
 
@@ -117,11 +117,9 @@ fn write_topic(out: &mut impl Write, topic: Topic<'_>, sum: u64, json: bool) -> 
 
 fn import(directory: &Path) -> Result<()> {
     let mut store = FjallStore::open(directory, "importing")?;
-    let (mut topics, mut numbers) = (0, 0_u64);
-    store.load(0..=u16::MAX, &mut |_, stored| {
-        topics += u64::from(stored.skipped > 0);
-        numbers = numbers.saturating_add(stored.skipped);
-    })?;
+    let mut skipped = Skipped::default();
+    store.load(0..=u16::MAX, &mut |_, stored| skipped.add(stored))?;
+    let Skipped { topics, numbers } = skipped;
     if topics > 0 {
         eprintln!(
             "the last server on this directory did not shut down cleanly: {topics} topics skip at \

@@ -1,29 +1,28 @@
-//! What a shard asks of a store, and what it hears back.
+//! The changes that a shard wants a store to make durable.
 
-use compact_str::CompactString;
-
+use super::topic_name::TopicName;
 use crate::topic::Topic;
 
-/// What has to become durable of one topic. There is never more than one under way for a topic.
+/// A change of one topic's record in the store. At most one change of a topic is in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    topic: CompactString,
+    topic: TopicName,
     before: Option<u64>,
     after: Option<Record>,
 }
 
-/// What a store keeps of a topic.
+/// What a store keeps for a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
-    /// No sum above it was ever handed out, so the topic goes on above it after a crash.
+    /// No sum above it was ever handed out, so the topic continues above it after a crash.
     pub ceiling: u64,
-    /// The topic's sum when this ceiling was asked for, with what the requests take that waited for
-    /// it: at most `ceiling`. What lies between is what a crash may skip.
+    /// The topic's sum when this ceiling was requested, plus the numbers for the requests that
+    /// waited for it: at most `ceiling`. A crash may skip the numbers between the two.
     pub sum: u64,
 }
 
 impl Record {
-    /// That of a topic which skips nothing.
+    /// Creates the record of a topic that skips nothing after a crash.
     #[must_use]
     pub fn exact(sum: u64) -> Self {
         Self { ceiling: sum, sum }
@@ -31,30 +30,30 @@ impl Record {
 }
 
 impl Change {
-    /// `topic`, of which the store has `before` as its ceiling (`None`: nothing), is to be `after`
-    /// (`None`: nothing any more).
+    /// Creates a change of `topic`. `before` is the ceiling that the store has now (`None` if it
+    /// has no record), `after` the record that replaces it (`None` to remove the record).
     #[must_use]
     pub fn new(topic: Topic<'_>, before: Option<u64>, after: Option<Record>) -> Self {
         Self {
-            topic: CompactString::from_utf8(topic.as_bytes()).expect("a topic is UTF-8"),
+            topic: TopicName::new(topic),
             before,
             after,
         }
     }
 
-    /// Which topic.
+    /// Returns the topic.
     #[must_use]
     pub fn topic(&self) -> Topic<'_> {
-        Topic::checked_before(self.topic.as_bytes())
+        self.topic.as_topic()
     }
 
-    /// The ceiling that the store has, if any.
+    /// Returns the ceiling that the store has before the change, or `None` if it has no record.
     #[must_use]
     pub fn before(&self) -> Option<u64> {
         self.before
     }
 
-    /// What it is to have.
+    /// Returns the record that the store has after the change, or `None` if the change removes it.
     #[must_use]
     pub fn after(&self) -> Option<Record> {
         self.after

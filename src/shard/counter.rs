@@ -1,14 +1,14 @@
-//! What the table keeps of a topic: 8 bytes, most of whose counts are one addition.
+//! The word of 8 bytes that the table has for a topic; most counts are one addition to it.
 
 use super::reserve::Reserve;
 
-/// A topic's sum, and how many more may be handed out before anything must be looked at: one
-/// machine word, since there may be many millions. What does not fit is kept elsewhere, and the word
-/// says where.
+/// A topic's sum, and how many numbers are left: how many may be handed out before the rules of
+/// `topic_state.rs` have to be applied. It is one machine word, since there may
+/// be many millions. A state that does not fit is in the ledger, and the word has its index there.
 ///
-/// From the lowest bit: 33 bits of sum, 20 of what is left, 4 + 5 of [`Reserve`], whether a ceiling
-/// is asked for, and whether the topic is elsewhere; then nothing is left, and the sum's place is the
-/// number of its account.
+/// The fields, from the lowest bit: the sum (33 bits), the numbers left (20), tick and exponent of
+/// the [`Reserve`] (4 + 5), whether a raise of the ceiling is pending, and whether the state is in
+/// the ledger. If it is, no numbers are left, and the sum's bits hold the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counter(u64);
 
@@ -19,10 +19,10 @@ const LEFT: Field = Field {
 };
 const TICK: Field = Field { shift: 53, bits: 4 };
 const EXPONENT: Field = Field { shift: 57, bits: 5 };
-const ASKED: Field = Field { shift: 62, bits: 1 };
-const ELSEWHERE: Field = Field { shift: 63, bits: 1 };
+const RAISE_PENDING: Field = Field { shift: 62, bits: 1 };
+const IN_LEDGER: Field = Field { shift: 63, bits: 1 };
 
-/// Some bits of the word.
+/// A range of bits in the word.
 #[derive(Clone, Copy)]
 struct Field {
     shift: u32,
@@ -44,51 +44,51 @@ impl Field {
     }
 }
 
-/// What a [`Counter`] says where all of it fits.
+/// The state of a topic that fits into a [`Counter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Small {
+pub(super) struct CompactState {
     /// The last sum handed out, or the floor that the topic was advanced to.
     pub(super) sum: u64,
-    /// No sum above it may be handed out: it is what the store knows.
+    /// The ceiling that the store has: no sum above it may be handed out.
     pub(super) ceiling: u64,
     pub(super) reserve: Reserve,
-    /// Whether a higher ceiling is on its way, or there is none to ask for: then all up to the
-    /// ceiling is handed out without a look at it. Otherwise the last half of the reserve is not.
-    pub(super) asked: bool,
+    /// Whether a raise of the ceiling is pending, or none can be requested. Then all numbers up to
+    /// the ceiling are left to hand out. Otherwise the last half of the reserve is held back, so
+    /// that reaching it triggers a raise.
+    pub(super) raise_pending: bool,
 }
 
-impl Small {
-    /// How many numbers may be handed out before anything must be looked at; `None` where it is high
-    /// time already.
+impl CompactState {
+    /// Returns how many numbers are left, or `None` if some of those held back were handed out.
     pub(super) fn left(&self) -> Option<u64> {
-        (self.ceiling - self.sum).checked_sub(held_back(self.asked, self.reserve))
+        (self.ceiling - self.sum).checked_sub(held_back(self.raise_pending, self.reserve))
     }
 }
 
-/// What of the reserve is not handed out without a look.
-fn held_back(asked: bool, reserve: Reserve) -> u64 {
-    if asked { 0 } else { reserve.half() }
+/// Returns how many of the numbers below the ceiling are held back.
+fn held_back(raise_pending: bool, reserve: Reserve) -> u64 {
+    if raise_pending { 0 } else { reserve.half() }
 }
 
-/// Where a topic is.
+/// What a [`Counter`] contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// All of it is in the word.
-    Here(Small),
-    /// In the account of that number.
-    Account(usize),
+pub(super) enum Unpacked {
+    /// The topic's whole state.
+    Compact(CompactState),
+    /// The index of the topic's state in the ledger.
+    InLedger(usize),
 }
 
 impl Counter {
-    /// Where all of it fits into the word.
-    pub(super) fn small(small: Small) -> Option<Self> {
-        let left = small.left()?;
-        let Small {
+    /// Packs a state into a word; `None` if it does not fit.
+    pub(super) fn pack(compact: CompactState) -> Option<Self> {
+        let left = compact.left()?;
+        let CompactState {
             sum,
             ceiling,
             reserve,
-            asked,
-        } = small;
+            raise_pending,
+        } = compact;
         if ceiling > SUM.max() || left > LEFT.max() {
             return None;
         }
@@ -97,55 +97,56 @@ impl Counter {
                 | LEFT.put(left)
                 | TICK.put(reserve.tick().into())
                 | EXPONENT.put(reserve.exponent().into())
-                | ASKED.put(asked.into()),
+                | RAISE_PENDING.put(raise_pending.into()),
         ))
     }
 
-    /// One without a ceiling, of that sum, where it fits into the word. Its ceiling is only as far
-    /// away as the word can say, and is moved on when it is reached.
+    /// Creates the counter of a topic without a ceiling; `None` if it does not fit into a word. The
+    /// word has the most distant ceiling that fits, and a new word is made when that is reached.
     pub(super) fn unbounded(sum: u64) -> Option<Self> {
-        Self::small(Small {
+        Self::pack(CompactState {
             sum,
             ceiling: sum.saturating_add(LEFT.max()).min(SUM.max()).max(sum),
             reserve: Reserve::default(),
-            asked: true,
+            raise_pending: true,
         })
         .filter(|counter| counter.left() > 0)
     }
 
-    /// One that is in the account of that number.
-    pub(super) fn elsewhere(account: usize) -> Self {
-        Self(SUM.put(account as u64) | ELSEWHERE.put(1))
+    /// Creates the counter of a topic whose state is in the ledger at `index`.
+    pub(super) fn in_ledger(index: usize) -> Self {
+        Self(SUM.put(index as u64) | IN_LEDGER.put(1))
     }
 
-    /// Adds `n` (at least 1), where as many are left: the sum then.
+    /// Adds `n` (at least 1) and returns the sum, if `n` numbers are left.
     pub(super) fn take(&mut self, n: u64) -> Option<u64> {
         if n > self.left() {
             return None;
         }
-        // What is left and the sum come to no more than fits, so neither runs into its neighbour.
+        // The sum stays at or below the ceiling, which fits into the sum's bits, and no more is
+        // taken than is left: neither field overflows into its neighbour.
         self.0 = self.0 + n - (n << LEFT.shift);
         Some(SUM.of(self.0))
     }
 
-    /// Its sum, where it is in the word.
+    /// Returns the sum, or `None` if the state is in the ledger.
     pub(super) fn sum(self) -> Option<u64> {
-        (ELSEWHERE.of(self.0) == 0).then(|| SUM.of(self.0))
+        (IN_LEDGER.of(self.0) == 0).then(|| SUM.of(self.0))
     }
 
-    /// All that it says.
-    pub(super) fn place(self) -> Place {
+    /// Returns the contents.
+    pub(super) fn unpack(self) -> Unpacked {
         let sum = SUM.of(self.0);
-        if ELSEWHERE.of(self.0) == 1 {
-            return Place::Account(sum as usize);
+        if IN_LEDGER.of(self.0) == 1 {
+            return Unpacked::InLedger(sum as usize);
         }
         let reserve = Reserve::from_parts(EXPONENT.of(self.0) as u8, TICK.of(self.0) as u8);
-        let asked = ASKED.of(self.0) == 1;
-        Place::Here(Small {
+        let raise_pending = RAISE_PENDING.of(self.0) == 1;
+        Unpacked::Compact(CompactState {
             sum,
-            ceiling: sum + self.left() + held_back(asked, reserve),
+            ceiling: sum + self.left() + held_back(raise_pending, reserve),
             reserve,
-            asked,
+            raise_pending,
         })
     }
 
@@ -160,15 +161,15 @@ mod tests {
 
     use super::*;
 
-    fn small() -> impl Strategy<Value = Small> {
+    fn any_compact() -> impl Strategy<Value = CompactState> {
         let sum = prop_oneof![0..100_u64, (1 << 33) - 100..1_u64 << 33, 0..u64::MAX];
         let room = prop_oneof![0..5_u64, (1 << 20) - 3..(1_u64 << 20) + 3, 0..1_u64 << 21];
         (sum, room, 0..=19u8, 0..16u8, any::<bool>()).prop_map(
-            |(sum, room, exponent, tick, asked)| Small {
+            |(sum, room, exponent, tick, raise_pending)| CompactState {
                 sum,
                 ceiling: sum.saturating_add(room),
                 reserve: Reserve::from_parts(exponent, tick),
-                asked,
+                raise_pending,
             },
         )
     }
@@ -176,48 +177,48 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
-        /// A word says exactly what was put in, or nothing is put in.
+        /// Unpacking returns exactly the state that was packed, unless the state does not fit.
         #[test]
-        fn nothing_is_lost(small in small()) {
-            if let Some(counter) = Counter::small(small) {
-                prop_assert_eq!(counter.place(), Place::Here(small));
-                prop_assert_eq!(counter.sum(), Some(small.sum));
+        fn packing_loses_nothing(compact in any_compact()) {
+            if let Some(counter) = Counter::pack(compact) {
+                prop_assert_eq!(counter.unpack(), Unpacked::Compact(compact));
+                prop_assert_eq!(counter.sum(), Some(compact.sum));
             } else {
-                let held_back = if small.asked { 0 } else { small.reserve.half() };
-                let left = (small.ceiling - small.sum).checked_sub(held_back);
-                let fits = small.ceiling < 1 << 33 && left.is_some_and(|left| left < 1 << 20);
+                let held_back = if compact.raise_pending { 0 } else { compact.reserve.half() };
+                let left = (compact.ceiling - compact.sum).checked_sub(held_back);
+                let fits = compact.ceiling < 1 << 33 && left.is_some_and(|left| left < 1 << 20);
                 prop_assert!(!fits);
             }
         }
 
-        /// Taking raises the sum, never the ceiling, and leaves the last half of the reserve.
+        /// Taking raises the sum, never the ceiling, and stops before the numbers held back.
         #[test]
-        fn taking_stops_in_time(small in small(), n in 1..1u64 << 21) {
-            let Some(mut counter) = Counter::small(small) else { return Ok(()) };
-            let held_back = if small.asked { 0 } else { small.reserve.half() };
+        fn taking_stops_at_the_numbers_held_back(compact in any_compact(), n in 1..1u64 << 21) {
+            let Some(mut counter) = Counter::pack(compact) else { return Ok(()) };
+            let held_back = if compact.raise_pending { 0 } else { compact.reserve.half() };
             match counter.take(n) {
                 Some(sum) => {
-                    prop_assert_eq!(sum, small.sum + n);
-                    prop_assert!(sum + held_back <= small.ceiling);
-                    prop_assert_eq!(counter.place(), Place::Here(Small { sum, ..small }));
+                    prop_assert_eq!(sum, compact.sum + n);
+                    prop_assert!(sum + held_back <= compact.ceiling);
+                    prop_assert_eq!(counter.unpack(), Unpacked::Compact(CompactState { sum, ..compact }));
                 }
                 None => {
-                    prop_assert!(small.sum + n + held_back > small.ceiling);
-                    prop_assert_eq!(counter.place(), Place::Here(small));
+                    prop_assert!(compact.sum + n + held_back > compact.ceiling);
+                    prop_assert_eq!(counter.unpack(), Unpacked::Compact(compact));
                 }
             }
         }
     }
 
     #[test]
-    fn one_that_is_elsewhere_has_nothing_to_take() {
-        let mut counter = Counter::elsewhere(7);
-        assert_eq!(counter.place(), Place::Account(7));
+    fn nothing_can_be_taken_from_a_counter_in_the_ledger() {
+        let mut counter = Counter::in_ledger(7);
+        assert_eq!(counter.unpack(), Unpacked::InLedger(7));
         assert_eq!((counter.take(1), counter.sum()), (None, None));
     }
 
     #[test]
-    fn one_without_a_ceiling_is_moved_on_until_it_does_not_fit() {
+    fn a_counter_without_a_ceiling_is_renewed_until_it_does_not_fit() {
         let mut counter = Counter::unbounded(0).unwrap();
         assert_eq!(counter.take((1 << 20) - 1), Some((1 << 20) - 1));
         assert_eq!(counter.take(1), None);

@@ -1,206 +1,216 @@
-//! The accounts that don't fit into the table's words, and what has to be asked of the store. Knows
-//! no store: what it asks for is fetched, and answered later.
+//! The topic states that do not fit into the table's words, and the changes that the store has to
+//! make durable. It must not know the store: the server fetches changes and reports their results
+//! later.
 
 use slab::Slab;
 
-use super::Ceilings;
-use super::account::{Account, Kept};
 use super::change::Change;
-use super::counter::{Counter, Place};
+use super::counter::{Counter, Unpacked};
+use super::durability::Ceilings;
+use super::topic_state::{Placement, TopicState};
 use crate::protocol::{ErrorCode, Reply, Request};
 use crate::topic::Topic;
 
-/// The most requests of a shard that wait for the store; one over it is refused with BUSY. As many
-/// take some 50 MB.
+/// The most waiting requests of a shard; further ones are refused with BUSY. This many take some
+/// 50 MB.
 pub(super) const WAITING_LIMIT: usize = 256 * 1024;
 
-/// Whether a topic's row is kept.
+/// What happens to a topic's row in the table after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub(super) enum Row {
-    Kept,
-    /// There is no such topic (any more).
-    Gone,
+pub(super) enum RowAction {
+    Keep,
+    /// The topic does not exist, or no longer.
+    Remove,
 }
 
-/// See the [module](self). `W` says where a reply goes that comes later.
+/// See the [module](self). `W` says where the reply to a waiting request goes.
 #[derive(Debug)]
 pub(super) struct Ledger<W> {
     ceilings: Ceilings,
-    accounts: Slab<Account<W>>,
+    states: Slab<TopicState<W>>,
+    /// Changes that were not fetched yet.
     changes: Vec<Change>,
-    /// Whether a request began to wait since changes were fetched last.
+    /// Whether a request began to wait since the last fetch, or a change was added that one waits
+    /// for.
     urgent: bool,
+    /// The number of waiting requests.
     waiting: usize,
-    /// How many changes are with the store, or on their way there and back.
-    under_way: usize,
-    failed: bool,
+    /// The number of changes that were fetched and have no result yet.
+    in_flight: usize,
+    store_failed: bool,
 }
 
 impl<W> Ledger<W> {
     pub(super) fn new(ceilings: Ceilings) -> Self {
         Self {
             ceilings,
-            accounts: Slab::new(),
+            states: Slab::new(),
             changes: Vec::new(),
             urgent: false,
             waiting: 0,
-            under_way: 0,
-            failed: false,
+            in_flight: 0,
+            store_failed: false,
         }
     }
 
-    /// What stands for a topic that there is not yet.
-    pub(super) fn open(&mut self) -> Counter {
-        let account = Account::new((self.ceilings.ticks)());
-        Counter::elsewhere(self.accounts.insert(account))
+    /// Creates the state of a topic that does not exist yet, and returns its counter.
+    pub(super) fn create(&mut self) -> Counter {
+        let state = TopicState::new((self.ceilings.ticks)());
+        Counter::in_ledger(self.states.insert(state))
     }
 
-    /// What stands for a topic that the store has.
+    /// Creates the state of a topic that the store has, and returns its counter.
     pub(super) fn restore(&mut self, sum: u64) -> Counter {
-        let mut account = Account::restored(sum);
-        match account.kept(self.ceilings.durability, self.failed) {
-            Kept::Word(counter) => counter,
-            _ => Counter::elsewhere(self.accounts.insert(account)),
+        let mut state = TopicState::restored(sum);
+        match state.placement(self.ceilings.durability, self.store_failed) {
+            Placement::InTable(counter) => counter,
+            _ => Counter::in_ledger(self.states.insert(state)),
         }
     }
 
-    /// What has to become durable, since the last time; and whether requests wait for that, or for
-    /// what was fetched before. `None`: nothing new.
+    /// Appends the changes since the last fetch to `changes`; see `Shard::fetch` for what is
+    /// returned.
     pub(super) fn fetch(&mut self, changes: &mut Vec<Change>) -> Option<bool> {
         if self.changes.is_empty() && !self.urgent {
             return None;
         }
-        self.under_way += self.changes.len();
+        self.in_flight += self.changes.len();
         changes.append(&mut self.changes);
         Some(std::mem::take(&mut self.urgent))
     }
 
-    /// Adds to a topic that is not in its word, where nothing has to be looked at for that; `counter`
-    /// says which.
-    pub(super) fn take(&mut self, counter: Counter, n: u64, most: u64) -> Option<u64> {
-        match counter.place() {
-            Place::Account(number) => self.accounts[number].take(n, most),
-            Place::Here(_) => None,
+    /// Adds `n` (at least 1) to the topic of `counter` and returns the sum, if the topic's state is
+    /// in the ledger, `n` numbers are left there, and the sum is at most `max_sum`.
+    pub(super) fn take(&mut self, counter: Counter, n: u64, max_sum: u64) -> Option<u64> {
+        match counter.unpack() {
+            Unpacked::InLedger(index) => self.states[index].take(n, max_sum),
+            Unpacked::Compact(_) => None,
         }
     }
 
-    /// Serves a request, or has it wait; then there is no reply now.
+    /// Serves a request and returns its reply, or `None` if it waits from now on.
     pub(super) fn serve(
         &mut self,
         counter: &mut Counter,
         Request { op, topic }: Request<'_>,
         waiter: impl FnOnce() -> W,
-    ) -> (Option<Reply>, Row) {
+    ) -> (Option<Reply>, RowAction) {
         let full = self.waiting >= WAITING_LIMIT;
-        let failed = self.failed;
+        let store_failed = self.store_failed;
         let Ceilings { durability, .. } = self.ceilings;
         let mut waits = false;
-        let (reply, row) = self.with_account(counter, topic, |account| {
-            let reply = account.serve(op, durability);
+        let (reply, action) = self.with_state(counter, topic, |state| {
+            let reply = state.serve(op, durability);
             if reply.is_some() {
                 return reply;
             }
-            if failed {
+            if store_failed {
                 return Some(Reply::Error(ErrorCode::Store));
             }
             if full {
                 return Some(Reply::Error(ErrorCode::Busy));
             }
-            account.wait(op, waiter());
+            state.add_waiting(op, waiter());
             waits = true;
             None
         });
         self.waiting += usize::from(waits);
         self.urgent |= waits;
-        (reply, row)
+        (reply, action)
     }
 
-    /// The store answered a change of this topic. Serves, or refuses, what waited for it.
-    pub(super) fn answer(
+    /// Applies the store's result for a change of this topic: serves or refuses the requests that
+    /// waited for it.
+    pub(super) fn apply_result(
         &mut self,
         counter: &mut Counter,
         change: &Change,
         durable: bool,
         replies: &mut Vec<(W, Reply)>,
-    ) -> Row {
-        self.failed |= !durable;
-        self.under_way -= 1;
+    ) -> RowAction {
+        self.store_failed |= !durable;
+        self.in_flight -= 1;
         let Ceilings { durability, .. } = self.ceilings;
         let before = replies.len();
-        let ((), row) = self.with_account(counter, change.topic(), |account| {
+        let ((), action) = self.with_state(counter, change.topic(), |state| {
             if durable {
-                account.acknowledged(change.after(), durability, replies);
+                state.change_committed(change.after(), durability, replies);
             } else {
-                account.failed(durability, replies);
+                state.change_failed(durability, replies);
             }
         });
         self.waiting -= replies.len() - before;
-        row
+        action
     }
 
-    /// Whether every change that was fetched is answered.
-    pub(super) fn is_settled(&self) -> bool {
-        self.under_way == 0
+    /// Returns whether every fetched change has a result.
+    pub(super) fn nothing_in_flight(&self) -> bool {
+        self.in_flight == 0
     }
 
-    /// What the store has to have so that the topic skips nothing, where that is not what it has.
-    pub(super) fn settled(&self, counter: Counter) -> Option<(Option<u64>, u64)> {
+    /// Returns the store's ceiling and the topic's sum if they differ, so that the topic would skip
+    /// numbers after a restart.
+    pub(super) fn unsettled(&self, counter: Counter) -> Option<(Option<u64>, u64)> {
         let unpacked;
-        let account = match counter.place() {
-            Place::Here(small) => {
-                unpacked = Account::<W>::unpacked(small, self.ceilings.durability);
+        let state = match counter.unpack() {
+            Unpacked::Compact(compact) => {
+                unpacked = TopicState::<W>::from_compact(compact, self.ceilings.durability);
                 &unpacked
             }
-            Place::Account(number) => &self.accounts[number],
+            Unpacked::InLedger(index) => &self.states[index],
         };
-        let durable = account.durable();
-        let exact = durable.is_none() || durable == Some(account.sum());
-        (!exact).then(|| (durable, account.sum()))
+        let stored = state.stored_ceiling();
+        let exact = stored.is_none() || stored == Some(state.sum());
+        (!exact).then(|| (stored, state.sum()))
     }
 
-    /// Has `work` done on a topic's account, asks the store for what is due then, and sees to where
-    /// the account is kept.
-    fn with_account<T>(
+    /// Runs `step` on a topic's state, requests the change that is due then, and stores the state
+    /// in its place.
+    fn with_state<T>(
         &mut self,
         counter: &mut Counter,
         topic: Topic<'_>,
-        work: impl FnOnce(&mut Account<W>) -> T,
-    ) -> (T, Row) {
+        step: impl FnOnce(&mut TopicState<W>) -> T,
+    ) -> (T, RowAction) {
         let Self {
             ceilings,
-            accounts,
+            states,
             changes,
             urgent,
-            failed,
+            store_failed,
             ..
         } = self;
         let Ceilings { durability, ticks } = *ceilings;
-        let place = counter.place();
+        let before_step = counter.unpack();
         let mut unpacked = None;
-        let account = match place {
-            Place::Here(small) => unpacked.insert(Account::unpacked(small, durability)),
-            Place::Account(number) => &mut accounts[number],
+        let state = match before_step {
+            Unpacked::Compact(compact) => {
+                unpacked.insert(TopicState::from_compact(compact, durability))
+            }
+            Unpacked::InLedger(index) => &mut states[index],
         };
-        let done = work(account);
-        let before = account.durable();
-        if !*failed && let Some(after) = account.ask(durability, ticks) {
+        let result = step(state);
+        let before = state.stored_ceiling();
+        if !*store_failed && let Some(after) = state.request_change(durability, ticks) {
             changes.push(Change::new(topic, before, after));
-            *urgent |= account.waiting() > 0;
+            *urgent |= state.waiting() > 0;
         }
-        let kept = account.kept(durability, *failed);
-        if let (Place::Account(number), Kept::Word(_) | Kept::Gone) = (place, &kept) {
-            accounts.remove(number);
+        let placement = state.placement(durability, *store_failed);
+        if let (Unpacked::InLedger(index), Placement::InTable(_) | Placement::Gone) =
+            (before_step, &placement)
+        {
+            states.remove(index);
         }
-        match kept {
-            Kept::Word(word) => *counter = word,
-            Kept::Whole => {
-                if let Some(account) = unpacked {
-                    *counter = Counter::elsewhere(accounts.insert(account));
+        match placement {
+            Placement::InTable(word) => *counter = word,
+            Placement::InLedger => {
+                if let Some(state) = unpacked {
+                    *counter = Counter::in_ledger(states.insert(state));
                 }
             }
-            Kept::Gone => return (done, Row::Gone),
+            Placement::Gone => return (result, RowAction::Remove),
         }
-        (done, Row::Kept)
+        (result, RowAction::Keep)
     }
 }

@@ -1,87 +1,48 @@
-//! The counters: [`Request`] to [`Reply`]. A shard owns its topics alone, as plain data; the order
-//! in which it applies requests is the order of each of its topics. Knows no socket, no thread and no
-//! store: who runs it, and when, is the server's business, and so is it to make durable what a shard
-//! asks for ([`Change`]) and to say when that is done.
+//! The counters: a [`Shard`] owns topics as plain data and turns each [`Request`] into a [`Reply`].
+//! The order in which it applies requests is the order of each topic. It must not know sockets,
+//! threads or stores: the server decides who runs a shard and when, makes its [`Change`]s durable
+//! and reports the results.
 //!
-//! No sum above a topic's *ceiling* is handed out, and the store knows every ceiling: so after a
-//! crash a topic goes on above its ceiling, and nothing is handed out twice. Ceilings are asked for
-//! ahead of need, so that hardly any request waits ([`reserve`]); those that do wait in the order
-//! of their topic, and hold up no other ([`account`]).
+//! A shard never hands out a sum above the topic's *ceiling*, and the store knows every ceiling. So
+//! after a crash a topic continues above its ceiling, and no sum is handed out twice. Ceilings are
+//! raised ahead of need, so that hardly any request waits ([`reserve`]). Waiting requests keep the
+//! order of their topic and delay no other topic ([`topic_state`]).
 
-mod account;
 mod change;
 mod counter;
+mod durability;
 mod ledger;
 mod position;
 mod quota;
 mod reserve;
 mod table;
+mod topic_name;
+mod topic_state;
 
 pub use change::{Change, Record};
+pub use durability::{Ceilings, Durability, Ticks};
 pub use position::Position;
 pub use quota::TopicQuota;
 
 use std::convert::Infallible;
-use std::fmt;
 
 use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
-use account::{added, addend};
 use counter::Counter;
-use ledger::{Ledger, Row};
+use ledger::{Ledger, RowAction};
 use table::{Hash, Table};
+use topic_state::{addend, sum_reply};
 
-/// From this many topics on, those of some requests are looked at together before they are applied
-/// one by one. Fewer are in a near cache.
-const FAR_TOPICS: usize = 4 * 1024;
+/// From this many topics on, the rows of several requests are prefetched together before the
+/// requests are applied one by one. The rows of fewer topics are in a near cache anyway.
+const PREFETCH_MIN_TOPICS: usize = 4 * 1024;
 
-/// How many requests' topics are looked at together: more than a processor has loads under way,
-/// fewer than what it then holds in its nearest cache.
-const TOGETHER: usize = 32;
+/// How many rows are prefetched together: more than the loads that a processor has in flight, fewer
+/// than its nearest cache holds.
+const PREFETCH_BATCH: usize = 32;
 
-/// What a topic keeps over a crash, and over a clean shutdown (nothing or everything).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// Nothing is kept.
-    Memory,
-    /// A topic goes on above every sum that it ever returned; a crash may skip up to its reserve.
-    Monotonic,
-    /// A reply waits until its sum is durable: a crash skips no more than was under way.
-    Exact,
-}
-
-impl fmt::Display for Durability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory",
-            Self::Monotonic => "monotonic",
-            Self::Exact => "exact",
-        })
-    }
-}
-
-/// Tells the time, in seconds from any beginning on: reserves follow it.
-pub type Ticks = fn() -> u32;
-
-/// How a shard keeps to its topics' ceilings.
-#[derive(Debug, Clone, Copy)]
-pub struct Ceilings {
-    /// What is promised.
-    pub durability: Durability,
-    /// By which clock.
-    pub ticks: Ticks,
-}
-
-impl Ceilings {
-    /// There are none: nothing is kept.
-    pub const NONE: Self = Self {
-        durability: Durability::Memory,
-        ticks: || 0,
-    };
-}
-
-/// The topics of one owner. `W` says where a reply goes that comes later; in memory alone, none
-/// does.
+/// The topics of one owner. `W` says where the reply to a waiting request goes; with
+/// [`Durability::Memory`] no request waits.
 #[derive(Debug)]
 pub struct Shard<W> {
     topics: Table<Counter>,
@@ -90,7 +51,7 @@ pub struct Shard<W> {
 }
 
 impl<W> Shard<W> {
-    /// A shard without topics, which takes new ones from `quota`.
+    /// Creates a shard without topics. Each new topic takes room from `quota`.
     #[must_use]
     pub fn new(quota: TopicQuota, ceilings: Ceilings) -> Self {
         Self {
@@ -100,29 +61,30 @@ impl<W> Shard<W> {
         }
     }
 
-    /// Enters a topic that the store has, also where there are too many: a topic is never forgotten.
-    /// It goes on above `sum`.
+    /// Inserts a topic that the store has, even if the quota is used up: a stored topic is never
+    /// dropped. The topic continues above `sum`.
     pub fn restore(&mut self, topic: Topic<'_>, sum: u64) {
         let hash = self.topics.hash(topic);
         let Self { ledger, quota, .. } = self;
-        let entered = self.topics.find_or_insert(topic, hash, || {
-            quota.take_anyway();
+        let inserted = self.topics.find_or_insert(topic, hash, || {
+            quota.take_unchecked();
             Ok::<_, Infallible>(ledger.restore(sum))
         });
-        debug_assert!(entered.is_ok());
+        debug_assert!(inserted.is_ok());
     }
 
-    /// Applies one request and says what became of it. A refused request changes nothing. Without a
-    /// reply it waits for the store; then [`answered`](Self::answered) returns what `waiter` made,
-    /// with the reply.
+    /// Applies one request and returns its reply. A refused request changes nothing.
+    ///
+    /// Returns `None` if the request has to wait for the store. Then `waiter` was called, and
+    /// [`answered`](Self::answered) returns its value together with the reply later.
     pub fn apply(&mut self, request: Request<'_>, waiter: impl FnOnce() -> W) -> Option<Reply> {
         let hash = self.topics.hash(request.topic);
         self.apply_hashed(request, hash, waiter)
     }
 
-    /// Applies requests one after another, and appends what became of each to `replies`: the same as
-    /// [`apply`](Self::apply), but waits for far memory together where there are many topics.
-    /// `waiter` is told which request waits, counted from 0.
+    /// Applies requests one after another and appends the outcome of each to `replies`. The
+    /// outcomes are those of [`apply`](Self::apply), but if there are many topics, the loads from
+    /// far memory overlap. `waiter` gets the index of the request that waits, counted from 0.
     pub fn apply_all<'a>(
         &mut self,
         mut requests: impl Iterator<Item = Request<'a>> + Clone,
@@ -130,25 +92,25 @@ impl<W> Shard<W> {
         replies: &mut Vec<Option<Reply>>,
     ) {
         let first = replies.len();
-        if self.topics.len() < FAR_TOPICS {
+        if self.topics.len() < PREFETCH_MIN_TOPICS {
             for (i, request) in requests.enumerate() {
                 replies.push(self.apply(request, || waiter(i)));
             }
             return;
         }
-        let mut hashes = [Hash::default(); TOGETHER];
+        let mut hashes = [Hash::default(); PREFETCH_BATCH];
         loop {
             let mut count = 0;
             for (hash, request) in hashes.iter_mut().zip(requests.clone()) {
                 *hash = self.topics.hash(request.topic);
                 count += 1;
             }
-            self.topics.touch(&hashes[..count]);
+            self.topics.prefetch(&hashes[..count]);
             for (&hash, request) in hashes[..count].iter().zip(requests.by_ref()) {
                 let i = replies.len() - first;
                 replies.push(self.apply_hashed(request, hash, || waiter(i)));
             }
-            if count < TOGETHER {
+            if count < PREFETCH_BATCH {
                 return;
             }
         }
@@ -161,15 +123,15 @@ impl<W> Shard<W> {
         hash: Hash,
         waiter: impl FnOnce() -> W,
     ) -> Option<Reply> {
-        // Nearly all of them: below the ceiling, nothing to wait for.
+        // The common case: the sum stays below the ceiling, so nothing has to wait.
         if let Some(counter) = self.topics.find_mut(request.topic, hash) {
             let op = request.op;
-            if let Some((n, most)) = addend(op) {
+            if let Some((n, max_sum)) = addend(op) {
                 let sum = counter
                     .take(n)
-                    .or_else(|| self.ledger.take(*counter, n, most));
+                    .or_else(|| self.ledger.take(*counter, n, max_sum));
                 if let Some(sum) = sum {
-                    return Some(added(op, sum));
+                    return Some(sum_reply(op, sum));
                 }
             } else if op == Op::Get
                 && let Some(sum) = counter.sum()
@@ -177,12 +139,12 @@ impl<W> Shard<W> {
                 return Some(Reply::Get(Some(sum)));
             }
         }
-        self.apply_fully(request, hash, waiter)
+        self.apply_slow_path(request, hash, waiter)
     }
 
     #[cold]
     #[inline(never)]
-    fn apply_fully(
+    fn apply_slow_path(
         &mut self,
         request: Request<'_>,
         hash: Hash,
@@ -203,7 +165,7 @@ impl<W> Shard<W> {
             _ => {
                 let found = topics.find_or_insert(topic, hash, || {
                     if quota.take() {
-                        Ok(ledger.open())
+                        Ok(ledger.create())
                     } else {
                         Err(ErrorCode::TooManyTopics)
                     }
@@ -214,82 +176,91 @@ impl<W> Shard<W> {
                 }
             }
         };
-        let (reply, row) = ledger.serve(counter, request, waiter);
-        if row == Row::Gone {
+        let (reply, action) = ledger.serve(counter, request, waiter);
+        if action == RowAction::Remove {
             self.remove(topic, hash);
         }
         reply
     }
 
-    /// Moves what has to become durable to the end of `changes`. Says whether requests wait for
-    /// that, or for what was fetched before; `None` where nothing is new. Each change has to be
-    /// answered.
+    /// Appends to `changes` what has to become durable since the last call. Returns `None` if there
+    /// is nothing new, otherwise whether requests wait for these changes, or began to wait for
+    /// changes that were fetched before. The result of every change has to be passed to
+    /// [`answered`](Self::answered).
     pub fn fetch(&mut self, changes: &mut Vec<Change>) -> Option<bool> {
         self.ledger.fetch(changes)
     }
 
-    /// Hears that these changes are durable, or never will be: then the store has failed, and
-    /// nothing is asked of it any more. Appends the replies to those who waited, each topic's in
-    /// order.
+    /// Takes the store's result for these changes: they are durable, or the store has failed and
+    /// gets no further changes. Appends the replies to the requests that waited for them, in order
+    /// within each topic.
     pub fn answered(&mut self, changes: &[Change], durable: bool, replies: &mut Vec<(W, Reply)>) {
-        let mut hashes = [Hash::default(); TOGETHER];
-        for changes in changes.chunks(TOGETHER) {
+        let mut hashes = [Hash::default(); PREFETCH_BATCH];
+        for changes in changes.chunks(PREFETCH_BATCH) {
             for (hash, change) in hashes.iter_mut().zip(changes) {
                 *hash = self.topics.hash(change.topic());
             }
             let hashes = &hashes[..changes.len()];
-            if self.topics.len() >= FAR_TOPICS {
-                self.topics.touch(hashes);
+            if self.topics.len() >= PREFETCH_MIN_TOPICS {
+                self.topics.prefetch(hashes);
             }
             for (change, &hash) in changes.iter().zip(hashes) {
-                self.hear(change, hash, durable, replies);
+                self.apply_result(change, hash, durable, replies);
             }
         }
     }
 
-    fn hear(&mut self, change: &Change, hash: Hash, durable: bool, replies: &mut Vec<(W, Reply)>) {
+    fn apply_result(
+        &mut self,
+        change: &Change,
+        hash: Hash,
+        durable: bool,
+        replies: &mut Vec<(W, Reply)>,
+    ) {
         let topic = change.topic();
         let Some(counter) = self.topics.find_mut(topic, hash) else {
-            debug_assert!(false, "a topic stays while something is asked for it");
+            debug_assert!(false, "a topic with a change in flight stays in the table");
             return;
         };
-        if self.ledger.answer(counter, change, durable, replies) == Row::Gone {
+        if self.ledger.apply_result(counter, change, durable, replies) == RowAction::Remove {
             self.remove(topic, hash);
         }
     }
 
-    /// What the store has to have so that no topic skips a number. False, and nothing said, where
-    /// something that was fetched is not answered: then nobody knows what the store has.
+    /// Passes to `settle` the changes that make the store's sums exact, so that no topic skips a
+    /// number after a clean shutdown. Returns false and passes nothing if a change is still in
+    /// flight: then it is not known what the store has.
     #[must_use]
     pub fn settle(&self, mut settle: impl FnMut(Change)) -> bool {
-        if !self.ledger.is_settled() {
+        if !self.ledger.nothing_in_flight() {
             return false;
         }
         for (topic, &counter) in self.topics.iter() {
-            if let Some((before, sum)) = self.ledger.settled(counter) {
+            if let Some((before, sum)) = self.ledger.unsettled(counter) {
                 settle(Change::new(topic, before, Some(Record::exact(sum))));
             }
         }
         true
     }
 
-    /// How many topics there are.
+    /// Returns the number of topics.
     #[must_use]
     pub fn topics(&self) -> usize {
         self.topics.len()
     }
 
-    /// One step of a scan through the topics, in order of their positions: reports those from
-    /// `from` on, until there were `count` (at least 1) or their names came to `bytes` bytes; the
-    /// last one may go beyond that. Topics that share a position are all reported, whatever the
-    /// limits. A step also ends after so many topics and places looked at that others don't wait
-    /// for the shard long, so it may report fewer, or none.
+    /// Makes one step of a scan through the topics, in the order of their positions. Reports topics
+    /// from `from` on until it has reported `count` (at least 1) or their names add up to `bytes`
+    /// bytes; the last name may exceed that. Topics that share a position are reported in the same
+    /// step, whatever the limits. A step also ends after it has examined a bounded number of rows
+    /// and segments, so that others do not wait for the shard for long; it may report fewer topics,
+    /// or none.
     ///
-    /// Returns where to go on, always after `from`, or `None` where there are no more.
+    /// Returns the position for the next step, always after `from`, or `None` at the end.
     ///
-    /// A topic that is there from the first step to the last is reported exactly once, whatever
-    /// else comes, goes and grows between steps; one that comes or goes meanwhile at most once a
-    /// stay.
+    /// A topic that exists from the first step to the last is reported exactly once, whatever is
+    /// inserted or removed and however the table grows between steps. A topic that is created or
+    /// deleted during the scan is reported at most once for each time it exists.
     ///
     /// ```
     /// use globalcounter::protocol::{Op, Request};

@@ -1,27 +1,27 @@
-//! Where a topic stands in the order that a scan follows.
+//! The position of a topic in the order that a scan follows.
 
-/// A place in the order of the topics' keyed hashes, by which a scan goes on: below 2^45.
+/// A position in the order of the topics' keyed hashes, from which a scan continues: below 2^45.
 ///
-/// It is a property of a topic's name and the shard's key, not of where the table keeps it: so it
-/// stays good whatever comes, goes and grows meanwhile, and means nothing to another shard or
-/// after a restart.
+/// It depends on the topic's name and the shard's key, not on where the table stores the topic. So
+/// it stays valid whatever is inserted or removed and however the table grows. It means nothing to
+/// another shard or after a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 
 impl Position {
-    /// Before every topic.
+    /// The first position: at or before every topic.
     pub const START: Self = Self(0);
 
-    /// How many bits a position has: as many as two topics of millions hardly ever share, few
-    /// enough to leave those alone that hashbrown works with.
+    /// The number of bits of a position: enough that two topics out of millions hardly ever share
+    /// one, few enough to leave hashbrown the bits that it uses.
     pub const BITS: u32 = 45;
 
-    /// Where a position's bits begin in a hash. hashbrown takes a row's bucket from the lowest
-    /// bits (12 for up to 4,096 buckets) and tells rows apart by the top 7. Those must not be the
-    /// same for all rows of a segment, as the upper bits of the position are.
+    /// The lowest bit of a hash that belongs to the position. hashbrown takes a row's bucket from
+    /// the lowest bits (12 for up to 4,096 buckets) and its tag from the top 7. These must differ
+    /// between the rows of a segment, and the upper bits of the position do not.
     const SHIFT: u32 = 12;
 
-    /// The position of that number; `None` from 2^45 on.
+    /// Creates the position with this number; `None` if it is 2^45 or more.
     #[must_use]
     pub const fn new(number: u64) -> Option<Self> {
         if number >> Self::BITS == 0 {
@@ -31,33 +31,33 @@ impl Position {
         }
     }
 
-    /// Its number, below 2^45.
+    /// Returns the number, below 2^45.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
     }
 
-    /// The position of the topic of that hash.
+    /// Returns the position of the topic with this hash.
     pub(super) const fn of(hash: u64) -> Self {
         Self((hash >> Self::SHIFT) & ((1 << Self::BITS) - 1))
     }
 
-    /// The one after it; `None` where it is the last.
+    /// Returns the next position, or `None` after the last.
     pub(super) const fn next(self) -> Option<Self> {
         Self::new(self.0 + 1)
     }
 
-    /// Its first `bits` bits, as a number.
+    /// Returns the first `bits` bits as a number.
     pub(super) const fn prefix(self, bits: u32) -> usize {
         (self.0 >> (Self::BITS - bits)) as usize
     }
 
-    /// The bit after its first `bits` bits.
+    /// Returns the bit that follows the first `bits` bits.
     pub(super) const fn bit(self, bits: u32) -> bool {
         self.prefix(bits + 1) & 1 == 1
     }
 
-    /// The first one that differs from it in the first `bits` bits and comes after it.
+    /// Returns the first later position whose first `bits` bits differ, if there is one.
     pub(super) const fn after_prefix(self, bits: u32) -> Option<Self> {
         let rest = Self::BITS - bits;
         Self::new(((self.0 >> rest) + 1) << rest)

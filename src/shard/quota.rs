@@ -1,9 +1,9 @@
-//! How many topics all shards of a server may have together.
+//! The limit on the topics of all shards of a server together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A share in the limit on topics; clones share it. Only a new or a deleted topic touches it.
+/// The limit on topics; clones share one count. Only creating or deleting a topic touches it.
 #[derive(Debug, Clone)]
 pub struct TopicQuota {
     taken: Arc<AtomicUsize>,
@@ -11,7 +11,7 @@ pub struct TopicQuota {
 }
 
 impl TopicQuota {
-    /// Room for `max` topics.
+    /// Creates a quota of `max` topics.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
@@ -20,15 +20,15 @@ impl TopicQuota {
         }
     }
 
-    /// How many topics there are, of all who share it.
+    /// Returns the number of topics of all shards that share the quota.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Takes room for one topic; false where there is none.
+    /// Takes room for one topic. Returns false if there is none.
     pub(super) fn take(&self) -> bool {
-        // A number alone is shared, no data is published through it: relaxed is enough.
+        // Only the number is shared and it publishes no other data: relaxed is enough.
         self.taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
                 (taken < self.max).then_some(taken + 1)
@@ -36,12 +36,12 @@ impl TopicQuota {
             .is_ok()
     }
 
-    /// Takes room for one topic that can't be refused, whether there is any or not.
-    pub(super) fn take_anyway(&self) {
+    /// Takes room for a topic that must not be refused, even beyond the limit.
+    pub(super) fn take_unchecked(&self) {
         self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns the room of that many topics.
+    /// Returns the room of `topics` topics to the quota.
     pub(super) fn give_back(&self, topics: usize) {
         self.taken.fetch_sub(topics, Ordering::Relaxed);
     }

@@ -1,34 +1,37 @@
-//! How far ahead of a topic's sum its ceiling is asked for.
+//! How far a topic's ceiling is raised above its sum.
 
-/// The largest reserve is 2 to that. With the half of the one before, a ceiling is less than 2^20
-/// above its sum: a topic skips no more numbers in a crash.
+/// The largest reserve is 2^19. Together with half of the previous reserve, a ceiling is less than
+/// 2^20 above its sum, so a crash skips fewer than 2^20 numbers of a topic.
 const MAX_EXPONENT: u8 = 19;
 
-/// Ticks are known modulo that, so that they take 4 bits.
-const TICKS: u8 = 16;
+/// Ticks are stored modulo 16, in 4 bits.
+const TICK_MODULUS: u8 = 16;
 
-/// A power of two, about what a topic counts in a second. When no more than half of it is left, the
-/// ceiling is raised by all of it: so asks are as far apart as it lasts, and nobody waits for one
-/// that comes back within half of that. It doubles where a topic asks twice within a tick, which is a
-/// second; where it lasted for longer, it becomes that part of it that would have lasted a second.
+/// A power of two: about the numbers that a topic hands out in a second. When at most half of the
+/// reserve is left, the ceiling is raised by the whole reserve. So the time between two raises is
+/// the time in which the topic uses up its reserve, and no request waits for a raise that becomes
+/// durable within half of that time.
 ///
-/// A topic that was idle for some multiple of 16 ticks is taken to have been for none, and its
-/// reserve may double once; the numbers that a crash would skip are bounded all the same.
+/// The reserve doubles if a topic requests two raises within a tick, which is a second. If it
+/// lasted for longer, it shrinks to the part that would have lasted a second.
+///
+/// A topic that was idle for a multiple of 16 ticks looks as if it was not idle, so its reserve may
+/// double once. The numbers that a crash may skip stay bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Reserve {
     exponent: u8,
-    /// When a ceiling was asked for last.
+    /// When the last raise was requested, modulo 16.
     tick: u8,
 }
 
 impl Reserve {
-    /// The smallest, of a topic that asks for its first ceiling.
+    /// Returns the smallest reserve, for a topic that requests its first ceiling.
     pub(super) fn first(tick: u32) -> Self {
-        Self::from_parts(0, (tick % u32::from(TICKS)) as u8)
+        Self::from_parts(0, (tick % u32::from(TICK_MODULUS)) as u8)
     }
 
     pub(super) fn from_parts(exponent: u8, tick: u8) -> Self {
-        debug_assert!(exponent <= MAX_EXPONENT && tick < TICKS);
+        debug_assert!(exponent <= MAX_EXPONENT && tick < TICK_MODULUS);
         Self { exponent, tick }
     }
 
@@ -40,8 +43,8 @@ impl Reserve {
         self.tick
     }
 
-    /// How many numbers beyond those that are needed a ceiling is asked for. None at first: a topic
-    /// that is counted once skips nothing and is written once.
+    /// Returns how many numbers a ceiling is raised beyond those that are needed now. This is 0 at
+    /// first, so that a topic that is counted once skips nothing and is written once.
     pub(super) fn ahead(self) -> u64 {
         match self.exponent {
             0 => 0,
@@ -49,15 +52,15 @@ impl Reserve {
         }
     }
 
-    /// When no more than that is left, the next ceiling is asked for.
+    /// Returns half of the reserve. When no more numbers are left, the next raise is requested.
     pub(super) fn half(self) -> u64 {
         self.ahead() / 2
     }
 
-    /// What it is when a ceiling is asked for at `tick`.
-    pub(super) fn asked_at(self, tick: u32) -> Self {
-        let tick = (tick % u32::from(TICKS)) as u8;
-        let exponent = match (tick + TICKS - self.tick) % TICKS {
+    /// Returns the new reserve for a raise that is requested at `tick`.
+    pub(super) fn for_raise_at(self, tick: u32) -> Self {
+        let tick = (tick % u32::from(TICK_MODULUS)) as u8;
+        let exponent = match (tick + TICK_MODULUS - self.tick) % TICK_MODULUS {
             0 => (self.exponent + 1).min(MAX_EXPONENT),
             elapsed => self.exponent.saturating_sub(elapsed.ilog2() as u8),
         };
@@ -70,28 +73,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_doubles_while_it_is_used_up_fast() {
+    fn a_reserve_doubles_while_it_is_used_up_within_a_tick() {
         let mut reserve = Reserve::first(100);
         assert_eq!((reserve.ahead(), reserve.half()), (0, 0));
         for expected in [2, 4, 8, 16] {
-            reserve = reserve.asked_at(100);
+            reserve = reserve.for_raise_at(100);
             assert_eq!(reserve.ahead(), expected);
         }
         for _ in 0..100 {
-            reserve = reserve.asked_at(100);
+            reserve = reserve.for_raise_at(100);
         }
         assert_eq!((reserve.ahead(), reserve.half()), (1 << 19, 1 << 18));
     }
 
-    /// All of a reserve is used between two asks.
+    /// The topic uses up its whole reserve between two raises.
     #[test]
-    fn it_settles_at_about_a_second() {
+    fn a_reserve_settles_at_about_a_second_of_counting() {
         for rate in [10, 1_000, 100_000] {
             let mut reserve = Reserve::first(0);
             let (mut at, mut largest) = (0.0, 0);
             for step in 0..200 {
                 at += reserve.ahead().max(1) as f64 / f64::from(rate);
-                reserve = reserve.asked_at(at as u32);
+                reserve = reserve.for_raise_at(at as u32);
                 if step > 100 {
                     largest = largest.max(reserve.ahead());
                 }
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn it_shrinks_when_the_topic_was_idle() {
+    fn a_reserve_shrinks_after_the_topic_was_idle() {
         let full = Reserve::from_parts(19, 3);
         for (elapsed, expected) in [
             (1, 19),
@@ -113,8 +116,12 @@ mod tests {
             (8, 16),
             (15, 16),
         ] {
-            assert_eq!(full.asked_at(3 + elapsed).exponent(), expected, "{elapsed}");
+            assert_eq!(
+                full.for_raise_at(3 + elapsed).exponent(),
+                expected,
+                "{elapsed}"
+            );
         }
-        assert_eq!(Reserve::from_parts(2, 15).asked_at(9).exponent(), 0);
+        assert_eq!(Reserve::from_parts(2, 15).for_raise_at(9).exponent(), 0);
     }
 }

@@ -1,10 +1,10 @@
-//! A hash table from topics to what is kept of each. The hash is keyed anew at each start, so that
-//! nobody can choose topics that collide.
+//! A hash table from topics to values. The hash has a new random key at each start, so that nobody
+//! can choose topics that collide.
 //!
-//! Extendible hashing: the order of [`Position`]s is cut into ranges, each with a segment, a
-//! hashbrown table of its own. A segment that is full is split in two, so an insert never moves
-//! more than one segment's rows; and a range of positions is found in one place, whatever its size,
-//! so a scan can follow their order ([`scan`]).
+//! The table uses extendible hashing: the order of [`Position`]s is cut into ranges, and each range
+//! has a segment, which is a hashbrown table. A full segment is split in two, so an insert never
+//! moves more than the rows of one segment. All topics of a range are in one segment, so a scan can
+//! follow the order of positions ([`scan`]).
 
 mod scan;
 
@@ -13,29 +13,30 @@ use std::hint::black_box;
 use std::mem;
 
 use ahash::RandomState;
-use compact_str::CompactString;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::position::Position;
+use super::topic_name::TopicName;
 use crate::topic::Topic;
 
-/// How many rows a segment has at most: what hashbrown keeps in 1,024 buckets, of which it leaves
-/// an eighth empty. Larger segments make longer waits (a split takes some 75 µs in a shard of a million
-/// topics, mostly for names that are in no cache), smaller ones a larger directory, and that is read
-/// for each request.
+/// The most rows of a segment: those that hashbrown stores in 1,024 buckets, an eighth of which
+/// stays empty. Larger segments make splits longer (a split takes some 75 µs in a shard of a
+/// million topics, mostly for names that are in no cache). Smaller segments make the directory
+/// larger, and it is read for each request.
 const SEGMENT_ROWS: usize = 896;
 
-/// How many bits of a position the directory takes in at most. 2^22 segments are good for 2 billion
-/// topics and more; the directory is 16 MiB then, and doubling it the last time takes some
-/// milliseconds, the longest that an insert may wait. Beyond it a segment grows as hashbrown does.
+/// The most bits of a position that the directory uses. 2^22 segments suffice for over 2 billion
+/// topics. The directory takes 16 MiB then, and doubling it for the last time takes some
+/// milliseconds, the longest that an insert may take. Segments at this depth are not split: they
+/// grow as hashbrown tables do.
 const MAX_DEPTH: u32 = 22;
 
-/// Topics and their values; the table owns the names.
+/// A map from topics to values; it owns the names.
 #[derive(Debug)]
 pub(super) struct Table<V, S = RandomState> {
-    /// For each value of a position's first `depth` bits, in order, the segment of the topics there.
-    /// Neighbours share one whose depth is less.
+    /// For each value of the first `depth` bits of a position, in order, the index of the segment.
+    /// Neighbouring entries share a segment whose own depth is less.
     directory: Vec<u32>,
     depth: u32,
     segments: Vec<Segment<V>>,
@@ -50,14 +51,14 @@ struct Segment<V> {
     depth: u32,
 }
 
-/// A topic's hash, keyed.
+/// The keyed hash of a topic.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Hash(u64);
 
 #[derive(Debug)]
 struct Row<V> {
-    /// Up to 24 bytes are kept in the row itself: no second load from far memory.
-    topic: CompactString,
+    /// A short name is in the row itself, which saves a second load from far memory.
+    topic: TopicName,
     value: V,
 }
 
@@ -86,29 +87,30 @@ impl<V, S: BuildHasher> Table<V, S> {
         self.len
     }
 
-    /// The topic's hash, by which it is found.
+    /// Returns the topic's hash, which the other methods take.
     pub(super) fn hash(&self, topic: Topic<'_>) -> Hash {
         Hash(hash(&self.hasher, topic.as_bytes()))
     }
 
-    /// Looks at the rows of the topics of these hashes, so that finding them later waits for no
-    /// memory: the processor has many loads under way together, as long as few instructions stand
-    /// between them and none waits for another. So all tags come first, and only then the rows that
-    /// they point at.
-    pub(super) fn touch(&self, hashes: &[Hash]) {
+    /// Loads the rows of the topics with these hashes into the cache, so that finding them later
+    /// does not wait for memory. It uses plain loads: the processor has many of them in flight
+    /// together if few instructions are between them and none depends on another. So it loads all
+    /// tags first, and then the rows that they point to.
+    pub(super) fn prefetch(&self, hashes: &[Hash]) {
         let mut taken = 0;
         for &Hash(hash) in hashes {
             let rows = self.rows(hash);
-            // Where hashbrown looks for a row first; what it says is of no use to anybody.
+            // The bucket where hashbrown looks first. Whether it is taken does not matter.
             let bucket = hash as usize & (rows.num_buckets() - 1);
             taken += usize::from(rows.get_bucket(bucket).is_some());
         }
         black_box(taken);
         for &Hash(hash) in hashes {
-            // The first row with the hash's tag; in a few of a hundred cases it is another's.
+            // The first row with the hash's tag. In a few percent of cases it is another topic's
+            // row.
             if let Some(row) = self.rows(hash).find(hash, |_| true) {
-                // A row may lie across two cache lines: its last byte tells how long the name is,
-                // and this is the name's first, here or where a long one is.
+                // A row may span two cache lines. The row's last byte tells the length of the name;
+                // this loads the name's first byte, in the row or on the heap.
                 black_box(row.topic.as_bytes().first());
             }
         }
@@ -123,39 +125,40 @@ impl<V, S: BuildHasher> Table<V, S> {
             .map(|row| &mut row.value)
     }
 
-    /// All topics, in no order.
+    /// Returns all topics with their values, unordered.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Topic<'_>, &V)> {
         let rows = self.segments.iter().flat_map(|segment| &segment.rows);
-        rows.map(|row| (Topic::checked_before(row.topic.as_bytes()), &row.value))
+        rows.map(|row| (row.topic.as_topic(), &row.value))
     }
 
-    /// The topic's value, or the one that `new` makes for it.
+    /// Returns the topic's value. Inserts the value that `new` returns if the topic is not in the
+    /// table.
     ///
     /// # Errors
     ///
-    /// What `new` fails with; nothing is inserted then.
+    /// The error of `new`; then nothing is inserted.
     pub(super) fn find_or_insert<E>(
         &mut self,
         topic: Topic<'_>,
         Hash(hash): Hash,
         new: impl FnOnce() -> Result<V, E>,
     ) -> Result<&mut V, E> {
-        let topic = topic.as_bytes();
         let segment = self.segment(Position::of(hash));
         if self.segments[segment].is_full() {
             return self.find_or_insert_in_full(topic, hash, new);
         }
         let Self { hasher, .. } = self;
+        let name = topic.as_bytes();
         let entry = self.segments[segment].rows.entry(
             hash,
-            |row| row.topic.as_bytes() == topic,
+            |row| row.topic.as_bytes() == name,
             |row| row.hash(hasher),
         );
         let row = match entry {
             Entry::Occupied(row) => row.into_mut(),
             Entry::Vacant(place) => {
                 let value = new()?;
-                let topic = owned(topic);
+                let topic = TopicName::new(topic);
                 self.len += 1;
                 place.insert(Row { topic, value }).into_mut()
             }
@@ -163,27 +166,29 @@ impl<V, S: BuildHasher> Table<V, S> {
         Ok(&mut row.value)
     }
 
-    /// The same for a segment that has to be split before it can take a row: rare, and apart from
-    /// the rest so that it costs the rest nothing.
+    /// Does the same in a segment that has to be split before it can take a row. This is rare, and
+    /// out of line so that it does not slow down the common case.
     #[cold]
     #[inline(never)]
     fn find_or_insert_in_full<E>(
         &mut self,
-        topic: &[u8],
+        topic: Topic<'_>,
         hash: u64,
         new: impl FnOnce() -> Result<V, E>,
     ) -> Result<&mut V, E> {
         let position = Position::of(hash);
         let segment = self.segment(position);
+        let name = topic.as_bytes();
         let rows = &mut self.segments[segment].rows;
-        // The bucket, since a borrow that is returned from here would last until the end.
-        if let Some(bucket) = rows.find_bucket_index(hash, |row| row.topic.as_bytes() == topic) {
+        // Look for the bucket, not the row: a borrow that is returned here would last until the end
+        // of the function.
+        if let Some(bucket) = rows.find_bucket_index(hash, |row| row.topic.as_bytes() == name) {
             let row = self.segments[segment].rows.get_bucket_mut(bucket);
-            return Ok(&mut row.expect("a bucket that was just found").value);
+            return Ok(&mut row.expect("the bucket was just found").value);
         }
         let value = new()?;
         let segment = self.make_room(position);
-        let topic = owned(topic);
+        let topic = TopicName::new(topic);
         self.len += 1;
         let Self { hasher, .. } = self;
         let row = self.segments[segment]
@@ -204,17 +209,17 @@ impl<V, S: BuildHasher> Table<V, S> {
         Some(row.remove().0.value)
     }
 
-    /// The rows of a hash's segment.
+    /// Returns the rows of the segment that the hash belongs to.
     fn rows(&self, hash: u64) -> &HashTable<Row<V>> {
         &self.segments[self.segment(Position::of(hash))].rows
     }
 
-    /// The number of the segment that a position is in.
+    /// Returns the index of the position's segment.
     fn segment(&self, position: Position) -> usize {
         self.directory[position.prefix(self.depth)] as usize
     }
 
-    /// Splits the position's segment until it can take a row, and says which it is then.
+    /// Splits the position's segment until it can take a row. Returns its index then.
     fn make_room(&mut self, position: Position) -> usize {
         loop {
             let segment = self.segment(position);
@@ -222,12 +227,13 @@ impl<V, S: BuildHasher> Table<V, S> {
             if depth == MAX_DEPTH || !self.segments[segment].is_full() {
                 return segment;
             }
-            // All rows may fall to one side: then it is split again.
+            // All rows may fall to one side. Then the next round splits that side.
             self.split(segment, position.prefix(depth));
         }
     }
 
-    /// Splits a segment, whose topics' positions begin with `prefix`, by their next bit.
+    /// Splits the segment `lower` by the next bit of its topics' positions, which all begin with
+    /// `prefix`.
     fn split(&mut self, lower: usize, prefix: usize) {
         let upper = self.segments.len();
         let depth = self.segments[lower].depth + 1;
@@ -235,20 +241,22 @@ impl<V, S: BuildHasher> Table<V, S> {
             self.directory = doubled(&self.directory);
             self.depth = depth;
         }
-        // The directory has a run of entries for each prefix; the upper half of this one moves.
+        // The directory has a run of entries for each prefix. The upper half of this run moves to
+        // the new segment.
         let run = 1 << (self.depth - depth);
         let first = (2 * prefix + 1) * run;
-        // No more than MAX_DEPTH bits' worth.
+        // The cast loses nothing: there are at most 2^MAX_DEPTH segments.
         self.directory[first..first + run].fill(upper as u32);
 
-        // All hashes before all moves: names come from memory many at once then. A branch on each
-        // hash, wrong half of the time, would wait for each name.
+        // Compute all hashes before moving rows, so that many names are loaded from memory at once.
+        // A branch on each hash is mispredicted half of the time and would wait for each name.
         let rows: Vec<(u64, Row<V>)> = mem::take(&mut self.segments[lower].rows)
             .into_iter()
             .map(|row| (row.hash(&self.hasher), row))
             .collect();
-        // Halves differ from a half, by the square root of the rows; a sixteenth is four times what
-        // is usual. One that grew while it is filled would be moved twice.
+        // The two sides differ from a half by about the square root of the number of rows; a
+        // sixteenth more is four times that. A side that had to grow while it is filled would be
+        // moved twice.
         let room = rows.len() / 2 + rows.len() / 16;
         let [mut zeros, mut ones] = [(); 2].map(|()| HashTable::with_capacity(room));
         for (hash, row) in rows {
@@ -265,8 +273,9 @@ impl<V, S: BuildHasher> Table<V, S> {
 }
 
 impl<V> Segment<V> {
-    /// Whether another row would make it grow beyond [`SEGMENT_ROWS`]: no bucket is left (deleted
-    /// rows may hold some), and there are so many rows that hashbrown would not just clean it.
+    /// Returns whether another row would make the segment grow beyond [`SEGMENT_ROWS`]: no bucket
+    /// is left (deleted rows may occupy some), and there are so many rows that hashbrown would not
+    /// just clean it up.
     fn is_full(&self) -> bool {
         let rows = self.rows.len();
         rows == self.rows.capacity() && rows > SEGMENT_ROWS / 2
@@ -279,15 +288,11 @@ impl<V> Row<V> {
     }
 }
 
-fn owned(topic: &[u8]) -> CompactString {
-    CompactString::from_utf8(topic).expect("a topic is UTF-8")
-}
-
 fn hash(hasher: &impl BuildHasher, topic: &[u8]) -> u64 {
     hasher.hash_one(topic)
 }
 
-/// A directory that takes in one bit more.
+/// Returns the directory for one more bit.
 fn doubled(directory: &[u32]) -> Vec<u32> {
     let mut doubled = Vec::with_capacity(2 * directory.len());
     for &segment in directory {

@@ -15,7 +15,9 @@ fn shard(max_topics: usize) -> Shard {
 
 fn apply(shard: &mut Shard, op: Op, topic: &str) -> Reply {
     let topic = Topic::new(topic.as_bytes(), 1024).expect("a topic");
-    shard.apply(Request { op, topic }, || ()).expect("at once")
+    shard
+        .apply(Request { op, topic }, || ())
+        .expect("the request does not wait")
 }
 
 fn add(n: u32) -> Op {
@@ -27,7 +29,7 @@ fn incr(n: u64) -> Op {
 }
 
 #[test]
-fn each_method_does_what_the_protocol_says() {
+fn each_method_follows_the_protocol() {
     let mut shard = shard(10);
     let mut on_a = |op| apply(&mut shard, op, "a");
     assert_eq!(on_a(Op::Get), Reply::Get(None));
@@ -46,7 +48,7 @@ fn each_method_does_what_the_protocol_says() {
 }
 
 #[test]
-fn get_creates_nothing_and_every_writer_creates() {
+fn get_and_delete_create_no_topic_and_all_other_methods_do() {
     let mut shard = shard(10);
     apply(&mut shard, Op::Get, "a");
     apply(&mut shard, Op::Delete, "a");
@@ -74,7 +76,7 @@ fn a_sum_never_wraps_and_a_refused_request_changes_nothing() {
 }
 
 #[test]
-fn incr_stops_at_what_a_redis_client_can_read() {
+fn incr_stops_at_the_largest_integer_of_a_redis_client() {
     let overflow = Reply::Error(ErrorCode::Overflow);
     let most = i64::MAX as u64;
     let mut shard = shard(10);
@@ -110,7 +112,7 @@ fn shards_share_one_limit_on_topics() {
     assert_eq!(apply(&mut one, Op::Count, "f"), too_many);
 }
 
-/// A shard that keeps what it is told to; its requests are numbered.
+/// Creates a shard of this durability, whose waiting requests are numbered.
 fn durable_shard(durability: Durability) -> super::Shard<usize> {
     let ceilings = Ceilings {
         durability,
@@ -126,7 +128,8 @@ fn request(op: Op, topic: &str) -> Request<'_> {
     }
 }
 
-/// Fetches what is asked of the store, and says that it is durable (or not). Returns who was answered.
+/// Fetches the changes for the store and reports that they are durable (or failed). Returns the
+/// replies to waiting requests.
 fn answer(shard: &mut super::Shard<usize>, durable: bool) -> Vec<(usize, Reply)> {
     let (mut changes, mut replies) = (Vec::new(), Vec::new());
     shard.fetch(&mut changes);
@@ -135,26 +138,28 @@ fn answer(shard: &mut super::Shard<usize>, durable: bool) -> Vec<(usize, Reply)>
 }
 
 #[test]
-fn no_more_wait_than_the_limit_and_a_refused_one_changes_nothing() {
+fn requests_beyond_the_waiting_limit_are_refused_and_change_nothing() {
     let mut shard = durable_shard(Durability::Monotonic);
     for i in 0..ledger::WAITING_LIMIT {
         assert_eq!(shard.apply(request(Op::Count, "a"), || i), None);
     }
     let busy = Some(Reply::Error(ErrorCode::Busy));
-    let nobody = || unreachable!("it does not wait");
-    assert_eq!(shard.apply(request(Op::Count, "a"), nobody), busy);
-    assert_eq!(shard.apply(request(Op::Count, "b"), nobody), busy);
+    let no_waiter = || unreachable!("the request does not wait");
+    assert_eq!(shard.apply(request(Op::Count, "a"), no_waiter), busy);
+    assert_eq!(shard.apply(request(Op::Count, "b"), no_waiter), busy);
     assert_eq!(shard.topics(), 1);
     assert_eq!(answer(&mut shard, true), [(0, Reply::Count(1))]);
     assert_eq!(shard.apply(request(Op::Count, "b"), || 7), None);
-    let last = answer(&mut shard, true).pop().expect("all of them");
+    let last = answer(&mut shard, true)
+        .pop()
+        .expect("all requests have replies");
     assert_eq!(last, (7, Reply::Count(1)));
     let sum = Some(Reply::Get(Some(ledger::WAITING_LIMIT as u64)));
-    assert_eq!(shard.apply(request(Op::Get, "a"), nobody), sum);
+    assert_eq!(shard.apply(request(Op::Get, "a"), no_waiter), sum);
 }
 
 #[test]
-fn topics_whose_first_change_fails_take_no_room() {
+fn topics_whose_first_change_fails_return_their_room() {
     let mut shard = durable_shard(Durability::Exact);
     for (i, name) in ["a", "b", "c"].iter().enumerate() {
         assert_eq!(shard.apply(request(Op::Count, name), || i), None);
@@ -169,7 +174,7 @@ fn topics_whose_first_change_fails_take_no_room() {
 }
 
 #[test]
-fn what_is_counted_behind_a_delete_is_a_new_topic() {
+fn a_count_that_waits_behind_a_delete_creates_a_new_topic() {
     let mut shard = durable_shard(Durability::Monotonic);
     shard.apply(request(add(5), "a"), || 0);
     answer(&mut shard, true);
@@ -189,9 +194,9 @@ fn what_is_counted_behind_a_delete_is_a_new_topic() {
     assert_eq!(answer(&mut shard, true), expected);
 }
 
-/// Sums at the end of their range, in every mode.
+/// Tests sums at the ends of the ranges that matter, with every durability.
 #[test]
-fn ceilings_at_the_end_of_the_numbers() {
+fn ceilings_near_the_largest_numbers() {
     for durability in [Durability::Memory, Durability::Monotonic, Durability::Exact] {
         let mut shard = durable_shard(durability);
         let mut ask = |op| {
@@ -221,7 +226,7 @@ fn ceilings_at_the_end_of_the_numbers() {
     }
 }
 
-/// The plainest thing that could be right.
+/// The simplest implementation of the protocol.
 #[derive(Default)]
 struct Model(HashMap<String, u64>);
 
@@ -285,10 +290,12 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Many topics are looked at together; what becomes of each request is the same.
+/// The replies do not depend on prefetching.
 #[test]
-fn requests_together_are_answered_like_one_by_one() {
-    let names: Vec<String> = (0..2 * FAR_TOPICS).map(|i| format!("topic {i}")).collect();
+fn requests_in_batches_get_the_replies_of_single_requests() {
+    let names: Vec<String> = (0..2 * PREFETCH_MIN_TOPICS)
+        .map(|i| format!("topic {i}"))
+        .collect();
     let topics: Vec<Topic<'_>> = names
         .iter()
         .map(|name| Topic::new(name.as_bytes(), 20).expect("a topic"))
@@ -301,7 +308,7 @@ fn requests_together_are_answered_like_one_by_one() {
         one_by_one.apply(Request { op, topic }, || ());
     }
     for step in [13, 11, 7, 3, 1] {
-        assert!(together.topics() >= FAR_TOPICS);
+        assert!(together.topics() >= PREFETCH_MIN_TOPICS);
         let requests = topics.iter().enumerate().step_by(step).map(|(i, &topic)| {
             let op = ops[(i * step / 5) % ops.len()];
             Request { op, topic }

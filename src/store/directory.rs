@@ -1,5 +1,6 @@
-//! What lies in a data directory beside the database: which format it has, and whether the last server
-//! ended cleanly. Files are written durably: they are there whole, or as they were.
+//! The files beside the database in a data directory: the format file, and the mark of a clean
+//! shutdown. Files are replaced atomically and durably: after a crash, a file has its old or its
+//! new contents.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
@@ -8,29 +9,25 @@ use std::path::Path;
 
 use tracing::warn;
 
-use super::StoreError;
+use super::error::StoreError;
 use super::guard::{Head, StoreId};
+use super::layout::{CLEAN_FILE, DATABASE, FORMAT, FORMAT_FILE};
 
-/// The version of what is in a data directory.
-pub(super) const FORMAT: u32 = 1;
-
-pub(super) const FORMAT_FILE: &str = "format";
-const CLEAN_FILE: &str = "clean";
-pub(super) const DATABASE: &str = "fjall";
-/// The number of the directory, from its format file; `None` where there is nothing yet, or what is
-/// there was never finished.
-pub(super) fn identify(directory: &Path) -> Result<Option<StoreId>, StoreError> {
+/// Reads the number of the directory from its format file. Returns `None` if there is no data
+/// directory yet, or if its creation was not finished.
+pub(super) fn read_id(directory: &Path) -> Result<Option<StoreId>, StoreError> {
     let path = directory.join(FORMAT_FILE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if directory.join(DATABASE).exists() {
-                let what = "it is missing, and so nobody knows what is beside it";
+                let what =
+                    format!("it is missing, so the version of the data in {DATABASE} is unknown");
                 return Err(StoreError::damaged(&path, what));
             }
             return Ok(None);
         }
-        Err(error) => return Err(StoreError::io(&path, "read it")(error)),
+        Err(error) => return Err(StoreError::io(&path, "read")(error)),
     };
     if text == format_text(None) {
         return Ok(None);
@@ -41,23 +38,23 @@ pub(super) fn identify(directory: &Path) -> Result<Option<StoreId>, StoreError> 
         Some(id) if text == format_text(Some(&id)) => Ok(Some(id)),
         _ => Err(StoreError::Format {
             found: match text.strip_prefix("globalcounter data, ") {
-                Some(rest) => format!("of {:?}", rest.trim_end()),
-                None => "nothing that globalcounter wrote".to_owned(),
+                Some(rest) => format!("says {:?}", rest.trim_end()),
+                None => "was not written by globalcounter".to_owned(),
             },
             path,
         }),
     }
 }
 
-/// Makes a directory and those that it lies in, durably, where they are not there.
-pub(super) fn make_directory(directory: &Path) -> Result<(), StoreError> {
+/// Creates a directory and its missing parents, durably.
+pub(super) fn create_directory(directory: &Path) -> Result<(), StoreError> {
     let missing: Vec<&Path> = directory
         .ancestors()
         .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
         .collect();
-    fs::create_dir_all(directory).map_err(StoreError::io(directory, "make it"))?;
-    for made in missing {
-        match made.parent() {
+    fs::create_dir_all(directory).map_err(StoreError::io(directory, "create"))?;
+    for created in missing {
+        match created.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent)?,
             _ => sync_directory(Path::new("."))?,
         }
@@ -65,17 +62,19 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes an empty data directory, of which nothing counts until its format file has a number.
-pub(super) fn start_over(directory: &Path) -> Result<StoreId, StoreError> {
+/// Begins to create a data directory and returns its new number. Removes what an interrupted
+/// creation left. The directory counts as empty until [`finish_new`] writes the number to its
+/// format file.
+pub(super) fn begin_new(directory: &Path) -> Result<StoreId, StoreError> {
     write_file(&directory.join(FORMAT_FILE), &format_text(None))?;
     let database = directory.join(DATABASE);
     match fs::remove_dir_all(&database) {
         Ok(()) => warn!(
             directory = %directory.display(),
-            "making the data directory was interrupted; beginning again"
+            "creating the data directory was interrupted; starting over"
         ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(StoreError::io(&database, "remove it")(error)),
+        Err(error) => return Err(StoreError::io(&database, "remove")(error)),
     }
     let random = RandomState::new();
     let half = |n: u64| random.hash_one(n).to_be_bytes();
@@ -85,44 +84,45 @@ pub(super) fn start_over(directory: &Path) -> Result<StoreId, StoreError> {
     Ok(id)
 }
 
-/// The directory that [`start_over`] made is finished: from now on it is one.
+/// Finishes the creation that [`begin_new`] began: from now on it is a data directory.
 pub(super) fn finish_new(directory: &Path, id: &StoreId) -> Result<(), StoreError> {
     write_file(&directory.join(FORMAT_FILE), &format_text(Some(id)))
 }
 
-/// Marks a clean end after the commit of `head`.
+/// Marks a clean shutdown after the commit of `head`.
 pub(super) fn mark_clean(directory: &Path, head: &Head) -> Result<(), StoreError> {
     write_file(&directory.join(CLEAN_FILE), &clean_text(head))
 }
 
-/// Whether there is the mark of a clean end after the commit of `head`. One that names another is a
-/// damage.
+/// Returns whether there is a mark of a clean shutdown after the commit of `head`. A mark that
+/// names another commit means that the directory is damaged.
 pub(super) fn is_clean(directory: &Path, head: &Head) -> Result<bool, StoreError> {
     let path = directory.join(CLEAN_FILE);
     match fs::read_to_string(&path) {
         Ok(text) if text == clean_text(head) => Ok(true),
         Ok(_) => {
             let commit = head.commit;
-            let what = format!("it does not name commit {commit}, the last of {DATABASE}");
+            let what = format!("it does not name commit {commit}, the last commit of {DATABASE}");
             Err(StoreError::damaged(&path, what))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(StoreError::io(&path, "read it")(error)),
+        Err(error) => Err(StoreError::io(&path, "read")(error)),
     }
 }
 
-/// A mark of a clean end is void from now on.
+/// Removes the mark of a clean shutdown, if there is one, durably.
 pub(super) fn unmark_clean(directory: &Path) -> Result<(), StoreError> {
     let path = directory.join(CLEAN_FILE);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io(&path, "remove it")(error))
+            Err(StoreError::io(&path, "remove")(error))
         }
         _ => sync_directory(directory),
     }
 }
 
-/// What the format file says; without a number, the directory is not finished.
+/// Returns the contents of the format file. A file without a number belongs to a directory whose
+/// creation is not finished.
 pub(super) fn format_text(id: Option<&StoreId>) -> String {
     match id {
         Some(id) => {
@@ -137,7 +137,7 @@ fn clean_text(head: &Head) -> String {
     format!("ended cleanly after commit {}\n", head.commit)
 }
 
-/// Writes a file durably: it is there whole, or as it was.
+/// Replaces a file atomically and durably.
 fn write_file(path: &Path, text: &str) -> Result<(), StoreError> {
     let new = path.with_extension("new");
     let written = File::create(&new).and_then(|mut file| {
@@ -145,11 +145,11 @@ fn write_file(path: &Path, text: &str) -> Result<(), StoreError> {
         file.sync_all()?;
         fs::rename(&new, path)
     });
-    written.map_err(StoreError::io(path, "write it"))?;
+    written.map_err(StoreError::io(path, "write"))?;
     sync_directory(path.parent().unwrap_or(path))
 }
 
 fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(StoreError::io(directory, "sync it"))
+    synced.map_err(StoreError::io(directory, "sync"))
 }

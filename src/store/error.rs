@@ -1,83 +1,85 @@
-//! Why a store fails.
+//! The errors of a store.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Why a store can't be opened, or can't go on. Each says which file, and what to do.
+use super::layout::FORMAT;
+
+/// Why a store cannot be opened, or cannot continue. The messages say which file, and what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Another server has it.
+    /// Another process uses the data directory.
     #[error(
-        "the data directory {} is in use by {owner}: stop that one, or choose another --data-dir",
+        "the data directory {} is in use by {owner}: stop that process, or choose another --data-dir",
         path.display()
     )]
     Locked {
-        /// The directory.
+        /// The data directory.
         path: PathBuf,
-        /// Who, as far as it said.
+        /// The process, as far as it is known.
         owner: String,
     },
-    /// It is no data directory, or one of another version.
+    /// It is not a data directory, or one of another version.
     #[error(
-        "{} is {found}, this version reads format {format}: choose another --data-dir, or the \
-         version that wrote it",
+        "{} {found}; this version reads format {format}: run the version that wrote it, or choose \
+         another --data-dir",
         path.display(),
-        format = super::directory::FORMAT
+        format = FORMAT
     )]
     Format {
-        /// The file or directory that says so.
+        /// The file or directory that shows it.
         path: PathBuf,
-        /// What it is.
+        /// What was found, as a phrase that follows the path.
         found: String,
     },
-    /// What is there is not what was written. Serving it could hand out numbers twice.
+    /// The data is not what was written. Serving it could hand out numbers twice.
     #[error(
-        "{} is damaged: {what}. Nothing is served from it. Restore the directory from a backup \
-         and `globalcounter export` it to see how far it goes; or move it away, and every topic \
-         starts over",
+        "{} is damaged: {what}; nothing is served from it. Restore the directory from a backup \
+         (`globalcounter export` shows its sums), or move it away: then every topic starts over",
         path.display()
     )]
     Damaged {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong, as a sentence.
         what: String,
     },
-    /// The system refused something.
-    #[error("{}: can't {doing}", path.display())]
+    /// The operating system refused an operation.
+    #[error("cannot {doing} {}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What it was for.
+        /// What was tried, as a verb that takes the path as its object.
         doing: &'static str,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Somebody else owns the topics now.
+    /// Another server owns the topics now.
     #[error("another server owns these topics now")]
     Fenced,
-    /// Changes were never answered: the store panicked, or forgot them.
-    #[error("the store gave no answer; this is a bug in it")]
+    /// The store reported no result for a commit: it panicked, or dropped the `Answer`.
+    #[error("the store reported no result for a commit; this is a bug in the store")]
     Unanswered,
-    /// The database failed while nobody was waiting for it.
+    /// The database failed in the background, outside of any call.
     #[error(
-        "{}: the database could not write what it had collected: see whether there is room",
+        "the database in {} cannot write its collected changes to the disk: check the free space",
         path.display()
     )]
     Background {
-        /// Its directory.
+        /// The directory of the database.
         path: PathBuf,
     },
-    /// It failed before, and nothing is tried again. It goes on after a restart.
-    #[error("the store failed before; restart the server once the cause is gone")]
+    /// The store failed earlier, and nothing is tried again. A restart is needed.
+    #[error("the store failed earlier: remove the cause, then restart the server")]
     Failed,
 }
 
 impl StoreError {
-    /// What an I/O error means that came while doing something to `path`.
+    /// Returns a function that wraps the error of an I/O operation on `path`. `doing` is the verb
+    /// of the operation.
     pub(super) fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {
@@ -87,7 +89,8 @@ impl StoreError {
         }
     }
 
-    /// What is at `path` is not what was written: `what` is wrong.
+    /// Creates the error for data at `path` that is not what was written. `what` says what is
+    /// wrong, as a sentence.
     pub fn damaged(path: &Path, what: impl Into<String>) -> Self {
         Self::Damaged {
             path: path.to_owned(),

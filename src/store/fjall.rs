@@ -1,15 +1,16 @@
-//! A data directory of this machine, kept by `fjall`, a log-structured database.
+//! A store in a data directory on this machine, in the log-structured database `fjall`.
 //!
 //! ```text
-//! lock      locked by the server that has it; says which one
-//! format    the version of all this, and the directory's number
-//! clean     only after a clean end: the number of the last commit
-//! fjall/    the database: one key a topic, and the head
+//! lock      locked by the server that uses the directory; names it
+//! format    the version of the layout, and the directory's number
+//! clean     only after a clean shutdown: the number of the last commit
+//! fjall/    the database: one key per topic, and the head
 //! ```
 //!
-//! A topic's key is `01`, its point (2 bytes, so that each shard's topics are one range), its name; the
-//! value its ceiling, its sum when that was asked for (8 bytes each) and the number of the run that
-//! asked (4). The [`Head`]'s key is `00`. All numbers are big-endian.
+//! The key of a topic is `01`, its point (2 bytes, so that the topics of a shard are one range) and
+//! its name. The value is its ceiling, its sum when the ceiling was requested (8 bytes each) and
+//! the number of the run that requested it (4). The key of the [`Head`] is `00`. All numbers are
+//! big-endian.
 
 use std::fs;
 use std::io;
@@ -21,10 +22,14 @@ use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode};
 use parking_lot::Mutex;
 
-use super::directory::{self, DATABASE, FORMAT_FILE};
+use super::answer::{Answer, Changes};
+use super::error::StoreError;
 use super::guard::{Digest, Head};
+use super::interface::Store;
+use super::layout::{DATABASE, FORMAT_FILE};
 use super::lock::DirectoryLock;
-use super::{Answer, Changes, LastEnd, Store, StoreError, Stored, journal};
+use super::stored::{LastEnd, Stored};
+use super::{directory, journal};
 use crate::shard::{Change, Record};
 use crate::topic::{TOPIC_LEN_LIMIT, Topic, owner_point};
 
@@ -32,15 +37,15 @@ const KEYSPACE: &str = "topics";
 
 const HEAD_KEY: [u8; 1] = [0];
 const TOPIC_PREFIX: u8 = 1;
-/// Of a key, what stands before the topic's name.
+/// The length of a key before the topic's name.
 const PREFIX_LEN: usize = 3;
 
-/// So much is collected in memory before it is written in order: twice that at times. A hot topic's
-/// ceilings mostly replace one another there.
+/// The size at which the database writes what it has collected in memory to a table; at times it
+/// uses twice as much. The ceilings of a hot topic mostly replace one another in memory.
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// With one thread alone, what is collected in memory and in the journal would grow as long as it merges
-/// tables; of two, one is kept free for it.
+/// The number of the database's threads. A single thread would let memory and journal grow while it
+/// merges tables; of two, the database keeps one free to write what is collected.
 const WORKERS: usize = 2;
 
 /// Nothing is read after the start.
@@ -53,50 +58,49 @@ pub struct FjallStore {
     topics: Keyspace,
     head: Head,
     last_end: LastEnd,
-    /// Of what was loaded so far.
+    /// The digest of what was loaded so far.
     loaded: Mutex<Digest>,
     state: State,
-    /// Given back last.
+    /// Dropped last.
     _lock: DirectoryLock,
 }
 
-/// Whether it can be written to.
+/// Whether the store accepts commits.
 enum State {
     Good,
-    /// No more; and why, if nobody was told yet.
+    /// The store failed. Has the cause if it was not reported yet.
     Failed(Option<StoreError>),
 }
 
 impl FjallStore {
-    /// Opens a data directory that is there already.
+    /// Opens an existing data directory.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and where there is none.
+    /// The errors of [`open`](Self::open), and an error if there is no data directory.
     pub fn open_existing(directory: &Path, owner: &str) -> Result<Self, StoreError> {
         let format = directory.join(FORMAT_FILE);
         match fs::metadata(&format) {
             Ok(_) => Self::open(directory, owner),
-            Err(source) => Err(StoreError::io(
-                &format,
-                "find it; is this a data directory?",
-            )(source)),
+            Err(source) => Err(StoreError::io(directory, "find a data directory at")(
+                source,
+            )),
         }
     }
 
-    /// Opens a data directory, or makes one where there is nothing. `owner` tells a second server,
-    /// which is refused, who has it.
+    /// Opens a data directory, or creates it if it does not exist. `owner` says what this process
+    /// does with it, for the error message of a second process.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: somebody has it, it can't be read, or is not what was written.
+    /// Another process uses the directory, it cannot be read, or it is not what was written.
     pub fn open(directory: &Path, owner: &str) -> Result<Self, StoreError> {
-        directory::make_directory(directory)?;
+        directory::create_directory(directory)?;
         let lock = DirectoryLock::take(directory, owner)?;
-        let id = directory::identify(directory)?;
+        let id = directory::read_id(directory)?;
         let (id, is_new) = match id {
             Some(id) => (id, false),
-            None => (directory::start_over(directory)?, true),
+            None => (directory::begin_new(directory)?, true),
         };
         let path = directory.join(DATABASE);
         let witness = match is_new {
@@ -129,12 +133,13 @@ impl FjallStore {
         Ok(store)
     }
 
-    /// Finds the head, and whether it is the last that was durable. `witness`: the last in the journals.
+    /// Reads the head and checks that it is the last durable one. `witness` is the number of the
+    /// last witness in the journals.
     fn recover(&mut self, witness: u64) -> Result<(), StoreError> {
         let path = self.directory.join(DATABASE);
         let head = unless_it_panics(&path, || self.topics.get(HEAD_KEY))?;
         let Some(head) = head.and_then(|head| Head::decode(&head)) else {
-            return Err(StoreError::damaged(&path, "it has no head"));
+            return Err(StoreError::damaged(&path, "its head is missing"));
         };
         if head.id != self.head.id {
             let what = "it belongs to another data directory";
@@ -142,7 +147,7 @@ impl FjallStore {
         }
         if witness > head.commit + 1 {
             let what = format!(
-                "its journal can be read up to commit {}, and {} was durable",
+                "its journal is readable up to commit {}, but commit {} was durable",
                 head.commit,
                 witness - 1
             );
@@ -157,46 +162,47 @@ impl FjallStore {
         Ok(())
     }
 
-    /// What a topic's record is; `None` where it has none.
+    /// Returns the record of a topic, or `None` if it has none.
     ///
     /// # Errors
     ///
-    /// Where it can't be read.
+    /// The record cannot be read.
     pub fn get(&self, topic: Topic<'_>) -> Result<Option<Record>, StoreError> {
         let path = self.directory.join(DATABASE);
         let value = unless_it_panics(&path, || self.topics.get(key(topic)))?;
         let Some(value) = value else { return Ok(None) };
-        let (record, _) = decode_record(&value)
-            .ok_or_else(|| StoreError::damaged(&path, format!("the record of {topic:?}")))?;
+        let (record, _) = decode_record(&value).ok_or_else(|| {
+            StoreError::damaged(&path, format!("the record of {topic:?} is invalid"))
+        })?;
         Ok(Some(record))
     }
 
-    /// Whether what was loaded is all that was written; every point was loaded.
+    /// Checks that everything that was written was loaded, after every point was loaded.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] where it is not.
+    /// [`StoreError::Damaged`] if something is missing or differs.
     pub fn check_loaded(&self) -> Result<(), StoreError> {
         let loaded = *self.loaded.lock();
         if loaded == self.head.digest {
             return Ok(());
         }
         let what = format!(
-            "{} topics were written, {} were read, or their ceilings differ",
+            "{} topics were written and {} were read, or their ceilings differ",
             self.head.digest.topics(),
             loaded.topics()
         );
         Err(StoreError::damaged(&self.directory.join(DATABASE), what))
     }
 
-    /// One durable commit of these changes. Its witness has to follow.
+    /// Writes a durable commit of these changes. Its witness has to follow.
     fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let mut batch = self.database.batch();
         let mut changes: Vec<_> = changes
             .iter()
             .map(|change| (key(change.topic()), change))
             .collect();
-        // Neighbours in the database's order, one after the other, wait for less far memory.
+        // Inserting in the database's order waits for less far memory.
         changes.sort_unstable_by(|(key, _), (other, _)| key.cmp(other));
         let Head { digest, run, .. } = &mut self.head;
         for (key, change) in changes {
@@ -211,7 +217,7 @@ impl FjallStore {
                 None => batch.remove(&self.topics, key),
             }
         }
-        // The next odd number: the last commit's witness may be missing.
+        // The next odd number: the witness of the previous commit may be missing.
         self.head.commit = (self.head.commit + 1) | 1;
         self.put_head(batch, PersistMode::SyncData)
     }
@@ -227,7 +233,7 @@ impl FjallStore {
         committed.map_err(|error| failure(&self.directory.join(DATABASE), error))
     }
 
-    /// Whether it has not failed.
+    /// Returns an error if the store has failed.
     fn check(&mut self) -> Result<(), StoreError> {
         match &mut self.state {
             State::Good => Ok(()),
@@ -239,7 +245,7 @@ impl FjallStore {
         self.check()?;
         self.state = State::Failed(None);
         self.write(changes)?;
-        // It is durable, whatever becomes of the witness; nothing is written behind one that failed.
+        // The commit is durable even if its witness fails; but then nothing is written after it.
         self.state = match self.witness() {
             Ok(()) => State::Good,
             Err(why) => State::Failed(Some(why)),
@@ -271,24 +277,20 @@ impl Store for FjallStore {
                 let Some((topic, record, run)) = decode_row(&key, &value) else {
                     return Ok(Err(StoreError::damaged(
                         &path,
-                        format!("the record of {:?}", String::from_utf8_lossy(&key)),
+                        format!(
+                            "the record of {:?} is invalid",
+                            String::from_utf8_lossy(&key)
+                        ),
                     )));
                 };
                 digest.add(&key, record.ceiling);
-                // What an earlier run skipped was told then.
+                // The numbers that earlier runs skipped were reported by later ones.
                 let skips = self.last_end == LastEnd::Crash && run == self.head.run;
-                let skipped = if skips {
-                    record.ceiling - record.sum
-                } else {
-                    0
+                let stored = match skips {
+                    true => Stored::after_crash(record),
+                    false => Stored::exact(record.ceiling),
                 };
-                found(
-                    topic,
-                    Stored {
-                        sum: record.ceiling,
-                        skipped,
-                    },
-                );
+                found(topic, stored);
             }
             Ok(Ok(()))
         })??;
@@ -309,7 +311,7 @@ impl Store for FjallStore {
 
     fn finish(&mut self) -> Result<(), StoreError> {
         self.check()?;
-        // The last witness too: the mark names it.
+        // Sync the last witness too, since the mark names it.
         let path = self.directory.join(DATABASE);
         let synced = self.database.persist(PersistMode::SyncAll);
         synced.map_err(|error| failure(&path, error))?;
@@ -326,14 +328,14 @@ fn open_database(path: &Path) -> fjall::Result<(Database, Keyspace)> {
     let topics = database.keyspace(KEYSPACE, || {
         KeyspaceCreateOptions::default()
             .max_memtable_size(MEMTABLE_BYTES)
-            // They help only to find single keys, which nobody does while it serves.
+            // Filters only help to find single keys, which a server does not do.
             .filter_policy(FilterPolicy::disabled())
     })?;
     Ok((database, topics))
 }
 
-/// Runs `read`, which looks at the database's files. What it says of bytes that can't be is an error
-/// of ours, and so is a panic over them.
+/// Runs `read`, which reads the database's files. Turns the database's errors about invalid bytes,
+/// and its panics over them, into a [`StoreError`].
 fn unless_it_panics<T>(
     path: &Path,
     read: impl FnOnce() -> fjall::Result<T>,
@@ -342,13 +344,13 @@ fn unless_it_panics<T>(
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(failure(path, error)),
         Err(_) => {
-            let what = "the database could make nothing of what it read";
+            let what = "the database panicked while reading it";
             Err(StoreError::damaged(path, what))
         }
     }
 }
 
-/// What an error of the database means: the system refused something, or the files are damaged.
+/// Converts an error of the database: the system refused an operation, or the files are damaged.
 fn failure(path: &Path, error: fjall::Error) -> StoreError {
     let source = match error {
         fjall::Error::Io(source) | fjall::Error::Storage(LsmError::Io(source)) => source,
@@ -363,7 +365,7 @@ fn failure(path: &Path, error: fjall::Error) -> StoreError {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
             StoreError::damaged(path, source.to_string())
         }
-        _ => StoreError::io(path, "read or write it")(source),
+        _ => StoreError::io(path, "read or write")(source),
     }
 }
 

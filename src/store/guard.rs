@@ -1,29 +1,29 @@
-//! Finds out whether what a store loads is all that was ever acknowledged. The database checks what
-//! it reads by checksums, but takes a journal that can't be read on from some place for one that was
-//! being written when the power went, and forgets what follows. This tells the two apart, and
-//! whatever else went missing or came back.
+//! Detects whether a store loads everything that was ever reported as durable. The database
+//! verifies checksums, but it takes a journal that is unreadable from some byte on for one that was
+//! being written when the power failed, and forgets what follows. This module tells the two apart,
+//! and notices whatever else is missing or has come back.
 //!
-//! - **The head**: each commit also writes a record of how many topics there are, a sum of hashes of
-//!   all of them, and the commit's number. What is loaded has to come to the same.
-//! - **The witness**: after a commit is durable, and before it is acknowledged, a head with the next
-//!   number is written behind it, and not waited for. Commits have odd numbers, witnesses even ones.
-//!   A journal is searched for witnesses *before* the database opens it ([`journal`](super::journal)):
-//!   where there is one, the commit before it was durable, and must be among what the database then
-//!   comes to. A commit without one may be torn.
-//! - **The mark**: after a clean end, a file of its own says which commit was the last.
+//! - **The head**: each commit also writes a record of how many topics there are, a sum of hashes
+//!   of all of them, and the commit's number. What is loaded has to give the same values.
+//! - **The witness**: after a commit is durable, and before its result is reported, a head with the
+//!   next number is written behind it without a sync. Commits have odd numbers, witnesses even
+//!   ones. A journal is searched for witnesses *before* the database opens it
+//!   (`journal.rs`): if there is one, the commit before it was durable, and the
+//!   database must find it. A commit without a witness may be torn.
+//! - **The mark**: after a clean shutdown, a separate file says which commit was the last.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Tells the heads of one data directory from anything else in a journal.
+/// The number of a data directory: tells its heads from anything else in a journal.
 pub(super) type StoreId = [u8; 16];
 
-/// Where all commits have come to.
+/// The state after all commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) id: StoreId,
     /// Odd for a commit, even for a witness; each greater than all before.
     pub(super) commit: u64,
-    /// Counts servers that began with this directory.
+    /// Counts the servers that have started on this directory.
     pub(super) run: u32,
     pub(super) digest: Digest,
 }
@@ -36,25 +36,25 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    /// With a topic more. `key` is what it is stored under.
+    /// Adds a topic; `key` is its key in the database.
     pub(super) fn add(&mut self, key: &[u8], ceiling: u64) {
         self.topics = self.topics.wrapping_add(1);
         self.sum = self.sum.wrapping_add(hash(key, ceiling));
     }
 
-    /// With a topic less.
+    /// Removes a topic.
     pub(super) fn remove(&mut self, key: &[u8], ceiling: u64) {
         self.topics = self.topics.wrapping_sub(1);
         self.sum = self.sum.wrapping_sub(hash(key, ceiling));
     }
 
-    /// Both together, which have no topic in common.
+    /// Adds the topics of `other`, which has none in common with `self`.
     pub(super) fn merge(&mut self, other: Self) {
         self.topics = self.topics.wrapping_add(other.topics);
         self.sum = self.sum.wrapping_add(other.sum);
     }
 
-    /// How many topics.
+    /// Returns the number of topics.
     pub(super) fn topics(self) -> u64 {
         self.topics
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_what_was_written() {
+    fn a_head_is_decoded_as_it_was_encoded() {
         let mut head = head(7);
         head.digest.add(b"key", 9);
         assert_eq!(Head::decode(&head.encode()), Some(head));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_that_of_the_set() {
+    fn a_digest_depends_on_the_set_alone() {
         let mut digest = Digest::default();
         for (key, ceiling) in [("a", 1), ("b", 2), ("c", 3)] {
             digest.add(key.as_bytes(), ceiling);

@@ -1,5 +1,6 @@
-//! Checks fjall's journals before fjall opens them: whether all of them is whole that was durable. From the source of fjall 3.1 (`src/journal/entry.rs`); all numbers
-//! of its own are little-endian.
+//! Checks fjall's journals before fjall opens them: everything in them that was durable must be
+//! whole. The format is from the source of fjall 3.1 (`src/journal/entry.rs`); fjall's own numbers
+//! are little-endian.
 //!
 //! ```text
 //! start   01, how many items (4 bytes), sequence number (8)
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::StoreError;
+use super::error::StoreError;
 use super::guard::StoreId;
 use crate::topic::TOPIC_LEN_LIMIT;
 
@@ -31,26 +32,27 @@ const START_LEN: usize = 13;
 const ITEM_LEN: usize = 21;
 const END_LEN: usize = 13;
 
-/// So much is read at once.
+/// How many bytes are read at once.
 const PIECE: usize = 256 * 1024;
 
-/// No key and no value of ours is longer: an item that says so is none.
+/// The longest key or value that a store writes. Bytes that claim a longer one are not an item.
 const LONGEST: usize = TOPIC_LEN_LIMIT + 64;
 
-/// Checks the journals in `directory`, before the database opens them: it would forget what follows a
-/// damage, and with it what tells that there was one. Returns the highest number of a witness, 0 where
-/// there is none.
+/// Checks the journals in `directory` before the database opens them: it would forget everything
+/// after the damage, and with it the evidence that there was any. Returns the highest number of a
+/// witness, or 0 if there is none.
 ///
-/// Behind the last witness of the journal that is written to, what is not whole is cut off: a commit
-/// that was being written when the power went, of which any part may have come as far as the disk.
-/// Nobody heard of it.
+/// In the newest journal, cuts off what is not whole after the last witness: a commit that was
+/// being written when the power failed, of which any part may be on the disk. Its result was never
+/// reported.
 ///
 /// # Errors
 ///
-/// [`StoreError::Damaged`] where something is not whole that was durable, with nothing changed; or
-/// what the system says.
+/// [`StoreError::Damaged`] if something that was durable is not whole; then nothing is changed.
+/// [`StoreError::Io`] if the system refuses something.
 pub(super) fn check(directory: &Path, id: &StoreId) -> Result<u64, StoreError> {
-    let journals = journals(directory).map_err(StoreError::io(directory, "list its journals"))?;
+    let journals =
+        journals(directory).map_err(StoreError::io(directory, "list the journals in"))?;
     let mut highest = 0;
     let mut torn = None;
     for (place, (_, path)) in journals.iter().enumerate() {
@@ -60,11 +62,12 @@ pub(super) fn check(directory: &Path, id: &StoreId) -> Result<u64, StoreError> {
             let whole = whole_until(&mut file)?;
             Ok((witness, whole, has_more(&mut file, whole)?))
         };
-        let (witness, whole, has_more) = read().map_err(StoreError::io(path, "read it"))?;
+        let (witness, whole, has_more) = read().map_err(StoreError::io(path, "read"))?;
         let is_newest = place + 1 == journals.len();
-        // A witness may be torn itself, being synced with the next commit; not what is before it.
+        // A witness may be torn itself, since it is synced with the next commit. What precedes it
+        // was durable.
         if whole < witness.batch || has_more && !is_newest {
-            let what = format!("byte {whole} and what follows can't be read, and was durable");
+            let what = format!("it is unreadable from byte {whole} on, and this was durable");
             return Err(StoreError::damaged(path, what));
         }
         highest = highest.max(witness.number);
@@ -73,18 +76,18 @@ pub(super) fn check(directory: &Path, id: &StoreId) -> Result<u64, StoreError> {
         }
     }
     if let Some((path, whole)) = torn {
-        warn!(journal = %path.display(), at = whole, "forgetting a commit that was never finished");
+        warn!(journal = %path.display(), at = whole, "discarding a commit that was never finished");
         let file = OpenOptions::new().write(true).open(path);
         let cut = file.and_then(|file| {
             file.set_len(whole)?;
             file.sync_all()
         });
-        cut.map_err(StoreError::io(path, "cut it"))?;
+        cut.map_err(StoreError::io(path, "truncate"))?;
     }
     Ok(highest)
 }
 
-/// The journals, from the oldest to the one that is written to.
+/// Returns the journals, from the oldest to the newest, which is written to.
 fn journals(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut journals = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -107,16 +110,16 @@ fn journals(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Witness {
     number: u64,
-    /// Where its batch begins.
+    /// The offset of its batch.
     batch: u64,
 }
 
-/// The last witness in a journal, by its place; by default one of number 0 at its beginning.
+/// Returns the last witness in a journal, or one with number 0 at its beginning if there is none.
 fn last_witness(file: impl Read, id: &StoreId) -> io::Result<Witness> {
     let needed = id.len() + 8;
     let mut reader = BufReader::with_capacity(PIECE, file);
     let mut window = Vec::with_capacity(PIECE + needed);
-    let mut before = 0; // bytes that are in the window no more
+    let mut before = 0; // bytes that have left the window
     let mut last = Witness::default();
     loop {
         let len = window.len();
@@ -135,7 +138,7 @@ fn last_witness(file: impl Read, id: &StoreId) -> io::Result<Witness> {
             };
             let number = u64::from_be_bytes(*number);
             if number > 0 && number.is_multiple_of(2) {
-                // It is the value of the batch's only item, whose key has one byte.
+                // The witness is the value of its batch's only item, whose key has one byte.
                 let batch = (before + at as u64).saturating_sub((START_LEN + ITEM_LEN + 1) as u64);
                 last = Witness { number, batch };
             }
@@ -149,7 +152,8 @@ fn last_witness(file: impl Read, id: &StoreId) -> io::Result<Witness> {
 }
 
 fn find(bytes: &[u8], id: &StoreId) -> Option<usize> {
-    // Most of a journal is other bytes, or zeros: the first byte alone rules nearly all of it out.
+    // Most of a journal is other bytes or zeros: comparing the first byte rules out nearly all of
+    // it.
     let mut at = 0;
     while let Some(found) = bytes[at..].iter().position(|&byte| byte == id[0]) {
         at += found;
@@ -161,8 +165,8 @@ fn find(bytes: &[u8], id: &StoreId) -> Option<usize> {
     None
 }
 
-/// Where the last whole batch ends, of those in a row from the beginning on. Their sequence numbers,
-/// which decide what is newest, have no checksum, but they grow.
+/// Returns the end of the last batch such that it and all batches before it are whole. The sequence
+/// numbers of batches, which decide what is newest, have no checksum, but must grow.
 fn whole_until(file: &mut File) -> io::Result<u64> {
     let mut reader = BufReader::with_capacity(PIECE, file);
     let mut until = 0;
@@ -180,13 +184,13 @@ fn whole_until(file: &mut File) -> io::Result<u64> {
     }
 }
 
-/// A batch that is whole.
+/// A whole batch.
 struct Batch {
     len: u64,
     sequence: u64,
 }
 
-/// Reads a batch; `None` where it is not whole.
+/// Reads a batch, or returns `None` if it is not whole.
 fn read_batch(reader: &mut impl Read) -> io::Result<Option<Batch>> {
     let start: [u8; START_LEN] = read(reader)?;
     if start[0] != START {
@@ -221,7 +225,7 @@ fn read<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Whether anything but zeros follows.
+/// Returns whether anything but zeros follows.
 fn has_more(file: &mut File, from: u64) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
     let mut piece = vec![0; PIECE];

@@ -1,4 +1,4 @@
-//! One server a data directory.
+//! The lock that lets only one process use a data directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -6,41 +6,40 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::StoreError;
+use super::error::StoreError;
+use super::layout::LOCK_FILE;
 
-/// The file that is locked as long as a server has the directory; it says which one. The lock ends
-/// with the process, in whatever way, so there is nothing to clean up.
-const FILE: &str = "lock";
+/// How long to retry while another process holds the lock. A process that the previous server
+/// forked shares its open files, and so the lock, until it executes its own program.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long somebody else may have it: a process that the last one started has its files, and so the
-/// lock, until it has become the program that it is to be.
-const PATIENCE: Duration = Duration::from_millis(500);
-const LOOK: Duration = Duration::from_millis(10);
-
-/// Held as long as the directory is.
+/// The lock on a data directory; dropping it unlocks the directory.
 #[derive(Debug)]
 pub(super) struct DirectoryLock(#[expect(dead_code, reason = "dropping it unlocks")] File);
 
 impl DirectoryLock {
-    /// Takes the directory, for `owner`.
+    /// Locks the directory. `owner` says what this process does with it; another process that tries
+    /// to lock the directory gets to know it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Locked`] where somebody has it; what the system says otherwise.
+    /// [`StoreError::Locked`] if another process holds the lock; [`StoreError::Io`] if the system
+    /// refuses something.
     pub(super) fn take(directory: &Path, owner: &str) -> Result<Self, StoreError> {
-        let path = directory.join(FILE);
+        let path = directory.join(LOCK_FILE);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&path)
-            .map_err(StoreError::io(&path, "open it"))?;
+            .map_err(StoreError::io(&path, "open"))?;
         match try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
-                // Who it is is a help, no more.
+                // The owner's name only helps the user: go on without it.
                 let _ = file.read_to_string(&mut owner);
                 let owner = match owner.trim() {
                     "" => "another process",
@@ -52,16 +51,16 @@ impl DirectoryLock {
                 });
             }
             Err(TryLockError::Error(source)) => {
-                return Err(StoreError::io(&path, "lock it")(source));
+                return Err(StoreError::io(&path, "lock")(source));
             }
         }
-        let say = file
+        let written = file
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "process {}, {owner}", std::process::id()));
-        // A full disk must not keep a server from starting that may have nothing to write.
-        if let Err(error) = say {
-            tracing::debug!(%error, "could not say who has the data directory");
+        // A full disk must not keep the server from starting: it may have nothing to write.
+        if let Err(error) = written {
+            tracing::debug!(%error, "cannot write the owner of the data directory to its lock file");
         }
         Ok(Self(file))
     }
@@ -71,7 +70,9 @@ fn try_lock(file: &File) -> Result<(), TryLockError> {
     let started = Instant::now();
     loop {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(LOOK),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_TIMEOUT => {
+                thread::sleep(RETRY_INTERVAL);
+            }
             result => return result,
         }
     }

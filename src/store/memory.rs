@@ -1,4 +1,4 @@
-//! A store in memory, to test and to measure with: it outlives a server, not the process.
+//! A store in memory, for tests and measurements. It outlives a server, but not the process.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Answer, Changes, LastEnd, Store, StoreError, Stored};
+use super::answer::{Answer, Changes};
+use super::error::StoreError;
+use super::interface::Store;
+use super::stored::{LastEnd, Stored};
 use crate::shard::{Change, Record};
 use crate::topic::{Topic, owner_point};
 
-/// Keeps records in memory; clones share them. A change is "durable" as soon as it is taken.
+/// A store that keeps its records in memory; clones share them. A change is "durable" as soon as
+/// [`commit`](Store::commit) gets it.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<State>>);
 
@@ -22,13 +26,13 @@ struct State {
 }
 
 impl MemoryStore {
-    /// Without topics.
+    /// Creates a store without topics.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Another store with what is in this one now: what a server finds that starts after a power cut
+    /// Returns an independent copy of the store: what a server finds that starts after a power cut
     /// at this moment.
     #[must_use]
     pub fn copy(&self) -> Self {
@@ -44,26 +48,28 @@ impl MemoryStore {
         })))
     }
 
-    /// Enters changes without a word to anybody.
+    /// Applies changes directly.
     ///
     /// # Panics
     ///
-    /// Where one says of what was there before what it was not.
+    /// The previous ceiling that a change names is not the one in the store.
     pub fn apply(&self, changes: &[Change]) {
         for change in changes {
-            let before = self.enter(change).map(|record| record.ceiling);
+            let before = self.apply_one(change).map(|record| record.ceiling);
             assert_eq!(before, change.before(), "{change:?}");
         }
     }
 
-    /// The same, whatever was there before: for a store that loses things.
+    /// Applies changes directly and ignores the previous ceilings that they name: for a test store
+    /// that loses changes.
     pub fn apply_unchecked(&self, changes: &[Change]) {
         for change in changes {
-            self.enter(change);
+            self.apply_one(change);
         }
     }
 
-    fn enter(&self, change: &Change) -> Option<Record> {
+    /// Applies a change and returns the topic's previous record.
+    fn apply_one(&self, change: &Change) -> Option<Record> {
         let topic = change.topic().as_bytes();
         let records = &mut self.0.lock().records;
         match change.after() {
@@ -91,11 +97,7 @@ impl Store for MemoryStore {
         let state = self.0.lock();
         for (topic, record) in &state.records {
             if points.contains(&owner_point(topic)) {
-                let stored = Stored {
-                    sum: record.ceiling,
-                    skipped: record.ceiling - record.sum,
-                };
-                found(Topic::checked_before(topic), stored);
+                found(Topic::checked_before(topic), Stored::after_crash(*record));
             }
         }
         Ok(())
@@ -104,7 +106,7 @@ impl Store for MemoryStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         let mut state = self.0.lock();
         (state.used, state.clean) = (true, false);
-        // What was skipped was told once.
+        // Skipped numbers are reported only once.
         for record in state.records.values_mut() {
             *record = Record::exact(record.ceiling);
         }

@@ -178,16 +178,16 @@ fn a_directory_that_is_none_is_refused_in_one_line() {
         let error = one_line(&output.stderr);
         assert!(error.contains(path) && error.contains(said), "{error}");
     };
-    refused(directory.as_str(), "can't make it");
-    refused("/proc/no-such-place", "can't make it");
+    refused(directory.as_str(), "cannot create");
+    refused("/proc/no-such-place", "cannot create");
     std::fs::remove_file(&directory.0).unwrap();
     drop(directory.serve("1"));
     std::fs::write(directory.0.join("format"), "something").unwrap();
-    refused(directory.as_str(), "nothing that globalcounter wrote");
+    refused(directory.as_str(), "was not written by globalcounter");
     let missing = Directory::new("missing");
     let output = missing.command(&["topics"]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("is this a data directory?"), "{error}");
+    assert!(error.contains("cannot find a data directory"), "{error}");
 }
 
 /// Permissions mean nothing to root: a server of somebody else's, then.

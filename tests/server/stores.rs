@@ -331,7 +331,7 @@ fn a_store_that_panics_or_forgets_leaves_nobody_waiting() {
         }
         let info = persistence(server.tcp);
         assert_eq!(info_field(&info, "store_status"), "failed");
-        assert!(info_field(&info, "store_failure").contains("no answer"));
+        assert!(info_field(&info, "store_failure").contains("no result"));
         server.fails_to_end_cleanly();
     }
 }

@@ -1,5 +1,6 @@
 //! What was kept, into the shards, before anybody counts.
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use crate::server::config::Config;
 use crate::server::exchange::Shared;
 use crate::server::net::coarse_seconds;
 use crate::shard::Ceilings;
-use crate::store::{FjallStore, LastEnd, Store, StoreError};
+use crate::store::{FjallStore, LastEnd, Skipped, Store, StoreError};
 
 /// A store, and what was in it.
 pub(crate) struct Durable {
@@ -66,50 +67,43 @@ pub(crate) fn load(
     Ok((shared, Some(Durable { store, loaded })))
 }
 
-/// Loads each shard's topics, some shards at a time.
+/// Loads each shard's topics, on as many threads as there are processors.
 fn load_shards(config: &Config, shared: &Shared, store: &dyn Store) -> Result<Loaded, StoreError> {
     let started = Instant::now();
-    let mut loaded = Loaded {
-        topics: 0,
-        last_end: store.last_end(),
-        skipped_topics: 0,
-        skipped_numbers: 0,
-        took: Duration::ZERO,
-    };
     let ids: Vec<_> = config.shards.ids().collect();
     let next = AtomicUsize::new(0);
-    let all = Mutex::new((&mut loaded, None));
-    let load_some = || {
+    let total = Mutex::new((0, Skipped::default()));
+    let load_some = || -> Result<(), StoreError> {
         while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (mut topics, mut skipped_topics, mut skipped_numbers) = (0, 0, 0u64);
-            let result = shared.with_idle(id, |shard| {
+            let (mut topics, mut skipped) = (0, Skipped::default());
+            shared.with_idle(id, |shard| {
                 store.load(config.shards.points(id), &mut |topic, stored| {
                     shard.restore(topic, stored.sum);
                     topics += 1;
-                    skipped_topics += u64::from(stored.skipped > 0);
-                    skipped_numbers = skipped_numbers.saturating_add(stored.skipped);
+                    skipped.add(stored);
                 })
-            });
-            let (loaded, error) = &mut *all.lock();
-            loaded.topics += topics;
-            loaded.skipped_topics += skipped_topics;
-            loaded.skipped_numbers = loaded.skipped_numbers.saturating_add(skipped_numbers);
-            if let Err(failure) = result {
-                *error = Some(failure);
-            }
+            })?;
+            let (all_topics, all_skipped) = &mut *total.lock();
+            *all_topics += topics;
+            all_skipped.merge(skipped);
         }
+        Ok(())
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        for _ in 1..threads.min(ids.len()) {
-            scope.spawn(load_some);
-        }
-        load_some();
-    });
-    let (_, error) = all.into_inner();
-    if let Some(error) = error {
-        return Err(error);
-    }
-    loaded.took = started.elapsed();
-    Ok(loaded)
+        let others = (1..threads.min(ids.len())).map(|_| scope.spawn(load_some));
+        let others: Vec<_> = others.collect();
+        let own = load_some();
+        others.into_iter().fold(own, |result, other| {
+            result.and(other.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })
+    })?;
+    let (topics, skipped) = total.into_inner();
+    Ok(Loaded {
+        topics,
+        last_end: store.last_end(),
+        skipped_topics: skipped.topics,
+        skipped_numbers: skipped.numbers,
+        took: started.elapsed(),
+    })
 }

@@ -1,28 +1,28 @@
-//! Going through a table by position, a step at a time.
+//! Scanning a table in the order of positions, a step at a time.
 //!
-//! A step looks at whole segments, since a segment's rows are in no order, and picks those that
-//! come next. Nothing is remembered between steps but the position.
+//! A step examines whole segments, since the rows of a segment are unordered, and picks the topics
+//! that come next. Only the position is remembered between steps.
 
 use std::hash::BuildHasher;
 
 use super::Table;
-use crate::shard::Position;
+use crate::shard::position::Position;
 use crate::topic::Topic;
 
-/// A step looks at no further segment once it looked at that many rows: nobody else reaches the
-/// shard meanwhile. One segment of a million topics takes some 30 µs, two of them 110 to 150 with
-/// their 1,000 topics reported (`cargo bench --bench table -- scan`).
+/// A step examines no further segment after this many rows, since nobody else can use the shard
+/// meanwhile. One segment of a table of a million topics takes some 30 µs; two segments take 110 to
+/// 150 µs including the report of their 1,000 topics (`cargo bench --bench table -- scan`).
 const STEP_ROWS: usize = 2_048;
 
-/// A step looks at no more segments than that, where topics are few since most were deleted: that
-/// is 64 KiB of hashbrown's control bytes to look through.
+/// The most segments that a step examines. This limit counts if most topics were deleted, so that
+/// segments have few rows: 64 segments have 64 KiB of hashbrown's control bytes to look through.
 const STEP_SEGMENTS: usize = 64;
 
 /// A topic that a step may report.
-type Candidate<'a> = (Position, &'a [u8]);
+type Candidate<'a> = (Position, Topic<'a>);
 
 impl<V, S: BuildHasher> Table<V, S> {
-    /// One step: see [`Shard::scan`](crate::shard::Shard::scan).
+    /// Makes one step of a scan: see `Shard::scan`.
     pub(in crate::shard) fn scan(
         &self,
         mut from: Position,
@@ -34,11 +34,11 @@ impl<V, S: BuildHasher> Table<V, S> {
         let mut rows = 0;
         for _ in 0..STEP_SEGMENTS {
             let segment = &self.segments[self.segment(from)];
-            // All hashes first, as in `Table::split`.
+            // Compute all hashes first, as in `Table::split`.
             let mut candidates: Vec<Candidate<'_>> = segment
                 .rows
                 .iter()
-                .map(|row| (Position::of(row.hash(&self.hasher)), row.topic.as_bytes()))
+                .map(|row| (Position::of(row.hash(&self.hasher)), row.topic.as_topic()))
                 .collect();
             candidates.retain(|&(position, _)| position >= from);
             let mut next = from.after_prefix(segment.depth);
@@ -50,9 +50,9 @@ impl<V, S: BuildHasher> Table<V, S> {
                 .peekable();
             while let Some(tied) = ties.next() {
                 for &(_, topic) in tied {
-                    found(Topic::checked_before(topic));
+                    found(topic);
                     count = count.saturating_sub(1);
-                    bytes = bytes.saturating_sub(topic.len());
+                    bytes = bytes.saturating_sub(topic.as_bytes().len());
                 }
                 if count == 0 || bytes == 0 {
                     return ties.peek().map_or(next, |rest| Some(rest[0].0));
@@ -68,8 +68,8 @@ impl<V, S: BuildHasher> Table<V, S> {
     }
 }
 
-/// Keeps the first `count` (at least 1) by position, and those that share the last one's; sorts
-/// them. Says what the last one's position is where it left any out.
+/// Keeps the first `count` (at least 1) candidates by position and those that share the last one's
+/// position, and sorts them. Returns the last position if it dropped any candidate.
 fn keep_first(candidates: &mut Vec<Candidate<'_>>, count: usize) -> Option<Position> {
     let before = candidates.len();
     let mut last = None;

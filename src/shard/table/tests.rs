@@ -7,12 +7,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A hash that the name says: its digits are a position, so a test decides who stands where. The
-/// other bits are mixed from the rest, as those of a good hash would be.
+/// A hasher that takes the position from the digits of the name, so that a test decides where each
+/// topic is. The other bits are mixed from the whole name, like those of a good hash.
 #[derive(Default)]
-struct AsNamed(u64);
+struct PositionInName(u64);
 
-impl Hasher for AsNamed {
+impl Hasher for PositionInName {
     fn write(&mut self, bytes: &[u8]) {
         let digits = bytes.iter().filter(|byte| byte.is_ascii_digit());
         let position = digits.fold(0, |n, digit| n * 10 + u64::from(digit - b'0'));
@@ -20,7 +20,7 @@ impl Hasher for AsNamed {
         self.0 = (mixed & 0xfe00_0000_0000_0fff) | position << 12;
     }
 
-    // The length of the name: nothing that the name does not say.
+    // The length of the name adds nothing to the name itself.
     fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {
@@ -28,15 +28,15 @@ impl Hasher for AsNamed {
     }
 }
 
-type Named = BuildHasherDefault<AsNamed>;
+type PositionsInNames = BuildHasherDefault<PositionInName>;
 
-/// Counts the hashes it makes, with a key that is always the same: a row that moves is hashed.
-struct Counting {
+/// Counts hashes, to count the rows that move: each is hashed again. The key is always the same.
+struct CountingHasher {
     made: Cell<usize>,
     hasher: RandomState,
 }
 
-impl BuildHasher for Counting {
+impl BuildHasher for CountingHasher {
     type Hasher = ahash::AHasher;
 
     fn build_hasher(&self) -> Self::Hasher {
@@ -45,8 +45,8 @@ impl BuildHasher for Counting {
     }
 }
 
-fn counting() -> Counting {
-    Counting {
+fn counting() -> CountingHasher {
+    CountingHasher {
         made: Cell::new(0),
         hasher: RandomState::with_seeds(1, 2, 3, 4),
     }
@@ -56,11 +56,11 @@ fn topic(name: &str) -> Topic<'_> {
     Topic::new(name.as_bytes(), 1_024).expect("a topic")
 }
 
-/// Inserts what is not there; what is there keeps its value. Says which it has.
+/// Inserts a topic, unless it is there already. Returns its value.
 fn insert<S: BuildHasher>(table: &mut Table<u64, S>, name: &str, value: u64) -> u64 {
     let (topic, hash) = (topic(name), table.hash(topic(name)));
     let row = table.find_or_insert(topic, hash, || Ok::<_, Infallible>(value));
-    *row.expect("never refused")
+    *row.expect("inserting cannot fail")
 }
 
 fn remove<S: BuildHasher>(table: &mut Table<u64, S>, name: &str) -> Option<u64> {
@@ -77,7 +77,7 @@ fn filled<S: BuildHasher>(hasher: S, names: impl IntoIterator<Item = String>) ->
     table
 }
 
-/// One step's names and where to go on.
+/// Makes one step. Returns the names that it reports, and the position for the next step.
 fn step<S: BuildHasher>(
     table: &Table<u64, S>,
     from: Position,
@@ -88,11 +88,14 @@ fn step<S: BuildHasher>(
     let next = table.scan(from, count, bytes, |topic| {
         names.push(String::from_utf8(topic.as_bytes().to_vec()).expect("UTF-8"));
     });
-    assert!(next.is_none_or(|next| next > from), "no way on");
+    assert!(
+        next.is_none_or(|next| next > from),
+        "the next position does not advance"
+    );
     (names, next)
 }
 
-/// All steps' names.
+/// Makes all steps of a scan. Returns the names that each step reports.
 fn steps<S: BuildHasher>(table: &Table<u64, S>, count: usize, bytes: usize) -> Vec<Vec<String>> {
     let mut all = Vec::new();
     let mut from = Some(Position::START);
@@ -104,7 +107,8 @@ fn steps<S: BuildHasher>(table: &Table<u64, S>, count: usize, bytes: usize) -> V
     all
 }
 
-/// The directory's runs are what the segments' depths say, and each row is where it is looked for.
+/// Asserts that the directory's runs match the depths of the segments, and that each row is in the
+/// segment of its position.
 fn assert_invariants<V, S: BuildHasher>(table: &Table<V, S>) {
     assert_eq!(table.directory.len(), 1 << table.depth);
     let mut runs = HashMap::new();
@@ -126,17 +130,17 @@ fn assert_invariants<V, S: BuildHasher>(table: &Table<V, S>) {
 }
 
 #[test]
-fn an_empty_table_costs_next_to_nothing() {
+fn an_empty_table_allocates_almost_nothing() {
     let mut table = Table::<u64>::new();
     assert_eq!(table.directory.len(), 1);
     assert_eq!(table.segments[0].rows.allocation_size(), 0);
     let hash = table.hash(topic("a"));
-    table.touch(&[hash]);
+    table.prefetch(&[hash]);
     assert_eq!(table.find_mut(topic("a"), hash), None);
     assert_eq!(step(&table, Position::START, 10, 100), (vec![], None));
 }
 
-/// Guards against the second that one insert waited when all rows moved at once.
+/// A regression test: one insert took a second when all rows moved at once.
 #[test]
 fn growing_never_moves_more_than_a_segment_at_once() {
     let mut table = Table::with_hasher(counting());
@@ -148,7 +152,7 @@ fn growing_never_moves_more_than_a_segment_at_once() {
     }
     assert_invariants(&table);
     assert!(table.segments.len() > 200);
-    // One hash to find its place.
+    // One hash to find the segment, one for each row that moves.
     assert_eq!(most, 1 + SEGMENT_ROWS);
 }
 
@@ -167,10 +171,10 @@ fn a_refused_topic_leaves_a_full_segment_as_it_is() {
 }
 
 #[test]
-fn a_split_that_separates_nothing_is_repeated() {
-    // The first 17 bits are the same for all.
-    let crowd = (0..2_000u64).map(|i| (i << 17).to_string());
-    let mut table = filled(Named::default(), crowd);
+fn a_split_that_separates_no_rows_is_repeated() {
+    // The first 17 bits of all positions are the same.
+    let names = (0..2_000u64).map(|i| (i << 17).to_string());
+    let mut table = filled(PositionsInNames::default(), names);
     assert!(table.depth > 17, "{}", table.depth);
     assert_eq!(insert(&mut table, &(1u64 << 44).to_string(), 7), 7);
     assert_invariants(&table);
@@ -185,14 +189,18 @@ fn a_split_that_separates_nothing_is_repeated() {
 
 #[test]
 fn positions_that_no_split_can_separate_share_a_segment() {
-    // No digits but those of the position they share.
+    // The digits give all names the same position.
     let name = |i: usize| format!("{}42", "x".repeat(i));
     let names = (0..1_000).map(name);
-    let mut table = filled(Named::default(), names);
+    let mut table = filled(PositionsInNames::default(), names);
     assert_eq!(table.depth, MAX_DEPTH);
     let all = steps(&table, 1, 1);
     assert_eq!(all.concat().len(), 1_000);
-    assert_eq!(all[0].len(), 1_000, "never parted");
+    assert_eq!(
+        all[0].len(),
+        1_000,
+        "topics that share a position are reported in one step"
+    );
     for name in all.concat() {
         assert!(remove(&mut table, &name).is_some());
     }
@@ -202,7 +210,7 @@ fn positions_that_no_split_can_separate_share_a_segment() {
 #[test]
 fn a_step_keeps_to_its_limits() {
     let table = filled(
-        Named::default(),
+        PositionsInNames::default(),
         ["10", "20", "a30", "b30", "40", "50"].map(str::to_owned),
     );
     let from = |number| Position::new(number).expect("below 2^45");
@@ -228,14 +236,14 @@ fn a_step_keeps_to_its_limits() {
 #[test]
 fn the_last_position_has_no_next() {
     let last = (1u64 << 45) - 1;
-    let table = filled(Named::default(), [last.to_string()]);
+    let table = filled(PositionsInNames::default(), [last.to_string()]);
     let from = Position::new(last).expect("below 2^45");
     assert_eq!(step(&table, from, 1, 0), (vec![last.to_string()], None));
 }
 
-/// Where most topics were deleted, a step gives up after some segments and says where to go on.
+/// If most topics were deleted, a step ends after a bounded number of segments.
 #[test]
-fn steps_through_a_deserted_table_are_bounded() {
+fn a_step_examines_a_bounded_number_of_empty_segments() {
     let name = |i| format!("topic-{i}");
     let mut table = filled(counting(), (0..100_000).map(name));
     for i in 1..100_000 {
@@ -249,22 +257,22 @@ fn steps_through_a_deserted_table_are_bounded() {
 }
 
 #[test]
-fn a_step_looks_at_a_bounded_number_of_rows() {
+fn a_step_examines_a_bounded_number_of_rows() {
     let table = filled(counting(), (0..50_000).map(|i| format!("topic-{i}")));
     let mut from = Position::START;
     loop {
         let before = table.hasher.made.get();
         let (_, next) = step(&table, from, usize::MAX, usize::MAX);
-        let looked_at = table.hasher.made.get() - before;
-        assert!(looked_at < 2_048 + SEGMENT_ROWS, "{looked_at}");
+        let examined = table.hasher.made.get() - before;
+        assert!(examined < 2_048 + SEGMENT_ROWS, "{examined}");
         let Some(next) = next else { break };
         from = next;
     }
 }
 
-/// Deleted rows hold buckets until a segment is cleaned or split: they must not make it grow.
+/// Deleted rows occupy buckets until a segment is cleaned up or split: they must not make it grow.
 #[test]
-fn churn_neither_grows_segments_nor_splits_without_end() {
+fn churn_neither_grows_segments_nor_splits_them_endlessly() {
     let mut table = filled(counting(), (0..20_000).map(|i| format!("topic-{i}")));
     for i in 20_000..200_000 {
         insert(&mut table, &format!("topic-{i}"), i);
@@ -277,7 +285,7 @@ fn churn_neither_grows_segments_nor_splits_without_end() {
     assert!(table.segments.len() <= 64, "{}", table.segments.len());
 }
 
-/// What happens to a run of names that follow one another.
+/// A change of consecutive names.
 #[derive(Debug, Clone)]
 enum Change {
     Insert { first: u16, names: u16 },
@@ -295,7 +303,7 @@ impl Change {
         })
     }
 
-    /// The names that it is about, out of 20,000.
+    /// Returns the changed names, out of 20,000.
     fn names(&self) -> impl Iterator<Item = u16> {
         let (Self::Insert { first, names } | Self::Remove { first, names }) = *self;
         (0..names).map(move |i| first.wrapping_add(i) % 20_000)
@@ -329,13 +337,14 @@ proptest! {
         }
     }
 
-    /// Between two steps anything may happen.
+    /// Topics are inserted and removed between the steps.
     #[test]
-    fn a_scan_reports_once_what_stays_and_at_most_once_a_stay_what_does_not(
+    fn a_scan_reports_lasting_topics_once_and_others_at_most_once_per_stay(
         before in prop::collection::vec(Change::any(10_000), 0..3),
         between in prop::collection::vec((1usize..2_000, Change::any(1_000)), 1..12),
     ) {
         let mut table = Table::<u64>::new();
+        // Each name in the table, with the number of its stay.
         let mut there = BTreeMap::new();
         let mut stays = 0;
         let mut apply = |table: &mut Table<u64>, there: &mut BTreeMap<String, u64>, change: &Change| {
@@ -358,7 +367,7 @@ proptest! {
         let mut from = Some(Position::START);
         let mut between = between.iter().cycle();
         while let Some(position) = from {
-            let (count, change) = between.next().expect("at least one, again and again");
+            let (count, change) = between.next().expect("an endless cycle");
             let (names, next) = step(&table, position, *count, usize::MAX);
             for name in names {
                 let stay = there.get(&name).copied();
@@ -370,7 +379,7 @@ proptest! {
             throughout.retain(|name, stay| there.get(name) == Some(stay));
         }
         for (name, stay) in throughout {
-            prop_assert!(reported.contains(&(name, Some(stay))), "missed");
+            prop_assert!(reported.contains(&(name, Some(stay))), "a lasting topic was missed");
         }
         assert_invariants(&table);
     }

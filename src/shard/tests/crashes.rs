@@ -1,12 +1,12 @@
-//! Shards over a store that loses, when the power goes, all that was not synced: seeded, one thread,
-//! with a crash possible at every boundary. A model holds every reply against what was promised;
-//! and it is held against shards and stores that break the promise.
+//! Simulates shards over a store that loses everything not synced in a power cut: seeded, on one
+//! thread, with a crash possible at every boundary. A model checks every reply against the
+//! promises. Tests with faulty shards and stores prove that the model notices broken promises.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
-use crate::shard::account::UNCHECKED;
+use crate::shard::topic_state::IGNORE_CEILINGS;
 use crate::store::{MemoryStore, Store};
 use crate::topic::Shards;
 
@@ -29,31 +29,31 @@ impl Random {
     }
 }
 
-/// What is broken on purpose.
+/// A fault that is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
-    /// Sums are handed out whatever the ceiling.
+    /// The shard hands out sums above the ceiling.
     NoCeilingCheck,
-    /// The store says that changes are durable before they are.
-    AnswersBeforeSync,
+    /// The store reports changes as durable before they are.
+    ReportsBeforeSync,
 }
 
-/// What clients know of a topic.
+/// What clients have seen of a topic.
 #[derive(Debug, Default, Clone)]
 struct Seen {
-    /// The greatest sum that was returned, or 0 after a RESET or DELETE was answered.
+    /// The greatest sum that was returned, or 0 after the reply to a RESET or DELETE.
     sum: u64,
-    /// Whether more may have been handed out than `sum`, so that the next one may skip; and how many
-    /// at most.
+    /// How many numbers the next sum may skip at most after a crash; `None` if there was no crash
+    /// since `sum` was returned.
     skips: Option<u64>,
-    /// Whether a RESET or DELETE was under way in a crash: then it may have been done.
+    /// Whether a RESET or DELETE was waiting in a crash: then it may be done or not.
     perhaps_reset: bool,
     /// Numbers handed out since the last start.
     counted: u64,
 }
 
-/// Servers, one after the other, on one store.
+/// A sequence of servers on one store.
 struct World {
     random: Random,
     durability: Durability,
@@ -61,20 +61,22 @@ struct World {
     store: MemoryStore,
     shards: Vec<super::super::Shard<u64>>,
     ids: Shards,
-    /// Changes by shard, on their way: taken from the shard, and synced.
-    taken: VecDeque<(usize, Vec<Change>)>,
+    /// Changes that were fetched from a shard (by its number) and are not synced yet.
+    fetched: VecDeque<(usize, Vec<Change>)>,
+    /// Changes that are synced and whose result was not reported yet.
     synced: VecDeque<(usize, Vec<Change>)>,
-    /// Requests under way, in the order in which they were made.
+    /// The waiting requests, in the order in which they were made.
     waiting: BTreeMap<u64, (usize, Op)>,
     next: u64,
     seen: Vec<Seen>,
 }
 
+/// A description of a broken promise.
 type Broken = String;
 
 impl World {
     fn new(seed: u64, durability: Durability, fault: Fault) -> Self {
-        UNCHECKED.set(fault == Fault::NoCeilingCheck);
+        IGNORE_CEILINGS.set(fault == Fault::NoCeilingCheck);
         let mut world = Self {
             random: Random(seed),
             durability,
@@ -82,7 +84,7 @@ impl World {
             store: MemoryStore::new(),
             shards: Vec::new(),
             ids: Shards::ONE,
-            taken: VecDeque::new(),
+            fetched: VecDeque::new(),
             synced: VecDeque::new(),
             waiting: BTreeMap::new(),
             next: 0,
@@ -92,7 +94,7 @@ impl World {
         world
     }
 
-    /// A server of some number of shards loads what is there.
+    /// Starts a server with a random number of shards, which loads the store.
     fn start(&mut self) {
         self.ids = Shards::new(1 + self.random.below(8) as usize).expect("1 to 8");
         let quota = TopicQuota::new(100);
@@ -116,9 +118,9 @@ impl World {
         for _ in 0..steps {
             match self.random.below(1_000) {
                 0..600 => self.ask()?,
-                600..760 => self.take_changes(),
+                600..760 => self.fetch_changes(),
                 760..880 => self.sync(),
-                880..970 => self.answer()?,
+                880..970 => self.report()?,
                 970..985 => TICK.set(TICK.get() + self.random.below(4) as u32),
                 985..997 => self.crash(),
                 _ => self.restart()?,
@@ -128,7 +130,7 @@ impl World {
     }
 
     fn ask(&mut self) -> Result<(), Broken> {
-        // Some are hot.
+        // Some topics are counted more often.
         let topic = (self.random.below(6) * self.random.below(6) / 5) as usize;
         let op = match self.random.below(40) {
             0 => Op::Reset,
@@ -154,53 +156,53 @@ impl World {
         }
     }
 
-    fn take_changes(&mut self) {
+    fn fetch_changes(&mut self) {
         for (number, shard) in self.shards.iter_mut().enumerate() {
             let mut changes = Vec::new();
             if shard.fetch(&mut changes).is_some() {
-                self.taken.push_back((number, changes));
+                self.fetched.push_back((number, changes));
             }
         }
     }
 
     fn sync(&mut self) {
-        if let Some((number, changes)) = self.taken.pop_front() {
-            if self.fault != Fault::AnswersBeforeSync {
+        if let Some((number, changes)) = self.fetched.pop_front() {
+            if self.fault != Fault::ReportsBeforeSync {
                 self.store.apply(&changes);
             }
             self.synced.push_back((number, changes));
         }
     }
 
-    fn answer(&mut self) -> Result<(), Broken> {
+    /// Reports the result of the oldest synced changes to their shard.
+    fn report(&mut self) -> Result<(), Broken> {
         let Some((number, changes)) = self.synced.pop_front() else {
             return Ok(());
         };
         let mut replies = Vec::new();
         self.shards[number].answered(&changes, true, &mut replies);
         for (id, reply) in replies {
-            let (topic, op) = self.waiting.remove(&id).expect("it waits");
+            let (topic, op) = self.waiting.remove(&id).expect("the request waits");
             self.check(topic, op, reply)?;
         }
-        if self.fault == Fault::AnswersBeforeSync {
-            // It comes to it later, perhaps.
-            self.late_sync(&changes);
+        if self.fault == Fault::ReportsBeforeSync {
+            self.sync_late_or_never(&changes);
         }
         Ok(())
     }
 
-    fn late_sync(&mut self, changes: &[Change]) {
+    fn sync_late_or_never(&mut self, changes: &[Change]) {
         if self.random.below(4) > 0 {
             self.store.apply_unchecked(changes);
         }
     }
 
-    /// The power goes, and comes back.
+    /// Cuts the power, then starts the next server.
     fn crash(&mut self) {
         for (topic, seen) in self.seen.iter_mut().enumerate() {
-            let under_way = self.waiting.values().filter(|(of, _)| *of == topic);
+            let waiting = self.waiting.values().filter(|(of, _)| *of == topic);
             let mut numbers = 0;
-            for (_, op) in under_way {
+            for (_, op) in waiting {
                 match op {
                     Op::Count => numbers += 1,
                     Op::Add(n) => numbers += u64::from(n.get()),
@@ -209,7 +211,7 @@ impl World {
                     _ => {}
                 }
             }
-            // Half of a reserve is used before it is doubled, and one and a half may be left.
+            // At least half of a reserve is used before it doubles, and one and a half may be left.
             let reserve = match self.durability {
                 Durability::Exact => 0,
                 _ => 6 * (seen.counted + numbers) + 3,
@@ -218,23 +220,23 @@ impl World {
             seen.counted = 0;
         }
         self.waiting.clear();
-        self.taken.clear();
+        self.fetched.clear();
         self.synced.clear();
         self.start();
     }
 
-    /// A clean end, and a new start.
+    /// Shuts the server down cleanly, then starts the next one.
     fn restart(&mut self) -> Result<(), Broken> {
         loop {
-            self.take_changes();
-            if self.taken.is_empty() && self.synced.is_empty() {
+            self.fetch_changes();
+            if self.fetched.is_empty() && self.synced.is_empty() {
                 break;
             }
             self.sync();
-            self.answer()?;
+            self.report()?;
         }
         if !self.waiting.is_empty() {
-            return Err(format!("never answered: {:?}", self.waiting));
+            return Err(format!("requests without a reply: {:?}", self.waiting));
         }
         for shard in &self.shards {
             let mut changes = Vec::new();
@@ -249,8 +251,8 @@ impl World {
         Ok(())
     }
 
-    /// Holds a reply against what was seen before. A topic's replies come in the order of its
-    /// requests.
+    /// Checks a reply against what clients have seen before. The replies of a topic arrive in the
+    /// order of its requests.
     fn check(&mut self, topic: usize, op: Op, reply: Reply) -> Result<(), Broken> {
         let seen = &mut self.seen[topic];
         let before = seen.clone();
@@ -268,11 +270,11 @@ impl World {
                 };
                 let goes_on = sum >= seen.sum + n;
                 if !goes_on && !seen.perhaps_reset {
-                    return broken("handed out again, or gone back");
+                    return broken("a sum was repeated or went back");
                 }
                 let skipped = (sum - n).saturating_sub(seen.sum);
                 if skipped > seen.skips.unwrap_or(0) {
-                    return broken("skipped too much");
+                    return broken("too many numbers were skipped");
                 }
                 *seen = Seen {
                     sum,
@@ -283,10 +285,10 @@ impl World {
             (Op::Get, Reply::Get(sum)) => {
                 let sum = sum.unwrap_or(0);
                 if sum < seen.sum && !seen.perhaps_reset {
-                    return broken("gone back");
+                    return broken("the sum went back");
                 }
                 if sum - seen.sum.min(sum) > seen.skips.unwrap_or(0) {
-                    return broken("skipped too much");
+                    return broken("too many numbers were skipped");
                 }
                 *seen = Seen {
                     sum,
@@ -296,7 +298,7 @@ impl World {
             }
             (Op::Advance(floor), Reply::Advance(sum)) => {
                 if sum < floor || sum < seen.sum && !seen.perhaps_reset {
-                    return broken("gone back");
+                    return broken("the sum went back");
                 }
                 *seen = Seen {
                     sum,
@@ -310,19 +312,19 @@ impl World {
                     ..Seen::default()
                 };
             }
-            _ => return broken("no such reply"),
+            _ => return broken("unexpected reply"),
         }
         Ok(())
     }
 }
 
-/// The seed of a world that breaks the promise, and how, among so many.
+/// Runs worlds with this many seeds. Returns the first seed that breaks a promise, and how.
 fn first_broken(seeds: u64, durability: Durability, fault: Fault) -> Option<(u64, Broken)> {
     let base = match std::env::var("GLOBALCOUNTER_TEST_SEED") {
         Ok(seed) => seed.parse().expect("a number"),
         Err(_) => 0,
     };
-    println!("GLOBALCOUNTER_TEST_SEED={base} and the {seeds} from there on");
+    println!("{seeds} seeds from GLOBALCOUNTER_TEST_SEED={base} on");
     (base..base + seeds).find_map(|seed| {
         let broken = World::new(seed, durability, fault).run(3_000).err()?;
         Some((seed, broken))
@@ -335,27 +337,27 @@ fn no_crash_makes_a_topic_go_back_or_skip_more_than_its_reserve() {
 }
 
 #[test]
-fn exact_sums_skip_only_what_was_under_way() {
+fn exact_sums_skip_only_waiting_requests() {
     assert_eq!(first_broken(300, Durability::Exact, Fault::None), None);
 }
 
 #[test]
-fn a_shard_without_the_ceiling_check_is_caught() {
+fn a_shard_that_ignores_ceilings_is_noticed() {
     let broken = first_broken(20, Durability::Monotonic, Fault::NoCeilingCheck);
-    let (_, broken) = broken.expect("handing out what the store does not know");
+    let (_, broken) = broken.expect("the model notices sums above the ceiling");
     assert!(
-        broken.contains("handed out again, or gone back"),
+        broken.contains("a sum was repeated or went back"),
         "{broken}"
     );
 }
 
 #[test]
-fn a_store_that_answers_before_it_syncs_is_caught() {
+fn a_store_that_reports_before_it_syncs_is_noticed() {
     for durability in [Durability::Monotonic, Durability::Exact] {
-        let broken = first_broken(20, durability, Fault::AnswersBeforeSync);
-        let (_, broken) = broken.expect("a store that lies");
+        let broken = first_broken(20, durability, Fault::ReportsBeforeSync);
+        let (_, broken) = broken.expect("the model notices the early report");
         assert!(
-            broken.contains("gone back") || broken.contains("no such"),
+            broken.contains("went back") || broken.contains("unexpected reply"),
             "{broken}"
         );
     }

@@ -6,7 +6,7 @@ use super::*;
 /// Topics and their ceilings.
 type Ceilings = BTreeMap<String, u64>;
 
-/// A folder of this process's, removed at the end.
+/// A temporary directory of this process; dropping it removes it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -29,7 +29,7 @@ impl Folder {
         FjallStore::open(&self.0, "a test")
     }
 
-    /// What a server would serve from it.
+    /// Returns what a server would serve from the directory.
     fn served(&self) -> Result<Ceilings, StoreError> {
         let mut store = self.open()?;
         let loaded = load(&store)?;
@@ -37,7 +37,7 @@ impl Folder {
         Ok(loaded)
     }
 
-    /// Its files, but for the locks.
+    /// Returns the files except for locks.
     fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let mut folders = vec![self.0.clone()];
@@ -88,7 +88,7 @@ fn topic(name: &str) -> Topic<'_> {
     Topic::new(name.as_bytes(), 1_000).unwrap()
 }
 
-/// Makes it durable that these topics have these ceilings; `None`: that there are none.
+/// Commits these ceilings; `None` removes the topic.
 fn set(store: &mut FjallStore, known: &mut Ceilings, changes: &[(&str, Option<u64>)]) {
     let changes: Vec<Change> = changes
         .iter()
@@ -107,7 +107,7 @@ fn set(store: &mut FjallStore, known: &mut Ceilings, changes: &[(&str, Option<u6
     store.commit_and_wait(changes).unwrap();
 }
 
-/// A directory with some history: what was written to tables, and what is in the journal alone.
+/// Creates a directory with some history, partly in tables and partly in the journal alone.
 fn some_history(clean: bool) -> (Folder, Ceilings) {
     let folder = Folder::new();
     let mut known = Ceilings::new();
@@ -132,7 +132,7 @@ fn some_history(clean: bool) -> (Folder, Ceilings) {
 }
 
 #[test]
-fn what_was_committed_is_there_again() {
+fn committed_records_are_there_after_reopening() {
     for clean in [false, true] {
         let (folder, known) = some_history(clean);
         let store = folder.open().unwrap();
@@ -154,7 +154,7 @@ fn what_was_committed_is_there_again() {
 }
 
 #[test]
-fn ranges_of_points_cut_the_topics_into_parts() {
+fn each_topic_is_loaded_with_the_range_of_its_point() {
     let (folder, known) = some_history(true);
     let store = folder.open().unwrap();
     let mut loaded = 0;
@@ -171,7 +171,7 @@ fn ranges_of_points_cut_the_topics_into_parts() {
 }
 
 #[test]
-fn what_a_crash_may_skip_is_told_once() {
+fn skipped_numbers_are_reported_once() {
     let (folder, mut known) = some_history(false);
     let skipped = |store: &FjallStore| {
         let mut skipped = 0;
@@ -189,7 +189,7 @@ fn what_a_crash_may_skip_is_told_once() {
 }
 
 #[test]
-fn a_second_server_is_refused_and_told_who_the_first_is() {
+fn a_second_server_is_refused_with_the_name_of_the_first() {
     let folder = Folder::new();
     let _first = folder.open().unwrap();
     let error = folder.open().err().unwrap().to_string();
@@ -201,12 +201,12 @@ fn a_second_server_is_refused_and_told_who_the_first_is() {
 }
 
 #[test]
-fn something_else_is_left_alone() {
+fn foreign_directories_are_refused() {
     let folder = Folder::new();
     fs::create_dir_all(&folder.0).unwrap();
     for (text, said) in [
         ("globalcounter data, format 2, number 7\n", "format 2"),
-        ("# our project\n", "nothing that globalcounter wrote"),
+        ("# our project\n", "not written by globalcounter"),
     ] {
         fs::write(folder.0.join(FORMAT_FILE), text).unwrap();
         let error = folder.open().err().unwrap().to_string();
@@ -218,7 +218,7 @@ fn something_else_is_left_alone() {
 }
 
 #[test]
-fn a_directory_that_was_never_finished_is_begun_again() {
+fn an_unfinished_directory_is_created_anew() {
     let (folder, _) = some_history(false);
     fs::write(folder.0.join(FORMAT_FILE), directory::format_text(None)).unwrap();
     let store = folder.open().unwrap();
@@ -226,8 +226,9 @@ fn a_directory_that_was_never_finished_is_begun_again() {
     assert_eq!(load(&store).unwrap(), Ceilings::new());
 }
 
-/// Any bit of any file, in a directory that ended cleanly and in one that did not: it is refused, or
-/// does not matter. `GLOBALCOUNTER_FLIPS` says how many bits of each file.
+/// Flips bits of each file, in a directory after a clean shutdown and in one after a crash. The
+/// directory is refused, or the bit does not matter. `GLOBALCOUNTER_FLIPS` is the number of bits
+/// per file.
 #[test]
 fn a_flipped_bit_is_never_served() {
     let flips = std::env::var("GLOBALCOUNTER_FLIPS").map_or(12, |flips| flips.parse().unwrap());
@@ -236,7 +237,7 @@ fn a_flipped_bit_is_never_served() {
         let (mut refused, mut harmless) = (0, 0);
         for file in folder.files() {
             let mut bytes = fs::read(&file).unwrap();
-            // What follows is room for more.
+            // The zeros that follow are preallocated room.
             let used = bytes
                 .iter()
                 .rposition(|&byte| byte != 0)
@@ -250,7 +251,7 @@ fn a_flipped_bit_is_never_served() {
                 bytes[at] ^= 1 << (at % 8);
                 let name = file.strip_prefix(&folder.0).unwrap();
                 fs::write(copy.0.join(name), bytes).unwrap();
-                // Also the second time: what is refused once must not have been made good by that.
+                // Open it twice: a directory that was refused once must be refused again.
                 for _ in 0..2 {
                     match served_by_a_child(&copy) {
                         Some(served) => {
@@ -267,8 +268,8 @@ fn a_flipped_bit_is_never_served() {
     }
 }
 
-/// What a process serves from a directory; `None` where it refuses to. The database may panic over
-/// what it reads, and again in its destructors, and that ends the process.
+/// Returns what a child process serves from a directory, or `None` if it refuses. The database may
+/// panic over what it reads, and again in its destructors, which ends the process.
 fn served_by_a_child(folder: &Folder) -> Option<Ceilings> {
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args([
@@ -302,7 +303,7 @@ fn a_child_serves() {
     let Ok(directory) = std::env::var(CHILD) else {
         return;
     };
-    // The parent's, who removes it.
+    // The parent owns the directory and removes it.
     let folder = std::mem::ManuallyDrop::new(Folder(directory.into()));
     match folder.served() {
         Ok(served) => {
@@ -317,8 +318,8 @@ fn a_child_serves() {
     }
 }
 
-/// A commit that was being written when the power went, whichever parts of it, and of the witness before
-/// it, came as far as the disk: it is forgotten, or all of it is there. Nobody heard of it.
+/// A commit that was being written when the power failed is forgotten or wholly there, whichever
+/// parts of it and of the previous witness are on the disk. Its result was never reported.
 #[test]
 fn a_torn_commit_is_forgotten() {
     let (folder, known) = some_history(false);
@@ -327,7 +328,7 @@ fn a_torn_commit_is_forgotten() {
     let journal = files.find(|file| file.extension().is_some_and(|e| e == "jnl"));
     let journal = journal.unwrap();
     let len = || fs::metadata(&journal).unwrap().len() as usize;
-    // A journal that was recovered ends with its last byte.
+    // A recovered journal has no room after its last byte.
     let start = len();
     store
         .put_head(store.database.batch(), PersistMode::Buffer)
@@ -344,7 +345,7 @@ fn a_torn_commit_is_forgotten() {
     drop(store);
     assert!(written > synced + witness_len + 100);
     let bytes = fs::read(&journal).unwrap();
-    // Whether the commit is there.
+    // Returns whether the commit is there.
     let serve = |bytes: &[u8]| {
         let copy = folder.copy();
         fs::write(copy.0.join(journal.strip_prefix(&folder.0).unwrap()), bytes).unwrap();

@@ -1,0 +1,371 @@
+//! The full state of a topic: its sum and ceiling, the change in flight to the store, and the
+//! waiting requests, in order. The rules of durable order are here.
+
+use std::collections::VecDeque;
+
+use super::change::Record;
+use super::counter::{CompactState, Counter};
+use super::durability::{Durability, Ticks};
+use super::reserve::Reserve;
+use crate::protocol::{ErrorCode, Op, Reply, resp};
+
+#[cfg(test)]
+thread_local! {
+    /// Whether sums above the ceiling are handed out. A test sets it to prove that it would notice.
+    pub(super) static IGNORE_CEILINGS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// See the [module](self). `W` says where the reply to a waiting request goes.
+#[derive(Debug)]
+pub(super) struct TopicState<W> {
+    sum: u64,
+    /// The ceiling that the store has: no sum above it is handed out.
+    ceiling: u64,
+    /// Whether the topic exists. A new topic does not exist until its first change is durable.
+    exists: bool,
+    reserve: Reserve,
+    pending: Option<PendingChange>,
+    /// How many numbers [`take`](Self::take) may hand out: the numbers left, as in a [`Counter`].
+    left: u64,
+    /// Requests that cannot be served yet, in order. Empty unless a change is pending.
+    waiting: VecDeque<(Op, W)>,
+}
+
+/// A change that the store has not reported a result for yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PendingChange {
+    /// A higher ceiling.
+    Raise,
+    /// A ceiling and a sum of 0.
+    Reset,
+    /// The removal of the topic.
+    Delete,
+}
+
+/// Where the state is stored after a step.
+#[derive(Debug)]
+pub(super) enum Placement {
+    /// In the word that the table has for the topic.
+    InTable(Counter),
+    /// In the ledger, since it does not fit into the word.
+    InLedger,
+    /// Nowhere: the topic is gone.
+    Gone,
+}
+
+impl<W> TopicState<W> {
+    /// Creates the state of a topic that does not exist yet.
+    pub(super) fn new(tick: u32) -> Self {
+        Self {
+            sum: 0,
+            ceiling: 0,
+            exists: false,
+            reserve: Reserve::first(tick),
+            pending: None,
+            left: 0,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Creates the state of a topic from its word in the table.
+    pub(super) fn from_compact(compact: CompactState, durability: Durability) -> Self {
+        let CompactState {
+            sum,
+            ceiling,
+            reserve,
+            raise_pending,
+        } = compact;
+        let in_memory = durability == Durability::Memory;
+        Self {
+            sum,
+            ceiling: if in_memory { u64::MAX } else { ceiling },
+            exists: true,
+            reserve,
+            pending: (raise_pending && !in_memory).then_some(PendingChange::Raise),
+            left: 0,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Creates the state of a topic that the store has.
+    pub(super) fn restored(sum: u64) -> Self {
+        Self {
+            sum,
+            ceiling: sum,
+            exists: true,
+            ..Self::new(0)
+        }
+    }
+
+    /// Returns the ceiling that the store has, or `None` if it has no record of the topic.
+    pub(super) fn stored_ceiling(&self) -> Option<u64> {
+        self.exists.then_some(self.ceiling)
+    }
+
+    /// Returns the last sum handed out.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// Returns the number of waiting requests.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Adds `n` (at least 1) and returns the sum, if `n` numbers are left and the sum is at most
+    /// `max_sum`.
+    pub(super) fn take(&mut self, n: u64, max_sum: u64) -> Option<u64> {
+        let sum = self.sum.checked_add(n).filter(|&sum| sum <= max_sum)?;
+        self.left = self.left.checked_sub(n)?;
+        self.sum = sum;
+        Some(sum)
+    }
+
+    /// Serves a request. Returns `None` if it has to wait, for the store or behind other requests.
+    pub(super) fn serve(&mut self, op: Op, durability: Durability) -> Option<Reply> {
+        if !self.waiting.is_empty() {
+            return None;
+        }
+        self.serve_now(op, durability)
+    }
+
+    /// Appends a request to the waiting requests.
+    pub(super) fn add_waiting(&mut self, op: Op, waiter: W) {
+        self.waiting.push_back((op, waiter));
+    }
+
+    /// Serves the topic's next request. Returns `None` if it has to wait for the store.
+    fn serve_now(&mut self, op: Op, durability: Durability) -> Option<Reply> {
+        let volatile = durability == Durability::Memory;
+        if volatile {
+            self.ceiling = u64::MAX;
+        }
+        Some(match op {
+            Op::Get => Reply::Get(self.exists.then_some(self.sum)),
+            Op::Count | Op::Add(_) | Op::Incr(_) => match checked_sum(self.sum, op) {
+                Ok(sum) if !self.may_hand_out(sum) => return None,
+                Ok(sum) => {
+                    self.exists = true;
+                    self.sum = sum;
+                    sum_reply(op, sum)
+                }
+                Err(error) => Reply::Error(error),
+            },
+            Op::Advance(floor) if volatile || self.exists && floor <= self.ceiling => {
+                self.exists = true;
+                self.sum = self.sum.max(floor);
+                Reply::Advance(self.sum)
+            }
+            Op::Reset if volatile || self.exists && self.ceiling == 0 && self.pending.is_none() => {
+                self.exists = true;
+                self.sum = 0;
+                Reply::Reset
+            }
+            Op::Delete if volatile || !self.exists => {
+                let existed = std::mem::take(&mut self.exists);
+                self.sum = 0;
+                Reply::Delete { existed }
+            }
+            Op::Advance(_) | Op::Reset | Op::Delete => return None,
+        })
+    }
+
+    fn may_hand_out(&mut self, sum: u64) -> bool {
+        #[cfg(test)]
+        if IGNORE_CEILINGS.get() {
+            self.ceiling = self.ceiling.max(sum);
+        }
+        sum <= self.ceiling
+    }
+
+    /// Requests a change from the store if one is due, and marks it as pending. A change is due if
+    /// a request waits, or if at most half of the reserve is left. Returns the record that the
+    /// store has after the change; `Some(None)` deletes the record.
+    pub(super) fn request_change(
+        &mut self,
+        durability: Durability,
+        ticks: Ticks,
+    ) -> Option<Option<Record>> {
+        if self.pending.is_some() || durability == Durability::Memory {
+            return None;
+        }
+        // The topic's sum, after the waiting requests if there are any; and the number that the
+        // reserve is added to.
+        let (sum, needed) = match self.waiting.front() {
+            None if self.is_reserve_low() => (self.sum, self.ceiling),
+            None => return None,
+            Some((Op::Reset, _)) => {
+                self.pending = Some(PendingChange::Reset);
+                return Some(Some(Record::exact(0)));
+            }
+            Some((Op::Delete, _)) => {
+                self.pending = Some(PendingChange::Delete);
+                return Some(None);
+            }
+            Some(&(op, _)) => {
+                let needed = match op {
+                    Op::Advance(floor) => floor.max(self.sum),
+                    _ => self.sum_after_waiting(),
+                };
+                (needed, needed)
+            }
+        };
+        self.pending = Some(PendingChange::Raise);
+        let ahead = match durability {
+            Durability::Exact => 0,
+            _ => {
+                if self.exists {
+                    self.reserve = self.reserve.for_raise_at(ticks());
+                }
+                self.reserve.ahead()
+            }
+        };
+        Some(Some(Record {
+            ceiling: needed.saturating_add(ahead).max(self.ceiling),
+            sum,
+        }))
+    }
+
+    /// Returns whether at most half of the reserve is left. A topic without a reserve requests only
+    /// the ceilings that it needs.
+    fn is_reserve_low(&self) -> bool {
+        let half = self.reserve.half();
+        half > 0 && self.ceiling - self.sum <= half && self.ceiling < u64::MAX
+    }
+
+    /// Returns the sum after the waiting requests up to the first RESET, DELETE or ADVANCE.
+    fn sum_after_waiting(&self) -> u64 {
+        let mut sum = self.sum;
+        for &(op, _) in &self.waiting {
+            match op {
+                Op::Count | Op::Add(_) | Op::Incr(_) => sum = checked_sum(sum, op).unwrap_or(sum),
+                Op::Get => {}
+                Op::Reset | Op::Delete | Op::Advance(_) => break,
+            }
+        }
+        sum
+    }
+
+    /// Handles that the pending change is durable: the store has the record `after` now. Serves the
+    /// waiting requests in order, up to the first that needs another change.
+    pub(super) fn change_committed(
+        &mut self,
+        after: Option<Record>,
+        durability: Durability,
+        replies: &mut Vec<(W, Reply)>,
+    ) {
+        let pending = self.pending.take();
+        match (pending, after) {
+            (Some(PendingChange::Raise), Some(Record { ceiling, .. })) => {
+                self.exists = true;
+                self.ceiling = ceiling;
+            }
+            (Some(PendingChange::Reset), Some(_)) => {
+                self.start_over(true);
+                self.reply_to_first(Reply::Reset, replies);
+            }
+            (Some(PendingChange::Delete), None) => {
+                let existed = self.exists;
+                self.start_over(false);
+                self.reply_to_first(Reply::Delete { existed }, replies);
+            }
+            _ => unreachable!("the result is that of the pending change"),
+        }
+        while let Some(&(op, _)) = self.waiting.front() {
+            let Some(reply) = self.serve_now(op, durability) else {
+                return;
+            };
+            self.reply_to_first(reply, replies);
+        }
+    }
+
+    /// Forgets everything but the waiting requests: the topic has a sum of 0, or does not exist.
+    fn start_over(&mut self, exists: bool) {
+        *self = Self {
+            exists,
+            waiting: std::mem::take(&mut self.waiting),
+            ..Self::new(self.reserve.tick().into())
+        };
+    }
+
+    /// Handles that the store failed: no change becomes durable any more. Serves the waiting
+    /// requests that need no store, and refuses the others.
+    pub(super) fn change_failed(&mut self, durability: Durability, replies: &mut Vec<(W, Reply)>) {
+        if let Some(PendingChange::Reset | PendingChange::Delete) = self.pending.take() {
+            // The change may be durable all the same. Then a number that is handed out now could be
+            // handed out again after a restart, so no more are.
+            self.ceiling = self.sum;
+        }
+        while let Some(&(op, _)) = self.waiting.front() {
+            let served = self.serve_now(op, durability);
+            self.reply_to_first(served.unwrap_or(Reply::Error(ErrorCode::Store)), replies);
+        }
+    }
+
+    /// Replies to the first waiting request.
+    fn reply_to_first(&mut self, reply: Reply, replies: &mut Vec<(W, Reply)>) {
+        if let Some((_, waiter)) = self.waiting.pop_front() {
+            replies.push((waiter, reply));
+        }
+    }
+
+    /// Returns where the state is stored from now on. If `store_failed`, no raise can be requested
+    /// any more, so no part of the ceiling is held back for one.
+    pub(super) fn placement(&mut self, durability: Durability, store_failed: bool) -> Placement {
+        self.left = 0;
+        if !self.waiting.is_empty() {
+            return Placement::InLedger;
+        }
+        match self.pending {
+            Some(PendingChange::Reset | PendingChange::Delete) => return Placement::InLedger,
+            None if !self.exists => return Placement::Gone,
+            None | Some(PendingChange::Raise) => {}
+        }
+        if !self.exists {
+            return Placement::InLedger;
+        }
+        let compact = CompactState {
+            sum: self.sum,
+            ceiling: self.ceiling,
+            reserve: self.reserve,
+            raise_pending: store_failed || self.pending.is_some(),
+        };
+        let counter = match durability {
+            Durability::Memory => Counter::unbounded(self.sum),
+            _ => Counter::pack(compact),
+        };
+        if let Some(counter) = counter {
+            return Placement::InTable(counter);
+        }
+        self.left = compact.left().unwrap_or(0);
+        Placement::InLedger
+    }
+}
+
+/// Returns how much `op` adds to a sum, and the greatest sum that it may lead to. Returns `None` if
+/// `op` does not add.
+#[inline]
+pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
+    match op {
+        Op::Count => Some((1, u64::MAX)),
+        Op::Add(n) => Some((n.get().into(), u64::MAX)),
+        Op::Incr(n) => Some((n.get(), resp::MAX_SUM)),
+        Op::Get | Op::Reset | Op::Advance(_) | Op::Delete => None,
+    }
+}
+
+/// Returns the reply to `op`, an operation that added to a sum and made it `sum`.
+#[inline]
+pub(super) fn sum_reply(op: Op, sum: u64) -> Reply {
+    match op {
+        Op::Count => Reply::Count(sum),
+        _ => Reply::Add(sum),
+    }
+}
+
+/// Returns the sum after `op`.
+fn checked_sum(sum: u64, op: Op) -> Result<u64, ErrorCode> {
+    let (n, max_sum) = addend(op).unwrap_or((0, u64::MAX));
+    let sum = sum.checked_add(n).filter(|&sum| sum <= max_sum);
+    sum.ok_or(ErrorCode::Overflow)
+}
