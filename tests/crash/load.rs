@@ -6,11 +6,11 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
+use globalcounter::protocol::framed::{self, Answer};
 use globalcounter::protocol::{Op, Reply, Request, classic};
 use globalcounter::topic::Topic;
 
-use crate::Random;
+use crate::support::{Framed, Random, frame};
 use crate::topics::Topics;
 
 /// A client looks so often whether it is to stop.
@@ -142,11 +142,12 @@ fn choose(dialect: Dialect, topics: &Topics, resets: bool, random: &mut Random) 
 }
 
 fn encode(dialect: Dialect, id: u32, op: Op, topic: &str, out: &mut Vec<u8>) {
-    let topic = Topic::new(topic.as_bytes(), 100).unwrap();
-    let request = Request { op, topic };
     match dialect {
-        Dialect::UdpClassic => classic::encode_request(request, out).unwrap(),
-        _ => framed::encode_request(RequestId(id), &Call::Topic(request), out),
+        Dialect::UdpClassic => {
+            let topic = Topic::new(topic.as_bytes(), 100).unwrap();
+            classic::encode_request(Request { op, topic }, out).unwrap();
+        }
+        _ => out.extend(frame(id, op, topic)),
     }
 }
 
@@ -216,43 +217,20 @@ fn decode(dialect: Dialect, input: &mut Vec<u8>, asked: &Asked) -> Vec<(u32, Rep
 
 /// Where every topic is, asked in one pipeline.
 pub(crate) fn sums(tcp: SocketAddr, topics: &Topics) -> Vec<u64> {
-    let mut stream = TcpStream::connect(tcp).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
     let mut bytes = Vec::new();
     for number in 0..topics.len() {
         let name = &topics.at(number).name;
-        encode(Dialect::Tcp, number as u32, Op::Get, name, &mut bytes);
+        bytes.extend(frame(number as u32, Op::Get, name));
     }
-    stream.write_all(&bytes).unwrap();
+    let mut server = Framed::connect(tcp);
+    server.send(&bytes);
     let mut sums = vec![None; topics.len()];
-    let mut input = Vec::new();
     while sums.contains(&None) {
-        let mut buffer = [0; 16 * 1024];
-        let len = stream.read(&mut buffer).unwrap();
-        assert!(len > 0, "closed");
-        input.extend_from_slice(&buffer[..len]);
-        for (id, reply) in decode(Dialect::Tcp, &mut input, &Vec::new()) {
-            let Reply::Get(sum) = reply else {
-                panic!("{reply:?} to GET")
-            };
-            sums[id as usize] = Some(sum.unwrap_or(0));
-        }
+        let (id, reply) = server.reply().expect("a reply");
+        let Reply::Get(sum) = reply else {
+            panic!("{reply:?} to GET")
+        };
+        sums[id as usize] = Some(sum.unwrap_or(0));
     }
     sums.into_iter().map(Option::unwrap).collect()
-}
-
-/// A line of INFO.
-pub(crate) fn info(tcp: SocketAddr, field: &str) -> String {
-    let mut stream = TcpStream::connect(tcp).unwrap();
-    stream.write_all(b"INFO persistence\r\nQUIT\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    value
-        .unwrap_or_else(|| panic!("no {field} in {text}"))
-        .to_owned()
 }

@@ -16,37 +16,13 @@ mod load;
 mod power;
 mod topics;
 
+#[path = "../support/mod.rs"]
+mod support;
+
 /// How many rounds a test makes.
 fn rounds(default: u64) -> u64 {
     match std::env::var("GLOBALCOUNTER_CRASH_ROUNDS") {
         Ok(rounds) => rounds.parse().unwrap(),
         Err(_) => default,
-    }
-}
-
-/// SplitMix64: the same seed, the same numbers.
-struct Random(u64);
-
-impl Random {
-    /// Seeded by `GLOBALCOUNTER_TEST_SEED`, or by `default`; says which.
-    fn seeded(default: u64) -> Self {
-        let seed = match std::env::var("GLOBALCOUNTER_TEST_SEED") {
-            Ok(seed) => seed.parse().unwrap(),
-            Err(_) => default,
-        };
-        println!("GLOBALCOUNTER_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
     }
 }

@@ -1,20 +1,19 @@
 //! The power goes: a store that forgets what was not synced, at each boundary of a commit in turn. And
 //! stores that lie, to see that the checker finds out.
 
-use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use globalcounter::server::{Config, Server};
+use globalcounter::server::Config;
 use globalcounter::shard::{Change, Durability};
-use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
-use globalcounter::topic::{Shards, Topic};
+use globalcounter::store::{Answer, MemoryStore, StoreError};
 
 use crate::load::{self, DIALECTS};
+use crate::rounds;
+use crate::support::{Embedded, Random, ScriptedStore, SetOnDrop, config, eventually};
 use crate::topics::{Skips, Topics};
-use crate::{Random, rounds};
 
 const TOPICS: usize = 48;
 
@@ -46,7 +45,6 @@ enum Lie {
 
 /// A store on a machine whose power goes in commit `at`; `kept` is what the next one finds.
 struct PowerCut {
-    store: MemoryStore,
     lie: Lie,
     at: u64,
     moment: Moment,
@@ -57,23 +55,46 @@ struct PowerCut {
 }
 
 impl PowerCut {
-    fn power_goes(&mut self) {
+    fn commit(&mut self, store: &MemoryStore, changes: &[Change], answer: Answer) {
+        self.commits += 1;
+        let now = |moment| self.commits == self.at && self.moment == moment;
+        let [before_sync, before_answer, after_answer] = MOMENTS.map(now);
+        if before_sync {
+            self.power_goes(store);
+        }
+        if self.is_gone() {
+            return answer.give(Err(StoreError::Failed));
+        }
+        self.sync(store, changes);
+        if before_answer {
+            self.power_goes(store);
+            return answer.give(Err(StoreError::Failed));
+        }
+        answer.give(Ok(()));
+        if after_answer {
+            // The clients hear of it, or of much of it.
+            thread::sleep(Duration::from_millis(1));
+            self.power_goes(store);
+        }
+    }
+
+    fn power_goes(&self, store: &MemoryStore) {
         let mut kept = self.kept.lock().unwrap();
-        kept.get_or_insert_with(|| self.store.copy());
+        kept.get_or_insert_with(|| store.copy());
     }
 
     fn is_gone(&self) -> bool {
         self.kept.lock().unwrap().is_some()
     }
 
-    fn sync(&mut self, changes: &[Change]) {
+    fn sync(&mut self, store: &MemoryStore, changes: &[Change]) {
         let changes = match self.lie {
             // Which also checks what is said of the records before.
-            Lie::None => return self.store.apply(changes),
+            Lie::None => return store.apply(changes),
             Lie::AnswersBeforeSync => std::mem::replace(&mut self.unsynced, changes.to_vec()),
             Lie::KeepsLess => changes.iter().map(lowered).collect(),
         };
-        self.store.apply_unchecked(&changes);
+        store.apply_unchecked(&changes);
     }
 }
 
@@ -83,51 +104,6 @@ fn lowered(change: &Change) -> Change {
         record
     });
     Change::new(change.topic(), change.before(), after)
-}
-
-impl Store for PowerCut {
-    fn last_end(&self) -> LastEnd {
-        self.store.last_end()
-    }
-
-    fn load(
-        &self,
-        points: RangeInclusive<u16>,
-        found: &mut dyn FnMut(Topic<'_>, Stored),
-    ) -> Result<(), StoreError> {
-        self.store.load(points, found)
-    }
-
-    fn begin(&mut self) -> Result<(), StoreError> {
-        self.store.begin()
-    }
-
-    fn commit(&mut self, changes: Changes, answer: Answer) {
-        self.commits += 1;
-        let now = |moment| self.commits == self.at && self.moment == moment;
-        let [before_sync, before_answer, after_answer] = MOMENTS.map(now);
-        if before_sync {
-            self.power_goes();
-        }
-        if self.is_gone() {
-            return answer.give(Err(StoreError::Failed));
-        }
-        self.sync(&changes);
-        if before_answer {
-            self.power_goes();
-            return answer.give(Err(StoreError::Failed));
-        }
-        answer.give(Ok(()));
-        if after_answer {
-            // The clients hear of it, or of much of it.
-            thread::sleep(Duration::from_millis(1));
-            self.power_goes();
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), StoreError> {
-        self.store.finish()
-    }
 }
 
 /// Rounds of load, each until the power goes. Returns what was broken.
@@ -140,8 +116,7 @@ fn cut(durability: Durability, lie: Lie, mut random: Random, rounds: u64) -> Vec
     };
     for round in 0..rounds {
         let kept = Arc::new(Mutex::new(None));
-        let power_cut = PowerCut {
-            store: store.clone(),
+        let mut power_cut = PowerCut {
             lie,
             at: 1 + random.below(60),
             moment: MOMENTS[(round % 3) as usize],
@@ -150,35 +125,32 @@ fn cut(durability: Durability, lie: Lie, mut random: Random, rounds: u64) -> Vec
             kept: Arc::clone(&kept),
         };
         let config = Config {
-            tcp: Some(([127, 0, 0, 1], 0).into()),
-            udp: Some(([127, 0, 0, 1], 0).into()),
-            shards: Shards::new(1 + random.below(4) as usize).unwrap(),
             durability,
-            ..Config::default()
+            ..config(1 + random.below(4) as usize)
         };
-        let server = Server::bind_to(config, Box::new(power_cut)).unwrap();
-        let (tcp, udp) = (server.tcp_addr().unwrap(), server.udp_addr().unwrap());
-        let stop_server = server.stop_handle();
-        let serving = thread::spawn(move || server.run());
+        let power_cut = ScriptedStore::new(store.clone(), move |store, changes, answer| {
+            power_cut.commit(store, &changes, answer);
+        });
+        let server = Embedded::with_store(config, Box::new(power_cut));
+        let (tcp, udp) = (server.tcp, server.udp);
         for (number, sum) in load::sums(tcp, &topics).into_iter().enumerate() {
             topics.restarted(number, sum, skips);
         }
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _stop = SetOnDrop(&stop);
             for client in 0..6 {
-                let seed = Random(random.next());
+                let seed = random.fork();
                 let (topics, stop) = (&topics, &stop);
                 let dialect = DIALECTS[client % 3];
                 scope.spawn(move || load::run(dialect, (tcp, udp), topics, stop, seed));
             }
-            while kept.lock().unwrap().is_none() && topics.broken().is_empty() {
-                thread::sleep(Duration::from_micros(200));
-            }
-            stop.store(true, Ordering::Relaxed);
+            eventually("the power goes, or something is broken", || {
+                kept.lock().unwrap().is_some() || !topics.broken().is_empty()
+            });
         });
-        stop_server.stop();
         // It says that it has no clean end; or, where the power went after an answer, it may not know.
-        let _ = serving.join().unwrap();
+        let _ = server.stop_and_join();
         let broken = topics.broken();
         if !broken.is_empty() {
             return broken;

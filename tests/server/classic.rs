@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::support::{Embedded, PATIENCE, config, connect};
+use crate::support::{Embedded, PATIENCE, classic_sum, config, connect};
 
 /// How long the original client waits for a reply before it sends again.
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -30,9 +30,7 @@ trait Original {
         let reply = self.ask(&[&[0], topic.as_bytes()].concat());
         assert_eq!(reply[0], 128, "{topic:?}: {reply:?}");
         assert!((2..=9).contains(&reply.len()));
-        reply[1..]
-            .iter()
-            .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+        classic_sum(&reply)
     }
 
     fn reset(&mut self, topic: &str) {

@@ -1,18 +1,46 @@
 //! The library's clients: against servers that work, and against some that don't.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use globalcounter::client::Options;
 use globalcounter::protocol::ErrorCode;
 use globalcounter::{Client, Error, blocking};
 
-use crate::support::{Embedded, config, port_0};
+use crate::support::{Embedded, config, is_one_to_n, port_0};
 
 fn url(transport: &str, address: SocketAddr) -> String {
     format!("{transport}://{address}")
+}
+
+/// Reads one request frame, header and body; `None` at the end of the stream.
+fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 7];
+    stream.read_exact(&mut frame).ok()?;
+    let len = u16::from_be_bytes([frame[1], frame[2]]);
+    frame.resize(7 + usize::from(len), 0);
+    stream.read_exact(&mut frame[7..]).unwrap();
+    Some(frame)
+}
+
+/// Returns the reply frame that answers a framed request with a sum.
+fn sum_reply(request: &[u8], sum: u64) -> Vec<u8> {
+    [
+        &[request[0] | 128, 0, 8],
+        &request[3..7],
+        &sum.to_be_bytes(),
+    ]
+    .concat()
+}
+
+/// Runs `serve` on a UDP socket in a thread of its own.
+fn udp_server(serve: impl FnOnce(UdpSocket) + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
+    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (address, std::thread::spawn(move || serve(socket)))
 }
 
 /// Patient enough not to send again on a busy machine.
@@ -81,12 +109,11 @@ fn threads_can_share_a_blocking_client() {
                 })
             })
             .collect();
-        let mut sums: Vec<u64> = threads
+        let sums: Vec<u64> = threads
             .into_iter()
             .flat_map(|t| t.join().unwrap())
             .collect();
-        sums.sort_unstable();
-        assert!(sums.into_iter().eq(1..=1_000));
+        assert!(is_one_to_n(sums, 1_000));
         client.reset("shared").unwrap();
     }
 }
@@ -192,26 +219,22 @@ async fn a_server_that_says_nothing() {
 /// A late reply to an earlier call, a second one and rubbish all come before the right one.
 #[tokio::test]
 async fn udp_replies_are_told_by_their_ids() {
-    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
-        let reply = |id: &[u8], sum: u8| [&[0x90, 0, 8][..], id, &[0; 7], &[sum]].concat();
-        let mut buffer = [0; 100];
+    let (address, server) = udp_server(|socket| {
+        let mut request = [0; 100];
         for call in 0..2 {
-            let (_, peer) = socket.recv_from(&mut buffer).unwrap();
-            let id = buffer[3..7].to_vec();
-            let mut other = id.clone();
-            other[0] ^= 0x80;
+            let (_, peer) = socket.recv_from(&mut request).unwrap();
+            let mut other = request;
+            other[3] ^= 0x80;
             let answers = if call == 0 {
                 vec![
                     b"rubbish".to_vec(),
                     vec![],
-                    reply(&other, 9),
-                    reply(&id, 1),
-                    reply(&id, 8),
+                    sum_reply(&other, 9),
+                    sum_reply(&request, 1),
+                    sum_reply(&request, 8),
                 ]
             } else {
-                vec![reply(&id, 2)]
+                vec![sum_reply(&request, 2)]
             };
             for answer in answers {
                 socket.send_to(&answer, peer).unwrap();
@@ -228,14 +251,11 @@ async fn udp_replies_are_told_by_their_ids() {
 
 #[tokio::test]
 async fn a_lost_datagram_is_sent_again() {
-    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
+    let (address, server) = udp_server(|socket| {
         let mut buffer = [0; 100];
         socket.recv_from(&mut buffer).unwrap(); // this one is lost
         let (_, peer) = socket.recv_from(&mut buffer).unwrap();
-        let reply = [&[0x90, 0, 8][..], &buffer[3..7], &[0; 7], &[42]].concat();
-        socket.send_to(&reply, peer).unwrap();
+        socket.send_to(&sum_reply(&buffer, 42), peer).unwrap();
     });
     let client = Client::connect(&url("udp", address)).await.unwrap();
     assert_eq!(client.count("a").await.unwrap(), 42);
@@ -255,18 +275,14 @@ async fn a_tcp_client_comes_back_after_its_server() {
     assert!(error.is_disconnected(), "{error}");
     assert!(start.elapsed() < Duration::from_secs(4), "told at once");
 
-    let server = Embedded::with(globalcounter::server::Config {
-        tcp: Some(tcp),
-        udp: Some(udp),
-        ..config(2)
-    });
+    let server = Embedded::at(tcp, udp, 2);
     // The first call after the loss finds the server again by itself.
     assert_eq!(client.count("a").await.unwrap(), 1);
     server.stop().await;
 }
 
 /// Reads one request, then does something else than answering it.
-fn rude_server(answer: &'static [u8]) -> (SocketAddr, std::thread::JoinHandle<()>) {
+fn rude_server(answer: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind(port_0().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
@@ -353,18 +369,14 @@ fn server_that_tells() -> (SocketAddr, mpsc::Receiver<u32>) {
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut sum = 0u64;
-        let mut header = [0; 7];
-        while stream.read_exact(&mut header).is_ok() {
-            let mut body = vec![0; usize::from(u16::from_be_bytes([header[1], header[2]]))];
-            stream.read_exact(&mut body).unwrap();
-            let n = match header[0] {
-                18 => u32::from_be_bytes(body[..4].try_into().unwrap()),
+        while let Some(frame) = read_frame(&mut stream) {
+            let n = match frame[0] {
+                18 => u32::from_be_bytes(frame[7..11].try_into().unwrap()),
                 _ => 1,
             };
             sum += u64::from(n);
-            let reply = [&[header[0] | 128, 0, 8], &header[3..], &sum.to_be_bytes()].concat();
             tell.send(n).unwrap();
-            stream.write_all(&reply).unwrap();
+            stream.write_all(&sum_reply(&frame, sum)).unwrap();
         }
     });
     (address, told)
@@ -416,11 +428,7 @@ async fn a_shard_aware_client_goes_on_with_a_server_of_other_shards() {
     for shards in [4, 2, 8, 1] {
         if shards != 4 {
             server.stop().await;
-            server = Embedded::with(globalcounter::server::Config {
-                tcp: Some(tcp),
-                udp: Some(udp),
-                ..config(shards)
-            });
+            server = Embedded::at(tcp, udp, shards);
         }
         for n in 0..50 {
             let topic = format!("topic {n}");
@@ -474,15 +482,11 @@ fn server_that_ignores_the_first() -> SocketAddr {
         while let Ok((mut stream, _)) = listener.accept() {
             std::thread::spawn(move || {
                 let mut sum = 0;
-                let mut header = [0; 7];
-                while stream.read_exact(&mut header).is_ok() {
-                    let len = u16::from_be_bytes([header[1], header[2]]);
-                    let mut body = vec![0; len.into()];
-                    stream.read_exact(&mut body).unwrap();
+                while let Some(frame) = read_frame(&mut stream) {
                     sum += 1;
-                    let reply = match header[0] {
-                        23 => [&[151, 0, 0], &header[3..]].concat(),
-                        _ => [&[144, 0, 8], &header[3..], &[0; 7], &[sum]].concat(),
+                    let reply = match frame[0] {
+                        23 => [&[151, 0, 0], &frame[3..7]].concat(),
+                        _ => sum_reply(&frame, sum),
                     };
                     stream.write_all(&reply).unwrap();
                 }
@@ -536,11 +540,7 @@ fn a_blocking_client_comes_back_after_its_server() {
     let client = blocking::Client::connect(&url("tcp", tcp)).unwrap();
     assert_eq!(client.count("a").unwrap(), 1);
     drop(server);
-    let _server = Embedded::with(globalcounter::server::Config {
-        tcp: Some(tcp),
-        udp: Some(udp),
-        ..config(2)
-    });
+    let _server = Embedded::at(tcp, udp, 2);
     assert_eq!(client.count("a").unwrap(), 1);
 }
 
@@ -560,9 +560,7 @@ async fn no_timeout_is_too_long() {
 /// The datagram that was refused was not applied; one before it may have been.
 #[tokio::test]
 async fn a_refusal_after_a_resend_leaves_it_open() {
-    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
+    let (address, server) = udp_server(|socket| {
         let mut buffer = [0; 100];
         for datagrams in [2, 1] {
             let mut peer = None;

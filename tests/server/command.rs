@@ -241,54 +241,59 @@ fn help_says_defaults_and_examples() {
         let output = command().args(arguments).assert().success();
         String::from_utf8(output.get_output().stdout.clone()).unwrap()
     };
-    let serve = help(&["serve", "--help"]);
-    for said in [
-        "127.0.0.1:9999",
-        "--tcp",
-        "--udp",
-        "--shards",
-        "--pin",
-        "--max-topics",
-        "20000000",
-        "--max-topic-len",
-        "1024",
-        "--max-connections",
-        "65536",
-        "--data-dir",
-        "--in-memory",
-        "--durability",
-        "monotonic",
-        "GLOBALCOUNTER_SHARDS",
-        "Examples",
-    ] {
-        assert!(serve.contains(said), "{said} is not in:\n{serve}");
-    }
-    let count = help(&["count", "--help"]);
-    for said in [
-        "--server",
-        "tcp://127.0.0.1:9999",
-        "GLOBALCOUNTER_SERVER",
-        "--timeout",
-        "--attempts",
-    ] {
-        assert!(count.contains(said), "{said} is not in:\n{count}");
-    }
-    let all = help(&["--help"]);
-    for said in [
-        "serve",
-        "count",
-        "add",
-        "get",
-        "reset",
-        "delete",
-        "advance",
-        "ping",
-        "topics",
-        "export",
-        "import",
-        "Exit codes",
-    ] {
-        assert!(all.contains(said), "{said} is not in:\n{all}");
-    }
+    let assert_says = |help: &str, parts: &[&str]| {
+        for part in parts {
+            assert!(help.contains(part), "{part} is not in:\n{help}");
+        }
+    };
+    assert_says(
+        &help(&["serve", "--help"]),
+        &[
+            "127.0.0.1:9999",
+            "--tcp",
+            "--udp",
+            "--shards",
+            "--pin",
+            "--max-topics",
+            "20000000",
+            "--max-topic-len",
+            "1024",
+            "--max-connections",
+            "65536",
+            "--data-dir",
+            "--in-memory",
+            "--durability",
+            "monotonic",
+            "GLOBALCOUNTER_SHARDS",
+            "Examples",
+        ],
+    );
+    assert_says(
+        &help(&["count", "--help"]),
+        &[
+            "--server",
+            "tcp://127.0.0.1:9999",
+            "GLOBALCOUNTER_SERVER",
+            "--timeout",
+            "--attempts",
+        ],
+    );
+    assert_says(
+        &help(&["--help"]),
+        &[
+            "serve",
+            "count",
+            "add",
+            "get",
+            "reset",
+            "delete",
+            "advance",
+            "ping",
+            "topics",
+            "export",
+            "import",
+            "Exit codes",
+        ],
+    );
     assert!(help(&["--version"]).starts_with("globalcounter "));
 }

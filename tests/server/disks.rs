@@ -5,8 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use globalcounter::protocol::{Op, Reply};
 
-use crate::durable::{Directory, STORE, add, persistence};
-use crate::support::{Framed, info_field};
+use crate::support::{Directory, Framed, STORE, add, info, info_field, listening_address};
 
 /// A file system of its own that only some processes see, where the kernel lets us have one.
 struct Mounted {
@@ -65,8 +64,7 @@ impl Mounted {
 
     fn serve(&mut self) -> Framed {
         let line = self.tell("serve");
-        let address = line.strip_prefix("serving tcp://").unwrap();
-        Framed::connect(address.split(' ').next().unwrap().parse().unwrap())
+        Framed::connect(listening_address(&line, "tcp"))
     }
 
     fn log(&self) -> String {
@@ -113,7 +111,7 @@ fn a_full_disk_ends_durable_service_and_more_room_begins_it_again() {
     assert!(topics > 10, "{topics}");
     assert_eq!(client.ask(Op::Get, "kept"), Reply::Get(Some(100)));
     let address = client.stream.peer_addr().unwrap();
-    let info = persistence(address);
+    let info = info(address, "persistence");
     assert_eq!(info_field(&info, "store_status"), "failed");
     let log = mounted.log();
     assert!(

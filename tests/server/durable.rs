@@ -1,33 +1,16 @@
 //! Topics that are kept, with the real binary: over restarts and kills, from one directory to another.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::Command as AssertCommand;
-use globalcounter::protocol::{ErrorCode, Op, Reply};
+use globalcounter::protocol::{Op, Reply};
 use nix::sys::signal::Signal;
 
 use crate::command::one_line;
-use crate::support::{Framed, Process, connect, datagrams, exchange, info_field};
-
-pub(crate) const STORE: Reply = Reply::Error(ErrorCode::Store);
-
-/// A data directory's place, removed at the end.
-pub(crate) struct Directory(pub(crate) PathBuf);
+use crate::support::{Directory, Framed, Process, add, datagrams, exchange, info, info_field};
 
 impl Directory {
-    pub(crate) fn new(name: &str) -> Self {
-        let name = format!("{name}-{}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-
     fn serve(&self, shards: &str) -> Process {
         Process::with(&["--data-dir", self.as_str(), "--shards", shards])
     }
@@ -50,23 +33,12 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-pub(crate) fn add(n: u32) -> Op {
-    Op::Add(n.try_into().unwrap())
-}
-
-/// What the server says of it.
-pub(crate) fn persistence(tcp: std::net::SocketAddr) -> String {
-    let mut stream = connect(tcp);
-    stream.write_all(b"INFO persistence\r\nQUIT\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
+/// Returns a command that serves from a data directory.
+fn serve_from(path: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
+    command.args(["serve", "--tcp", "127.0.0.1:0", "--udp", "off"]);
+    command.arg("--data-dir").arg(path);
+    command
 }
 
 #[test]
@@ -96,7 +68,7 @@ fn a_clean_restart_loses_and_skips_nothing_whatever_the_shards() {
         assert_eq!(client.ask(Op::Count, "time"), Reply::Count(floor + 1));
         let most = Reply::Advance(u64::MAX - 1);
         assert_eq!(client.ask(Op::Advance(u64::MAX - 1), "most"), most);
-        let info = persistence(server.tcp);
+        let info = info(server.tcp, "persistence");
         assert_eq!(info_field(&info, "durability"), "monotonic");
         assert_eq!(info_field(&info, "store_status"), "ok");
         assert_eq!(info_field(&info, "skipped_topics"), "0");
@@ -105,7 +77,7 @@ fn a_clean_restart_loses_and_skips_nothing_whatever_the_shards() {
             if round > 0 { "7" } else { "0" }
         );
         server.signal(Signal::SIGTERM);
-        assert_eq!(server.ended().code(), Some(0));
+        assert_eq!(server.wait().code(), Some(0));
     }
     assert_eq!(directory.topics(&["--prefix", "ho"]), ["400\thot"]);
     assert_eq!(directory.topics(&["--prefix", "reset"]), ["1\treset"]);
@@ -162,18 +134,7 @@ fn a_directory_that_is_none_is_refused_in_one_line() {
     let directory = Directory::new("none");
     std::fs::write(&directory.0, "a file").unwrap();
     let refused = |path: &str, said: &str| {
-        let output = AssertCommand::new(env!("CARGO_BIN_EXE_globalcounter"))
-            .args([
-                "serve",
-                "--tcp",
-                "127.0.0.1:0",
-                "--udp",
-                "off",
-                "--data-dir",
-                path,
-            ])
-            .output()
-            .unwrap();
+        let output = serve_from(Path::new(path)).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let error = one_line(&output.stderr);
         assert!(error.contains(path) && error.contains(said), "{error}");
@@ -202,19 +163,11 @@ fn a_directory_that_can_not_be_read_is_refused_in_one_line() {
     drop(directory.serve("1"));
     let is_root = std::fs::metadata(&directory.0).unwrap().uid() == 0;
     let serve = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
-        command.args([
-            "serve",
-            "--tcp",
-            "127.0.0.1:0",
-            "--udp",
-            "off",
-            "--data-dir",
-        ]);
+        let mut command = serve_from(&directory.0);
         if is_root {
             command.uid(NOBODY).gid(NOBODY);
         }
-        command.arg(&directory.0).output()
+        command.output()
     };
     let refused = |path: &Path, mode: u32| {
         let before = std::fs::metadata(path).unwrap().permissions();
@@ -291,7 +244,10 @@ fn topics_move_between_directories_and_are_never_lowered() {
     assert_eq!(topics.len(), 4);
 
     let server = other.serve("5");
-    assert_eq!(info_field(&persistence(server.tcp), "skipped_topics"), "0");
+    assert_eq!(
+        info_field(&info(server.tcp, "persistence"), "skipped_topics"),
+        "0"
+    );
     assert_eq!(
         Framed::connect(server.tcp).ask(Op::Count, "π"),
         Reply::Count(41)

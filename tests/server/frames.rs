@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, RequestId};
@@ -10,11 +9,7 @@ use globalcounter::protocol::{ErrorCode, Op, Reply};
 use globalcounter::server::sys::{Outgoing, Peer, knows_segmentation};
 use globalcounter::topic::{OWNER_KEY, OWNER_MULTIPLIER, ShardId, owner};
 
-use crate::support::{Embedded, Framed, datagrams, exchange, exchange_to_end, frame};
-
-fn add(n: u32) -> Op {
-    Op::Add(NonZeroU32::new(n).unwrap())
-}
+use crate::support::{Embedded, Framed, add, datagrams, exchange, exchange_to_end, frame};
 
 /// Every reply frame in `bytes`.
 fn replies(mut bytes: &[u8]) -> Vec<(u32, Reply)> {

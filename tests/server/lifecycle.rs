@@ -1,6 +1,6 @@
 //! From binding to stopping.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use globalcounter::topic::ShardId;
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Embedded, Framed, Process, config, datagrams, eventually, exchange, frame, port_0,
+    Embedded, Framed, Process, config, connect, datagrams, eventually, exchange, frame, port_0,
+    write_until_blocked,
 };
 
 #[test]
@@ -98,36 +99,20 @@ async fn dropping_the_future_stops_the_server() {
 fn a_second_server_on_the_address_is_refused() {
     let first = Embedded::start(2);
     for shards in [1, 2] {
-        let tcp = Server::bind(Config {
-            tcp: Some(first.tcp),
-            udp: None,
-            ..config(shards)
-        });
-        assert!(
-            matches!(
+        for (tcp, udp, expected) in [
+            (Some(first.tcp), None, "tcp"),
+            (None, Some(first.udp), "udp"),
+        ] {
+            let second = Server::bind(Config {
                 tcp,
-                Err(BindError::Listen {
-                    transport: "tcp",
-                    ..
-                })
-            ),
-            "{tcp:?}"
-        );
-        let udp = Server::bind(Config {
-            udp: Some(first.udp),
-            tcp: None,
-            ..config(shards)
-        });
-        assert!(
-            matches!(
                 udp,
-                Err(BindError::Listen {
-                    transport: "udp",
-                    ..
-                })
-            ),
-            "{udp:?}"
-        );
+                ..config(shards)
+            });
+            let Err(BindError::Listen { transport, .. }) = second else {
+                panic!("{second:?}")
+            };
+            assert_eq!(transport, expected);
+        }
     }
     assert!(TcpListener::bind(first.tcp).is_err());
     assert!(UdpSocket::bind(first.udp).is_err());
@@ -141,11 +126,7 @@ fn an_address_can_be_taken_again_at_once() {
     let mut open = Framed::connect(tcp);
     open.ask(Op::Count, "a");
     drop(server);
-    let again = Embedded::with(Config {
-        tcp: Some(tcp),
-        udp: Some(udp),
-        ..config(2)
-    });
+    let again = Embedded::at(tcp, udp, 2);
     assert_eq!(
         Framed::connect(again.tcp).ask(Op::Count, "a"),
         Reply::Count(1)
@@ -171,7 +152,7 @@ fn signals_stop_it_after_it_answered_what_it_read() {
         while connection.reply().is_some() {
             answered += 1;
         }
-        assert!(server.ended().success(), "{signal}");
+        assert!(server.wait().success(), "{signal}");
         println!("{signal}: {answered} replies");
         assert!(TcpStream::connect(server.tcp).is_err());
     }
@@ -214,13 +195,10 @@ fn stopping_loses_no_connection_that_moves() {
 #[test]
 fn stopping_does_not_wait_for_deaf_peers_for_ever() {
     let mut server = Process::start(1);
-    let mut deaf = TcpStream::connect(server.tcp).unwrap();
-    deaf.set_write_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    let requests = frame(1, Op::Count, "deaf").repeat(1_000);
-    while deaf.write_all(&requests).is_ok() {}
+    let deaf = connect(server.tcp);
+    write_until_blocked(&deaf, &frame(1, Op::Count, "deaf"));
     server.signal(Signal::SIGTERM);
-    assert!(server.ended().success());
+    assert!(server.wait().success());
 }
 
 #[test]

@@ -37,4 +37,6 @@ mod resp_model;
 mod scan;
 mod steering;
 mod stores;
+
+#[path = "../support/mod.rs"]
 mod support;

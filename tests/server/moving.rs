@@ -10,8 +10,9 @@ use globalcounter::client::Options;
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::topic::{ShardId, Shards, Topic};
 
-use crate::resp::{assert_answered, command};
-use crate::support::{Embedded, Framed, connect, eventually, frame, info_field};
+use crate::support::{
+    Embedded, Framed, assert_answered, command, connect, eventually, frame, info_field, is_one_to_n,
+};
 
 const SHARDS: usize = 4;
 
@@ -124,15 +125,14 @@ fn moving_keeps_the_order() {
         assert_eq!(connection.hello(None).shard, owner(topic));
         sums
     };
-    let mut all: Vec<u64> = thread::scope(|scope| {
+    let all: Vec<u64> = thread::scope(|scope| {
         let counting: Vec<_> = (0..CONNECTIONS)
             .map(|number| scope.spawn(move || count(number)))
             .collect();
         let sums = counting.into_iter().flat_map(|sums| sums.join().unwrap());
         sums.collect()
     });
-    all.sort_unstable();
-    assert!(all.into_iter().eq(1..=u64::from(CONNECTIONS * MANY)));
+    assert!(is_one_to_n(all, (CONNECTIONS * MANY).into()));
 }
 
 /// A client that asked which shard owns what has a connection to each shard's worker, where it stays.

@@ -1,14 +1,16 @@
 //! Peers by the thousands, idle, slow, deaf and disappearing: none costs the others anything, nor
 //! anything lasting.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use globalcounter::protocol::{Op, Reply};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::support::{Framed, Process, connect, eventually, frame};
+use crate::support::{
+    Framed, Process, connect, eventually, frame, is_one_to_n, write_until_blocked,
+};
 
 /// How many connections this process can make, up to 10,000.
 fn connections_to_make() -> usize {
@@ -43,8 +45,7 @@ fn ten_thousand_idle_connections() {
             sums.push(u64::from_be_bytes(reply[7..].try_into().unwrap()));
         }
     }
-    sums.sort_unstable();
-    assert!(sums.into_iter().eq(1..=2 * count as u64));
+    assert!(is_one_to_n(sums, 2 * count as u64));
     let each = server.resident().saturating_sub(before) / count;
     println!("{each} bytes of resident memory a connection");
     assert!(each < 4_096, "{each} bytes a connection");
@@ -54,23 +55,6 @@ fn ten_thousand_idle_connections() {
     eventually("all are closed", || {
         server.descriptors() <= descriptors - count
     });
-}
-
-/// Writes requests until the server takes no more of them; returns how many bytes it took.
-fn fill(stream: &mut TcpStream, request: &[u8]) -> usize {
-    stream
-        .set_write_timeout(Some(Duration::from_millis(500)))
-        .unwrap();
-    let requests = request.repeat(1_000);
-    let mut taken = 0;
-    loop {
-        match stream.write(&requests[taken % requests.len()..]) {
-            Ok(len) => taken += len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return taken,
-            Err(error) => panic!("{error}"),
-        }
-        assert!(taken < 200_000_000, "the server reads without end");
-    }
 }
 
 #[test]
@@ -83,10 +67,10 @@ fn a_peer_that_never_reads_is_bounded_and_slows_nobody() {
 
         let deaf: Vec<_> = (0..3)
             .map(|n| {
-                let mut stream = connect(server.tcp);
+                let stream = connect(server.tcp);
                 std::thread::spawn(move || {
                     let topic = format!("deaf {n}");
-                    fill(&mut stream, &frame(1, Op::Count, &topic));
+                    write_until_blocked(&stream, &frame(1, Op::Count, &topic));
                     stream
                 })
             })

@@ -1,44 +1,28 @@
 //! The Redis protocol, byte for byte: limits, bad input, peers that don't read; and one order with the
 //! other dialects.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use globalcounter::protocol::resp::{
-    COMMANDS, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, Verb, encode_command,
+    COMMANDS, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, Verb,
 };
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::server::Config;
 
 use crate::support::{
-    Embedded, Framed, PATIENCE, Process, config, connect, datagrams, eventually, exchange,
-    exchange_to_end,
+    Embedded, Framed, Process, add, assert_answered, classic_sum, command, config, connect,
+    datagrams, eventually, exchange, exchange_to_end, is_one_to_n, write_until_blocked,
 };
-
-/// A command, as programs send it.
-pub(crate) fn command(words: &[&str]) -> Vec<u8> {
-    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    let mut out = Vec::new();
-    encode_command(&words, &mut out);
-    out
-}
-
-/// Sends `request` and reads as many bytes as `reply` has: they are the same.
-pub(crate) fn assert_answered(stream: &mut TcpStream, request: &[u8], reply: &str) {
-    stream.write_all(request).unwrap();
-    let mut got = vec![0; reply.len()];
-    stream.read_exact(&mut got).unwrap();
-    assert_eq!(String::from_utf8_lossy(&got), reply);
-}
 
 #[test]
 fn the_vectors_of_the_protocol() {
     let server = Embedded::start(2);
     let mut framed = Framed::connect(server.tcp);
     framed.ask(Op::Count, "a");
-    framed.ask(Op::Add(10.try_into().unwrap()), "a");
+    framed.ask(add(10), "a");
     let mut stream = connect(server.tcp);
     assert_answered(&mut stream, b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n", ":12\r\n");
 }
@@ -49,16 +33,11 @@ fn one_order_over_classic_framed_and_redis_at_once() {
     for shards in [1, 8] {
         let server = Embedded::start(shards);
         let topic = "one topic";
-        let mut sums: Vec<u64> = thread::scope(|scope| {
+        let sums: Vec<u64> = thread::scope(|scope| {
             let classic = scope.spawn(|| {
                 let socket = datagrams(server.udp);
                 let message = [b"\0", topic.as_bytes()].concat();
-                let count = |_| {
-                    let reply = exchange(&socket, &message);
-                    reply[1..]
-                        .iter()
-                        .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
-                };
+                let count = |_| classic_sum(&exchange(&socket, &message));
                 (0..COUNTS).map(count).collect::<Vec<u64>>()
             });
             let framed = scope.spawn(|| {
@@ -91,8 +70,7 @@ fn one_order_over_classic_framed_and_redis_at_once() {
                 .flat_map(|thread| thread.join().unwrap())
                 .collect()
         });
-        sums.sort_unstable();
-        assert!(sums.into_iter().eq(1..=3 * COUNTS), "{shards} shards");
+        assert!(is_one_to_n(sums, 3 * COUNTS), "{shards} shards");
     }
 }
 
@@ -258,24 +236,6 @@ fn http_is_turned_away() {
     assert_answered(&mut stream, &command(&["EXISTS", "a"]), ":0\r\n");
 }
 
-/// What a client does that asks on and on and never reads: until nothing more is taken from it.
-fn flood(stream: &TcpStream, request: &[u8]) -> usize {
-    let mut stream = stream.try_clone().unwrap();
-    stream
-        .set_write_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    let mut sent = 0;
-    let chunk = request.repeat(64 * 1024 / request.len() + 1);
-    while sent < 256 * 1024 * 1024 {
-        match stream.write(&chunk[sent % chunk.len()..]) {
-            Ok(len) => sent += len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return sent,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    panic!("all of {sent} bytes were taken");
-}
-
 #[test]
 fn clients_that_never_read_cost_little_memory_and_nobody_elses_time() {
     let server = Process::start(8);
@@ -303,7 +263,7 @@ fn clients_that_never_read_cost_little_memory_and_nobody_elses_time() {
         let floods: Vec<_> = deaf
             .iter()
             .zip(&requests)
-            .map(|(stream, request)| scope.spawn(move || flood(stream, request)))
+            .map(|(stream, request)| scope.spawn(move || write_until_blocked(stream, request)))
             .collect();
         let mut slowest = Duration::ZERO;
         let mut sum = 1;
@@ -329,7 +289,6 @@ fn clients_that_never_read_cost_little_memory_and_nobody_elses_time() {
     // And each is answered as soon as it reads.
     for stream in &deaf {
         let mut stream = stream.try_clone().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut buffer = vec![0; 64 * 1024];
         let mut read = 0;
         while read < 1024 * 1024 {

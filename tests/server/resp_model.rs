@@ -8,8 +8,7 @@ use std::thread;
 
 use globalcounter::protocol::Op;
 
-use crate::resp::{assert_answered, command};
-use crate::support::{Embedded, Framed, Random, connect, frame};
+use crate::support::{Embedded, Framed, Random, SetOnDrop, assert_answered, command, connect};
 
 /// The plainest thing that could be right: one client, one table.
 #[derive(Default)]
@@ -159,16 +158,10 @@ fn encoded(random: &mut Random, words: &[&str]) -> Vec<u8> {
 }
 
 /// Counts topics of its own on all shards, so that others find them taken now and then.
-fn make_noise(address: SocketAddr, stop: &AtomicBool) {
+fn make_noise(address: SocketAddr, topics: &[String], stop: &AtomicBool) {
     let mut connection = Framed::connect(address);
     while !stop.load(Ordering::Relaxed) {
-        let frames: Vec<u8> = (0..NOISE)
-            .flat_map(|i| frame(i as u32, Op::Count, &format!("noise {i}")))
-            .collect();
-        connection.send(&frames);
-        for _ in 0..NOISE {
-            connection.reply().expect("a reply");
-        }
+        connection.ask_each(Op::Count, topics);
     }
 }
 
@@ -180,26 +173,19 @@ fn pipelines_are_answered_like_the_model() {
     let mut random = Random::seeded(4);
     let server = Embedded::start(8);
     let stop = AtomicBool::new(false);
+    let noise: Vec<String> = (0..NOISE).map(|n| format!("noise {n}")).collect();
     thread::scope(|scope| {
         let mut model = Model {
             others: NOISE,
             ..Model::default()
         };
-        let mut noise = Framed::connect(server.tcp);
-        for i in 0..NOISE {
-            noise.ask(Op::Count, &format!("noise {i}"));
-        }
+        Framed::connect(server.tcp).ask_each(Op::Count, &noise);
+        let _stop = SetOnDrop(&stop);
         for _ in 0..3 {
-            scope.spawn(|| make_noise(server.tcp, &stop));
+            scope.spawn(|| make_noise(server.tcp, &noise, &stop));
         }
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for _ in 0..150 {
-                run_pipeline(server.tcp, &mut random, &mut model);
-            }
-        }));
-        stop.store(true, Ordering::Relaxed);
-        if let Err(panic) = result {
-            std::panic::resume_unwind(panic);
+        for _ in 0..150 {
+            run_pipeline(server.tcp, &mut random, &mut model);
         }
     });
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use globalcounter::protocol::Op;
-use globalcounter::protocol::resp::{Value, decode_reply, encode_command};
+use globalcounter::protocol::resp::{Value, decode_reply};
 
-use crate::support::{Embedded, Framed, Random, connect, frame};
+use crate::support::{Embedded, Framed, Random, command, connect};
 
 /// A connection that scans.
 struct Scanner {
@@ -60,9 +60,7 @@ impl Scanner {
     fn scan(&mut self, cursor: u64, options: &[&str]) -> (u64, Vec<String>) {
         let cursor = cursor.to_string();
         let words = ["SCAN", &cursor].into_iter().chain(options.iter().copied());
-        let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
-        let mut request = Vec::new();
-        encode_command(&words, &mut request);
+        let request = command(&words.collect::<Vec<_>>());
         self.stream.write_all(&request).unwrap();
         self.input.clear();
         let mut buffer = [0; 16 * 1024];
@@ -94,20 +92,6 @@ impl Scanner {
     }
 }
 
-/// Does one thing to each of these topics.
-fn each(connection: &mut Framed, op: Op, topics: &[String]) {
-    for topics in topics.chunks(1_000) {
-        let frames: Vec<u8> = topics
-            .iter()
-            .flat_map(|topic| frame(1, op, topic))
-            .collect();
-        connection.send(&frames);
-        for _ in topics {
-            connection.reply().expect("a reply");
-        }
-    }
-}
-
 #[test]
 fn a_walk_finds_all_and_only_what_is_there() {
     for shards in [1, 8] {
@@ -116,7 +100,7 @@ fn a_walk_finds_all_and_only_what_is_there() {
         assert_eq!(scanner.scan(0, &[]), (0, vec![]));
         let topics: Vec<String> = (0..3_000).map(|i| format!("topic {i}")).collect();
         let mut framed = Framed::connect(server.tcp);
-        each(&mut framed, Op::Count, &topics);
+        framed.ask_each(Op::Count, &topics);
         let all: HashMap<String, u32> = topics.iter().map(|topic| (topic.clone(), 1)).collect();
         for count in ["1", "7", "10", "1000", "18446744073709551615"] {
             assert_eq!(scanner.walk(&["COUNT", count]), all, "COUNT {count}");
@@ -125,7 +109,7 @@ fn a_walk_finds_all_and_only_what_is_there() {
         assert_eq!(found.len(), 10);
         assert!(scanner.walk(&["TYPE", "list", "COUNT", "1000"]).is_empty());
         // A few topics come in one reply, however many shards there are.
-        each(&mut framed, Op::Delete, &topics[5..]);
+        framed.ask_each(Op::Delete, &topics[5..]);
         let (cursor, found) = scanner.scan(0, &[]);
         assert_eq!((cursor, found.len()), (0, 5));
         // Cursors that nobody was given end the walk.
@@ -144,18 +128,18 @@ fn what_is_there_throughout_is_found_while_a_hundred_thousand_come_and_go() {
     let server = Embedded::start(8);
     let stable: Vec<String> = (0..STABLE).map(|i| format!("stable {i}")).collect();
     let mut framed = Framed::connect(server.tcp);
-    each(&mut framed, Op::Count, &stable);
+    framed.ask_each(Op::Count, &stable);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let churn = scope.spawn(|| {
             let passing: Vec<String> = (0..PASSING).map(|i| format!("passing {i}")).collect();
             // Some tables grow by half of them before any goes.
-            each(&mut framed, Op::Count, &passing[..PASSING / 2]);
+            framed.ask_each(Op::Count, &passing[..PASSING / 2]);
             for (come, go) in passing[PASSING / 2..].chunks(500).zip(passing.chunks(500)) {
-                each(&mut framed, Op::Count, come);
-                each(&mut framed, Op::Delete, go);
+                framed.ask_each(Op::Count, come);
+                framed.ask_each(Op::Delete, go);
             }
-            each(&mut framed, Op::Delete, &passing[PASSING / 2..]);
+            framed.ask_each(Op::Delete, &passing[PASSING / 2..]);
             done.store(true, Ordering::Relaxed);
         });
         let mut scanner = Scanner::connect(server.tcp);

@@ -1,18 +1,14 @@
 //! Classic datagrams arrive at the worker that owns their topic, where the kernel lets them.
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use globalcounter::server::Config;
 
-use crate::support::{Embedded, config, connect, datagrams, exchange, info_field};
+use crate::support::{Embedded, config, datagrams, exchange, info, info_field};
 
 /// How many requests in datagrams arrived at their owner, and elsewhere.
 fn arrived(address: SocketAddr) -> [u64; 2] {
-    let mut stream = connect(address);
-    stream.write_all(b"INFO stats\r\nQUIT\r\n").unwrap();
-    let mut info = String::new();
-    stream.read_to_string(&mut info).unwrap();
+    let info = info(address, "stats");
     ["udp_requests_at_owner", "udp_requests_forwarded"]
         .map(|name| info_field(&info, name).parse().unwrap())
 }

@@ -1,57 +1,19 @@
 //! Topics that are kept in stores which are slow, refuse, panic, forget.
 
 use std::io::{Read, Write};
-use std::ops::RangeInclusive;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SendError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::server::Config;
 use globalcounter::shard::{Change, Durability};
-use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
-use globalcounter::topic::{Shards, Topic};
+use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError};
 
-use crate::durable::{STORE, add, persistence};
-use crate::support::{Embedded, Framed, PATIENCE, config, connect, datagrams, frame, info_field};
-
-/// A store that answers when it is told to.
-struct Held {
-    store: MemoryStore,
-    commits: Sender<(Changes, Answer)>,
-}
-
-impl Store for Held {
-    fn last_end(&self) -> LastEnd {
-        self.store.last_end()
-    }
-
-    fn load(
-        &self,
-        points: RangeInclusive<u16>,
-        found: &mut dyn FnMut(Topic<'_>, Stored),
-    ) -> Result<(), StoreError> {
-        self.store.load(points, found)
-    }
-
-    fn begin(&mut self) -> Result<(), StoreError> {
-        self.store.begin()
-    }
-
-    fn commit(&mut self, changes: Changes, answer: Answer) {
-        // Nobody is there to answer at the end of a test that has seen enough.
-        let Err(unheard) = self.commits.send((changes, answer)) else {
-            return;
-        };
-        let (changes, answer) = unheard.0;
-        self.store.apply(&changes);
-        answer.give(Ok(()));
-    }
-
-    fn finish(&mut self) -> Result<(), StoreError> {
-        self.store.finish()
-    }
-}
+use crate::support::{
+    Embedded, Framed, PATIENCE, STORE, ScriptedStore, add, config, connect, datagrams, frame, info,
+    info_field,
+};
 
 /// The commits of a server, which wait to be answered.
 struct Commits {
@@ -109,11 +71,14 @@ impl Commits {
 fn held(shards: usize) -> (Embedded, Commits) {
     let (sender, commits) = channel();
     let store = MemoryStore::new();
-    let held = Held {
-        store: store.clone(),
-        commits: sender,
-    };
-    let server = Embedded::on(config(shards), Box::new(held));
+    let held = ScriptedStore::new(store.clone(), move |store, changes, answer| {
+        // Nobody is there to answer at the end of a test that has seen enough.
+        if let Err(SendError((changes, answer))) = sender.send((changes, answer)) {
+            store.apply(&changes);
+            answer.give(Ok(()));
+        }
+    });
+    let server = Embedded::with_store(config(shards), Box::new(held));
     (server, Commits { store, commits })
 }
 
@@ -245,7 +210,7 @@ fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
         client.ask(Op::Delete, "new"),
         Reply::Delete { existed: false }
     );
-    let info = persistence(server.tcp);
+    let info = info(server.tcp, "persistence");
     assert_eq!(info_field(&info, "store_status"), "failed");
     assert!(info_field(&info, "store_failure").contains("another server"));
     assert_eq!(info_field(&info, "aof_last_write_status"), "err");
@@ -254,7 +219,7 @@ fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
     let mut reply = [0; 8];
     redis.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"-MISCONF");
-    server.fails_to_end_cleanly();
+    server.stop_with_store_error();
 }
 
 /// Regression: replies that waited for the store passed those that had not, where the connection was at
@@ -262,7 +227,7 @@ fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
 #[test]
 fn replies_to_a_topic_keep_their_order_beside_a_store() {
     const REQUESTS: u32 = 600;
-    let server = Embedded::on(config(2), Box::new(MemoryStore::new()));
+    let server = Embedded::with_store(config(2), Box::new(MemoryStore::new()));
     std::thread::scope(|scope| {
         for worker in [0, 1] {
             let address = server.tcp;
@@ -291,48 +256,22 @@ fn replies_to_a_topic_keep_their_order_beside_a_store() {
     });
 }
 
-/// A store that does what it is told to with each commit.
-struct Faulty(MemoryStore, fn(&MemoryStore, Changes, Answer));
-
-impl Store for Faulty {
-    fn last_end(&self) -> LastEnd {
-        self.0.last_end()
-    }
-
-    fn load(
-        &self,
-        points: RangeInclusive<u16>,
-        found: &mut dyn FnMut(Topic<'_>, Stored),
-    ) -> Result<(), StoreError> {
-        self.0.load(points, found)
-    }
-
-    fn begin(&mut self) -> Result<(), StoreError> {
-        self.0.begin()
-    }
-
-    fn commit(&mut self, changes: Changes, answer: Answer) {
-        self.1(&self.0, changes, answer);
-    }
-
-    fn finish(&mut self) -> Result<(), StoreError> {
-        self.0.finish()
-    }
-}
-
 #[test]
 fn a_store_that_panics_or_forgets_leaves_nobody_waiting() {
     let panics: fn(&MemoryStore, Changes, Answer) = |_, _, _| panic!("as it is told to");
     for faulty in [panics, |_, _, _| {}] {
-        let server = Embedded::on(config(2), Box::new(Faulty(MemoryStore::new(), faulty)));
+        let server = Embedded::with_store(
+            config(2),
+            Box::new(ScriptedStore::new(MemoryStore::new(), faulty)),
+        );
         let mut client = Framed::connect(server.tcp);
         for topic in ["a", "b", "c", "a"] {
             assert_eq!(client.ask(Op::Count, topic), STORE);
         }
-        let info = persistence(server.tcp);
+        let info = info(server.tcp, "persistence");
         assert_eq!(info_field(&info, "store_status"), "failed");
         assert!(info_field(&info, "store_failure").contains("no answer"));
-        server.fails_to_end_cleanly();
+        server.stop_with_store_error();
     }
 }
 
@@ -353,16 +292,16 @@ fn nothing_is_counted_behind_a_delete_that_failed() {
             });
         };
         let store = MemoryStore::new();
-        let faulty = Faulty(store.clone(), does_and_denies);
-        let server = Embedded::on(config(1), Box::new(faulty));
+        let faulty = ScriptedStore::new(store.clone(), does_and_denies);
+        let server = Embedded::with_store(config(1), Box::new(faulty));
         let mut client = Framed::connect(server.tcp);
         for sum in 1..=100 {
             assert_eq!(client.ask(Op::Count, "a"), Reply::Count(sum));
         }
         assert_eq!(client.ask(op, "a"), STORE);
         assert_eq!(client.ask(Op::Count, "a"), STORE);
-        server.fails_to_end_cleanly();
-        let server = Embedded::on(config(1), Box::new(store));
+        server.stop_with_store_error();
+        let server = Embedded::with_store(config(1), Box::new(store));
         assert_eq!(
             Framed::connect(server.tcp).ask(Op::Count, "a"),
             Reply::Count(1)
@@ -376,10 +315,9 @@ fn exact_sums_are_durable_one_by_one() {
     let store = MemoryStore::new();
     let config = Config {
         durability: Durability::Exact,
-        shards: Shards::new(2).unwrap(),
         ..config(2)
     };
-    let server = Embedded::on(config, Box::new(store.clone()));
+    let server = Embedded::with_store(config, Box::new(store.clone()));
     let mut client = Framed::connect(server.tcp);
     for sum in 1..=50 {
         assert_eq!(client.ask(Op::Count, "a"), Reply::Count(sum));
