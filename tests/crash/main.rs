@@ -1,25 +1,25 @@
-//! Durable order, from outside: servers under load are ended at random moments, and every reply that
-//! any client ever got is held against what comes after.
+//! Durable order, seen from outside: servers under load end at random moments, and every reply that
+//! any client ever received is checked against the replies after it.
 //!
-//! - `kill`: the real binary, SIGKILL or SIGTERM, a data directory that goes from round to round
-//! - `power`: a server in this process whose store forgets what was not synced
-//! - `topics`: what clients know of each topic; the checker
-//! - `load`: clients over TCP and UDP, in each dialect
+//! - `kill`: the real binary ends by SIGKILL or SIGTERM, round after round on one data directory
+//! - `power`: a server in this process whose store loses changes that were not synced
+//! - `checker`: what clients know of each topic, and whether a reply contradicts it
+//! - `load`: clients over TCP and UDP, in the framed and the classic dialect
 //!
-//! `GLOBALCOUNTER_CRASH_ROUNDS` says how many rounds (a few by default), `GLOBALCOUNTER_TEST_SEED`
-//! which ones. That the checker finds what it is there for is tested with stores that lie.
+//! `GLOBALCOUNTER_CRASH_ROUNDS` sets the number of rounds (a few by default), `GLOBALCOUNTER_TEST_SEED`
+//! the seed. The checker itself is tested with stores that are faulty on purpose.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod checker;
 mod kill;
 mod load;
 mod power;
-mod topics;
 
 #[path = "../support/mod.rs"]
 mod support;
 
-/// How many rounds a test makes.
+/// Returns the number of rounds that a test runs.
 fn rounds(default: u64) -> u64 {
     match std::env::var("GLOBALCOUNTER_CRASH_ROUNDS") {
         Ok(rounds) => rounds.parse().unwrap(),
