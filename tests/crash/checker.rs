@@ -1,8 +1,8 @@
 //! What clients know of each topic, and whether the next reply contradicts it.
 //!
-//! While a RESET or DELETE is in flight, no client has another request for the topic in flight. So it
-//! is always clear which requests came before it and which after. The one exception is a RESET or
-//! DELETE that was in flight when the server ended: it may have been applied.
+//! While a RESET or DELETE is in flight, no client has another request for the topic in flight. So
+//! it is always clear which requests came before it and which after. The one exception is a RESET
+//! or DELETE that was in flight when the server ended: it may have been applied.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,8 +37,8 @@ struct Known {
     greatest: u64,
     /// All numbers that were returned since the last answered RESET.
     returned: HashSet<u64>,
-    /// The greatest number that can have been handed out: the sum at the server's start, or 0 after a
-    /// RESET, plus all numbers requested since.
+    /// The greatest number that can have been handed out: the sum at the server's start, or 0 after
+    /// a RESET, plus all numbers requested since.
     bound: u64,
     /// How many numbers were requested since the server's start, answered or not; never less than
     /// the topic used.
@@ -100,8 +100,8 @@ impl Checker {
         self.topics[index].known.lock().unwrap()
     }
 
-    /// Notes that a request is about to be sent. Returns the greatest sum known before it, which its
-    /// reply must not contradict.
+    /// Notes that a request is about to be sent. Returns the greatest sum known before it, which
+    /// its reply must not contradict.
     pub(crate) fn sending(&self, index: usize, op: Op) -> u64 {
         let mut known = self.known(index);
         let n = match op {

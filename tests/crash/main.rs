@@ -6,8 +6,9 @@
 //! - `checker`: what clients know of each topic, and whether a reply contradicts it
 //! - `load`: clients over TCP and UDP, in the framed and the classic dialect
 //!
-//! `GLOBALCOUNTER_CRASH_ROUNDS` sets the number of rounds (a few by default), `GLOBALCOUNTER_TEST_SEED`
-//! the seed. The checker itself is tested with stores that are faulty on purpose.
+//! `GLOBALCOUNTER_CRASH_ROUNDS` sets the number of rounds (a few by default),
+//! `GLOBALCOUNTER_TEST_SEED` the seed. The checker itself is tested with stores that are faulty on
+//! purpose.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

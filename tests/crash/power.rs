@@ -1,5 +1,5 @@
-//! Power cuts: a store that loses changes which were not synced, cut at each boundary of a commit in
-//! turn. Faulty stores show that the checker finds broken promises.
+//! Power cuts: a store that loses changes which were not synced, cut at each boundary of a commit
+//! in turn. Faulty stores show that the checker finds broken promises.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -156,8 +156,8 @@ fn power_cut_rounds(
                 survived.lock().unwrap().is_some() || !checker.violations().is_empty()
             });
         });
-        // The server reports that it could not end cleanly. If the power was cut after an answer, it
-        // may not have noticed.
+        // The server reports that it could not end cleanly. If the power was cut after an answer,
+        // it may not have noticed.
         let _ = server.stop_and_join();
         let violations = checker.violations();
         if !violations.is_empty() {
@@ -192,8 +192,8 @@ fn the_checker_finds_a_store_that_answers_before_it_syncs() {
     }
 }
 
-/// A store that holds lower ceilings than the server believes looks like a server that hands out sums
-/// above its ceilings.
+/// A store that holds lower ceilings than the server believes looks like a server that hands out
+/// sums above its ceilings.
 #[test]
 fn the_checker_finds_sums_above_the_ceiling() {
     let random = Random::seeded(20_261_130);

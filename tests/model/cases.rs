@@ -1,4 +1,5 @@
-//! The cases, compiled once against the real `reach` and `inbox` and once against the unfenced ones.
+//! The cases, compiled once against the real `reach` and `inbox` and once against the unfenced
+//! ones.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -76,8 +77,8 @@ pub(crate) fn no_batch_is_stranded_among_three_workers() {
     check_workers(&[1, 1, 1], 2);
 }
 
-/// Sends `times` requests as one worker does, and returns the replies in the order in which it writes
-/// them: first those from its inbox, then the one it got by running the shard itself.
+/// Sends `times` requests as one worker does, and returns the replies in the order in which it
+/// writes them: first those from its inbox, then the one it got by running the shard itself.
 fn send_and_write(
     reach: &Reach<u64, usize>,
     inboxes: &[Inbox<u64>; 2],

@@ -1,12 +1,13 @@
-//! A lock and a channel on loom's atomics, each with the weakest memory ordering the real one may have.
+//! A lock and a channel on loom's atomics, each with the weakest memory ordering the real one may
+//! have.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Stands in for `parking_lot::Mutex`, try-lock only. A failed try is one relaxed load, locking is an
-/// acquire, unlocking is a release.
+/// Stands in for `parking_lot::Mutex`, try-lock only. A failed try is one relaxed load, locking is
+/// an acquire, unlocking is a release.
 #[derive(Debug)]
 pub(crate) struct Mutex<T> {
     locked: AtomicBool,
@@ -65,8 +66,9 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
-/// Stands in for `crossbeam_channel::bounded` and `unbounded`. A thread that only looks sees a pushed
-/// item by a store, and nothing orders that store before later loads of the thread that pushed.
+/// Stands in for `crossbeam_channel::bounded` and `unbounded`. A thread that only looks sees a
+/// pushed item by a store, and nothing orders that store before later loads of the thread that
+/// pushed.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     capacity: usize,

@@ -46,7 +46,8 @@ pub(crate) fn classic_sum(reply: &[u8]) -> u64 {
     bytes.fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
-/// Repeats `request` without reading replies until the server has taken nothing for half a second.
+/// Writes `request` again and again, and reads no replies, until the server has taken nothing for
+/// half a second.
 pub(crate) fn write_until_blocked(stream: &TcpStream, request: &[u8]) {
     const LIMIT: usize = 200_000_000;
     let mut stream = stream.try_clone().unwrap();

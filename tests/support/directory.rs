@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The path of a data directory that does not exist yet. Dropping this removes the directory, unless
-/// the test failed.
+/// The path of a data directory that does not exist yet. Dropping this removes the directory,
+/// unless the test failed.
 pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {

@@ -100,8 +100,8 @@ impl Framed {
         reply
     }
 
-    /// Sends the same operation for each topic, in pipelines of 1,000 requests, and ignores what the
-    /// replies say.
+    /// Sends the same operation for each topic, in pipelines of 1,000 requests, and ignores what
+    /// the replies say.
     pub(crate) fn ask_each(&mut self, op: Op, topics: &[String]) {
         for topics in topics.chunks(1_000) {
             let frames = topics.iter().flat_map(|topic| frame(1, op, topic));

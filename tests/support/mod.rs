@@ -1,5 +1,5 @@
-//! Shared by the test binaries `server` and `crash`: servers under test, raw connections, stores that
-//! misbehave, seeded random numbers. Knows no single test.
+//! Shared by the test binaries `server` and `crash`: servers under test, raw connections, stores
+//! that misbehave, seeded random numbers. Knows no single test.
 
 #![allow(dead_code, unused_imports)] // each test binary uses only a part
 

@@ -45,7 +45,8 @@ impl Process {
             child,
             idle_descriptors: 0,
         };
-        // The sockets are bound, but workers may still be starting: wait until each has answered once.
+        // The sockets are bound, but workers may still be starting: wait until each has answered
+        // once.
         let mut connection = Framed::connect(process.tcp);
         let shards = connection.hello(None).shards;
         for shard in 0..shards {

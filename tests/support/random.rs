@@ -4,8 +4,8 @@
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Takes the seed from `GLOBALCOUNTER_TEST_SEED`, or `default` without it, and prints it, so that a
-    /// failure can be run again.
+    /// Takes the seed from `GLOBALCOUNTER_TEST_SEED`, or `default` without it, and prints it, so
+    /// that a failure can be run again.
     pub(crate) fn seeded(default: u64) -> Self {
         let seed = match std::env::var("GLOBALCOUNTER_TEST_SEED") {
             Ok(seed) => seed.parse().unwrap(),
@@ -15,7 +15,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Returns a second generator whose seed is the next number of this one.
+    /// Returns another generator, seeded with the next number of this one.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
 use globalcounter::topic::Topic;
 
-/// A [`MemoryStore`] whose commits are carried out by a function, which may delay, refuse or lose them.
+/// A [`MemoryStore`] whose commits are carried out by a function, which may delay, refuse or lose
+/// them.
 pub(crate) struct ScriptedStore<F> {
     store: MemoryStore,
     commit: F,
