@@ -8,7 +8,7 @@ use std::{mem, thread};
 use tokio::sync::mpsc;
 
 use crate::server::error::ServeError;
-use crate::server::exchange::{Answers, Shared};
+use crate::server::exchange::{CommitResult, Shared};
 use crate::store::{Answer, Changes, Store, StoreError};
 
 /// The most changes of a commit at the end.
@@ -24,7 +24,7 @@ pub(crate) fn spawn(
     let failed = ended.clone();
     let spawned = thread::Builder::new().name(name).spawn(move || {
         commit_all(&shared, &mut *store);
-        let settled = match shared.commits().is_abandoned() {
+        let settled = match shared.change_queue().is_poisoned() {
             true => Ok(()),
             false => settle(&shared, &mut *store),
         };
@@ -42,7 +42,7 @@ pub(crate) fn spawn(
 fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
     loop {
         let (mut changes, mut shards) = (Vec::new(), Vec::new());
-        if !shared.commits().next(&mut changes, &mut shards) {
+        if !shared.change_queue().next_commit(&mut changes, &mut shards) {
             return;
         }
         let changes: Changes = changes.into();
@@ -53,7 +53,7 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
             }
             let mut first = 0;
             for (shard, count) in shards {
-                to.deliver(Answers {
+                to.deliver(CommitResult {
                     shard,
                     changes: Arc::clone(&asked),
                     range: first..first + count,

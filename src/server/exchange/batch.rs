@@ -5,8 +5,8 @@
 //! its being made at once.
 
 use super::buffers::empty;
-use super::commits::Answers;
-use super::origin::{Asker, ConnectionKey, Datagram, LateReply, Shard, WorkerId};
+use super::commit_result::CommitResult;
+use super::origin::{ConnectionKey, Datagram, LateReply, Requester, Shard, WorkerId};
 use super::requests::{Queued, Source, run, waiting};
 use super::walk::Walk;
 use crate::protocol::Reply;
@@ -28,8 +28,8 @@ pub(crate) struct Batch {
     pub(crate) awaited: bool,
     /// What looks at the shard's topics, instead of requests.
     pub(crate) walk: Option<Box<Walk>>,
-    /// What the store says to the shard, instead of requests.
-    pub(crate) answers: Option<Answers>,
+    /// The store's result for the shard, instead of requests.
+    pub(crate) commit_result: Option<CommitResult>,
     /// Replies that are on their way to their worker, instead of requests.
     pub(crate) late: Vec<LateReply>,
     requests: Vec<Queued>,
@@ -52,7 +52,7 @@ impl Batch {
             datagrams: Vec::new(),
             awaited: false,
             walk: None,
-            answers: None,
+            commit_result: None,
             late: Vec::new(),
             requests: Vec::new(),
             topics: Vec::new(),
@@ -97,8 +97,8 @@ impl Batch {
         if let Some(walk) = &mut self.walk {
             walk.step(shard);
         }
-        if let Some(answers) = self.answers.take() {
-            answers.tell(shard, late);
+        if let Some(result) = self.commit_result.take() {
+            result.apply_to(shard, late);
         }
         let source = match self.connection {
             Some(key) => Source::Connection(key),
@@ -123,9 +123,9 @@ impl Batch {
 
     /// Whether it has replies for that connection.
     pub(crate) fn is_of(&self, key: ConnectionKey) -> bool {
-        let late = |(origin, _): &LateReply| match origin.asker {
-            Asker::Connection(asker) => asker == key,
-            Asker::Datagram(_) => false,
+        let late = |(origin, _): &LateReply| match origin.requester {
+            Requester::Connection(requester) => requester == key,
+            Requester::Datagram(_) => false,
         };
         self.connection == Some(key) || self.late.iter().any(late)
     }
@@ -144,7 +144,7 @@ impl Batch {
         self.connection = None;
         self.awaited = false;
         self.walk = None;
-        self.answers = None;
+        self.commit_result = None;
         self.late.clear();
         empty(&mut self.datagrams, KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);

@@ -6,7 +6,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::batch::Batch;
-use super::commits::Answers;
+use super::commit_result::CommitResult;
 use super::sync::inbox::Inbox;
 
 /// Where a worker is found by the others.
@@ -14,7 +14,7 @@ use super::sync::inbox::Inbox;
 pub(crate) struct Mailbox {
     pub(crate) inbox: Inbox<Box<Batch>>,
     /// What the store says to the worker's shard.
-    pub(crate) answers: Mutex<VecDeque<Answers>>,
+    pub(crate) commit_results: Mutex<VecDeque<CommitResult>>,
     /// Whom to wake; taken back when the worker ends, since it keeps the worker's runtime alive.
     waker: Mutex<Option<Waker>>,
 }
@@ -24,7 +24,7 @@ impl Mailbox {
     pub(crate) fn new() -> Self {
         Self {
             inbox: Inbox::new(),
-            answers: Mutex::default(),
+            commit_results: Mutex::default(),
             waker: Mutex::new(None),
         }
     }

@@ -4,7 +4,8 @@
 
 mod batch;
 mod buffers;
-mod commits;
+mod change_queue;
+mod commit_result;
 mod intake;
 mod mailbox;
 mod origin;
@@ -16,13 +17,13 @@ mod walk;
 
 pub(crate) use batch::Batch;
 pub(crate) use buffers::{empty, shrink};
-pub(crate) use commits::Answers;
+pub(crate) use commit_result::CommitResult;
 pub(crate) use intake::{FramesEnd, Intake, refusal};
-pub(crate) use origin::{Asker, ConnectionKey, Datagram, LateReply, WorkerId};
+pub(crate) use origin::{ConnectionKey, Datagram, LateReply, Requester, WorkerId};
 pub(crate) use requests::{Queued, Requests, Source};
 pub(crate) use router::{Outcome, Router};
 #[cfg(test)]
 pub(crate) use shared::HAND_OVER_CREDIT;
-pub(crate) use shared::{Reading, Shared};
+pub(crate) use shared::{ReadGuard, Shared};
 pub use sync::{inbox, reach};
 pub(crate) use walk::Walk;

@@ -52,14 +52,14 @@ pub(crate) struct Datagram {
 pub(crate) struct Origin {
     /// The worker that has its connection, or received its datagram.
     pub(crate) worker: WorkerId,
-    pub(crate) asker: Asker,
+    pub(crate) requester: Requester,
     /// What its reply carries.
     pub(crate) id: RequestId,
 }
 
 /// Who asked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Asker {
+pub(crate) enum Requester {
     Connection(ConnectionKey),
     Datagram(Datagram),
 }

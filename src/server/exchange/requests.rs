@@ -1,7 +1,7 @@
 //! Decoded requests: those of one read, sorted by the shard that owns their topics, and how a shard
 //! applies them.
 
-use super::origin::{Asker, ConnectionKey, Datagram, Origin, Shard, WorkerId};
+use super::origin::{ConnectionKey, Datagram, Origin, Requester, Shard, WorkerId};
 use crate::protocol::framed::RequestId;
 use crate::protocol::{Op, Reply, Request};
 use crate::topic::{ShardId, Shards, Topic};
@@ -47,13 +47,13 @@ pub(crate) enum Source<'a> {
 impl Source<'_> {
     /// Where the reply to one of them goes, at that worker.
     fn origin(self, worker: WorkerId, request: &Queued) -> Origin {
-        let asker = match self {
-            Self::Connection(key) => Asker::Connection(key),
-            Self::Datagrams(datagrams) => Asker::Datagram(datagrams[request.datagram as usize]),
+        let requester = match self {
+            Self::Connection(key) => Requester::Connection(key),
+            Self::Datagrams(datagrams) => Requester::Datagram(datagrams[request.datagram as usize]),
         };
         Origin {
             worker,
-            asker,
+            requester,
             id: request.id,
         }
     }

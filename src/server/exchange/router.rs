@@ -6,8 +6,8 @@
 //! one does the worker is [`congested`](Router::congested) and reads nothing, so the overflow never
 //! holds more than one read's requests.
 //!
-//! What a shard wants made durable goes to [`commits`](super::commits) whenever it was run, and the
-//! store's answers come back like requests. Whoever runs a shard with them sends the replies to those
+//! What a shard wants made durable goes to [`change_queue`](super::change_queue) whenever it was run, and the
+//! store's results come back like requests. Whoever runs a shard with them sends the replies to those
 //! who waited, before it lets go of the shard: so they keep their order, as all others do.
 
 use std::collections::VecDeque;
@@ -52,12 +52,12 @@ pub(crate) struct Router {
     changes: Vec<Change>,
     /// What came back until that shard was let go of.
     older: Vec<Box<Batch>>,
-    done: Done,
+    after: AfterRun,
 }
 
 /// What running a shard leaves to do after letting go of it.
 #[derive(Debug, Default)]
-struct Done {
+struct AfterRun {
     /// Batches of datagrams: whoever ran them answers them.
     datagrams: Vec<Box<Batch>>,
     /// Workers that sleep over what was put into their inbox.
@@ -69,14 +69,14 @@ struct Done {
     late: Vec<LateReply>,
 }
 
-impl Done {
+impl AfterRun {
     /// Runs a batch. Replies to a connection are on their way before the shard is let go of, so
     /// its worker finds them before it can run anything later for the same topics.
-    fn run(&mut self, shared: &Shared, shard: &mut Shard, mut batch: Box<Batch>) {
+    fn run_batch(&mut self, shared: &Shared, shard: &mut Shard, mut batch: Box<Batch>) {
         batch.run(shard, &mut self.late);
         self.ran(shared, shard);
         if !batch.datagrams.is_empty() {
-            shared.datagrams_answered(batch.len() - batch.waiting());
+            shared.sub_datagrams_in_flight(batch.len() - batch.waiting());
             self.datagrams.push(batch);
             return;
         }
@@ -127,7 +127,7 @@ impl Router {
             replies: Vec::new(),
             changes: Vec::new(),
             older: Vec::new(),
-            done: Done::default(),
+            after: AfterRun::default(),
         }
     }
 
@@ -141,7 +141,7 @@ impl Router {
     /// topic's.
     ///
     /// The caller must look after [`take_datagrams`](Self::take_datagrams) and
-    /// [`has_errands`](Self::has_errands) afterwards.
+    /// [`has_deferred`](Self::has_deferred) afterwards.
     pub(crate) fn submit(
         &mut self,
         requests: &mut Requests,
@@ -169,7 +169,7 @@ impl Router {
                 let mut batch = self.spare_batch();
                 batch.fill(shard, list, bytes, source);
                 if let Source::Datagrams(_) = source {
-                    self.shared.datagrams_wait(batch.len());
+                    self.shared.add_datagrams_in_flight(batch.len());
                 }
                 self.hand_over(batch);
             }
@@ -187,13 +187,13 @@ impl Router {
         mut walk: Box<Walk>,
         key: ConnectionKey,
     ) -> Option<Box<Walk>> {
-        let Self { shared, done, .. } = self;
+        let Self { shared, after, .. } = self;
         let ran = shared.shards[id.index()].try_run(
-            |shard, batch| done.run(shared, shard, batch),
+            |shard, batch| after.run_batch(shared, shard, batch),
             |shard| walk.step(shard),
         );
         if let Some(((), backlog)) = ran {
-            self.after_run(id, backlog);
+            self.finish_run(id, backlog);
             return Some(walk);
         }
         let mut batch = self.spare_batch();
@@ -227,17 +227,22 @@ impl Router {
 
     /// Tells this worker's shard what the store said meanwhile, as far as the credit goes: what is left
     /// stays in the mailbox, where it is found when credit comes back, or at the end.
-    pub(crate) fn pass_on_answers(&mut self) {
+    pub(crate) fn hand_over_commit_results(&mut self) {
         let id = self.me.shard();
         loop {
             if self.credit[id.index()] == 0 {
                 return;
             }
-            let next = self.shared.mailbox(self.me).answers.lock().pop_front();
-            let Some(answers) = next else { return };
+            let next = self
+                .shared
+                .mailbox(self.me)
+                .commit_results
+                .lock()
+                .pop_front();
+            let Some(result) = next else { return };
             let mut batch = self.spare_batch();
             batch.fill(id, &[], &[], Source::Datagrams(&[]));
-            batch.answers = Some(answers);
+            batch.commit_result = Some(result);
             self.hand_over(batch);
         }
     }
@@ -246,13 +251,13 @@ impl Router {
     /// does.
     #[cfg(test)]
     pub(crate) fn while_taken(&mut self, id: ShardId, meanwhile: impl FnOnce()) {
-        let Self { shared, done, .. } = self;
+        let Self { shared, after, .. } = self;
         let ran = shared.shards[id.index()].try_run(
-            |shard, batch| done.run(shared, shard, batch),
+            |shard, batch| after.run_batch(shared, shard, batch),
             |_| meanwhile(),
         );
         let ((), backlog) = ran.expect("nobody has it");
-        self.after_run(id, backlog);
+        self.finish_run(id, backlog);
     }
 
     fn spare_batch(&mut self) -> Box<Batch> {
@@ -263,22 +268,22 @@ impl Router {
     }
 
     /// Does what had to be put off: hands over the overflow, visits shards again.
-    pub(crate) fn run_errands(&mut self) {
+    pub(crate) fn run_deferred(&mut self) {
         for _ in 0..self.overflow.len() {
             if let Some(batch) = self.overflow.pop_front() {
                 self.hand_over(batch);
             }
         }
         for shard in mem::take(&mut self.backlog) {
-            let Self { shared, done, .. } = self;
-            let backlog =
-                shared.shards[shard.index()].visit(|shard, batch| done.run(shared, shard, batch));
-            self.after_run(shard, backlog);
+            let Self { shared, after, .. } = self;
+            let backlog = shared.shards[shard.index()]
+                .visit(|shard, batch| after.run_batch(shared, shard, batch));
+            self.finish_run(shard, backlog);
         }
     }
 
-    /// Whether [`run_errands`](Self::run_errands) can get something done now.
-    pub(crate) fn has_errands(&self) -> bool {
+    /// Whether [`run_deferred`](Self::run_deferred) can get something done now.
+    pub(crate) fn has_deferred(&self) -> bool {
         !self.backlog.is_empty()
             || self
                 .overflow
@@ -289,7 +294,7 @@ impl Router {
     /// A batch of datagrams that ran here: the caller answers it, then returns it with
     /// [`give_back`](Self::give_back).
     pub(crate) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
-        self.done.datagrams.pop()
+        self.after.datagrams.pop()
     }
 
     /// Returns a batch of datagrams, answered, to the worker that it came from.
@@ -310,12 +315,12 @@ impl Router {
             replies,
             changes,
             older,
-            done,
+            after,
             ..
         } = self;
         let inbox = &shared.mailbox(*me).inbox;
         let ran = shared.shards[id.index()].try_run(
-            |shard, batch| done.run(shared, shard, batch),
+            |shard, batch| after.run_batch(shared, shard, batch),
             |shard| {
                 requests::run(list, bytes, *me, source, shard, replies);
                 older.extend(std::iter::from_fn(|| inbox.take()));
@@ -326,12 +331,12 @@ impl Router {
             return false;
         };
         if let Some(urgent) = urgent {
-            shared.commits().push(id, changes, urgent);
+            shared.change_queue().push(id, changes, urgent);
             if let Source::Datagrams(_) = source {
-                shared.datagrams_wait(requests::waiting(replies));
+                shared.add_datagrams_in_flight(requests::waiting(replies));
             }
         }
-        self.after_run(id, backlog);
+        self.finish_run(id, backlog);
         true
     }
 
@@ -345,27 +350,27 @@ impl Router {
         *credit -= 1;
         // With its last credit gone the worker may get stuck until one comes back.
         batch.awaited = *credit == 0;
-        let Self { shared, done, .. } = self;
+        let Self { shared, after, .. } = self;
         let backlog = shared.shards[id.index()].hand_over(batch, |shard, batch| {
-            done.run(shared, shard, batch);
+            after.run_batch(shared, shard, batch);
         });
-        self.after_run(id, backlog);
+        self.finish_run(id, backlog);
     }
 
     /// After letting go of a shard: notes what is left there, asks the store for what it wants, wakes
     /// whom it put something in for.
-    fn after_run(&mut self, shard: ShardId, backlog: Backlog) {
+    fn finish_run(&mut self, shard: ShardId, backlog: Backlog) {
         if backlog == Backlog::Left {
             self.backlog.push(shard);
         }
-        let Done {
+        let AfterRun {
             sleepers,
             changes,
             urgent,
             ..
-        } = &mut self.done;
+        } = &mut self.after;
         if let Some(urgent) = urgent.take() {
-            self.shared.commits().push(shard, changes, urgent);
+            self.shared.change_queue().push(shard, changes, urgent);
         }
         for worker in sleepers.drain(..) {
             self.shared.mailbox(worker).wake();

@@ -9,7 +9,8 @@ use crossbeam_utils::CachePadded;
 use tracing::error;
 
 use super::batch::Batch;
-use super::commits::{Answers, Commits};
+use super::change_queue::ChangeQueue;
+use super::commit_result::CommitResult;
 use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
 use super::sync::reach::Reach;
@@ -34,11 +35,11 @@ pub(crate) struct Shared {
     pub(crate) shards: Box<[ShardReach]>,
     mailboxes: Box<[CachePadded<Mailbox>]>,
     /// The way to the store; unused in memory.
-    commits: Commits,
+    change_queue: ChangeQueue,
     /// Requests in datagrams that are handed over, or wait for the store.
-    waiting_datagrams: AtomicUsize,
+    datagrams_in_flight: AtomicUsize,
     /// How many workers may still read requests.
-    reading: AtomicUsize,
+    reading_workers: AtomicUsize,
     /// Why the store failed, once it did.
     failure: OnceLock<String>,
 }
@@ -57,19 +58,19 @@ impl Shared {
                 .ids()
                 .map(|_| CachePadded::new(Mailbox::new()))
                 .collect(),
-            commits: Commits::new(ids),
-            waiting_datagrams: AtomicUsize::new(0),
-            reading: AtomicUsize::new(ids.count().into()),
+            change_queue: ChangeQueue::new(ids),
+            datagrams_in_flight: AtomicUsize::new(0),
+            reading_workers: AtomicUsize::new(ids.count().into()),
             failure: OnceLock::new(),
         }
     }
 
     /// Whether none reads any, and none that came in datagrams is under way: so nothing more is asked
     /// of the store for them, and no worker is needed to hear its answers.
-    pub(crate) fn datagrams_are_done(&self) -> bool {
+    pub(crate) fn all_datagrams_served(&self) -> bool {
         // What a worker read before it stopped is seen to be under way, or to be done.
-        self.reading.load(Ordering::Acquire) == 0
-            && self.waiting_datagrams.load(Ordering::Acquire) == 0
+        self.reading_workers.load(Ordering::Acquire) == 0
+            && self.datagrams_in_flight.load(Ordering::Acquire) == 0
     }
 
     /// The store failed. What comes after the first time follows from it.
@@ -91,40 +92,40 @@ impl Shared {
     }
 
     /// The way to the store.
-    pub(crate) fn commits(&self) -> &Commits {
-        &self.commits
+    pub(crate) fn change_queue(&self) -> &ChangeQueue {
+        &self.change_queue
     }
 
     /// That many of them have their replies.
-    pub(crate) fn datagrams_answered(&self, requests: usize) {
-        self.waiting_datagrams
+    pub(crate) fn sub_datagrams_in_flight(&self, requests: usize) {
+        self.datagrams_in_flight
             .fetch_sub(requests, Ordering::Release);
     }
 
     /// That many requests in datagrams are handed over, or wait for the store.
-    pub(crate) fn datagrams_wait(&self, requests: usize) {
+    pub(crate) fn add_datagrams_in_flight(&self, requests: usize) {
         if requests > 0 {
-            self.waiting_datagrams
+            self.datagrams_in_flight
                 .fetch_add(requests, Ordering::Release);
         }
     }
 
     /// Has a shard's worker tell it what the store says.
-    pub(crate) fn deliver(&self, answers: Answers) {
+    pub(crate) fn deliver(&self, answers: CommitResult) {
         let mailbox = self.mailbox(WorkerId::of(answers.shard));
-        mailbox.answers.lock().push_back(answers);
+        mailbox.commit_results.lock().push_back(answers);
         mailbox.wake();
     }
 
     /// Does something with a shard that no worker runs, before the first of them is there or after
     /// the last has ended; after it was told what the store still had to say.
     pub(crate) fn with_idle<T>(&self, id: ShardId, work: impl FnOnce(&mut Shard) -> T) -> T {
-        let answers = mem::take(&mut *self.mailbox(WorkerId::of(id)).answers.lock());
+        let answers = mem::take(&mut *self.mailbox(WorkerId::of(id)).commit_results.lock());
         let ran = self.shards[id.index()].try_run(
             |shard, mut batch| batch.run(shard, &mut Vec::new()),
             |shard| {
                 for answers in answers {
-                    answers.tell(shard, &mut Vec::new());
+                    answers.apply_to(shard, &mut Vec::new());
                 }
                 work(shard)
             },
@@ -156,11 +157,11 @@ impl Shared {
 
 /// Says, when it is dropped, that its worker reads no more: whether it stopped, failed, or never was.
 #[derive(Debug)]
-pub(crate) struct Reading(pub(crate) Arc<Shared>);
+pub(crate) struct ReadGuard(pub(crate) Arc<Shared>);
 
-impl Drop for Reading {
+impl Drop for ReadGuard {
     fn drop(&mut self) {
-        self.0.reading.fetch_sub(1, Ordering::Release);
+        self.0.reading_workers.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -11,7 +11,7 @@ use super::worker;
 use crate::server::config::Config;
 use crate::server::durable::{self, Durable};
 use crate::server::error::ServeError;
-use crate::server::exchange::{Reading, Shared, WorkerId};
+use crate::server::exchange::{ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::{Connections, Status};
 
@@ -85,7 +85,7 @@ pub(crate) fn start(prepared: Prepared) -> mpsc::UnboundedReceiver<Result<(), Se
             processor: processors.next(),
             arrivals,
             departures: Arc::clone(&departures),
-            reading: Reading(Arc::clone(&shared)),
+            reading: ReadGuard(Arc::clone(&shared)),
             stop: stop.clone(),
         };
         let report = Report {
@@ -117,7 +117,7 @@ struct LastWorker(Arc<Shared>);
 
 impl Drop for LastWorker {
     fn drop(&mut self) {
-        self.0.commits().close();
+        self.0.change_queue().close();
     }
 }
 
@@ -133,7 +133,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if thread::panicking() {
             let worker = self.worker;
-            self.last_worker.0.commits().abandon();
+            self.last_worker.0.change_queue().poison();
             let _ = self.ended.send(Err(ServeError::Panicked { worker }));
         }
     }

@@ -113,7 +113,7 @@ fn a_congested_worker_stops_soon_and_answers() {
     assert_eq!(ran.len(), exchange::HAND_OVER_CREDIT);
     let mut router = exchange::Router::new(ran[0].from, Arc::clone(&shared));
     for batch in ran {
-        shared.datagrams_answered(batch.len());
+        shared.sub_datagrams_in_flight(batch.len());
         router.give_back(batch);
     }
     let mut reply = [0; 15];

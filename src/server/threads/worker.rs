@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-use crate::server::exchange::{Intake, Reading, Shared, WorkerId};
+use crate::server::exchange::{Intake, ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::{Accepting, Connections, Status};
 use crate::server::tcp::{self, Moved, TcpPort};
@@ -41,7 +41,7 @@ pub(super) struct Plan {
     /// Where every worker gets those. No more can be on their way than may be open.
     pub(super) departures: Arc<[mpsc::UnboundedSender<Moved>]>,
     /// Held as long as it may read requests.
-    pub(super) reading: Reading,
+    pub(super) reading: ReadGuard,
     /// Turns true when the worker is to stop; a task that panics turns it, too.
     pub(super) stop: watch::Sender<bool>,
 }
@@ -84,7 +84,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
     ));
     let tcp = Rc::new(TcpPort::new(Rc::clone(&worker), plan.departures));
 
-    worker.spawn(Rc::clone(&worker).errands());
+    worker.spawn(Rc::clone(&worker).run_deferred_work());
     if let Some(udp) = &udp {
         worker.spawn(udp::serve_datagrams(Rc::clone(&worker), Rc::clone(udp)));
     }
@@ -123,7 +123,7 @@ async fn stop_serving(worker: &Worker, udp: Option<&UdpPort>, all: &Connections)
             if let Some(udp) = udp {
                 udp.flushed().await;
             }
-            if !worker.busy() && worker.shared().datagrams_are_done() {
+            if !worker.busy() && worker.shared().all_datagrams_served() {
                 return;
             }
             // Not a mere yield: only a thread that sleeps is told what came back.

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::pack::Packer;
 use crate::protocol::framed::Answer;
-use crate::server::exchange::{Asker, Batch, Datagram, LateReply};
+use crate::server::exchange::{Batch, Datagram, LateReply, Requester};
 use crate::server::net::sys::{self, Outgoing};
 use crate::server::worker::DatagramReplies;
 
@@ -86,7 +86,7 @@ impl DatagramReplies for UdpPort {
         let mut index = 0;
         let mut last: Option<Datagram> = None;
         for &(origin, reply) in replies {
-            let Asker::Datagram(datagram) = origin.asker else {
+            let Requester::Datagram(datagram) = origin.requester else {
                 continue;
             };
             if !last.is_some_and(|last| last.peer == datagram.peer && !datagram.classic) {

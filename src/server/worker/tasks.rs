@@ -17,8 +17,8 @@ use tracing::debug;
 use super::datagrams::DatagramReplies;
 use super::link::Link;
 use crate::server::exchange::{
-    Asker, Batch, ConnectionKey, Intake, LateReply, Outcome, Reading, Requests, Router, Shared,
-    Source, Walk, WorkerId,
+    Batch, ConnectionKey, Intake, LateReply, Outcome, ReadGuard, Requester, Requests, Router,
+    Shared, Source, Walk, WorkerId,
 };
 use crate::server::status::{Counters, Status};
 use crate::topic::{ShardId, Shards};
@@ -44,7 +44,7 @@ pub(crate) struct Worker {
     /// Whether a task panicked.
     panicked: Cell<bool>,
     /// Until it stops.
-    reading: Cell<Option<Reading>>,
+    read_guard: Cell<Option<ReadGuard>>,
 }
 
 /// Ends the whole server when a task of a worker panics.
@@ -74,7 +74,7 @@ impl Worker {
         shared: Arc<Shared>,
         intake: Intake,
         status: Arc<Status>,
-        reading: Reading,
+        read_guard: ReadGuard,
         datagrams: Option<Rc<dyn DatagramReplies>>,
         stop: watch::Sender<bool>,
     ) -> Self {
@@ -93,7 +93,7 @@ impl Worker {
             stopping: Cell::new(false),
             stop,
             panicked: Cell::new(false),
-            reading: Cell::new(Some(reading)),
+            read_guard: Cell::new(Some(read_guard)),
         }
     }
 
@@ -196,12 +196,12 @@ impl Worker {
     /// Whether something is put off that the errands task must still do.
     pub(crate) fn busy(&self) -> bool {
         let router = self.router.borrow();
-        router.has_errands() || router.congested()
+        router.has_deferred() || router.congested()
     }
 
     /// The task that takes back batches when nobody else does, and does what was put off. It sleeps
     /// until the mailbox or [`after_routing`](Self::after_routing) wakes it.
-    pub(crate) async fn errands(self: Rc<Self>) {
+    pub(crate) async fn run_deferred_work(self: Rc<Self>) {
         std::future::poll_fn(|context| {
             self.shared
                 .mailbox(self.id)
@@ -209,8 +209,8 @@ impl Worker {
             {
                 let mut router = self.router.borrow_mut();
                 router.collect(|batch| self.returned(batch));
-                router.pass_on_answers();
-                router.run_errands();
+                router.hand_over_commit_results();
+                router.run_deferred();
                 router.collect(|batch| self.returned(batch));
             }
             self.after_routing();
@@ -232,7 +232,7 @@ impl Worker {
             }
         }
         let router = self.router.borrow();
-        if router.has_errands() {
+        if router.has_deferred() {
             self.shared.mailbox(self.id).wake();
         } else if !router.congested() {
             for waker in self.stalled.borrow_mut().drain(..) {
@@ -261,20 +261,20 @@ impl Worker {
     fn returned_late(&self, replies: &[LateReply]) {
         let mut count = 0;
         for &(origin, reply) in replies {
-            match origin.asker {
-                Asker::Connection(key) => {
+            match origin.requester {
+                Requester::Connection(key) => {
                     if let Some(link) = self.link(key) {
                         self.counters().erred(link.returned_late(origin.id, reply));
                     }
                 }
-                Asker::Datagram(_) => count += 1,
+                Requester::Datagram(_) => count += 1,
             }
         }
         if count > 0
             && let Some(datagrams) = &self.datagrams
         {
             datagrams.answer_late(replies);
-            self.shared.datagrams_answered(count);
+            self.shared.sub_datagrams_in_flight(count);
         }
     }
 
@@ -293,7 +293,7 @@ impl Worker {
     /// Reads nothing more, and has each connection answer what it read.
     pub(crate) fn begin_stop(&self) {
         self.stopping.set(true);
-        drop(self.reading.take());
+        drop(self.read_guard.take());
         let links: Vec<_> = {
             let connections = self.connections.borrow();
             connections

@@ -178,11 +178,11 @@ fn without_credit_a_worker_is_congested_until_a_batch_comes_back() {
         other.count(credit + 1, &["a"], Source::Connection(KEY));
         assert!(other.router.congested());
         other.collect();
-        assert!(!other.router.has_errands(), "nothing to do but wait");
+        assert!(!other.router.has_deferred(), "nothing to do but wait");
     });
     other.collect();
-    assert!(other.router.has_errands());
-    other.router.run_errands();
+    assert!(other.router.has_deferred());
+    other.router.run_deferred();
     assert!(!other.router.congested());
     other.collect();
     assert_eq!(other.replies, counts(1..=u64::from(credit) + 1));
@@ -221,9 +221,9 @@ fn a_visit_ends_at_its_limit_and_the_rest_is_an_errand() {
     let pushed = others.len() * HAND_OVER_CREDIT;
     let ran = came_back(others);
     assert!(ran < pushed, "one visit ran all {pushed}");
-    assert!(first.router.has_errands());
-    while first.router.has_errands() {
-        first.router.run_errands();
+    assert!(first.router.has_deferred());
+    while first.router.has_deferred() {
+        first.router.run_deferred();
     }
     assert_eq!(came_back(others), pushed);
     for other in others {

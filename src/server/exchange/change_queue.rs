@@ -2,14 +2,11 @@
 //! durable and go on; the thread takes what all of them left, when it is time. Knows no store.
 
 use std::mem;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::origin::{LateReply, Shard};
 use crate::shard::Change;
-use crate::store::Changes;
 use crate::topic::{ShardId, Shards};
 
 /// How long changes that nobody waits for may be collected: ceilings that are asked for ahead of
@@ -21,7 +18,7 @@ const COMMIT_CHANGES: usize = 64 * 1024;
 
 /// What shards want made durable.
 #[derive(Debug)]
-pub(crate) struct Commits {
+pub(crate) struct ChangeQueue {
     pending: Mutex<Pending>,
     arrived: Condvar,
 }
@@ -36,10 +33,10 @@ struct Pending {
     /// Whether the last worker has ended, so that nothing more comes.
     closed: bool,
     /// Whether a worker panicked, so that its shard may be half changed.
-    abandoned: bool,
+    poisoned: bool,
 }
 
-impl Commits {
+impl ChangeQueue {
     pub(crate) fn new(shards: Shards) -> Self {
         Self {
             pending: Mutex::new(Pending {
@@ -47,7 +44,7 @@ impl Commits {
                 since: None,
                 urgent: false,
                 closed: false,
-                abandoned: false,
+                poisoned: false,
             }),
             arrived: Condvar::new(),
         }
@@ -86,18 +83,18 @@ impl Commits {
     }
 
     /// A worker panicked: what its shard says can't be trusted.
-    pub(crate) fn abandon(&self) {
-        self.pending.lock().abandoned = true;
+    pub(crate) fn poison(&self) {
+        self.pending.lock().poisoned = true;
     }
 
     /// Whether a worker panicked.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.pending.lock().abandoned
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.pending.lock().poisoned
     }
 
     /// Waits until it is time for a commit, then moves its changes to `changes`, and how many are of
     /// which shard to `shards`. False where nothing more comes.
-    pub(crate) fn next(
+    pub(crate) fn next_commit(
         &self,
         changes: &mut Vec<Change>,
         shards: &mut Vec<(ShardId, usize)>,
@@ -134,23 +131,5 @@ impl Commits {
             (pending.since, pending.urgent) = (None, false);
         }
         true
-    }
-}
-
-/// What the store made of a shard's changes.
-#[derive(Debug)]
-pub(crate) struct Answers {
-    pub(crate) shard: ShardId,
-    /// A whole commit, and which of it are the shard's.
-    pub(crate) changes: Changes,
-    pub(crate) range: Range<usize>,
-    /// Whether they are durable; if not, nothing is any more.
-    pub(crate) durable: bool,
-}
-
-impl Answers {
-    /// Has the shard hear it. `late` gets the replies to those who waited.
-    pub(crate) fn tell(self, shard: &mut Shard, late: &mut Vec<LateReply>) {
-        shard.answered(&self.changes[self.range], self.durable, late);
     }
 }
