@@ -1,42 +1,47 @@
-//! The way of changes from the shards to the store's thread: workers leave what their shards want made
-//! durable and go on; the thread takes what all of them left, when it is time. Knows no store.
+//! The queue of changes on their way from the shards to the store's thread. Workers push the changes
+//! that their shards need to be durable, and go on; the thread takes the changes of all shards when
+//! a commit is due. The queue knows no store.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::shard::Change;
 use crate::topic::{ShardId, Shards};
 
-/// How long changes that nobody waits for may be collected: ceilings that are asked for ahead of
-/// need, while half a second's worth or so is left. Each commit costs a sync, whatever is in it.
+/// How long changes are collected before a commit, if no request waits for them. These are ceilings
+/// that are raised ahead of need, while numbers for about half a second are left. Each commit costs
+/// a sync, however many changes it has.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// The most changes of a commit: those behind it wait no longer than that takes.
+/// The maximum number of changes in a commit. It bounds how long the changes behind it wait.
 const COMMIT_CHANGES: usize = 64 * 1024;
 
-/// What shards want made durable.
+/// Changes that shards need to be durable, until the store's thread takes them.
 #[derive(Debug)]
 pub(crate) struct ChangeQueue {
     pending: Mutex<Pending>,
+    /// Wakes the store's thread.
     arrived: Condvar,
 }
 
 #[derive(Debug)]
 struct Pending {
     by_shard: Vec<Vec<Change>>,
-    /// Since when there are any. One that is left alone is written with others.
+    /// When the first of the pending changes was pushed; `None` if no change is pending. A change
+    /// that no request waits for is collected with others from then on.
     since: Option<Instant>,
-    /// Whether a request waits for one of them.
+    /// Whether a request waits for one of the pending changes.
     urgent: bool,
-    /// Whether the last worker has ended, so that nothing more comes.
+    /// Whether the last worker has ended, so that no more changes come.
     closed: bool,
-    /// Whether a worker panicked, so that its shard may be half changed.
+    /// Whether a worker panicked. Its shard may be in an inconsistent state.
     poisoned: bool,
 }
 
 impl ChangeQueue {
+    /// Creates an empty queue for the changes of these shards.
     pub(crate) fn new(shards: Shards) -> Self {
         Self {
             pending: Mutex::new(Pending {
@@ -50,21 +55,21 @@ impl ChangeQueue {
         }
     }
 
-    /// Leaves `changes` of a shard. `urgent`: a request waits for one of them, or for one that was
-    /// left before.
+    /// Moves `changes` of a shard into the queue. `urgent` says that a request waits for one of
+    /// them, or for one that was pushed before.
     pub(crate) fn push(&self, shard: ShardId, changes: &mut Vec<Change>, urgent: bool) {
         let mut pending = self.pending.lock();
-        let known = &mut pending.by_shard[shard.index()];
-        if known.is_empty() {
-            // The other way round, the batch's buffer would have to grow anew each time.
-            mem::swap(known, changes);
+        let queued = &mut pending.by_shard[shard.index()];
+        if queued.is_empty() {
+            // Swapping saves the copy, and leaves the caller a buffer that has grown before.
+            mem::swap(queued, changes);
         } else {
-            known.append(changes);
+            queued.append(changes);
         }
         let is_first = pending.since.is_none();
         if is_first {
             if pending.by_shard[shard.index()].is_empty() {
-                return; // what somebody waits for is being written
+                return; // the change that a request waits for is being written
             }
             pending.since = Some(Instant::now());
         }
@@ -76,60 +81,74 @@ impl ChangeQueue {
         }
     }
 
-    /// Nothing more comes.
+    /// Closes the queue: no more changes come.
     pub(crate) fn close(&self) {
         self.pending.lock().closed = true;
         self.arrived.notify_one();
     }
 
-    /// A worker panicked: what its shard says can't be trusted.
+    /// Marks that a worker panicked, so that its shard cannot be trusted.
     pub(crate) fn poison(&self) {
         self.pending.lock().poisoned = true;
     }
 
-    /// Whether a worker panicked.
+    /// Returns whether a worker panicked.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.pending.lock().poisoned
     }
 
-    /// Waits until it is time for a commit, then moves its changes to `changes`, and how many are of
-    /// which shard to `shards`. False where nothing more comes.
+    /// Waits until a commit is due, then appends its changes to `changes`, and to `shards` each
+    /// shard with its number of changes, in the same order. Returns false if the queue is closed and
+    /// empty.
     pub(crate) fn next_commit(
         &self,
         changes: &mut Vec<Change>,
         shards: &mut Vec<(ShardId, usize)>,
     ) -> bool {
         let mut pending = self.pending.lock();
+        if !self.wait_until_due(&mut pending) {
+            return false;
+        }
+        pending.take_commit(changes, shards);
+        true
+    }
+
+    /// Waits until a commit is due: a request waits for it, the changes were collected for
+    /// [`LINGER`], or the queue is closed. Returns false if the queue is closed and empty.
+    fn wait_until_due(&self, pending: &mut MutexGuard<'_, Pending>) -> bool {
         loop {
             match pending.since {
                 None if pending.closed => return false,
-                None => self.arrived.wait(&mut pending),
-                Some(_) if pending.urgent || pending.closed => break,
+                None => self.arrived.wait(pending),
+                Some(_) if pending.urgent || pending.closed => return true,
                 Some(since) => {
-                    if self
-                        .arrived
-                        .wait_until(&mut pending, since + LINGER)
-                        .timed_out()
-                    {
-                        break;
+                    let waited = self.arrived.wait_until(pending, since + LINGER);
+                    if waited.timed_out() {
+                        return true;
                     }
                 }
             }
         }
+    }
+}
+
+impl Pending {
+    /// Moves at most [`COMMIT_CHANGES`] changes out, as [`ChangeQueue::next_commit`] says. If some
+    /// are left, the next commit is due at once.
+    fn take_commit(&mut self, changes: &mut Vec<Change>, shards: &mut Vec<(ShardId, usize)>) {
         let mut room = COMMIT_CHANGES;
-        let mut rest = false;
-        for (number, known) in pending.by_shard.iter_mut().enumerate() {
-            let taken = known.len().min(room);
+        let mut some_left = false;
+        for (number, queued) in self.by_shard.iter_mut().enumerate() {
+            let taken = queued.len().min(room);
             if taken > 0 {
-                changes.extend(known.drain(..taken));
+                changes.extend(queued.drain(..taken));
                 shards.push((ShardId::new(number as u16), taken));
                 room -= taken;
             }
-            rest |= !known.is_empty();
+            some_left |= !queued.is_empty();
         }
-        if !rest {
-            (pending.since, pending.urgent) = (None, false);
+        if !some_left {
+            (self.since, self.urgent) = (None, false);
         }
-        true
     }
 }

@@ -6,19 +6,22 @@ use super::origin::{LateReply, Shard};
 use crate::store::Changes;
 use crate::topic::ShardId;
 
-/// What the store made of a shard's changes.
+/// The result of a commit, for one of the shards whose changes it contained.
 #[derive(Debug)]
 pub(crate) struct CommitResult {
     pub(crate) shard: ShardId,
-    /// A whole commit, and which of it are the shard's.
+    /// All changes of the commit.
     pub(crate) changes: Changes,
+    /// Which of `changes` are the shard's.
     pub(crate) range: Range<usize>,
-    /// Whether they are durable; if not, nothing is any more.
+    /// Whether the changes are durable. If not, the store has failed and makes nothing durable any
+    /// more.
     pub(crate) durable: bool,
 }
 
 impl CommitResult {
-    /// Has the shard hear it. `late` gets the replies to those who waited.
+    /// Reports the result to the shard. Appends to `late` the replies to the requests that waited
+    /// for it.
     pub(crate) fn apply_to(self, shard: &mut Shard, late: &mut Vec<LateReply>) {
         shard.answered(&self.changes[self.range], self.durable, late);
     }

@@ -1,7 +1,8 @@
-//! The exchange between workers and shards: requests sorted by owner, the way to each shard and back,
-//! what all workers share. Owns the shards and the order in which batches reach them. Knows no
-//! socket, no connection and no runtime; what a shard does to a topic is [`shard`](crate::shard)'s.
+//! The exchange between workers and shards. It owns the shards, sorts requests by owner, and decides
+//! in which order batches reach each shard and how replies get back. It knows no socket, no
+//! connection and no runtime; what a request does to a topic is up to [`shard`](crate::shard).
 
+mod after_run;
 mod batch;
 mod buffers;
 mod change_queue;

@@ -1,21 +1,24 @@
-//! A worker's half of reaching shards: sorts requests by owner, runs what it can, hands over what
-//! it can't, takes back what was handed over. Owns no counters and no sockets, and never blocks.
+//! A worker's way to the shards. The router runs the requests of a read on their shards if those are
+//! free, hands the others over in batches, and takes batches back. It owns no counters and no
+//! sockets, and it never blocks.
 //!
-//! Bounds: a worker has at most [`HAND_OVER_CREDIT`] batches away at a shard. A shard's channel has
-//! room for all of them, so it is never full. A batch over the credit waits in the overflow, and while
-//! one does the worker is [`congested`](Router::congested) and reads nothing, so the overflow never
-//! holds more than one read's requests.
+//! Bounds: a worker has at most [`HAND_OVER_CREDIT`] batches in flight at a shard. A shard's channel
+//! has room for the batches of all workers, so it is never full. A batch over the credit waits in the
+//! overflow. While the overflow has a batch, the worker is [`congested`](Router::congested) and reads
+//! nothing, so the overflow never has more than the requests of one read.
 //!
-//! What a shard wants made durable goes to [`change_queue`](super::change_queue) whenever it was run, and the
-//! store's results come back like requests. Whoever runs a shard with them sends the replies to those
-//! who waited, before it lets go of the shard: so they keep their order, as all others do.
+//! Whenever a shard was run, its new changes go to the [`change_queue`](super::change_queue). The
+//! store's results go to the shard in batches, as requests do. The worker that runs such a batch puts
+//! the replies to the requests that waited into their workers' inboxes before it releases the shard.
+//! So these replies keep the order of their topics, as all others do.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
+use super::after_run::AfterRun;
 use super::batch::Batch;
-use super::origin::{ConnectionKey, LateReply, Shard, WorkerId};
+use super::origin::{ConnectionKey, WorkerId};
 use super::requests::{self, Queued, Requests, Source};
 use super::shared::{HAND_OVER_CREDIT, Shared};
 use super::sync::inbox::Owner;
@@ -25,14 +28,14 @@ use crate::protocol::Reply;
 use crate::shard::Change;
 use crate::topic::ShardId;
 
-/// How many returned batches a worker keeps to fill again.
+/// How many returned batches a worker keeps for reuse.
 const SPARE_BATCHES: usize = 64;
 
-/// What [`Router::submit`] comes to, piece by piece.
+/// Something to send that [`Router::submit`] passes to its caller.
 pub(crate) enum Outcome<'a> {
-    /// The reply to one of the requests.
+    /// The reply to one of the submitted requests.
     Reply(&'a Queued, Reply),
-    /// Replies of earlier requests, or of some of these that had to wait.
+    /// Replies to earlier requests, or to submitted requests that had to wait.
     Returned(&'a mut Batch),
 }
 
@@ -41,80 +44,25 @@ pub(crate) enum Outcome<'a> {
 pub(crate) struct Router {
     me: WorkerId,
     shared: Arc<Shared>,
-    /// How many more batches may be away, by shard.
+    /// How many more batches may be in flight, for each shard.
     credit: Vec<usize>,
+    /// Batches that could not be handed over for lack of credit.
     overflow: VecDeque<Box<Batch>>,
-    /// Shards where a visit ended at its limit.
+    /// Shards whose visit ended at its limit.
     backlog: Vec<ShardId>,
+    /// Batches for reuse.
     spare: Vec<Box<Batch>>,
+    /// The outcomes of this worker's own requests in the current run of a shard.
     replies: Vec<Option<Reply>>,
-    /// What a shard wants made durable of this worker's own requests.
+    /// The changes that this worker's own requests made in the current run of a shard.
     changes: Vec<Change>,
-    /// What came back until that shard was let go of.
+    /// Batches that came back before the current shard was released.
     older: Vec<Box<Batch>>,
     after: AfterRun,
 }
 
-/// What running a shard leaves to do after letting go of it.
-#[derive(Debug, Default)]
-struct AfterRun {
-    /// Batches of datagrams: whoever ran them answers them.
-    datagrams: Vec<Box<Batch>>,
-    /// Workers that sleep over what was put into their inbox.
-    sleepers: Vec<WorkerId>,
-    /// What the shard wants made durable, and whether anybody waits; `None`: nothing.
-    changes: Vec<Change>,
-    urgent: Option<bool>,
-    /// Where replies are, for a moment, that come late.
-    late: Vec<LateReply>,
-}
-
-impl AfterRun {
-    /// Runs a batch. Replies to a connection are on their way before the shard is let go of, so
-    /// its worker finds them before it can run anything later for the same topics.
-    fn run_batch(&mut self, shared: &Shared, shard: &mut Shard, mut batch: Box<Batch>) {
-        batch.run(shard, &mut self.late);
-        self.ran(shared, shard);
-        if !batch.datagrams.is_empty() {
-            shared.sub_datagrams_in_flight(batch.len() - batch.waiting());
-            self.datagrams.push(batch);
-            return;
-        }
-        self.put(shared, batch);
-    }
-
-    /// The shard was run: takes along what it wants made durable, and sends late replies.
-    fn ran(&mut self, shared: &Shared, shard: &mut Shard) {
-        if let Some(urgent) = shard.fetch(&mut self.changes) {
-            self.urgent = Some(urgent | self.urgent.unwrap_or_default());
-        }
-        let mut batches: Vec<Box<Batch>> = Vec::new();
-        for (origin, reply) in self.late.drain(..) {
-            let known = batches.iter_mut().find(|batch| batch.from == origin.worker);
-            let late = match known {
-                Some(batch) => &mut batch.late,
-                None => {
-                    batches.push(Box::new(Batch::new(origin.worker)));
-                    &mut batches.last_mut().expect("just pushed").late
-                }
-            };
-            late.push((origin, reply));
-        }
-        for batch in batches {
-            self.put(shared, batch);
-        }
-    }
-
-    /// Puts a batch into the inbox of the worker that it is for.
-    fn put(&mut self, shared: &Shared, batch: Box<Batch>) {
-        let from = batch.from;
-        if shared.mailbox(from).inbox.put(batch) == Owner::Asleep {
-            self.sleepers.push(from);
-        }
-    }
-}
-
 impl Router {
+    /// Creates the router of worker `me`, with full credit.
     pub(crate) fn new(me: WorkerId, shared: Arc<Shared>) -> Self {
         let shards = shared.shards.len();
         Self {
@@ -131,17 +79,18 @@ impl Router {
         }
     }
 
-    /// Whether something must be handed over that could not be yet: nothing more may be read.
+    /// Returns whether a batch waits in the overflow. Until it is handed over, the worker must read
+    /// nothing.
     pub(crate) fn congested(&self) -> bool {
         !self.overflow.is_empty()
     }
 
-    /// Takes all of `requests` to their shards; their topics lie in `bytes`. `outcome` gets the replies
-    /// of those that ran here, and every batch that came back meanwhile, in an order that keeps each
-    /// topic's.
+    /// Submits all of `requests` to their shards; their topics lie in `bytes`. Passes to `outcome` the
+    /// replies to the requests that ran here, and every batch that came back meanwhile, in an order
+    /// that keeps the order of each topic.
     ///
-    /// The caller must look after [`take_datagrams`](Self::take_datagrams) and
-    /// [`has_deferred`](Self::has_deferred) afterwards.
+    /// Afterwards the caller must check [`take_datagrams`](Self::take_datagrams) and
+    /// [`has_deferred`](Self::has_deferred).
     pub(crate) fn submit(
         &mut self,
         requests: &mut Requests,
@@ -155,32 +104,48 @@ impl Router {
         );
         requests.drain(|shard, list| {
             if self.try_run(shard, list, bytes, source) {
-                // What came back before the shard was let go of is older than what just ran; what comes
-                // later may wait for that.
-                for batch in mem::take(&mut self.older) {
-                    self.take_back(batch, |batch| outcome(Outcome::Returned(batch)));
-                }
-                for (request, reply) in list.iter().zip(self.replies.drain(..)) {
-                    if let Some(reply) = reply {
-                        outcome(Outcome::Reply(request, reply));
-                    }
-                }
+                self.report_run(list, &mut outcome);
             } else {
-                let mut batch = self.spare_batch();
-                batch.fill(shard, list, bytes, source);
-                if let Source::Datagrams(_) = source {
-                    self.shared.add_datagrams_in_flight(batch.len());
-                }
-                self.hand_over(batch);
+                self.hand_over_requests(shard, list, bytes, source);
             }
         });
         self.collect(|batch| outcome(Outcome::Returned(batch)));
     }
 
-    /// Has `walk` look at a shard: returned where that could be done at once. Otherwise it comes back
-    /// in a batch, to the connection of that key.
+    /// Passes the results of a run of a shard to `outcome`: first the batches that came back before
+    /// the shard was released, because they are older than the requests of `list` that just ran; then
+    /// their replies. Batches that come back later may be passed on after these.
+    fn report_run(&mut self, list: &[Queued], outcome: &mut impl FnMut(Outcome<'_>)) {
+        for batch in mem::take(&mut self.older) {
+            self.take_back(batch, |batch| outcome(Outcome::Returned(batch)));
+        }
+        for (request, reply) in list.iter().zip(self.replies.drain(..)) {
+            if let Some(reply) = reply {
+                outcome(Outcome::Reply(request, reply));
+            }
+        }
+    }
+
+    /// Copies requests into a batch and hands it over.
+    fn hand_over_requests(
+        &mut self,
+        shard: ShardId,
+        list: &[Queued],
+        bytes: &[u8],
+        source: Source<'_>,
+    ) {
+        let mut batch = self.spare_batch();
+        batch.fill(shard, list, bytes, source);
+        if let Source::Datagrams(_) = source {
+            self.shared.add_datagrams_in_flight(batch.len());
+        }
+        self.hand_over(batch);
+    }
+
+    /// Makes a step of `walk` through a shard. Returns the walk if the shard was free. Otherwise hands
+    /// the walk over, and it comes back in a batch to the connection `key`.
     ///
-    /// The caller must look after what [`submit`](Self::submit) leaves behind, too.
+    /// Afterwards the caller must check the same as after [`submit`](Self::submit).
     pub(crate) fn walk(
         &mut self,
         id: ShardId,
@@ -203,14 +168,16 @@ impl Router {
         None
     }
 
-    /// Takes back the batches that came back; `returned` sees those of connections, and those of
-    /// late replies.
+    /// Takes all batches from this worker's inbox. Passes to `returned` the batches of connections and
+    /// the batches of late replies.
     pub(crate) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
         while let Some(batch) = self.shared.mailbox(self.me).inbox.take() {
             self.take_back(batch, &mut returned);
         }
     }
 
+    /// Takes a batch back: gives its credit back, passes it to `returned` if it has replies to send
+    /// from here, and keeps it for reuse. A batch of late replies used no credit.
     fn take_back(&mut self, mut batch: Box<Batch>, returned: impl FnOnce(&mut Batch)) {
         if !batch.late.is_empty() {
             returned(&mut batch);
@@ -225,20 +192,14 @@ impl Router {
         }
     }
 
-    /// Tells this worker's shard what the store said meanwhile, as far as the credit goes: what is left
-    /// stays in the mailbox, where it is found when credit comes back, or at the end.
+    /// Hands the store's results over to this worker's shard, as far as the credit goes. The other
+    /// results stay in the mailbox until credit comes back, or until the end
+    /// ([`Shared::with_idle`]).
     pub(crate) fn hand_over_commit_results(&mut self) {
         let id = self.me.shard();
-        loop {
-            if self.credit[id.index()] == 0 {
-                return;
-            }
-            let next = self
-                .shared
-                .mailbox(self.me)
-                .commit_results
-                .lock()
-                .pop_front();
+        while self.credit[id.index()] > 0 {
+            let mailbox = self.shared.mailbox(self.me);
+            let next = mailbox.commit_results.lock().pop_front();
             let Some(result) = next else { return };
             let mut batch = self.spare_batch();
             batch.fill(id, &[], &[], Source::Datagrams(&[]));
@@ -247,7 +208,7 @@ impl Router {
         }
     }
 
-    /// Runs `meanwhile` while this worker has that shard, then lets it go, as [`submit`](Self::submit)
+    /// Runs `meanwhile` while this worker has the shard, then releases it as [`submit`](Self::submit)
     /// does.
     #[cfg(test)]
     pub(crate) fn while_taken(&mut self, id: ShardId, meanwhile: impl FnOnce()) {
@@ -256,10 +217,11 @@ impl Router {
             |shard, batch| after.run_batch(shared, shard, batch),
             |_| meanwhile(),
         );
-        let ((), backlog) = ran.expect("nobody has it");
+        let ((), backlog) = ran.expect("no worker runs the shard");
         self.finish_run(id, backlog);
     }
 
+    /// Returns a batch for reuse, or a new one.
     fn spare_batch(&mut self) -> Box<Batch> {
         match self.spare.pop() {
             Some(batch) => batch,
@@ -267,8 +229,10 @@ impl Router {
         }
     }
 
-    /// Does what had to be put off: hands over the overflow, visits shards again.
+    /// Runs the deferred work: hands over the batches of the overflow, and visits the shards of the
+    /// backlog again.
     pub(crate) fn run_deferred(&mut self) {
+        // A batch that finds no credit goes back into the overflow.
         for _ in 0..self.overflow.len() {
             if let Some(batch) = self.overflow.pop_front() {
                 self.hand_over(batch);
@@ -282,7 +246,7 @@ impl Router {
         }
     }
 
-    /// Whether [`run_deferred`](Self::run_deferred) can get something done now.
+    /// Returns whether there is deferred work that [`run_deferred`](Self::run_deferred) can do now.
     pub(crate) fn has_deferred(&self) -> bool {
         !self.backlog.is_empty()
             || self
@@ -291,13 +255,13 @@ impl Router {
                 .any(|batch| self.credit[batch.shard.index()] > 0)
     }
 
-    /// A batch of datagrams that ran here: the caller answers it, then returns it with
-    /// [`give_back`](Self::give_back).
+    /// Takes a batch of datagrams that ran here. The caller sends its replies, then passes the batch
+    /// to [`give_back`](Self::give_back).
     pub(crate) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
-        self.after.datagrams.pop()
+        self.after.take_datagrams()
     }
 
-    /// Returns a batch of datagrams, answered, to the worker that it came from.
+    /// Gives a batch of datagrams, whose replies are sent, back to its worker.
     pub(crate) fn give_back(&mut self, batch: Box<Batch>) {
         let mailbox = self.shared.mailbox(batch.from);
         if !batch.awaited {
@@ -307,7 +271,8 @@ impl Router {
         }
     }
 
-    /// Runs `list` if nobody runs the shard, leaving the outcomes in `self.replies`.
+    /// Runs the requests of `list` if the shard is free, and appends their outcomes to `self.replies`.
+    /// Returns false if another worker runs the shard.
     fn try_run(&mut self, id: ShardId, list: &[Queued], bytes: &[u8], source: Source<'_>) -> bool {
         let Self {
             me,
@@ -323,6 +288,8 @@ impl Router {
             |shard, batch| after.run_batch(shared, shard, batch),
             |shard| {
                 requests::run(list, bytes, *me, source, shard, replies);
+                // While this worker has the shard, its inbox contains the replies to all earlier
+                // requests of its connections that this shard has run.
                 older.extend(std::iter::from_fn(|| inbox.take()));
                 shard.fetch(changes)
             },
@@ -333,13 +300,14 @@ impl Router {
         if let Some(urgent) = urgent {
             shared.change_queue().push(id, changes, urgent);
             if let Source::Datagrams(_) = source {
-                shared.add_datagrams_in_flight(requests::waiting(replies));
+                shared.add_datagrams_in_flight(requests::count_waiting(replies));
             }
         }
         self.finish_run(id, backlog);
         true
     }
 
+    /// Hands a batch over to its shard, or puts it into the overflow if there is no credit.
     fn hand_over(&mut self, mut batch: Box<Batch>) {
         let id = batch.shard;
         let credit = &mut self.credit[id.index()];
@@ -348,7 +316,7 @@ impl Router {
             return;
         }
         *credit -= 1;
-        // With its last credit gone the worker may get stuck until one comes back.
+        // Without credit the worker may be unable to go on until this batch comes back.
         batch.awaited = *credit == 0;
         let Self { shared, after, .. } = self;
         let backlog = shared.shards[id.index()].hand_over(batch, |shard, batch| {
@@ -357,24 +325,14 @@ impl Router {
         self.finish_run(id, backlog);
     }
 
-    /// After letting go of a shard: notes what is left there, asks the store for what it wants, wakes
-    /// whom it put something in for.
+    /// Does what is left after a shard was released: notes a backlog, pushes the shard's changes for
+    /// the store, and wakes workers that got a batch while they were asleep.
     fn finish_run(&mut self, shard: ShardId, backlog: Backlog) {
         if backlog == Backlog::Left {
             self.backlog.push(shard);
         }
-        let AfterRun {
-            sleepers,
-            changes,
-            urgent,
-            ..
-        } = &mut self.after;
-        if let Some(urgent) = urgent.take() {
-            self.shared.change_queue().push(shard, changes, urgent);
-        }
-        for worker in sleepers.drain(..) {
-            self.shared.mailbox(worker).wake();
-        }
+        self.after.push_changes(&self.shared, shard);
+        self.after.wake_workers(&self.shared);
     }
 }
 
