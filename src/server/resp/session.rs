@@ -367,7 +367,7 @@ impl Session {
         key: ConnectionKey,
     ) -> bool {
         while let Some(shard) = walk.next() {
-            link.departed(1);
+            link.add_in_flight(1);
             match worker.walk(shard, walk, key) {
                 Some(back) => walk = back,
                 None => {
@@ -375,7 +375,7 @@ impl Session {
                     return false;
                 }
             }
-            link.arrived(1);
+            link.sub_in_flight(1);
         }
         self.waits = None;
         link.ring().say(|writer| filter.say(&walk, writer));

@@ -298,7 +298,10 @@ impl Connection {
         if let Phase::Resp(session) = &self.phase {
             let link = &self.entry.link;
             session.end(&self.partial, link);
-            self.entry.worker().counters().erred(link.drain(output));
+            self.entry
+                .worker()
+                .counters()
+                .count_errors(link.drain(output));
         } else if !self.partial.is_empty() {
             let broken = Reply::Error(ErrorCode::BadFrame);
             framed::encode_reply(framed::broken_id(&self.partial), broken, output);
@@ -343,11 +346,11 @@ impl Connection {
         let worker = &port.worker;
         let drift = self.drift.as_mut();
         let drawn_to = drift.and_then(|drift| drift.note(requests, worker.shard()));
-        link.departed(requests.count());
+        link.add_in_flight(requests.count());
         let source = Source::Connection(*key);
         worker.submit(requests, input, source, |outcome| match outcome {
             Outcome::Reply(request, reply) => {
-                link.arrived(1);
+                link.sub_in_flight(1);
                 link.encode(request.id, *reply, output);
             }
             // What is about to be unsent comes behind what there is already.
@@ -434,7 +437,7 @@ impl Connection {
         let taken = session.take(worker, link, *key, input, requests);
         self.submit(input, output, requests);
         let counters = self.entry.worker().counters();
-        counters.erred(self.entry.link.drain(output));
+        counters.count_errors(self.entry.link.drain(output));
         if let Some(sample) = sample {
             counters.sampled(&sample);
         }

@@ -8,7 +8,7 @@ use crate::protocol::framed::RequestId;
 use crate::server::exchange::WorkerId;
 use crate::server::resp::Session;
 use crate::server::status::OpenConnection;
-use crate::server::worker::Spoken;
+use crate::server::worker::ReplyEncoder;
 
 /// A connection on its way to another worker. Nothing of it is in flight.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Moved {
     /// As the connection had them.
     pub(super) partial: Vec<u8>,
     pub(super) unserved: bool,
-    pub(super) spoken: Spoken,
+    pub(super) spoken: ReplyEncoder,
     pub(super) unsent: Vec<u8>,
     pub(super) onward: Onward,
     /// Which says where to.
@@ -48,7 +48,7 @@ impl Moved {
             stream: stream.into_std()?,
             partial: Vec::new(),
             unserved: false,
-            spoken: Spoken::Framed,
+            spoken: ReplyEncoder::Framed,
             unsent: Vec::new(),
             onward: Onward::Opening,
             open,

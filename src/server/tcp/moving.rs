@@ -27,7 +27,7 @@ impl Connection {
             ..Self::new(port, stream, moved.open)
         };
         let Entry { link, .. } = &connection.entry;
-        link.set_spoken(moved.spoken);
+        link.set_encoder(moved.spoken);
         link.append(&moved.unsent);
         link.set_unserved(connection.partial.len());
         connection.go_on(moved.onward);
@@ -67,7 +67,7 @@ impl Connection {
             stream: self.stream.into_std()?,
             partial: self.partial,
             unserved: self.unserved,
-            spoken: entry.link.take_spoken(),
+            spoken: entry.link.take_encoder(),
             unsent: entry.link.take_unsent(),
             onward,
             open,
