@@ -29,8 +29,8 @@ pub struct Loaded {
     pub topics: u64,
     /// How the previous server on this store ended.
     pub last_end: LastEnd,
-    /// The number of topics that may skip numbers: the previous server did not end cleanly, so it is
-    /// not known which numbers up to their ceilings it handed out.
+    /// The number of topics that may skip numbers: the previous server did not end cleanly, so it
+    /// is not known which numbers up to their ceilings it handed out.
     pub skipped_topics: u64,
     /// How many numbers these topics skip together at most.
     pub skipped_numbers: u64,
@@ -38,8 +38,8 @@ pub struct Loaded {
     pub took: Duration,
 }
 
-/// Opens the data directory of a server. Another process that finds the directory in use is told the
-/// addresses that `config` names.
+/// Opens the data directory of a server. Another process that finds the directory in use is told
+/// the addresses that `config` names.
 pub(crate) fn directory(path: &Path, config: &Config) -> Result<Box<dyn Store>, StoreError> {
     let listen = [("tcp", config.tcp), ("udp", config.udp)];
     let listen = listen
@@ -112,8 +112,8 @@ fn load_shard(
     Ok((topics, skipped))
 }
 
-/// Runs `work` on as many threads as there are processors, but at most on `limit`; this thread is one
-/// of them. Returns the first error.
+/// Runs `work` on as many threads as there are processors, but at most on `limit`; this thread is
+/// one of them. Returns the first error.
 fn on_threads(
     limit: usize,
     work: impl Fn() -> Result<(), StoreError> + Sync,

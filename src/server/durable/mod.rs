@@ -1,6 +1,6 @@
 //! Durability: at the start the stored topics are loaded into the shards, then a thread makes the
-//! shards' changes durable, and at the end it stores the exact sums. The folder knows the promises of
-//! a store, but not how a store keeps them, and it knows no worker.
+//! shards' changes durable, and at the end it stores the exact sums. The folder knows the promises
+//! of a store, but not how a store keeps them, and it knows no worker.
 
 mod load;
 mod thread;

@@ -1,5 +1,5 @@
-//! The store's thread. It commits the changes of all shards, several in one commit, and at the end it
-//! stores the exact sums.
+//! The store's thread. It commits the changes of all shards, several in one commit, and at the end
+//! it stores the exact sums.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::topic::ShardId;
 /// The maximum number of changes in a commit of exact sums, at the end.
 const SETTLE_CHANGES: usize = 64 * 1024;
 
-/// Starts the thread that has the store. The thread ends after the last worker, and reports the result
-/// to `ended`.
+/// Starts the thread that has the store. The thread ends after the last worker, and reports the
+/// result to `ended`.
 pub(crate) fn spawn(
     mut store: Box<dyn Store>,
     shared: Arc<Shared>,
@@ -39,8 +39,8 @@ pub(crate) fn spawn(
     }
 }
 
-/// Commits the changes of the shards until no more come. After the store has failed it gets no further
-/// changes: they are refused here until every shard knows of the failure and sends none.
+/// Commits the changes of the shards until no more come. After the store has failed it gets no
+/// further changes: they are refused here until every shard knows of the failure and sends none.
 fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
     loop {
         let (mut changes, mut shards) = (Vec::new(), Vec::new());
@@ -62,8 +62,8 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
     }
 }
 
-/// Returns an answer that delivers the result of a commit to the workers of its shards. `shards` names
-/// each shard with its number of changes, in the order of `changes`.
+/// Returns an answer that delivers the result of a commit to the workers of its shards. `shards`
+/// names each shard with its number of changes, in the order of `changes`.
 fn answer_to_shards(
     shared: &Arc<Shared>,
     changes: &Changes,

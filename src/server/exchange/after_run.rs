@@ -24,8 +24,8 @@ pub(super) struct AfterRun {
 
 impl AfterRun {
     /// Runs a batch on its shard. Puts the replies to connections into the inboxes of their workers
-    /// before the shard is released. So a worker finds them before it can run later requests for the
-    /// same topics.
+    /// before the shard is released. So a worker finds them before it can run later requests for
+    /// the same topics.
     pub(super) fn run_batch(&mut self, shared: &Shared, shard: &mut Shard, mut batch: Box<Batch>) {
         batch.run(shard, &mut self.late);
         self.fetch_changes(shard);
@@ -43,8 +43,8 @@ impl AfterRun {
         self.datagrams.pop()
     }
 
-    /// Pushes the changes that were fetched from `shard` into the change queue. The shard is released
-    /// by now.
+    /// Pushes the changes that were fetched from `shard` into the change queue. The shard is
+    /// released by now.
     pub(super) fn push_changes(&mut self, shared: &Shared, shard: ShardId) {
         if let Some(urgent) = self.urgent.take() {
             let changes = &mut self.changes;

@@ -1,8 +1,8 @@
 //! A batch: requests on their way to a shard, then their replies on the way back.
 //!
 //! A batch carries the origin of each request: the worker, the connection or the peer of the
-//! datagram, and the request's id. So any thread can send a reply at any later time; nothing depends
-//! on a reply being made at once.
+//! datagram, and the request's id. So any thread can send a reply at any later time; nothing
+//! depends on a reply being made at once.
 
 use super::buffers::empty;
 use super::commit_result::CommitResult;
@@ -42,7 +42,8 @@ pub(crate) struct Batch {
 }
 
 /// A recycled batch keeps room for at most this many requests, and for this many bytes of their
-/// topics. Larger batches come only from reads that fill their whole buffer; those have other costs.
+/// topics. Larger batches come only from reads that fill their whole buffer; those have other
+/// costs.
 const KEEP_REQUESTS: usize = 2 * 1024;
 const KEEP_BYTES: usize = 64 * 1024;
 
@@ -96,8 +97,9 @@ impl Batch {
         }
     }
 
-    /// Runs the batch on its shard: makes a step of the walk, reports the store's result, or applies
-    /// the requests. Appends to `late` the replies to requests that waited for the store's result.
+    /// Runs the batch on its shard: makes a step of the walk, reports the store's result, or
+    /// applies the requests. Appends to `late` the replies to requests that waited for the store's
+    /// result.
     pub(crate) fn run(&mut self, shard: &mut Shard, late: &mut Vec<LateReply>) {
         if let Some(walk) = &mut self.walk {
             walk.step(shard);

@@ -1,6 +1,6 @@
-//! The queue of changes on their way from the shards to the store's thread. Workers push the changes
-//! that their shards need to be durable, and go on; the thread takes the changes of all shards when
-//! a commit is due. The queue knows no store.
+//! The queue of changes on their way from the shards to the store's thread. Workers push the
+//! changes that their shards need to be durable, and go on; the thread takes the changes of all
+//! shards when a commit is due. The queue knows no store.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -98,8 +98,8 @@ impl ChangeQueue {
     }
 
     /// Waits until a commit is due, then appends its changes to `changes`, and to `shards` each
-    /// shard with its number of changes, in the same order. Returns false if the queue is closed and
-    /// empty.
+    /// shard with its number of changes, in the same order. Returns false if the queue is closed
+    /// and empty.
     pub(crate) fn next_commit(
         &self,
         changes: &mut Vec<Change>,

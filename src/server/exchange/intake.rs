@@ -9,8 +9,8 @@ use crate::protocol::framed::{self, Answer, Call, Hello, HelloReply, NotARequest
 use crate::protocol::{ErrorCode, Reply, Request, classic};
 use crate::topic::{ShardId, Shards};
 
-/// The decoder of one worker. It has the settings that decoding needs: the maximum length of a topic,
-/// and the values that the reply to HELLO contains.
+/// The decoder of one worker. It has the settings that decoding needs: the maximum length of a
+/// topic, and the values that the reply to HELLO contains.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Intake {
     shards: Shards,
@@ -65,7 +65,8 @@ impl Intake {
         HelloReply::new(self.shards, self.shard, max_topic_len)
     }
 
-    /// Returns the worker that a HELLO asks for: the worker of the shard that it names, or this one.
+    /// Returns the worker that a HELLO asks for: the worker of the shard that it names, or this
+    /// one.
     ///
     /// # Errors
     ///
@@ -81,8 +82,8 @@ impl Intake {
     }
 
     /// Decodes all whole frames of `bytes[span]`. Pushes requests for topics into `requests`, and
-    /// passes answers that need no shard to `answer`. `datagram` is the index of the datagram; it is
-    /// `None` for a connection, which can move to the worker of a shard.
+    /// passes answers that need no shard to `answer`. `datagram` is the index of the datagram; it
+    /// is `None` for a connection, which can move to the worker of a shard.
     pub(crate) fn take_frames(
         &self,
         bytes: &[u8],

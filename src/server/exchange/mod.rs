@@ -1,5 +1,5 @@
-//! The exchange between workers and shards. It owns the shards, sorts requests by owner, and decides
-//! in which order batches reach each shard and how replies get back. It knows no socket, no
+//! The exchange between workers and shards. It owns the shards, sorts requests by owner, and
+//! decides in which order batches reach each shard and how replies get back. It knows no socket, no
 //! connection and no runtime; what a request does to a topic is up to [`shard`](crate::shard).
 
 mod after_run;

@@ -1,5 +1,5 @@
-//! Decoded requests: the requests of one read, sorted by the shard that owns their topics, and how a
-//! shard applies them.
+//! Decoded requests: the requests of one read, sorted by the shard that owns their topics, and how
+//! a shard applies them.
 
 use super::origin::{ConnectionKey, Datagram, Origin, Requester, Shard, WorkerId};
 use crate::protocol::framed::RequestId;

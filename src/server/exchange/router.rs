@@ -1,16 +1,17 @@
-//! A worker's way to the shards. The router runs the requests of a read on their shards if those are
-//! free, hands the others over in batches, and takes batches back. It owns no counters and no
+//! A worker's way to the shards. The router runs the requests of a read on their shards if those
+//! are free, hands the others over in batches, and takes batches back. It owns no counters and no
 //! sockets, and it never blocks.
 //!
-//! Bounds: a worker has at most [`HAND_OVER_CREDIT`] batches in flight at a shard. A shard's channel
-//! has room for the batches of all workers, so it is never full. A batch over the credit waits in the
-//! overflow. While the overflow has a batch, the worker is [`congested`](Router::congested) and reads
-//! nothing, so the overflow never has more than the requests of one read.
+//! Bounds: a worker has at most [`HAND_OVER_CREDIT`] batches in flight at a shard. A shard's
+//! channel has room for the batches of all workers, so it is never full. A batch over the credit
+//! waits in the overflow. While the overflow has a batch, the worker is
+//! [`congested`](Router::congested) and reads nothing, so the overflow never has more than the
+//! requests of one read.
 //!
 //! Whenever a shard was run, its new changes go to the [`change_queue`](super::change_queue). The
-//! store's results go to the shard in batches, as requests do. The worker that runs such a batch puts
-//! the replies to the requests that waited into their workers' inboxes before it releases the shard.
-//! So these replies keep the order of their topics, as all others do.
+//! store's results go to the shard in batches, as requests do. The worker that runs such a batch
+//! puts the replies to the requests that waited into their workers' inboxes before it releases the
+//! shard. So these replies keep the order of their topics, as all others do.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -85,9 +86,9 @@ impl Router {
         !self.overflow.is_empty()
     }
 
-    /// Submits all of `requests` to their shards; their topics lie in `bytes`. Passes to `outcome` the
-    /// replies to the requests that ran here, and every batch that came back meanwhile, in an order
-    /// that keeps the order of each topic.
+    /// Submits all of `requests` to their shards; their topics lie in `bytes`. Passes to `outcome`
+    /// the replies to the requests that ran here, and every batch that came back meanwhile, in an
+    /// order that keeps the order of each topic.
     ///
     /// Afterwards the caller must check [`take_datagrams`](Self::take_datagrams) and
     /// [`has_deferred`](Self::has_deferred).
@@ -113,8 +114,8 @@ impl Router {
     }
 
     /// Passes the results of a run of a shard to `outcome`: first the batches that came back before
-    /// the shard was released, because they are older than the requests of `list` that just ran; then
-    /// their replies. Batches that come back later may be passed on after these.
+    /// the shard was released, because they are older than the requests of `list` that just ran;
+    /// then their replies. Batches that come back later may be passed on after these.
     fn report_run(&mut self, list: &[Queued], outcome: &mut impl FnMut(Outcome<'_>)) {
         for batch in mem::take(&mut self.older) {
             self.take_back(batch, |batch| outcome(Outcome::Returned(batch)));
@@ -142,8 +143,8 @@ impl Router {
         self.hand_over(batch);
     }
 
-    /// Makes a step of `walk` through a shard. Returns the walk if the shard was free. Otherwise hands
-    /// the walk over, and it comes back in a batch to the connection `key`.
+    /// Makes a step of `walk` through a shard. Returns the walk if the shard was free. Otherwise
+    /// hands the walk over, and it comes back in a batch to the connection `key`.
     ///
     /// Afterwards the caller must check the same as after [`submit`](Self::submit).
     pub(crate) fn walk(
@@ -168,8 +169,8 @@ impl Router {
         None
     }
 
-    /// Takes all batches from this worker's inbox. Passes to `returned` the batches of connections and
-    /// the batches of late replies.
+    /// Takes all batches from this worker's inbox. Passes to `returned` the batches of connections
+    /// and the batches of late replies.
     pub(crate) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
         while let Some(batch) = self.shared.mailbox(self.me).inbox.take() {
             self.take_back(batch, &mut returned);
@@ -208,8 +209,8 @@ impl Router {
         }
     }
 
-    /// Runs `meanwhile` while this worker has the shard, then releases it as [`submit`](Self::submit)
-    /// does.
+    /// Runs `meanwhile` while this worker has the shard, then releases it as
+    /// [`submit`](Self::submit) does.
     #[cfg(test)]
     pub(crate) fn while_taken(&mut self, id: ShardId, meanwhile: impl FnOnce()) {
         let Self { shared, after, .. } = self;
@@ -255,8 +256,8 @@ impl Router {
                 .any(|batch| self.credit[batch.shard.index()] > 0)
     }
 
-    /// Takes a batch of datagrams that ran here. The caller sends its replies, then passes the batch
-    /// to [`give_back`](Self::give_back).
+    /// Takes a batch of datagrams that ran here. The caller sends its replies, then passes the
+    /// batch to [`give_back`](Self::give_back).
     pub(crate) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
         self.after.take_datagrams()
     }
@@ -271,8 +272,8 @@ impl Router {
         }
     }
 
-    /// Runs the requests of `list` if the shard is free, and appends their outcomes to `self.replies`.
-    /// Returns false if another worker runs the shard.
+    /// Runs the requests of `list` if the shard is free, and appends their outcomes to
+    /// `self.replies`. Returns false if another worker runs the shard.
     fn try_run(&mut self, id: ShardId, list: &[Queued], bytes: &[u8], source: Source<'_>) -> bool {
         let Self {
             me,
@@ -325,8 +326,8 @@ impl Router {
         self.finish_run(id, backlog);
     }
 
-    /// Does what is left after a shard was released: notes a backlog, pushes the shard's changes for
-    /// the store, and wakes workers that got a batch while they were asleep.
+    /// Does what is left after a shard was released: notes a backlog, pushes the shard's changes
+    /// for the store, and wakes workers that got a batch while they were asleep.
     fn finish_run(&mut self, shard: ShardId, backlog: Backlog) {
         if backlog == Backlog::Left {
             self.backlog.push(shard);

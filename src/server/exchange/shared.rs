@@ -1,5 +1,5 @@
-//! The state that all workers share: the way to each shard, the mailbox of each worker, the queue of
-//! changes for the store, and the counts that decide when the workers may end.
+//! The state that all workers share: the way to each shard, the mailbox of each worker, the queue
+//! of changes for the store, and the counts that decide when the workers may end.
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,8 +18,8 @@ use crate::shard::{Ceilings, TopicQuota};
 use crate::store::StoreError;
 use crate::topic::{ShardId, Shards};
 
-/// The maximum number of batches that a worker has in flight at one shard. It is large enough that a
-/// burst of small batches does not congest the worker while another worker finishes its turn, and
+/// The maximum number of batches that a worker has in flight at one shard. It is large enough that
+/// a burst of small batches does not congest the worker while another worker finishes its turn, and
 /// small enough to bound how far a shard can be behind.
 pub(crate) const HAND_OVER_CREDIT: usize = 16;
 
@@ -119,8 +119,9 @@ impl Shared {
         mailbox.wake();
     }
 
-    /// Runs `work` on a shard while no worker exists: before the first has started or after the last
-    /// has ended. First reports to the shard the store's results that are still in the mailbox.
+    /// Runs `work` on a shard while no worker exists: before the first has started or after the
+    /// last has ended. First reports to the shard the store's results that are still in the
+    /// mailbox.
     ///
     /// # Panics
     ///

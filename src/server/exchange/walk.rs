@@ -1,6 +1,6 @@
 //! A walk through the topics of all shards, one shard after another, in bounded steps. Cursors are
-//! stable: the position of a topic depends only on its hash, however topics are inserted and removed
-//! and tables grow meanwhile.
+//! stable: the position of a topic depends only on its hash, however topics are inserted and
+//! removed and tables grow meanwhile.
 
 use crate::shard::{Position, Shard};
 use crate::topic::{ShardId, Shards};
@@ -20,9 +20,9 @@ pub(crate) struct Walk {
     ends: Vec<usize>,
 }
 
-/// Decodes a cursor; `None` if it is not valid. The lower bits of a cursor are a position in the order
-/// of hashes, the bits above are the shard. A cursor is below 2^53, because some clients keep it in a
-/// double.
+/// Decodes a cursor; `None` if it is not valid. The lower bits of a cursor are a position in the
+/// order of hashes, the bits above are the shard. A cursor is below 2^53, because some clients keep
+/// it in a double.
 fn decode_cursor(cursor: u64, shards: Shards) -> Option<(ShardId, Position)> {
     let shard = u16::try_from(cursor >> Position::BITS).ok()?;
     let position = Position::new(cursor & ((1 << Position::BITS) - 1))?;

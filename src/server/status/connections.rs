@@ -48,8 +48,8 @@ pub(crate) struct Accepting {
 }
 
 impl Connections {
-    /// Creates the counts for this many workers, without connections. At most `max` connections may be
-    /// open at a time.
+    /// Creates the counts for this many workers, without connections. At most `max` connections may
+    /// be open at a time.
     pub(crate) fn new(max: usize, workers: u16) -> Self {
         Self {
             open: AtomicUsize::new(0),
@@ -80,25 +80,26 @@ impl Connections {
         &self.by_worker[usize::from(worker.0)]
     }
 
-    /// Returns the worker with the fewest connections, and how many it has. If several have the fewest,
-    /// returns the next after `here`, so that workers that ask at the same time choose different ones.
+    /// Returns the worker with the fewest connections, and how many it has. If several have the
+    /// fewest, returns the next after `here`, so that workers that ask at the same time choose
+    /// different ones.
     fn fewest(&self, here: WorkerId) -> Option<(WorkerId, usize)> {
         let workers = (0..).map(WorkerId).zip(self.by_worker());
         workers.min_by_key(|&(worker, count)| (count, worker.0 <= here.0, worker.0))
     }
 
-    /// Returns whether another connection may move to a worker on the server's own decision. The limit
-    /// is one and a half times the worker's share, plus [`EXTRA_CONNECTIONS`]. Without a limit, the
-    /// owner of a topic that all clients count would get all connections, and the other processors
-    /// would have nothing to do.
+    /// Returns whether another connection may move to a worker on the server's own decision. The
+    /// limit is one and a half times the worker's share, plus [`EXTRA_CONNECTIONS`]. Without a
+    /// limit, the owner of a topic that all clients count would get all connections, and the other
+    /// processors would have nothing to do.
     fn has_room_at(&self, worker: WorkerId) -> bool {
         let open = self.open.load(Ordering::Relaxed);
         let share = open.div_ceil(self.by_worker.len());
         self.of(worker).load(Ordering::Relaxed) < share + share / 2 + EXTRA_CONNECTIONS
     }
 
-    /// Returns how many connections are open, how many were ever accepted, and how many were refused
-    /// because too many were open.
+    /// Returns how many connections are open, how many were ever accepted, and how many were
+    /// refused because too many were open.
     pub(crate) fn counts(&self) -> [u64; 3] {
         [
             self.open.load(Ordering::Relaxed) as u64,
@@ -107,8 +108,8 @@ impl Connections {
         ]
     }
 
-    /// Waits until no connection is open and no worker accepts any. From then on no connection moves
-    /// between workers either.
+    /// Waits until no connection is open and no worker accepts any. From then on no connection
+    /// moves between workers either.
     pub(crate) async fn all_ended(&self) {
         loop {
             let mut ended = pin!(self.ended.notified());
@@ -121,7 +122,8 @@ impl Connections {
         }
     }
 
-    /// Subtracts 1 from `open` or `accepting`. Notifies [`all_ended`](Self::all_ended) if it becomes 0.
+    /// Subtracts 1 from `open` or `accepting`. Notifies [`all_ended`](Self::all_ended) if it
+    /// becomes 0.
     fn decrement(&self, count: &AtomicUsize) {
         if count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.ended.notify_waiters();
@@ -130,8 +132,8 @@ impl Connections {
 }
 
 impl Accepting {
-    /// Counts an accepted connection. Returns `None` if the maximum number of connections is open: the
-    /// connection is refused.
+    /// Counts an accepted connection. Returns `None` if the maximum number of connections is open:
+    /// the connection is refused.
     pub(crate) fn open(&self) -> Option<OpenConnection> {
         let Self { all, worker } = self;
         let open = OpenConnection {
@@ -161,9 +163,9 @@ impl OpenConnection {
         self.worker = worker;
     }
 
-    /// Moves a new connection to the worker with the fewest connections, if that worker has at least
-    /// two fewer than this one. The kernel distributes connections at random, which is good for many
-    /// connections and bad for few.
+    /// Moves a new connection to the worker with the fewest connections, if that worker has at
+    /// least two fewer than this one. The kernel distributes connections at random, which is good
+    /// for many connections and bad for few.
     pub(crate) fn move_to_fewest(&mut self) {
         let here = self.all.of(self.worker).load(Ordering::Relaxed);
         if let Some((worker, fewest)) = self.all.fewest(self.worker)

@@ -1,17 +1,17 @@
-//! The counters of one worker. Only that worker writes them, so it needs no locked instructions; any
-//! thread may read them.
+//! The counters of one worker. Only that worker writes them, so it needs no locked instructions;
+//! any thread may read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::protocol::resp::{COMMANDS, Verb};
 
-/// A worker measures the time of one read in this many, on average, because reading the clock costs as
-/// much as a count.
+/// A worker measures the time of one read in this many, on average, because reading the clock costs
+/// as much as a count.
 const SAMPLE_INTERVAL: u64 = 64;
 
-/// Counts what one worker has done for Redis clients and with datagrams. Only that worker writes; any
-/// thread may read.
+/// Counts what one worker has done for Redis clients and with datagrams. Only that worker writes;
+/// any thread may read.
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(super) commands: [CommandCounters; COMMANDS.len()],
@@ -91,8 +91,8 @@ impl Counters {
         }
     }
 
-    /// Adds requests in datagrams: those whose topics this worker owns, and those whose topics another
-    /// worker owns.
+    /// Adds requests in datagrams: those whose topics this worker owns, and those whose topics
+    /// another worker owns.
     pub(crate) fn datagram_requests(&self, at_owner: usize, forwarded: usize) {
         add(&self.at_owner, at_owner as u64);
         add(&self.forwarded, forwarded as u64);
@@ -117,8 +117,8 @@ impl Counters {
         })
     }
 
-    /// Ends a measurement, after the read was served. Its time stands for the time of all reads until
-    /// the next measurement. It is divided among the commands of the measured read.
+    /// Ends a measurement, after the read was served. Its time stands for the time of all reads
+    /// until the next measurement. It is divided among the commands of the measured read.
     pub(crate) fn sampled(&self, sample: &Sample) {
         let elapsed = sample.start.elapsed().as_nanos() as u64 * sample.reads;
         let calls = self.calls();

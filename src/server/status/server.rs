@@ -77,8 +77,8 @@ impl Status {
         sum
     }
 
-    /// Returns how many requests in datagrams arrived at their owner's worker, and how many at another
-    /// worker.
+    /// Returns how many requests in datagrams arrived at their owner's worker, and how many at
+    /// another worker.
     pub(crate) fn datagram_requests(&self) -> [u64; 2] {
         [
             self.sum(|worker| &worker.at_owner),

@@ -12,19 +12,20 @@ use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
 use crate::server::exchange::{Batch, Walk, empty, shrink};
 
-/// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections hold
-/// little memory.
+/// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
+/// hold little memory.
 pub(crate) const KEEP_LEN: usize = 4 * 1024;
 
-/// A connection is not read while it holds this many bytes of replies that its peer has not taken. A
-/// client may well write 100,000 requests before it reads a reply; those replies are 1.5 MB.
+/// A connection is not read while it holds this many bytes of replies that its peer has not taken.
+/// A client may well write 100,000 requests before it reads a reply; those replies are 1.5 MB.
 pub(crate) const UNSENT_LIMIT: usize = 4 * 1024 * 1024;
 
 /// While the connections of a worker together hold this many bytes of replies, and of requests that
 /// are incomplete or not served yet, each connection is limited to [`TIGHT_LIMIT`].
 const WORKER_LIMIT: usize = 256 * 1024 * 1024;
 
-/// How many bytes a connection may hold while the connections of its worker exceed [`WORKER_LIMIT`].
+/// How many bytes a connection may hold while the connections of its worker exceed
+/// [`WORKER_LIMIT`].
 const TIGHT_LIMIT: usize = 64 * 1024;
 
 /// A connection is not read while it has this many handed-over requests: about as many as one full
@@ -126,8 +127,8 @@ impl Link {
         }
     }
 
-    /// Appends to `out` the replies in the ring that wait for no earlier reply. Returns how many error
-    /// replies to count; only connections with a ring count them.
+    /// Appends to `out` the replies in the ring that wait for no earlier reply. Returns how many
+    /// error replies to count; only connections with a ring count them.
     pub(crate) fn drain(&self, out: &mut Vec<u8>) -> u64 {
         match &mut *self.encoder.borrow_mut() {
             ReplyEncoder::Resp(ring) => ring.drain(out),
@@ -150,8 +151,8 @@ impl Link {
         self.in_flight.update(|count| count - requests);
     }
 
-    /// Queues the replies of a batch that came back, or takes its walk. Wakes the connection's task.
-    /// Returns the same as [`drain`](Self::drain).
+    /// Queues the replies of a batch that came back, or takes its walk. Wakes the connection's
+    /// task. Returns the same as [`drain`](Self::drain).
     pub(crate) fn queue_replies(&self, batch: &mut Batch) -> u64 {
         self.queue_with(|replies| {
             let mut count = 0;
@@ -198,9 +199,9 @@ impl Link {
         self.replies.borrow().len() - self.written.get()
     }
 
-    /// Returns whether more requests of the peer may be served before it takes its replies. If not, the
-    /// connection's task is woken when the peer takes some (by the write that left them unsent) or
-    /// when replies come back.
+    /// Returns whether more requests of the peer may be served before it takes its replies. If not,
+    /// the connection's task is woken when the peer takes some (by the write that left them unsent)
+    /// or when replies come back.
     pub(crate) fn has_room(&self) -> bool {
         let ring_has_room = match &*self.encoder.borrow() {
             ReplyEncoder::Resp(ring) => ring.has_room(),
@@ -209,7 +210,8 @@ impl Link {
         ring_has_room && self.in_flight() < IN_FLIGHT_LIMIT && self.room() > 0
     }
 
-    /// Returns how many more bytes of replies the connection may hold before it is not read any more.
+    /// Returns how many more bytes of replies the connection may hold before it is not read any
+    /// more.
     pub(crate) fn room(&self) -> usize {
         let limit = if self.worker_has_room() {
             UNSENT_LIMIT
@@ -249,8 +251,8 @@ impl Link {
         }
     }
 
-    /// Passes the unsent replies to `write` until all are written, then returns true, or until `write`
-    /// takes no more, then returns false.
+    /// Passes the unsent replies to `write` until all are written, then returns true, or until
+    /// `write` takes no more, then returns false.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
 //! The state that the tasks of one worker share: [`Worker`], and for each connection the part that
-//! other tasks reach ([`Link`]). It knows the way to the shards, but no socket and none of the tasks.
+//! other tasks reach ([`Link`]). It knows the way to the shards, but no socket and none of the
+//! tasks.
 
 mod datagrams;
 mod link;

@@ -30,8 +30,8 @@ pub(crate) struct Worker {
     pub(crate) status: Arc<Status>,
     /// Answers datagrams; `None` if the server does not serve UDP.
     datagrams: Option<Rc<dyn DatagramReplies>>,
-    /// How many bytes all connections hold: replies that peers have not taken, and requests that are
-    /// incomplete or not served yet.
+    /// How many bytes all connections hold: replies that peers have not taken, and requests that
+    /// are incomplete or not served yet.
     held: Rc<Cell<usize>>,
     shared: Arc<Shared>,
     router: RefCell<Router>,
@@ -69,8 +69,8 @@ pub(crate) fn give_way(context: &mut Context<'_>) {
 }
 
 impl Worker {
-    /// Creates a worker without connections. `stop` turns true when the server is to stop; the worker
-    /// sets it to true if one of its tasks panics.
+    /// Creates a worker without connections. `stop` turns true when the server is to stop; the
+    /// worker sets it to true if one of its tasks panics.
     pub(crate) fn new(
         shared: Arc<Shared>,
         intake: Intake,
@@ -103,8 +103,8 @@ impl Worker {
         &self.shared
     }
 
-    /// Starts a task of this worker. If the task panics, the whole server stops; the runtime by itself
-    /// would end only the task.
+    /// Starts a task of this worker. If the task panics, the whole server stops; the runtime by
+    /// itself would end only the task.
     pub(crate) fn spawn(
         self: &Rc<Self>,
         task: impl Future<Output = ()> + 'static,
@@ -141,9 +141,9 @@ impl Worker {
     }
 
     /// Submits the requests of a read to their shards. `outcome` gets the replies that are there at
-    /// once. It also sees each batch that came back, before the batch's replies go to the [`Link`]s of
-    /// their connections; the caller's own connection may be among them. Replies that come later go
-    /// to the link too, or, for datagrams, are sent by the worker that gets them.
+    /// once. It also sees each batch that came back, before the batch's replies go to the [`Link`]s
+    /// of their connections; the caller's own connection may be among them. Replies that come later
+    /// go to the link too, or, for datagrams, are sent by the worker that gets them.
     pub(crate) fn submit(
         &self,
         requests: &mut Requests,
@@ -162,8 +162,8 @@ impl Worker {
         self.after_routing();
     }
 
-    /// Makes a step of a walk through a shard. Returns the walk if the shard was free; otherwise the
-    /// walk comes later to the [`Link`] of the connection `key`.
+    /// Makes a step of a walk through a shard. Returns the walk if the shard was free; otherwise
+    /// the walk comes later to the [`Link`] of the connection `key`.
     pub(crate) fn walk(
         &self,
         shard: ShardId,
@@ -185,8 +185,8 @@ impl Worker {
         self.id.shard()
     }
 
-    /// Returns whether the worker is congested, so that no task may read. If so, `waker` is woken when
-    /// it no longer is.
+    /// Returns whether the worker is congested, so that no task may read. If so, `waker` is woken
+    /// when it no longer is.
     pub(crate) fn congested(&self, waker: &Waker) -> bool {
         let congested = self.router.borrow().congested();
         if congested {
@@ -201,8 +201,8 @@ impl Worker {
         router.has_deferred() || router.congested()
     }
 
-    /// The task that takes batches back if no other task does, and does the deferred work. It sleeps
-    /// until the mailbox or [`after_routing`](Self::after_routing) wakes it. It never ends.
+    /// The task that takes batches back if no other task does, and does the deferred work. It
+    /// sleeps until the mailbox or [`after_routing`](Self::after_routing) wakes it. It never ends.
     pub(crate) async fn run_deferred_work(self: Rc<Self>) {
         std::future::poll_fn(|context| {
             self.shared
@@ -301,8 +301,8 @@ impl Worker {
         self.panicked.get()
     }
 
-    /// Begins to stop: from now on the worker reads nothing, and each connection answers what it has
-    /// read.
+    /// Begins to stop: from now on the worker reads nothing, and each connection answers what it
+    /// has read.
     pub(crate) fn begin_stop(&self) {
         self.stopping.set(true);
         drop(self.read_guard.take());
