@@ -8,6 +8,11 @@ use super::error::BindError;
 use crate::shard::Durability;
 use crate::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
 
+/// Upper estimates of the file descriptors that are not connections: listeners, runtimes, standard
+/// streams.
+const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
+const OTHER_DESCRIPTORS: u64 = 32;
+
 /// A server's settings. The defaults are those of `globalcounter serve --in-memory`: only who names
 /// a directory has something written there.
 ///
@@ -30,9 +35,9 @@ pub struct Config {
     pub shards: Shards,
     /// Whether each worker stays on one processor.
     pub pin: bool,
-    /// Whether the kernel gives classic datagrams to the worker of the shard that owns their topic,
-    /// where there are several; otherwise each peer's to one worker.
-    pub steering: bool,
+    /// Whether the kernel delivers classic datagrams to the worker that owns their topic.
+    /// [`Steering::Auto`] by default.
+    pub steering: Steering,
     /// Where topics are kept over a restart, and a crash; `None`: nowhere, and all start over.
     pub data_dir: Option<PathBuf>,
     /// What is promised of topics that are kept; with [`Durability::Memory`] none are, whatever
@@ -44,6 +49,39 @@ pub struct Config {
     pub max_topic_len: usize,
     /// The most TCP connections at a time. One over it is closed at once.
     pub max_connections: usize,
+}
+
+/// Whether the kernel delivers each classic datagram to the worker that owns its topic (steering), or all
+/// datagrams of a peer to one worker, which forwards requests to their owners.
+///
+/// Steering saves the hop between two processors. But a peer's burst then reaches many workers, a few
+/// datagrams each: if workers share a processor, every one of them has to be scheduled and to make its
+/// own system calls, which costs more than the hop. docs/benchmarks.md has the figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steering {
+    /// On if there are several workers and each can have a processor of its own.
+    Auto,
+    /// On if there are several workers.
+    On,
+    /// Off.
+    Off,
+}
+
+impl Steering {
+    /// Whether to steer the datagrams of so many workers on a machine with so many processors.
+    pub(super) fn applies(self, workers: u16, processors: usize) -> bool {
+        workers > 1
+            && match self {
+                Self::Auto => usize::from(workers) <= processors,
+                Self::On => true,
+                Self::Off => false,
+            }
+    }
+}
+
+/// The number of processors that this process may use.
+pub(super) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Config {
@@ -60,8 +98,16 @@ impl Config {
     /// The default of [`shards`](Self::shards): the processors that this process may use.
     #[must_use]
     pub fn default_shards() -> Shards {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        Shards::new(processors.min(Shards::MAX.into())).unwrap_or(Shards::ONE)
+        Shards::new(processors().min(Shards::MAX.into())).unwrap_or(Shards::ONE)
+    }
+
+    /// Returns how many file descriptors a server with these settings may need: one per connection,
+    /// and those of its listeners and runtimes.
+    #[must_use]
+    pub fn descriptors(&self) -> u64 {
+        let others = u64::from(self.shards.count()) * OTHER_DESCRIPTORS_PER_SHARD;
+        let others = others + OTHER_DESCRIPTORS;
+        (self.max_connections as u64).saturating_add(others)
     }
 
     /// Whether every setting is one that a server can have.
@@ -87,12 +133,27 @@ impl Default for Config {
             udp: Some(Self::DEFAULT_ADDRESS),
             shards: Self::default_shards(),
             pin: false,
-            steering: true,
+            steering: Steering::Auto,
             data_dir: None,
             durability: Durability::Monotonic,
             max_topics: Self::DEFAULT_MAX_TOPICS,
             max_topic_len: DEFAULT_MAX_TOPIC_LEN,
             max_connections: Self::DEFAULT_MAX_CONNECTIONS,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Workers that share a processor lose by steering: see docs/benchmarks.md.
+    #[test]
+    fn automatic_steering_needs_a_processor_per_worker() {
+        for (workers, processors, steers) in [(1, 8, false), (2, 2, true), (4, 2, false)] {
+            assert_eq!(Steering::Auto.applies(workers, processors), steers);
+            assert_eq!(Steering::On.applies(workers, processors), workers > 1);
+            assert!(!Steering::Off.applies(workers, processors));
         }
     }
 }

@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-pub use config::Config;
+pub use config::{Config, Steering};
 pub use durable::Loaded;
 pub use error::{BindError, ServeError};
 #[doc(hidden)]
@@ -189,13 +189,15 @@ impl Server {
         let count = usize::from(config.shards.count());
         let tcp = bind("tcp", config.tcp, |address| net::tcp_group(address, count))?;
         let udp = bind("udp", config.udp, |address| net::udp_group(address, count))?;
-        if config.steering
-            && count > 1
+        if config
+            .steering
+            .applies(config.shards.count(), config::processors())
             && let Err(error) = udp::steer(&udp, config.shards)
         {
             let source = error.source().map(ToString::to_string);
             warn!(%error, source, "datagrams go to the worker of their peer, not of their topic");
         }
+        threads::warn_of_limits(&config, &udp);
         let tcp_addr = tcp.first().and_then(|socket| socket.local_addr().ok());
         let udp_addr = udp
             .first()

@@ -19,7 +19,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What a datagram socket's buffers hold, where the system allows as much: a burst of 10,000 small
 /// datagrams while the worker does something else.
-const UDP_BUFFER: usize = 4 * 1024 * 1024;
+pub(crate) const UDP_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Binds `count` TCP listeners to `address`. With port 0 the system chooses one for all.
 pub(crate) fn tcp_group(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
@@ -84,6 +84,17 @@ pub(crate) fn udp_group(address: SocketAddr, count: usize) -> io::Result<Vec<Soc
     bind_group(address, count, Type::DGRAM, Protocol::UDP, prepare, |_| {
         Ok(())
     })
+}
+
+/// Returns how many bytes the kernel granted to a socket's receive buffer of those that
+/// [`udp_group`] asked for.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub(crate) fn udp_receive_buffer(socket: &Socket) -> io::Result<usize> {
+    // Linux doubles what is asked for, for its own bookkeeping, and reports the double: socket(7).
+    Ok(socket.recv_buffer_size()? / 2)
 }
 
 fn nix_option<O>(socket: &Socket, option: O) -> io::Result<()>
@@ -156,6 +167,14 @@ mod tests {
             assert!(held.iter().filter(|(tcp, _)| tcp.is_ok()).count() <= 1);
             assert!(held.iter().filter(|(_, udp)| udp.is_ok()).count() <= 1);
         }
+    }
+
+    #[test]
+    fn the_granted_receive_buffer_is_what_was_asked_for() -> io::Result<()> {
+        let sockets = udp_group(([127, 0, 0, 1], 0).into(), 1)?;
+        sockets[0].set_recv_buffer_size(10_000)?;
+        assert_eq!(udp_receive_buffer(&sockets[0])?, 10_000);
+        Ok(())
     }
 
     /// What a connection is said to inherit, it does inherit here.

@@ -9,4 +9,6 @@ mod listen;
 pub mod sys;
 
 pub(crate) use clock::coarse_seconds;
-pub(crate) use listen::{drop_new_connections, tcp_group, udp_group};
+pub(crate) use listen::{
+    UDP_BUFFER, drop_new_connections, tcp_group, udp_group, udp_receive_buffer,
+};

@@ -2,9 +2,11 @@
 //! first task to its graceful stop. The top of the server: it knows every other part, and none knows
 //! it but [`Server`](super::Server).
 
+mod limits;
 mod start;
 mod worker;
 
+pub(crate) use limits::warn_of_limits;
 pub(crate) use start::{Prepared, start};
 
 #[cfg(test)]
