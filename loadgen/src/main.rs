@@ -12,20 +12,22 @@ mod measure;
 mod null;
 mod observe;
 mod plan;
+mod print;
 mod report;
 mod sockets;
 mod target;
+mod values;
 mod verify;
 mod workload;
 
-use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use args::{Command, CommandLine, Run};
+use print::print;
 
 fn main() -> ExitCode {
     let arguments = match CommandLine::try_parse() {
@@ -66,7 +68,7 @@ fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
         Some((bounds, slo)) => measure::ramp(plan, bounds, slo, process.as_ref())?,
         None => measure::run(plan, process.as_ref())?,
     };
-    say(&report::table::report(&report))?;
+    print(&report::table::report(&report))?;
     if let Some(file) = output.json {
         file.write(&report::json(&report)?)?;
     }
@@ -74,14 +76,6 @@ fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
         file.write(&report::page(&report)?)?;
     }
     Ok(())
-}
-
-/// Writes to standard output, which may be closed or full.
-fn say(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("writing to standard output")
 }
 
 /// Each connection takes a file descriptor: asks for as many as the system lets it have.

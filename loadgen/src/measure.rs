@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use globalcounter::protocol::Op;
 
-use crate::args::Bounds;
 use crate::drive::{self, Measured};
 use crate::observe::{Environment, Process};
 use crate::plan::{Pace, Plan};
 use crate::report::progress::Progress;
 use crate::report::{Latency, Load, Ramp, Report, Step, Summary};
+use crate::values::Bounds;
 use crate::verify::{self, History, Verdict};
 
 /// The rates of a ramp before it is known between which two the highest lies, about.

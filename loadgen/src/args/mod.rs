@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-pub(crate) use run::{Arguments as Run, Bounds, parse_processor, parse_seconds};
+pub(crate) use run::Arguments as Run;
 
 /// Measure a counter server: globalcounter, Redis, Valkey or memcached.
 #[derive(Debug, Parser)]

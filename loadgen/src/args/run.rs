@@ -1,20 +1,21 @@
 //! The flags of a run, and the [`Plan`] that they come to.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use globalcounter::protocol::Op;
-use globalcounter::server::affinity;
 
 use crate::drive::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
 use crate::plan::{Pace, Plan, Until};
 use crate::report::ReportFile;
 use crate::target::{self, Matching, Target, Transport};
+use crate::values::{
+    Bounds, parse_count, parse_milliseconds, parse_processor, parse_rate, parse_seconds,
+    parse_seconds_or_none, parse_server,
+};
 use crate::workload::{Distribution, Mix, Names, Spacing, Workload, method_name};
 
 /// Requests in flight on each connection where a pipeline is possible.
@@ -153,105 +154,11 @@ pub(crate) struct Output {
     pub(crate) html: Option<ReportFile>,
 }
 
-/// The rates between which a ramp goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Bounds {
-    pub(crate) from: f64,
-    pub(crate) to: f64,
-}
-
-impl FromStr for Bounds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (from, to) = text
-            .split_once("..")
-            .ok_or("it must be two rates, as in 10000..1000000")?;
-        let bounds = Self {
-            from: parse_rate(from)?,
-            to: parse_rate(to)?,
-        };
-        if bounds.from >= bounds.to {
-            return Err("the second rate must be the higher one".into());
-        }
-        Ok(bounds)
-    }
-}
-
 fn parse_target(name: &str) -> Result<&'static dyn Target, String> {
     target::named(name).ok_or_else(|| {
         let names: Vec<&str> = target::ALL.into_iter().map(Target::name).collect();
         format!("it must be one of {}", names.join(", "))
     })
-}
-
-fn parse_server(text: &str) -> Result<SocketAddr, String> {
-    let addresses = text.to_socket_addrs().map_err(|error| match error.kind() {
-        ErrorKind::InvalidInput => "it must be a host and a port, as in 127.0.0.1:9999".to_owned(),
-        _ => format!("this host is not known ({error})"),
-    })?;
-    let mut addresses: Vec<SocketAddr> = addresses.collect();
-    // Where a name has both kinds, servers here listen on the older one unless told.
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    addresses
-        .first()
-        .copied()
-        .ok_or_else(|| "it has no address".into())
-}
-
-fn parse_count(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|&count| (1..=1_000_000).contains(&count))
-        .ok_or_else(|| "it must be a number from 1 to 1000000".into())
-}
-
-/// A processor that this process may use.
-pub(crate) fn parse_processor(text: &str) -> Result<usize, String> {
-    let processors = affinity::processors();
-    text.parse()
-        .ok()
-        .filter(|processor| processors.contains(processor))
-        .ok_or_else(|| {
-            let numbers: Vec<String> = processors.iter().map(usize::to_string).collect();
-            format!(
-                "it must be a processor of this machine: {}",
-                numbers.join(", ")
-            )
-        })
-}
-
-fn parse_rate(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|rate: &f64| (0.1..=1e9).contains(rate))
-        .ok_or_else(|| "it must be a number of requests a second, up to 1000000000".into())
-}
-
-fn parse_seconds_or_none(text: &str) -> Result<Duration, String> {
-    /// A day: more is a slip of the finger.
-    const MOST: f64 = 86_400.0;
-    text.parse()
-        .ok()
-        .filter(|seconds: &f64| (0.0..=MOST).contains(seconds))
-        .map(Duration::from_secs_f64)
-        .ok_or_else(|| "it must be a number of seconds, up to 86400".into())
-}
-
-/// A length of time, in seconds.
-pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    parse_seconds_or_none(text)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "it must be a number of seconds above 0, up to 86400".into())
-}
-
-fn parse_milliseconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .filter(|millis: &f64| *millis > 0.0 && *millis < 1e6)
-        .map(|millis| Duration::from_secs_f64(millis / 1e3))
-        .ok_or_else(|| "it must be a number of milliseconds above 0".into())
 }
 
 impl Arguments {

@@ -17,9 +17,11 @@ use crate::drive;
 use crate::measure;
 use crate::observe::{self, Environment, Process};
 use crate::plan::{Pace, Plan, Until};
+use crate::print::print;
 use crate::report::progress::Rounds;
 use crate::report::{self, ReportFile};
 use crate::target;
+use crate::values::{parse_processor, parse_seconds};
 use crate::workload::{Distribution, Names, Workload};
 use rows::{Entry, Load, Measure, ROWS, Row};
 use servers::{Installed, Running};
@@ -53,16 +55,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// How long each time, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = crate::args::parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     duration: Duration,
     /// The globalcounter binary [default: the one beside this program, else the one in PATH]
     #[arg(long, value_name = "FILE")]
     server_bin: Option<PathBuf>,
     /// The processor that servers are kept on [default: the first]
-    #[arg(long, value_name = "CPU", value_parser = crate::args::parse_processor)]
+    #[arg(long, value_name = "CPU", value_parser = parse_processor)]
     server_cpu: Option<usize>,
     /// The processor that the load is kept on [default: the last]
-    #[arg(long, value_name = "CPU", value_parser = crate::args::parse_processor)]
+    #[arg(long, value_name = "CPU", value_parser = parse_processor)]
     load_cpu: Option<usize>,
     /// Write everything that was measured as JSON
     #[arg(long, value_name = "FILE")]
@@ -139,7 +141,7 @@ struct Round {
 /// There is no globalcounter to run, no second processor, or nothing could be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.list {
-        return crate::say(&table::list(ROWS));
+        return print(&table::list(ROWS));
     }
     let processors = affinity::processors();
     let (Some(&first), Some(&last)) = (processors.first(), processors.last()) else {
@@ -155,7 +157,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let file = file.transpose()?;
     let servers = Installed::find(arguments.server_bin.as_deref())?;
     servers::stop_all_on_signals()?;
-    crate::say(&table::servers(&servers))?;
+    print(&table::servers(&servers))?;
     // So that this program's other threads don't disturb the server either.
     observe::pin(load_processor)?;
     let bench = Bench {
@@ -169,7 +171,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let wanted = |row: &&Row| arguments.row.is_empty() || arguments.row.contains(&row.name);
     for row in ROWS.iter().filter(wanted) {
         let result = bench.row(row);
-        crate::say(&table::row(&result))?;
+        print(&table::row(&result))?;
         rows.push(result);
     }
     let measured_any = rows
