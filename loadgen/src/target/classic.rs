@@ -4,7 +4,7 @@
 use globalcounter::protocol::{Op, Request, classic};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::interface::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
 
 pub(super) const UDP: Classic = Classic {
     name: "classic-udp",

@@ -5,7 +5,7 @@ use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
 use globalcounter::protocol::{Op, Request};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::interface::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
 
 pub(super) const TCP: Framed = Framed {
     name: "framed",

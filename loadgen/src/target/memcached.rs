@@ -4,7 +4,8 @@
 use globalcounter::protocol::Op;
 use globalcounter::protocol::resp::encode_number;
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport, line, number};
+use super::interface::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::text::{line, number};
 
 pub(super) const TCP: Memcached = Memcached { udp: false };
 pub(super) const UDP: Memcached = Memcached { udp: true };

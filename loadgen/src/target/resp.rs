@@ -4,7 +4,8 @@
 use globalcounter::protocol::Op;
 use globalcounter::protocol::resp::{Value, decode_reply, encode_command, encode_number};
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport, number};
+use super::interface::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::text::number;
 
 pub(super) const RESP: Resp = Resp;
 

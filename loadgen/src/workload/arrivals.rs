@@ -2,7 +2,7 @@
 
 use rand_distr::{Distribution, Exp1};
 
-use super::Rng;
+use super::rng::Rng;
 
 /// How arrivals are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

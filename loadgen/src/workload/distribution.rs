@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand_distr::Distribution as _;
 use rand_distr::Zipf;
 
-use super::Rng;
+use super::rng::Rng;
 
 /// How a request's topic is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use globalcounter::protocol::Op;
 use rand::RngExt;
 
-use super::Rng;
+use super::rng::Rng;
 
 /// What `add` adds.
 pub(crate) const ADD: NonZeroU32 = NonZeroU32::new(10).expect("not zero");

@@ -1,3 +1,5 @@
+use globalcounter::protocol::Op;
+
 use super::*;
 
 fn workload(seed: u64) -> Workload {

@@ -1,0 +1,46 @@
+//! Parts of the text protocols: lines and decimal numbers.
+
+use super::interface::Rubbish;
+
+/// The line that `input` begins with, without its CR LF, and where the next one begins. `None`
+/// where it breaks off; a line of more than `limit` bytes is rubbish.
+pub(super) fn line(input: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Rubbish> {
+    match input
+        .windows(2)
+        .take(limit)
+        .position(|pair| pair == b"\r\n")
+    {
+        Some(end) => Ok(Some((&input[..end], end + 2))),
+        None if input.len() > limit => Err(Rubbish::at(input)),
+        None => Ok(None),
+    }
+}
+
+/// The number that `text` is, in decimal digits and nothing else.
+pub(super) fn number(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, &digit| {
+        let value = u64::from(digit.wrapping_sub(b'0'));
+        if value > 9 {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read() {
+        for n in [0, 7, 10, 12_345, u64::MAX] {
+            assert_eq!(number(n.to_string().as_bytes()), Some(n));
+        }
+        for text in [&b""[..], b"-1", b"1 ", b"18446744073709551616"] {
+            assert_eq!(number(text), None);
+        }
+    }
+}
