@@ -68,7 +68,7 @@ fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
         Some((bounds, slo)) => measure::ramp(plan, bounds, slo, process.as_ref())?,
         None => measure::run(plan, process.as_ref())?,
     };
-    print(&report::table::report(&report))?;
+    print(&report::table(&report))?;
     if let Some(file) = output.json {
         file.write(&report::json(&report)?)?;
     }

@@ -9,8 +9,7 @@ use globalcounter::protocol::Op;
 use crate::drive::{self, Measured};
 use crate::observe::{Environment, Process};
 use crate::plan::{Pace, Plan};
-use crate::report::progress::Progress;
-use crate::report::{Latency, Load, Ramp, Report, Step, Summary};
+use crate::report::{Latency, Load, Progress, Ramp, Report, Step, Summary};
 use crate::values::Bounds;
 use crate::verify::{self, History, Verdict};
 

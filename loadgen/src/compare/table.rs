@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
+use super::results::{EntryResult, RowResult};
 use super::rows::Row;
 use super::servers::Installed;
-use super::{EntryResult, RowResult};
-use crate::report::table::{duration, grouped};
+use crate::report::{duration, grouped};
 
 /// The rows' names and what they are about.
 pub(super) fn list(rows: &[Row]) -> String {

@@ -7,13 +7,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 
+use super::measured::Measured;
+use super::schedule::{LONGEST_TICK, Schedule};
 use super::tally::{Event, Moment, Tick, Totals, new_histogram};
-use super::{LONGEST_TICK, Measured, Schedule, Watch};
 use crate::observe::{Process, Usage};
 use crate::plan::Plan;
 
 /// How many ticks wait for what other threads saw in them: few threads are that far behind.
 const OPEN_TICKS: usize = 16;
+
+/// Watches a run: called with each tick of each thread.
+pub(super) type Watch<'a> = &'a mut dyn FnMut(&Tick);
 
 /// Starts the threads and puts together what they see.
 pub(super) fn collect(

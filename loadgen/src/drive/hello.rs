@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
 use globalcounter::topic::{self, ShardId};
 
-use super::CONNECT_TIMEOUT;
+use super::lane::CONNECT_TIMEOUT;
 use crate::plan::{Pace, Plan};
 
 /// The topics of each shard, and which shard each connection is for: the shards take turns.

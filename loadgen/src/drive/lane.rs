@@ -1,14 +1,19 @@
 //! What the loop of a thread needs of a connection, whatever its transport.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use globalcounter::server::sys::Received;
 use mio::event::Event;
 use mio::{Registry, Token};
 
-use super::Schedule;
 use super::flight::{Answered, Asked, Flight};
+use super::schedule::Schedule;
 use super::tally::Tally;
 use crate::target::{Decoded, Target};
+
+/// How long a connection may take to open.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a lane may use while it works: one of each for all lanes of a thread.
 pub(super) struct Shared {

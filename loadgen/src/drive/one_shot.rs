@@ -10,7 +10,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::flight::{Asked, Flight};
-use super::lane::{Lane, Shared};
+use super::lane::{CONNECT_TIMEOUT, Lane, Shared};
 use crate::plan::Plan;
 
 /// The longest reply, and more.
@@ -31,7 +31,7 @@ impl OneShot {
     pub(super) fn new(plan: &Plan, number: usize) -> Result<Self> {
         if number == 0 {
             // So that a server that is not there is told before the run.
-            std::net::TcpStream::connect_timeout(&plan.server, super::CONNECT_TIMEOUT)
+            std::net::TcpStream::connect_timeout(&plan.server, CONNECT_TIMEOUT)
                 .with_context(|| format!("connecting to {}", plan.server))?;
         }
         Ok(Self {

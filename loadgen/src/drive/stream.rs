@@ -9,8 +9,8 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::flight::{Asked, Flight};
-use super::lane::{Found, Lane, Shared};
-use super::{CONNECT_TIMEOUT, hello};
+use super::hello;
+use super::lane::{CONNECT_TIMEOUT, Found, Lane, Shared};
 use crate::plan::Plan;
 use crate::sockets::Partial;
 

@@ -7,8 +7,8 @@ use anyhow::Result;
 use globalcounter::protocol::Op;
 use hdrhistogram::Histogram;
 
-use super::Schedule;
 use super::flight::Asked;
+use super::schedule::Schedule;
 use crate::target::Outcome;
 use crate::verify::History;
 

@@ -1,6 +1,6 @@
 //! The loop of one thread: makes requests when they are due, takes in replies, until the end.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use mio::{Events, Poll, Token};
 use super::flight::Asked;
 use super::hello::LanesByTopic;
 use super::lane::{Lane, Shared};
+use super::schedule::Schedule;
 use super::tally::{Event, Tally, Totals};
-use super::{Schedule, Signals};
 use crate::plan::Plan;
 use crate::sockets::{EVENTS, READ_LEN};
 use crate::verify::History;
@@ -33,6 +33,15 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// In an open loop, how many requests that are due are made before replies are looked at.
 const BURST: usize = 256;
+
+/// What threads tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// One has failed, so the others have no reason to go on.
+    pub(super) failed: AtomicBool,
+    /// One can't keep more replies, so all come to their end.
+    pub(super) full: AtomicBool,
+}
 
 /// Where requests come from, and how many more of them are to be measured.
 #[derive(Debug)]

@@ -4,9 +4,12 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
+use super::contents::{Load, Report};
 use super::plot::{Axis, Line, key, svg};
-use super::table::{self, duration, grouped};
-use super::{Load, Ramp, Report, Step, Summary};
+use super::ramp::{Ramp, Step};
+use super::summary::{Latency, Point, Summary};
+use super::table::table;
+use super::units::{bytes, duration, grouped};
 
 /// The page's frame: style, and the places that are filled in.
 const FRAME: &str = include_str!("page.html");
@@ -53,7 +56,7 @@ pub(crate) fn page(report: &Report) -> Result<String> {
         )?;
     }
     body.push_str("<h2>In figures</h2>\n<pre>");
-    body.push_str(&escape(&table::report(report)));
+    body.push_str(&escape(&table(report)));
     body.push_str("</pre>\n");
     let title = format!("{} at {}", report.load.target, report.load.server);
     Ok(FRAME
@@ -116,7 +119,7 @@ fn headline(load: &Load, result: &Summary, out: &mut String) {
 
 /// Rates, and latencies, over time.
 fn over_time(result: &Summary) -> ([Line<'static>; 1], [Line<'static>; 3]) {
-    let line = |name, of: fn(&super::Point) -> f64| Line {
+    let line = |name, of: fn(&Point) -> f64| Line {
         name,
         points: result
             .over_time
@@ -147,7 +150,7 @@ fn ramp_section(ramp: &Ramp, out: &mut String) -> Result<()> {
     let measured = ramp.steps.iter().filter(|step| step.failed.is_none());
     let mut steps: Vec<&Step> = measured.collect();
     steps.sort_by(|a, b| a.asked.total_cmp(&b.asked));
-    let line = |name, of: fn(&super::Latency) -> f64| Line {
+    let line = |name, of: fn(&Latency) -> f64| Line {
         name,
         points: steps
             .iter()
@@ -184,7 +187,7 @@ fn environment(report: &Report) -> String {
         "{} · {} processors · {} of memory · Linux {} · {} · loadgen {}",
         here.processor,
         here.processors,
-        table::bytes(here.memory),
+        bytes(here.memory),
         here.kernel,
         here.date,
         here.version

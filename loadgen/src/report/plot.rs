@@ -5,7 +5,7 @@ use anyhow::{Result, anyhow};
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
-use super::table::grouped;
+use super::units::grouped;
 
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 300;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::table::{duration, grouped};
+use super::units::{duration, grouped};
 use crate::drive::Tick;
 use crate::plan::{Plan, Until};
 
