@@ -66,7 +66,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "R", value_parser = parse_rate, conflicts_with = "ramp",
         help_heading = "Load")]
     rate: Option<f64>,
-    /// Open loops from one rate to another: finds the highest that keeps --slo
+    /// Find the highest rate that keeps --slo, in open loops between two rates
+    ///
+    /// The rate is raised in steps until one is not kept, then the interval below that one is
+    /// halved. A rate is kept if p99 is at most --slo, nothing is lost or refused, and 98% of the
+    /// requests are answered while they are measured. A rate that fails is tried again: it counts as
+    /// kept if one of three tries keeps it, so that one unlucky second does not end the search. A
+    /// rate that overloads the server therefore takes up to three times --duration, and each try
+    /// up to --timeout longer.
     #[arg(long, value_name = "FROM..TO", help_heading = "Load")]
     ramp: Option<Bounds>,
     /// The most that p99 may be in a ramp, in milliseconds

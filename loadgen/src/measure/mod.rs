@@ -1,6 +1,7 @@
 //! Carries out what a plan says from beginning to end, and puts it into a [`Report`](crate::report::Report): topics made
 //! beforehand, the run or the ramp, the check of its order.
 
+mod neighbours;
 mod prepare;
 mod ramp;
 mod run;

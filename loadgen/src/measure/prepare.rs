@@ -22,11 +22,11 @@ pub(crate) fn prepare(plan: &Plan) -> Result<()> {
         ..plan.clone()
     };
     let made = drive::each_topic(&plan, op).context("preparing the topics")?;
-    refuse_nothing(&made).context("preparing the topics")
+    ensure_served(&made).context("preparing the topics")
 }
 
 /// Fails where no request was served.
-pub(super) fn refuse_nothing(measured: &Measured) -> Result<()> {
+pub(super) fn ensure_served(measured: &Measured) -> Result<()> {
     if measured.replies > measured.refused.values().sum() {
         return Ok(());
     }

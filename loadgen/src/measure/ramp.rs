@@ -4,23 +4,25 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::prepare::{prepare, refuse_nothing};
+use super::neighbours::Neighbours;
+use super::prepare::{ensure_served, prepare};
 use super::search::search;
-use crate::drive;
+use crate::drive::{self, Measured};
 use crate::observe::{Environment, Process};
 use crate::plan::{Pace, Plan};
 use crate::report::{Latency, Load, Progress, Ramp, Report, Step, Summary};
 use crate::values::Bounds;
 
-/// A rate is achieved where at least this share of what was due while it was measured was also
-/// answered by then.
+/// A rate is achieved if at least this share of the requests that were due while it was measured
+/// was also answered by then.
 const ACHIEVED: f64 = 0.98;
 
 /// Searches for the highest rate at which p99 is at most `slo`.
 ///
 /// # Errors
 ///
-/// Those of a run; a rate that can't be kept is no error.
+/// Returns the errors of a run, if not even one rate could be measured before. Later, such a rate
+/// is a rate that is not kept.
 pub(crate) fn ramp(
     plan: &Plan,
     bounds: Bounds,
@@ -28,38 +30,27 @@ pub(crate) fn ramp(
     process: Option<&Process>,
 ) -> Result<Report> {
     prepare(plan)?;
+    let neighbours = Neighbours::watch(plan, process);
     let slo_micros = slo.as_secs_f64() * 1e6;
-    let mut steps = Vec::new();
+    let mut steps: Vec<Step> = Vec::new();
     let mut best: Option<(f64, Summary)> = None;
-    let mut try_rate = |rate: f64| -> Result<bool> {
-        let plan = at_rate(plan, rate);
-        let mut progress = Progress::of(&plan, &format!("{rate:.0}/s"));
-        let measured = drive::run(&plan, process, &mut |tick| progress.tick(tick))
-            .and_then(|measured| refuse_nothing(&measured).map(|()| measured));
-        drop(progress);
-        let measured = match measured {
-            Ok(measured) => measured,
-            // Where none was measured, it is not the rate.
-            Err(error) if steps.is_empty() => return Err(error),
-            Err(error) => {
-                steps.push(Step::failed(rate, &error));
-                return Ok(false);
+    let mut try_rate = |rate: f64, number: u32| -> Result<bool> {
+        let step = match measure(&at_rate(plan, rate), rate, number, process) {
+            Ok(measured) => {
+                let step = step(&measured, rate, slo_micros);
+                if step.kept && best.as_ref().is_none_or(|(highest, _)| rate > *highest) {
+                    best = Some((rate, Summary::of(&measured, process)));
+                }
+                step
             }
+            // The reason is not the rate if nothing was ever measured.
+            Err(error) if steps.is_empty() => return Err(error),
+            Err(error) => Step::failed(rate, &error),
         };
-        let latency = Latency::of(&measured.latency);
-        let sound = measured.refused.is_empty() && measured.lost == 0;
-        // Of those that were due: at random, they are some more or fewer than the rate says.
-        let achieved = measured.replies as f64 >= ACHIEVED * measured.latency.len() as f64;
-        let kept = sound && latency.p99 <= slo_micros && achieved;
-        steps.push(Step {
-            asked: rate,
-            rate: measured.rate(),
-            latency,
-            kept,
-            failed: None,
-        });
-        if kept && best.as_ref().is_none_or(|(highest, _)| rate > *highest) {
-            best = Some((rate, Summary::of(&measured, process)));
+        let kept = step.kept;
+        match steps.last_mut() {
+            Some(last) if number > 1 => last.add_try(step),
+            _ => steps.push(step),
         }
         Ok(kept)
     };
@@ -69,19 +60,45 @@ pub(crate) fn ramp(
         environment: Environment::here(),
         load: Load::of(&at_rate(plan, highest.unwrap_or(bounds.from))),
         result,
-        ramp: Some(Ramp {
-            slo: slo_micros,
-            highest,
-            steps,
-        }),
+        ramp: Some(Ramp::new(slo_micros, highest, steps)),
         verified: None,
+        shared_processors: neighbours.shared_processors(),
     })
+}
+
+/// Runs one try at a rate.
+fn measure(plan: &Plan, rate: f64, number: u32, process: Option<&Process>) -> Result<Measured> {
+    let name = match number {
+        1 => format!("{rate:.0}/s"),
+        _ => format!("{rate:.0}/s, try {number}"),
+    };
+    let mut progress = Progress::of(plan, &name);
+    let measured = drive::run(plan, process, &mut |tick| progress.tick(tick))?;
+    ensure_served(&measured)?;
+    Ok(measured)
+}
+
+/// Judges one try at a rate.
+fn step(measured: &Measured, rate: f64, slo_micros: f64) -> Step {
+    let latency = Latency::of(&measured.latency);
+    let sound = measured.refused.is_empty() && measured.lost == 0;
+    // Compared with the requests that were due, not with the rate: random arrivals are a little
+    // more or fewer than the rate says.
+    let achieved = measured.replies as f64 >= ACHIEVED * measured.latency.len() as f64;
+    Step {
+        target_rate: rate,
+        tries: 1,
+        rate: measured.rate(),
+        latency,
+        kept: sound && latency.p99 <= slo_micros && achieved,
+        failed: None,
+    }
 }
 
 fn at_rate(plan: &Plan, rate: f64) -> Plan {
     let mut plan = plan.clone();
-    if let Pace::Open { rate: asked, .. } = &mut plan.pace {
-        *asked = rate;
+    if let Pace::Open { rate: target, .. } = &mut plan.pace {
+        *target = rate;
     }
     plan
 }

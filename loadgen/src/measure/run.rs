@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, anyhow};
 use globalcounter::protocol::Op;
 
-use super::prepare::{prepare, refuse_nothing};
+use super::neighbours::Neighbours;
+use super::prepare::{ensure_served, prepare};
 use crate::drive;
 use crate::observe::{Environment, Process};
 use crate::plan::Plan;
@@ -31,10 +32,12 @@ pub(crate) fn process_of(plan: &Plan, pid: Option<i32>) -> Result<Option<Process
 pub(crate) fn run(plan: &Plan, process: Option<&Process>) -> Result<Report> {
     prepare(plan)?;
     let before = sums(plan)?;
+    let neighbours = Neighbours::watch(plan, process);
     let mut progress = Progress::of(plan, plan.target.name());
     let mut measured = drive::run(plan, process, &mut |tick| progress.tick(tick))?;
     drop(progress);
-    refuse_nothing(&measured)?;
+    let shared_processors = neighbours.shared_processors();
+    ensure_served(&measured)?;
     let verified = match before {
         None => None,
         Some(before) => Some(verified(
@@ -50,6 +53,7 @@ pub(crate) fn run(plan: &Plan, process: Option<&Process>) -> Result<Report> {
         result: Some(Summary::of(&measured, process)),
         ramp: None,
         verified,
+        shared_processors,
     })
 }
 
@@ -65,7 +69,7 @@ fn sums(plan: &Plan) -> Result<Option<History>> {
         Op::Count
     };
     let seen = drive::each_topic(plan, op).context("asking for the sums of all topics")?;
-    refuse_nothing(&seen).context("asking for the sums of all topics")?;
+    ensure_served(&seen).context("asking for the sums of all topics")?;
     Ok(Some(seen.history))
 }
 

@@ -4,7 +4,9 @@
 mod environment;
 mod process;
 mod processors;
+mod threads;
 
 pub(crate) use environment::Environment;
 pub(crate) use process::{Process, Usage};
 pub(crate) use processors::pin;
+pub(crate) use threads::Threads;

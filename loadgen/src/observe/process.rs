@@ -10,6 +10,8 @@ use nix::unistd::Pid;
 use procfs::process::{FDTarget, all_processes};
 use serde::Serialize;
 
+use super::threads::Threads;
+
 /// A process of this machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
@@ -65,6 +67,11 @@ impl Process {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns its threads, as they are now.
+    pub(crate) fn threads(&self) -> Threads {
+        Threads::of(self.pid)
     }
 
     /// What it has used since it began; `None` when it is gone.

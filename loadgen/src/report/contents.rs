@@ -20,6 +20,10 @@ pub(crate) struct Report {
     pub(crate) ramp: Option<Ramp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verified: Option<Verdict>,
+    /// The processors that load and server could both use, which makes the results noisy. Empty if
+    /// the server is not on this machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shared_processors: Vec<usize>,
 }
 
 /// What was asked for, as the flags say it.

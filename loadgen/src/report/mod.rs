@@ -5,6 +5,7 @@ mod contents;
 mod file;
 mod html;
 mod json;
+mod notes;
 mod plot;
 mod progress;
 mod ramp;

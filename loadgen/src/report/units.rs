@@ -1,6 +1,6 @@
-//! Numbers with their units, as people read them.
+//! Formats numbers and their units for people.
 
-/// A number with its thousands apart.
+/// Formats a number with its thousands separated.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
@@ -13,7 +13,7 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
-/// Microseconds, in the unit that reads best.
+/// Formats microseconds, in the unit that reads best.
 pub(crate) fn duration(micros: f64) -> String {
     if micros < 1_000.0 {
         format!("{micros:.1} µs")
@@ -24,7 +24,16 @@ pub(crate) fn duration(micros: f64) -> String {
     }
 }
 
-/// Bytes, in the unit that reads best.
+/// Formats nanoseconds of CPU time, in the unit that reads best.
+pub(super) fn cpu_time(nanos: f64) -> String {
+    if nanos < 1_000.0 {
+        format!("{nanos:.0} ns")
+    } else {
+        format!("{:.2} µs", nanos / 1e3)
+    }
+}
+
+/// Formats bytes, in the unit that reads best.
 pub(crate) fn bytes(bytes: u64) -> String {
     let mebibytes = bytes as f64 / f64::from(1 << 20);
     if mebibytes < 1024.0 {
@@ -47,6 +56,8 @@ mod tests {
         assert_eq!(duration(12.34), "12.3 µs");
         assert_eq!(duration(200_000.0), "200.00 ms");
         assert_eq!(duration(2_500_000.0), "2.50 s");
+        assert_eq!(cpu_time(64.6), "65 ns");
+        assert_eq!(cpu_time(1_843.0), "1.84 µs");
         assert_eq!(bytes(3 << 19), "1.5 MiB");
         assert_eq!(bytes(3 << 29), "1.5 GiB");
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use globalcounter::protocol::Reply;
 use globalcounter::protocol::framed;
+use globalcounter::server::affinity;
 use serde_json::Value;
 
-use crate::support::{Embedded, answering_server, load, row, udp_server};
+use crate::support::{Embedded, Null, answering_server, load, row, udp_server};
 
 /// The rows that every run has.
 const ROWS: [&str; 8] = [
@@ -86,7 +87,7 @@ fn an_open_loop_keeps_its_rate() {
                 format!("--target {target} --rate 1000 --duration 0.5 --arrivals {arrivals}");
             let ended = load(server.at(target), &flags);
             let table = ended.measured();
-            assert_eq!(row(table, "rate asked"), "1,000/s");
+            assert_eq!(row(table, "target rate"), "1,000/s");
             let rate = number(row(table, "rate achieved"));
             assert!(
                 (700.0..1300.0).contains(&rate),
@@ -207,9 +208,9 @@ fn a_ramp_finds_a_rate() {
         let flags = "--ramp 500..2000 --slo 10000 --duration 0.2 --arrivals fixed";
         let ended = load(server.tcp, flags);
         let table = ended.measured();
-        assert!(table.contains("rate asked"), "{table}");
-        let highest = table.lines().last().unwrap();
-        highest == "highest rate with p99 up to 10.00 s: 2,000/s"
+        assert!(table.contains("target rate"), "{table}");
+        let mut lines = table.lines();
+        lines.any(|line| line == "highest rate with p99 up to 10.00 s: 2,000/s")
     });
     assert!(kept);
     let ended = load(server.tcp, "--ramp 1000..2000 --slo 0.0001 --duration 0.1");
@@ -290,13 +291,52 @@ fn reports_are_written() {
     }
     let ramp = format!("--ramp 500..1000 --slo 1000 --duration 0.1 {files}");
     load(server.tcp, &ramp).measured();
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    for step in report["ramp"]["steps"].as_array().unwrap() {
+        assert!((1..=3).contains(&step["tries"].as_u64().unwrap()), "{step}");
+    }
+    assert!(report["ramp"]["noise_tries"].is_u64());
     assert!(
         std::fs::read_to_string(&html)
             .unwrap()
-            .contains("Latency by rate asked for")
+            .contains("Latency by target rate")
     );
     std::fs::remove_file(&json).unwrap();
     std::fs::remove_file(&html).unwrap();
+}
+
+/// A hint to pin both, only if load and server can use the same processors.
+#[test]
+fn load_and_server_on_the_same_processors_are_told() {
+    let processors = affinity::processors();
+    let (first, last) = (processors[0], processors[processors.len() - 1]);
+    // A child may use the processors of the thread that starts it.
+    let start = move || {
+        affinity::pin(first).unwrap();
+        Null::start(&[])
+    };
+    let null = std::thread::spawn(start).join().unwrap();
+    let file = std::env::temp_dir().join(format!("loadgen-pin-{}.json", std::process::id()));
+    let run = |pin: usize| {
+        let flags = format!("--duration 0.2 --pin {pin} --json {}", file.display());
+        let table = load(null.tcp, &flags).measured().to_owned();
+        let report = std::fs::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        (table, serde_json::from_slice::<Value>(&report).unwrap())
+    };
+    let (table, report) = run(first);
+    let hint = row(&table, "note");
+    assert!(
+        hint.starts_with(&format!("load and server share CPU {first},")),
+        "{table}"
+    );
+    assert!(table.contains("globalcounter serve --pin"), "{table}");
+    assert_eq!(report["shared_processors"][0], first);
+    if first != last {
+        let (table, report) = run(last);
+        assert!(!table.contains("note"), "{table}");
+        assert!(report.get("shared_processors").is_none(), "{report}");
+    }
 }
 
 /// Bytes of a COUNT of a topic of 16 bytes.
