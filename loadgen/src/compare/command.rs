@@ -17,34 +17,35 @@ use crate::print::print;
 use crate::report::{self, ReportFile};
 use crate::values::{parse_processor, parse_seconds};
 
+/// Compare globalcounter with the least that sockets cost, and with Redis, Valkey, memcached
+///
+/// Each row of the table is one load on several servers. All servers are pinned to one CPU and the
+/// load to another, so two CPUs are needed. The servers of a row are measured in turn, round by round.
+/// A row's ratio is the median of its rounds' ratios of server CPU time per request.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Each server has one processor and the load another, so two are needed. A row's \
-    ratio is the median of its rounds' ratios, of server processor time a request."
-)]
 pub(crate) struct Arguments {
-    /// Only this row; can be given several times [default: all]
+    /// Measure only this row; repeat the flag for several rows [default: all]
     #[arg(long, value_name = "NAME", value_parser = parse_row)]
     row: Vec<&'static str>,
-    /// Name the rows and say what they measure
+    /// List the rows and what they measure
     #[arg(long)]
     list: bool,
-    /// How many times each server is measured
+    /// Measure each server N times
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// How long each time, in seconds
+    /// Measure for SECONDS each time
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     duration: Duration,
-    /// The globalcounter binary [default: the one beside this program, else the one in PATH]
+    /// Start this globalcounter binary [default: the one beside loadgen, else the one in PATH]
     #[arg(long, value_name = "FILE")]
     server_bin: Option<PathBuf>,
-    /// The processor that servers are kept on [default: the first]
+    /// Pin the servers to this CPU [default: the first]
     #[arg(long, value_name = "CPU", value_parser = parse_processor)]
     server_cpu: Option<usize>,
-    /// The processor that the load is kept on [default: the last]
+    /// Pin the load to this CPU [default: the last]
     #[arg(long, value_name = "CPU", value_parser = parse_processor)]
     load_cpu: Option<usize>,
-    /// Write everything that was measured as JSON
+    /// Write all measurements to FILE as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }

@@ -9,25 +9,30 @@ use clap::Args;
 use super::server::Server;
 use crate::print::print;
 
-/// Where it listens unless told: next to the default of globalcounter.
+/// The default address: next to the default port of globalcounter.
 const ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9997);
 
+/// Run a server that answers every protocol and counts nothing
+///
+/// It costs what the kernel's sockets cost, the least that any server can cost, and so is the
+/// baseline of measurements. Every sum in its replies is 1. It runs until it is stopped.
 #[derive(Debug, Args)]
-#[command(after_help = "Every sum that it tells is 1. It runs until it is stopped.")]
 pub(crate) struct Arguments {
-    /// Where to listen for TCP, or "off"
+    /// Listen for TCP at this address, or not at all
     #[arg(long, value_name = "ADDR|off", default_value_t = Listen(Some(ADDRESS)))]
     tcp: Listen,
-    /// Where to receive UDP, or "off"
+    /// Receive UDP at this address, or not at all
     #[arg(long, value_name = "ADDR|off", default_value_t = Listen(Some(ADDRESS)))]
     udp: Listen,
-    /// Receive and send runs of datagrams as one (UDP GRO and GSO)
+    /// Let the kernel merge and split datagrams (UDP GRO and GSO)
+    ///
+    /// It merges received datagrams, and splits one large buffer into datagrams of the same size.
     #[arg(long)]
     gso: bool,
 }
 
-/// An address to listen on, or none.
+/// An address to listen on. `None` is "off".
 #[derive(Debug, Clone, Copy)]
 struct Listen(Option<SocketAddr>);
 
@@ -56,11 +61,11 @@ impl std::fmt::Display for Listen {
     }
 }
 
-/// Answers until the process is stopped.
+/// Answers requests until the process is stopped.
 ///
 /// # Errors
 ///
-/// What kept it from starting, or from going on.
+/// The server cannot start, or its sockets fail.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut server = Server::bind(arguments.tcp.0, arguments.udp.0, arguments.gso)?;
     for (transport, address) in server.addresses()? {

@@ -27,7 +27,7 @@ pub(crate) fn page(report: &Report) -> Result<String> {
     }
     let hint = notes::pinning(&report.shared_processors);
     if !hint.is_empty() {
-        let _ = writeln!(body, "<p class=\"note\">{}</p>", escape(&hint.join(": ")));
+        let _ = writeln!(body, "<p class=\"note\">{}</p>", escape(&hint.join("; ")));
     }
     if let Some(result) = &report.result {
         headline(&report.load, result, &mut body);
