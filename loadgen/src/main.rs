@@ -1,9 +1,10 @@
-//! The load generator: drives counter servers as hard or as steadily as it is told, says how fast
-//! they were, and checks that their order held.
+//! The load generator: sends requests to counter servers, as fast as they answer or at a fixed rate,
+//! reports how fast they were, and checks their order.
 //!
-//! Stages are folders: `args` (flags → [`plan`]) → `workload` (what is asked) → `target` (how it
-//! looks on the wire) → `drive` (connections and clocks) → `verify`, `report`. `null` is a server to
-//! measure against, `compare` runs several servers beside each other.
+//! Stages are folders: `args` (flags → [`plan`]) → `workload` (which requests) → `target` (their
+//! bytes on the wire) → `drive` (connections and clocks) → `verify`, `report`; `measure` runs them
+//! one after another. `null` is a server that counts nothing, the baseline of measurements;
+//! `compare` measures several servers under the same load.
 
 mod args;
 mod compare;
@@ -52,16 +53,16 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The causes follow the colon: still one line.
+            // `#` prints the causes after a colon, in the same line.
             eprintln!("loadgen: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// A run or a ramp, and its reports.
+/// Measures a run or a ramp, and writes its reports.
 fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
-    // Opened before there is anything to lose.
+    // Opened first: a file that cannot be written must not cost the results of a run.
     let output = arguments.output()?;
     let process = measure::process_of(plan, arguments.pid())?;
     let report = match arguments.ramp() {
@@ -78,12 +79,12 @@ fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
     Ok(())
 }
 
-/// Each connection takes a file descriptor: asks for as many as the system lets it have.
+/// Raises the limit on file descriptors as far as the system allows: each connection takes one.
 fn raise_descriptor_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {
-        // Where it can't be raised, a connection too many says so.
+        // If this fails, opening a connection too many reports it.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

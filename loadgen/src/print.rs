@@ -1,4 +1,4 @@
-//! Standard output, which may be closed or full: then a run fails instead of panicking.
+//! Standard output. It may be closed or full, which is an error and not a panic.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 ///
 /// # Errors
 ///
-/// It can't be written.
+/// Standard output cannot be written.
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())

@@ -1,5 +1,4 @@
-//! Values of flags that several subcommands read: how each is written, and what is wrong with one
-//! that can't be read. Knows no subcommand.
+//! Parsers for the values of flags, with the messages for values that are wrong. Knows no subcommand.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use globalcounter::server::affinity;
 
-/// The rates between which a ramp goes.
+/// The lowest and the highest rate of a ramp, in requests per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Bounds {
     pub(crate) from: f64,
@@ -39,7 +38,7 @@ pub(crate) fn parse_server(text: &str) -> Result<SocketAddr, String> {
         _ => format!("this host is not known ({error})"),
     })?;
     let mut addresses: Vec<SocketAddr> = addresses.collect();
-    // Where a name has both kinds, servers here listen on the older one unless told.
+    // If a name has both kinds, IPv4 comes first: servers here listen on it by default.
     addresses.sort_by_key(SocketAddr::is_ipv6);
     addresses
         .first()
@@ -54,7 +53,7 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "it must be a number from 1 to 1000000".into())
 }
 
-/// A processor that this process may use.
+/// Parses the number of a processor that this process may use.
 pub(crate) fn parse_processor(text: &str) -> Result<usize, String> {
     let processors = affinity::processors();
     text.parse()
@@ -73,11 +72,11 @@ pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|rate: &f64| (0.1..=1e9).contains(rate))
-        .ok_or_else(|| "it must be a number of requests a second, up to 1000000000".into())
+        .ok_or_else(|| "it must be a number of requests per second, up to 1000000000".into())
 }
 
 pub(crate) fn parse_seconds_or_none(text: &str) -> Result<Duration, String> {
-    /// A day: more is a slip of the finger.
+    /// A day: a longer time is a typing error.
     const MOST: f64 = 86_400.0;
     text.parse()
         .ok()
@@ -86,7 +85,7 @@ pub(crate) fn parse_seconds_or_none(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "it must be a number of seconds, up to 86400".into())
 }
 
-/// A length of time, in seconds.
+/// Parses a duration in seconds, above 0.
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     parse_seconds_or_none(text)
         .ok()

@@ -1,4 +1,4 @@
-//! The flags of `loadgen compare`, and what it does.
+//! The command `loadgen compare` and its flags.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,11 +1,12 @@
-//! Carries out a [`Plan`]: threads that each keep some connections busy, and what they saw, put
-//! together. Sockets are in `stream`, `datagrams` and `one_shot`; `thread` is the loop over them.
+//! Carries out a [`Plan`](crate::plan::Plan): threads that each keep some connections busy, and their
+//! merged results. Sockets are in `stream`, `datagrams` and `one_shot`; `thread` is the loop over
+//! them. Knows no flags and no reports.
 
 mod collect;
+mod connection;
 mod datagrams;
-mod flight;
 mod hello;
-mod lane;
+mod in_flight;
 mod measured;
 mod one_shot;
 mod run;
@@ -14,7 +15,7 @@ mod stream;
 mod tally;
 mod thread;
 
-pub(crate) use flight::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
+pub(crate) use in_flight::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
 pub(crate) use measured::Measured;
 pub(crate) use run::{each_topic, run};
-pub(crate) use tally::{Moment, Tick};
+pub(crate) use tally::{Tick, TickSummary};

@@ -1,4 +1,4 @@
-//! Starts the threads of a run, and tells each what to ask and on which connections.
+//! Starts the threads of a run and gives each its connections and requests.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use globalcounter::protocol::Op;
 
 use super::collect::{Watch, collect};
+use super::connection::Connection;
 use super::datagrams::Datagrams;
 use super::hello::ShardMap;
-use super::lane::Lane;
 use super::measured::Measured;
 use super::one_shot::OneShot;
 use super::schedule::Schedule;
@@ -23,33 +23,34 @@ use crate::target::Transport;
 use crate::verify::History;
 use crate::workload::{Requests, Topics};
 
-/// What a run asks for.
+/// The requests of a run.
 #[derive(Debug, Clone)]
-enum Asking {
-    /// What the workload draws, at the plan's pace.
+enum Job {
+    /// Requests that the workload draws, at the plan's pace.
     Workload,
-    /// Each of these once, as fast as it goes.
+    /// One request for each of these topics, as fast as possible.
     Each(Op, Topics),
 }
 
-/// Carries out the plan and tells `watch` how it goes.
+/// Carries out the plan and reports its progress to `watch`.
 ///
 /// # Errors
 ///
-/// A server that is not there, goes away, says nothing for too long or answers what is no reply.
+/// The server is not there, closes a connection, sends nothing for too long, or sends bytes that are
+/// no reply.
 pub(crate) fn run(plan: &Plan, process: Option<&Process>, watch: Watch<'_>) -> Result<Measured> {
-    go(plan, &Asking::Workload, process, watch)
+    execute(plan, &Job::Workload, process, watch)
 }
 
-/// Asks for each topic, as fast as it goes: to prepare them, or to learn their sums. Where replies
-/// get lost, it asks again for those topics. Returns what was seen the last time, and all of the
-/// history.
+/// Makes one request per topic, as fast as possible: to create the topics, or to learn their sums.
+/// If replies are lost, it repeats the requests for those topics. Returns the results of the last
+/// round with the history of all rounds.
 ///
 /// # Errors
 ///
-/// Those of [`run`]; replies that are lost every time.
+/// Those of [`run`]; also if a topic gets no reply in any round.
 pub(crate) fn each_topic(plan: &Plan, op: Op) -> Result<Measured> {
-    /// Enough to be fast on every target, and little enough for every socket's buffer.
+    /// Enough to be fast on every target, and few enough for every socket's buffer.
     const PIPELINE: usize = 32;
     const TRIES: u32 = 5;
     let mut plan = plan.clone();
@@ -65,30 +66,28 @@ pub(crate) fn each_topic(plan: &Plan, op: Op) -> Result<Measured> {
     let mut history = History::default();
     for _ in 0..TRIES {
         plan.until = Until::Requests(topics.len() as u64);
-        let asking = Asking::Each(op, topics);
-        let mut seen = go(&plan, &asking, None, &mut |_| {})?;
-        history.then(std::mem::take(&mut seen.history));
-        if seen.silent.is_empty() {
+        let job = Job::Each(op, topics);
+        let mut seen = execute(&plan, &job, None, &mut |_| {})?;
+        history.append(std::mem::take(&mut seen.history));
+        if seen.unanswered_topics.is_empty() {
             seen.history = history;
             return Ok(seen);
         }
-        topics = Topics::These(seen.silent.into());
+        topics = Topics::These(seen.unanswered_topics.into());
     }
-    bail!(
-        "{} topics were asked for {TRIES} times, and no reply came",
-        topics.len()
-    )
+    bail!("{} topics got no reply in {TRIES} tries", topics.len())
 }
 
-fn go(
+/// Starts the threads of a run and collects their results.
+fn execute(
     plan: &Plan,
-    asking: &Asking,
+    job: &Job,
     process: Option<&Process>,
     watch: Watch<'_>,
 ) -> Result<Measured> {
     let shards = if plan.shard_aware {
         Some(
-            ShardMap::ask(plan)
+            ShardMap::fetch(plan)
                 .with_context(|| format!("asking {} for its shards", plan.server))?,
         )
     } else {
@@ -97,12 +96,12 @@ fn go(
     let signals = Signals::default();
     let run = Run {
         plan,
-        asking,
+        job,
         shards: shards.as_ref(),
         signals: &signals,
     };
     std::thread::scope(|scope| {
-        let (events, seen) = mpsc::channel();
+        let (events, received) = mpsc::channel();
         let mut starts = Vec::new();
         for number in 0..plan.threads {
             let (start, started) = mpsc::channel();
@@ -116,24 +115,24 @@ fn go(
             });
         }
         drop(events);
-        // Leaving drops `starts`: a thread that waits for its schedule ends then as well.
-        collect(plan, process, &starts, &seen, watch)
+        // Returning drops `starts`, which ends a thread that still waits for its schedule.
+        collect(plan, process, &starts, &received, watch)
             .inspect_err(|_| signals.failed.store(true, Ordering::Relaxed))
     })
     .with_context(|| format!("measuring {} at {}", plan.target.name(), plan.server))
 }
 
-/// One run, as its threads see it.
+/// What all threads of a run share.
 #[derive(Clone)]
 struct Run<'a> {
     plan: &'a Plan,
-    asking: &'a Asking,
+    job: &'a Job,
     shards: Option<&'a ShardMap>,
     signals: &'a Signals,
 }
 
 impl Run<'_> {
-    /// All that thread `number` does: connects, waits for the schedule, asks until the end.
+    /// Runs thread `number`: connects, waits for the schedule, makes requests until the end.
     fn thread(
         &self,
         number: usize,
@@ -156,7 +155,7 @@ impl Run<'_> {
         }
     }
 
-    fn run<L: Lane>(
+    fn run<L: Connection>(
         &self,
         number: usize,
         connect: impl Fn(usize) -> Result<L>,
@@ -165,7 +164,7 @@ impl Run<'_> {
     ) -> Result<Totals> {
         let plan = self.plan;
         let numbers = (number..plan.connections).step_by(plan.threads);
-        let lanes = numbers.clone().map(connect).collect::<Result<Vec<L>>>()?;
+        let connections = numbers.clone().map(connect).collect::<Result<Vec<L>>>()?;
         let _ = events.send(Event::Connected);
         let Ok(schedule) = started.recv() else {
             bail!("another thread failed first");
@@ -173,33 +172,40 @@ impl Run<'_> {
         let sources = match plan.pace {
             Pace::Closed { pipeline } => Sources::Closed {
                 pipeline,
-                each: numbers.map(|i| self.lane_source(i)).collect(),
+                by_connection: numbers.map(|i| self.connection_source(i)).collect(),
             },
             Pace::Open { rate, spacing } => Sources::Open(Box::new(Open {
                 arrivals: plan.workload.arrivals(number, plan.threads, rate, spacing),
-                all: self.source(plan.workload.requests(number, None), number, plan.threads),
-                owners: self.shards.map(|map| map.lanes(numbers)),
+                source: self.source(plan.workload.requests(number, None), number, plan.threads),
+                by_topic: self.shards.map(|map| map.connections_by_topic(numbers)),
             })),
         };
-        let notes_silent = matches!(self.asking, Asking::Each(..));
-        let thread = Thread::new(plan, schedule, lanes, sources, notes_silent, events)?;
+        let track_unanswered = matches!(self.job, Job::Each(..));
+        let thread = Thread::new(
+            plan,
+            schedule,
+            connections,
+            sources,
+            track_unanswered,
+            events,
+        )?;
         thread.run(self.signals)
     }
 
-    /// What connection `i` asks for in a closed loop.
-    fn lane_source(&self, i: usize) -> Source {
+    /// Returns the requests of connection `i` in a closed loop.
+    fn connection_source(&self, i: usize) -> Source {
         let plan = self.plan;
-        let requests = match self.asking {
-            Asking::Each(op, topics) => Requests::each(*op, topics.clone(), i, plan.connections),
-            Asking::Workload => {
-                let own = self.shards.map(|map| map.own(map.shard_of(i)));
+        let requests = match self.job {
+            Job::Each(op, topics) => Requests::each(*op, topics.clone(), i, plan.connections),
+            Job::Workload => {
+                let own = self.shards.map(|map| map.topics_of(map.shard_of(i)));
                 plan.workload.requests(i, own)
             }
         };
         self.source(requests, i, plan.connections)
     }
 
-    /// `requests`, no more than the share of one in `among` of all that the plan asks for.
+    /// Limits `requests` to the share of one in `among` of the plan's requests.
     fn source(&self, requests: Requests, number: usize, among: usize) -> Source {
         let left = match self.plan.until {
             Until::Elapsed(_) => u64::MAX,

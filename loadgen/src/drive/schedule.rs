@@ -4,25 +4,27 @@ use std::time::{Duration, Instant};
 
 use crate::plan::{Plan, Until};
 
-/// Points in time on the plots of a run, about.
+/// The number of ticks in a run, about: points in time on its plots.
 const TICKS: u32 = 100;
-/// A tick is at least that long, so that the histograms that each hands over cost nothing.
+/// The shortest tick: handing over a histogram per tick then costs nothing that can be measured.
 const SHORTEST_TICK: Duration = Duration::from_millis(100);
-/// And at most, so that the progress bar moves.
+/// The longest tick, so that the progress bar moves.
 pub(super) const LONGEST_TICK: Duration = Duration::from_secs(1);
 
-/// What the threads go by; times are nanoseconds since `epoch`.
+/// The schedule of all threads. Times are nanoseconds since `epoch`, when the run began.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
     epoch: Instant,
     /// When measuring begins.
     pub(super) start: u64,
-    /// When it ends; never, where the requests run out instead.
+    /// When measuring ends; `u64::MAX` if the run ends after a number of requests instead.
     pub(super) end: u64,
+    /// The length of a tick.
     pub(super) tick: u64,
 }
 
 impl Schedule {
+    /// Returns the schedule of a run that begins now.
     pub(super) fn of(plan: &Plan) -> Self {
         let start = plan.warm_up.as_nanos() as u64;
         let (end, tick) = match plan.until {
@@ -40,7 +42,7 @@ impl Schedule {
         }
     }
 
-    /// Nanoseconds since the run began.
+    /// Returns the nanoseconds since the run began.
     #[inline]
     pub(super) fn now(&self) -> u64 {
         self.epoch.elapsed().as_nanos() as u64

@@ -78,14 +78,14 @@ fn verified(plan: &Plan, before: History, during: History, full: bool) -> Result
     if full {
         eprintln!(
             "loadgen: ended after {} replies, as many as --verify keeps ({} bytes each)",
-            verify::RECORDS,
+            verify::MAX_RECORDS,
             verify::RECORD_LEN
         );
     }
     let mut history = before;
-    history.then(during);
+    history.append(during);
     if let Some(after) = sums(plan)? {
-        history.then(after);
+        history.append(after);
     }
     let replies = history.len();
     verify::check(history, &plan.workload.names).map_err(|violation| {

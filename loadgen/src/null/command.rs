@@ -1,4 +1,4 @@
-//! The flags of `loadgen null`, and what it does.
+//! The command `loadgen null` and its flags.
 
 use std::net::SocketAddr;
 use std::str::FromStr;

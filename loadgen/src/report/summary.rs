@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::drive::{Measured, Moment};
+use crate::drive::{Measured, TickSummary};
 use crate::observe::Process;
 
 /// What was measured. Latencies are microseconds.
@@ -88,11 +88,11 @@ impl Summary {
             first_error: measured.first_refusal.clone(),
             lost: measured.lost,
             late: measured.late,
-            unasked: measured.unasked,
+            unasked: measured.unmatched,
             never_sent: measured.never_sent,
             server,
             percentiles: percentiles(&measured.latency),
-            over_time: points(&measured.moments, seconds),
+            over_time: points(&measured.ticks, seconds),
         }
     }
 }
@@ -131,19 +131,19 @@ fn percentiles(latency: &Histogram<u64>) -> Vec<(f64, f64)> {
     curve
 }
 
-fn points(moments: &[Moment], seconds: f64) -> Vec<Point> {
+fn points(ticks: &[TickSummary], seconds: f64) -> Vec<Point> {
     /// A last one that is cut short says little about the rate.
     const SHORTEST: f64 = 0.5;
-    let point = |moment: &Moment| {
-        let (from, length) = (moment.from as f64 / 1e9, moment.length as f64 / 1e9);
+    let point = |tick: &TickSummary| {
+        let (from, length) = (tick.from as f64 / 1e9, tick.length as f64 / 1e9);
         let to = (from + length).min(seconds);
         (to - from >= SHORTEST * length).then(|| Point {
             at: to,
-            rate: moment.replies as f64 / (to - from),
-            p50: micros(moment.p50),
-            p99: micros(moment.p99),
-            max: micros(moment.max),
+            rate: tick.replies as f64 / (to - from),
+            p50: micros(tick.p50),
+            p99: micros(tick.p99),
+            max: micros(tick.max),
         })
     };
-    moments.iter().filter_map(point).collect()
+    ticks.iter().filter_map(point).collect()
 }

@@ -4,7 +4,7 @@
 use globalcounter::protocol::{Op, Request, classic};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 
-use super::interface::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
 
 pub(super) const UDP: Classic = Classic {
     name: "classic-udp",
@@ -43,8 +43,8 @@ impl Target for Classic {
         classic::encode_request(Request { op, topic }, out).expect("a method that it has");
     }
 
-    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
-        let reply = classic::decode_reply(input).ok_or_else(|| Rubbish::at(input))?;
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
+        let reply = classic::decode_reply(input).ok_or_else(|| InvalidReply::at(input))?;
         Ok(Some(Decoded {
             len: input.len(),
             id: 0,

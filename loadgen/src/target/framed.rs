@@ -5,7 +5,7 @@ use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
 use globalcounter::protocol::{Op, Request};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 
-use super::interface::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
 
 pub(super) const TCP: Framed = Framed {
     name: "framed",
@@ -49,8 +49,8 @@ impl Target for Framed {
         framed::encode_request(RequestId(id), &call, out);
     }
 
-    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
-        let Some(frame) = framed::decode_reply(input).map_err(|_| Rubbish::at(input))? else {
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
+        let Some(frame) = framed::decode_reply(input).map_err(|_| InvalidReply::at(input))? else {
             return Ok(None);
         };
         match frame.answer {
@@ -59,7 +59,7 @@ impl Target for Framed {
                 id: frame.id.0,
                 outcome: Outcome::from(reply),
             })),
-            Answer::Hello(_) | Answer::Pong(_) => Err(Rubbish::at(input)),
+            Answer::Hello(_) | Answer::Pong(_) => Err(InvalidReply::at(input)),
         }
     }
 }

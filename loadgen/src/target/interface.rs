@@ -70,7 +70,7 @@ pub(crate) trait Target: Sync {
 
     /// Reads the reply that `input` begins with; `None` where it breaks off before its end. A
     /// datagram, and what a one-shot connection said, are whole.
-    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish>;
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply>;
 }
 
 impl fmt::Debug for dyn Target {
@@ -118,9 +118,9 @@ impl From<Reply> for Outcome {
 
 /// Bytes that are no reply of this dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rubbish(String);
+pub(crate) struct InvalidReply(String);
 
-impl Rubbish {
+impl InvalidReply {
     /// The bytes from `input` on; as many are kept as one line can tell.
     pub(super) fn at(input: &[u8]) -> Self {
         const SHOWN: usize = 24;
@@ -130,10 +130,10 @@ impl Rubbish {
     }
 }
 
-impl fmt::Display for Rubbish {
+impl fmt::Display for InvalidReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the server answered with what is no reply: {}", self.0)
     }
 }
 
-impl std::error::Error for Rubbish {}
+impl std::error::Error for InvalidReply {}

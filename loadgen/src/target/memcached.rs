@@ -4,7 +4,7 @@
 use globalcounter::protocol::Op;
 use globalcounter::protocol::resp::encode_number;
 
-use super::interface::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
 use super::text::{line, number};
 
 pub(super) const TCP: Memcached = Memcached { udp: false };
@@ -89,17 +89,17 @@ impl Target for Memcached {
         }
     }
 
-    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
         if !self.udp {
             return decode_text(input);
         }
         let Some((header, text)) = input.split_first_chunk::<HEADER_LEN>() else {
-            return Err(Rubbish::at(input));
+            return Err(InvalidReply::at(input));
         };
         let [high, low, 0, 0, 0, 1, _, _] = *header else {
-            return Err(Rubbish::at(input));
+            return Err(InvalidReply::at(input));
         };
-        let decoded = decode_text(text)?.ok_or_else(|| Rubbish::at(input))?;
+        let decoded = decode_text(text)?.ok_or_else(|| InvalidReply::at(input))?;
         Ok(Some(Decoded {
             len: HEADER_LEN + decoded.len,
             id: u16::from_be_bytes([high, low]).into(),
@@ -108,12 +108,12 @@ impl Target for Memcached {
     }
 }
 
-fn decode_text(input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
-    let rubbish = || Rubbish::at(input);
+fn decode_text(input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
+    let invalid = || InvalidReply::at(input);
     let Some((first, next)) = line(input, LINE_LIMIT)? else {
         return match input.first() {
             Some(b'0'..=b'9' | b'A'..=b'Z') | None => Ok(None),
-            Some(_) => Err(rubbish()),
+            Some(_) => Err(invalid()),
         };
     };
     let mut len = next;
@@ -126,17 +126,17 @@ fn decode_text(input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
         }
         b"VALUE" => {
             let bytes = words.nth(2).and_then(number).filter(|&bytes| bytes <= 24);
-            let bytes = bytes.ok_or_else(rubbish)? as usize;
+            let bytes = bytes.ok_or_else(invalid)? as usize;
             const END: &[u8] = b"\r\nEND\r\n";
             len += bytes + END.len();
             let Some(data) = input.get(next..len) else {
                 return Ok(None);
             };
-            let digits = data.strip_suffix(END).ok_or_else(rubbish)?;
+            let digits = data.strip_suffix(END).ok_or_else(invalid)?;
             // A number that became shorter is padded with spaces.
-            Outcome::Sum(number(digits.trim_ascii_end()).ok_or_else(rubbish)?)
+            Outcome::Sum(number(digits.trim_ascii_end()).ok_or_else(invalid)?)
         }
-        digits => Outcome::Sum(number(digits).ok_or_else(rubbish)?),
+        digits => Outcome::Sum(number(digits).ok_or_else(invalid)?),
     };
     Ok(Some(Decoded {
         len,

@@ -4,7 +4,7 @@
 use globalcounter::protocol::Op;
 use globalcounter::protocol::resp::{Value, decode_reply, encode_command, encode_number};
 
-use super::interface::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
 use super::text::number;
 
 pub(super) const RESP: Resp = Resp;
@@ -49,14 +49,14 @@ impl Target for Resp {
         }
     }
 
-    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
-        let rubbish = || Rubbish::at(input);
-        let Some((value, len)) = decode_reply(input).map_err(|_| rubbish())? else {
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
+        let invalid = || InvalidReply::at(input);
+        let Some((value, len)) = decode_reply(input).map_err(|_| invalid())? else {
             return Ok(None);
         };
         let outcome = match value {
-            Value::Integer(sum) => Outcome::Sum(sum.try_into().map_err(|_| rubbish())?),
-            Value::Bulk(digits) => Outcome::Sum(number(digits).ok_or_else(rubbish)?),
+            Value::Integer(sum) => Outcome::Sum(sum.try_into().map_err(|_| invalid())?),
+            Value::Bulk(digits) => Outcome::Sum(number(digits).ok_or_else(invalid)?),
             Value::Simple(_) => Outcome::Done,
             Value::Null => Outcome::Missing,
             Value::Error(said) => {

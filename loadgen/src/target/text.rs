@@ -1,17 +1,17 @@
 //! Parts of the text protocols: lines and decimal numbers.
 
-use super::interface::Rubbish;
+use super::interface::InvalidReply;
 
 /// The line that `input` begins with, without its CR LF, and where the next one begins. `None`
-/// where it breaks off; a line of more than `limit` bytes is rubbish.
-pub(super) fn line(input: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Rubbish> {
+/// where it breaks off; a line of more than `limit` bytes is invalid.
+pub(super) fn line(input: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, InvalidReply> {
     match input
         .windows(2)
         .take(limit)
         .position(|pair| pair == b"\r\n")
     {
         Some(end) => Ok(Some((&input[..end], end + 2))),
-        None if input.len() > limit => Err(Rubbish::at(input)),
+        None if input.len() > limit => Err(InvalidReply::at(input)),
         None => Ok(None),
     }
 }

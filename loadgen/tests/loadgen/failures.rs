@@ -16,7 +16,7 @@ fn bad_usage_is_one_line_and_exit_code_2() {
         ("--target http", "must be one of framed, udp, classic-udp"),
         ("--server nowhere", "a host and a port"),
         ("--connections 0", "1 to 1000000"),
-        ("--rate 0", "requests a second"),
+        ("--rate 0", "requests per second"),
         ("--rate 5 --pipeline 2", "cannot be used with"),
         ("--ramp 5..2", "the higher one"),
         ("--ramp 5", "two rates"),
@@ -209,7 +209,7 @@ fn a_server_that_talks_rubbish_is_told() {
         );
         let told = [
             "no reply",
-            "reply to nothing",
+            "matches no request",
             "without a reply",
             "closed the connection",
         ];
