@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Err(error) => return args::refuse(&error),
     };
     if cfg!(debug_assertions) {
-        eprintln!("loadgen: not optimised: its figures mean nothing (build it with --release)");
+        eprintln!("loadgen: not optimised, so its results mean nothing (build it with --release)");
     }
     raise_descriptor_limit();
     let ended = match arguments.command {

@@ -92,7 +92,7 @@ impl Arguments {
     fn check_methods(&self) -> Result<()> {
         for op in self.mix.ops() {
             ensure!(
-                self.target.has(op),
+                self.target.supports(op),
                 "{} has no method {}",
                 self.target.name(),
                 method_name(op)

@@ -63,7 +63,7 @@ fn sums(plan: &Plan) -> Result<Option<History>> {
         return Ok(None);
     }
     // Without GET, one more count tells.
-    let op = if plan.target.has(Op::Get) {
+    let op = if plan.target.supports(Op::Get) {
         Op::Get
     } else {
         Op::Count

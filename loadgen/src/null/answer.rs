@@ -185,7 +185,7 @@ mod tests {
             for op in ops
                 .into_iter()
                 .chain(target.creates_with())
-                .filter(|&op| target.has(op))
+                .filter(|&op| target.supports(op))
             {
                 let mut request = Vec::new();
                 target.encode(7, op, b"topic-1", &mut request);

@@ -6,18 +6,18 @@ use globalcounter::server::affinity;
 use procfs::{CpuInfo, Current};
 use serde::Serialize;
 
-/// What a measurement was made on.
+/// The environment of a measurement.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Environment {
     /// The processor's name.
     pub(crate) processor: String,
-    /// How many of them this process may use.
+    /// How many processors this process may use.
     pub(crate) processors: usize,
     /// The kernel's release.
     pub(crate) kernel: String,
     /// Bytes of memory.
     pub(crate) memory: u64,
-    /// When it was made: UTC, RFC 3339.
+    /// When the measurement was made: UTC, RFC 3339.
     pub(crate) date: String,
     /// The version of this program.
     pub(crate) version: &'static str,
@@ -26,7 +26,7 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// This machine, now.
+    /// Returns this machine's, now.
     pub(crate) fn here() -> Self {
         let cpu = CpuInfo::current().ok();
         let model = cpu.and_then(|cpu| cpu.model_name(0).map(str::to_owned));
@@ -44,7 +44,7 @@ impl Environment {
     }
 }
 
-/// The command line without the folder that the program lies in.
+/// Returns the command line without the program's folder.
 fn command_line() -> String {
     let mut arguments = std::env::args();
     let program = arguments.next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What can be seen of this machine: the server's process, its processor time and memory, and what
-//! the machine is. Also who runs where.
+//! Observes this machine: the server's process with its CPU time and memory, processors and who may
+//! use them, and the environment of a measurement. Knows no plans and no reports.
 
 mod environment;
 mod process;

@@ -1,4 +1,4 @@
-//! The server's process: found by its port, and what it uses.
+//! The server's process: how to find it by its port, and what it uses.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -19,32 +19,33 @@ pub(crate) struct Process {
     name: String,
 }
 
-/// What a process used.
+/// The resources that a process used.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Usage {
-    /// Processor time of all its threads.
+    /// CPU time of all its threads.
     pub(crate) processor: Duration,
     /// Resident memory, in bytes.
     pub(crate) resident: u64,
 }
 
 impl Process {
-    /// The process with that number.
+    /// Returns the process with this id.
     ///
     /// # Errors
     ///
-    /// There is none, or it can't be looked at.
+    /// There is none, or it may not be observed.
     pub(crate) fn with_pid(pid: i32) -> Result<Self> {
         let process = procfs::process::Process::new(pid);
         let stat = process.and_then(|process| process.stat());
-        let stat = stat.with_context(|| format!("there is no process {pid} to look at"))?;
+        let stat =
+            stat.with_context(|| format!("there is no process {pid} that can be observed"))?;
         Ok(Self {
             pid,
             name: stat.comm,
         })
     }
 
-    /// The process that listens at `server`, where it is one of this machine and may be looked at.
+    /// Returns the process that listens at `server`, if it is on this machine and may be observed.
     pub(crate) fn listening_at(server: SocketAddr, udp: bool) -> Option<Self> {
         let sockets = listeners(server, udp);
         if sockets.is_empty() {
@@ -69,17 +70,17 @@ impl Process {
         &self.name
     }
 
-    /// Returns its threads, as they are now.
+    /// Returns its current threads.
     pub(crate) fn threads(&self) -> Threads {
         Threads::of(self.pid)
     }
 
-    /// What it has used since it began; `None` when it is gone.
+    /// Returns what it has used since it started. `None` if it is gone.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let process = procfs::process::Process::new(self.pid).ok()?;
         let stat = process.stat().ok()?;
-        // To the nanosecond, of all its threads, those that have ended too; where the kernel does
-        // not tell it, in ticks of a hundredth of a second.
+        // In nanoseconds, of all threads, also those that have ended. If the kernel does not support
+        // that, in ticks of a hundredth of a second.
         let exact = || {
             let clock = clock_getcpuclockid(Pid::from_raw(self.pid)).ok()?;
             Some(Duration::from(clock.now().ok()?))
@@ -95,19 +96,19 @@ impl Process {
     }
 }
 
-/// The sockets of this machine that receive what is sent to `server`, by their inodes.
+/// Returns the inodes of this machine's sockets that receive what is sent to `server`.
 fn listeners(server: SocketAddr, udp: bool) -> HashSet<u64> {
-    let hears = |local: SocketAddr| {
+    let receives = |local: SocketAddr| {
         let any = local.ip().is_unspecified() && server.ip().is_loopback();
         local.port() == server.port() && (local.ip() == server.ip() || any)
     };
     if udp {
         let tables = [procfs::net::udp(), procfs::net::udp6()];
-        // Connected ones belong to clients.
+        // Connected sockets belong to clients.
         let entries = tables.into_iter().flatten().flatten();
         let bound = entries.filter(|entry| entry.remote_address.port() == 0);
         bound
-            .filter(|entry| hears(entry.local_address))
+            .filter(|entry| receives(entry.local_address))
             .map(|entry| entry.inode)
             .collect()
     } else {
@@ -115,7 +116,7 @@ fn listeners(server: SocketAddr, udp: bool) -> HashSet<u64> {
         let entries = tables.into_iter().flatten().flatten();
         let listening = entries.filter(|entry| entry.state == procfs::net::TcpState::Listen);
         listening
-            .filter(|entry| hears(entry.local_address))
+            .filter(|entry| receives(entry.local_address))
             .map(|entry| entry.inode)
             .collect()
     }

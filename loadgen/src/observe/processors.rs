@@ -1,19 +1,15 @@
-//! Which processors a thread may use.
+//! Pins threads to processors.
 
 use anyhow::{Context, Result, ensure};
 use globalcounter::server::affinity;
 use nix::sched::CpuSet;
 
-/// Keeps this thread, and what it starts from now on, on `processor`.
+/// Pins this thread, and the threads and processes that it starts later, to `processor`.
 ///
 /// # Errors
 ///
-/// It is none that this process may use.
+/// This process may not use it.
 pub(crate) fn pin(processor: usize) -> Result<()> {
-    ensure!(
-        processor < CpuSet::count(),
-        "there is no processor {processor}"
-    );
-    affinity::pin(processor)
-        .with_context(|| format!("keeping a thread on processors [{processor}]"))
+    ensure!(processor < CpuSet::count(), "there is no CPU {processor}");
+    affinity::pin(processor).with_context(|| format!("pinning a thread to CPU {processor}"))
 }

@@ -35,7 +35,7 @@ impl Target for Framed {
         Matching::ById(u32::BITS)
     }
 
-    fn has(&self, _: Op) -> bool {
+    fn supports(&self, _: Op) -> bool {
         true
     }
 
@@ -44,7 +44,8 @@ impl Target for Framed {
     }
 
     fn encode(&self, id: u32, op: Op, topic: &[u8], out: &mut Vec<u8>) {
-        let topic = Topic::new(topic, TOPIC_LEN_LIMIT).expect("names are made of ASCII");
+        let topic =
+            Topic::new(topic, TOPIC_LEN_LIMIT).expect("topic names are ASCII of a valid length");
         let call = Call::Topic(Request { op, topic });
         framed::encode_request(RequestId(id), &call, out);
     }

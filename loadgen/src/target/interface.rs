@@ -1,4 +1,5 @@
-//! What the rest of the program knows of a target: the trait, and what its methods return.
+//! The trait of a target and the values of its methods: all that the rest of the program knows of a
+//! target.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,58 +10,59 @@ use globalcounter::topic::TOPIC_LEN_LIMIT;
 /// How requests travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// One TCP connection, any number of requests.
+    /// A TCP connection for any number of requests.
     Stream,
     /// A TCP connection for each request; the server closes it after its reply.
     OneShot,
     /// UDP.
     Datagrams {
-        /// Whether a datagram can hold more than one request.
+        /// Whether a datagram can hold several requests.
         packed: bool,
     },
 }
 
 impl Transport {
-    /// Whether it is UDP, which can lose what it carries.
+    /// Returns whether it is UDP, which can lose requests and replies.
     pub(crate) fn is_udp(self) -> bool {
         matches!(self, Self::Datagrams { .. })
     }
 }
 
-/// How a reply finds its request.
+/// How replies are matched to requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Matching {
-    /// By an id of that many bits.
+    /// By an id of this many bits.
     ById(u32),
-    /// Replies come in the order of the requests.
+    /// By order: replies arrive in the order of the requests.
     InOrder,
 }
 
 /// A dialect on a transport.
 pub(crate) trait Target: Sync {
-    /// What `--target` calls it.
+    /// Returns its name for `--target`.
     fn name(&self) -> &'static str;
 
-    /// How its requests travel.
+    /// Returns how its requests travel.
     fn transport(&self) -> Transport;
 
-    /// How its replies find their requests.
+    /// Returns how its replies are matched to requests.
     fn matching(&self) -> Matching;
 
-    /// Whether it can ask for that.
-    fn has(&self, op: Op) -> bool;
+    /// Returns whether it supports a method.
+    fn supports(&self, op: Op) -> bool;
 
-    /// What makes a topic exist and changes nothing else, where counting alone does not.
+    /// Returns the method that creates a topic and changes nothing else. `None` if counting creates
+    /// it.
     fn creates_with(&self) -> Option<Op> {
         None
     }
 
-    /// The most bytes that a topic's name may have.
+    /// Returns the most bytes of a topic's name.
     fn topic_len_limit(&self) -> usize {
         TOPIC_LEN_LIMIT
     }
 
-    /// Whether HELLO tells who owns a topic.
+    /// Returns whether HELLO tells which shard owns a topic.
     fn knows_shards(&self) -> bool {
         false
     }
@@ -68,8 +70,12 @@ pub(crate) trait Target: Sync {
     /// Appends a request.
     fn encode(&self, id: u32, op: Op, topic: &[u8], out: &mut Vec<u8>);
 
-    /// Reads the reply that `input` begins with; `None` where it breaks off before its end. A
-    /// datagram, and what a one-shot connection said, are whole.
+    /// Decodes the reply that `input` begins with. `None` if the reply is not complete; a datagram and
+    /// the bytes of a one-shot connection are always complete.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no reply.
     fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply>;
 }
 
@@ -79,26 +85,26 @@ impl fmt::Debug for dyn Target {
     }
 }
 
-/// A whole reply.
+/// A complete reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decoded {
-    /// How many bytes it takes.
+    /// The length of the reply in bytes.
     pub(crate) len: usize,
-    /// The id of its request, where there are ids.
+    /// The id of its request; 0 if the target has no ids.
     pub(crate) id: u32,
     pub(crate) outcome: Outcome,
 }
 
-/// What a reply says.
+/// The content of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The sum.
     Sum(u64),
-    /// It is done, and there is no sum to tell.
+    /// The request is done, and the reply has no sum.
     Done,
-    /// There is no such topic.
+    /// The topic does not exist.
     Missing,
-    /// It was refused: what the server said, of which the first word is the error's code.
+    /// The request was refused, with the server's message. Its first word is the code of the error.
     Refused(Cow<'static, str>),
 }
 
@@ -116,12 +122,12 @@ impl From<Reply> for Outcome {
     }
 }
 
-/// Bytes that are no reply of this dialect.
+/// Bytes that are no reply of the target's dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InvalidReply(String);
 
 impl InvalidReply {
-    /// The bytes from `input` on; as many are kept as one line can tell.
+    /// Keeps the first bytes of `input`, as many as fit into one line.
     pub(super) fn at(input: &[u8]) -> Self {
         const SHOWN: usize = 24;
         let shown = &input[..input.len().min(SHOWN)];
@@ -132,7 +138,11 @@ impl InvalidReply {
 
 impl fmt::Display for InvalidReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server answered with what is no reply: {}", self.0)
+        write!(
+            f,
+            "the server answered with bytes that are no reply: {}",
+            self.0
+        )
     }
 }
 

@@ -1,5 +1,5 @@
-//! memcached's text protocol: incr and its kin, over TCP and over UDP, where a header of 8 bytes
-//! goes before each datagram. Source: <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>.
+//! memcached's text protocol: incr and related commands, over TCP and over UDP, where each datagram
+//! begins with a header of 8 bytes. Source: <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>.
 
 use globalcounter::protocol::Op;
 use globalcounter::protocol::resp::encode_number;
@@ -10,8 +10,8 @@ use super::text::{line, number};
 pub(super) const TCP: Memcached = Memcached { udp: false };
 pub(super) const UDP: Memcached = Memcached { udp: true };
 
-/// Bytes of a datagram's header: request id, sequence number, number of datagrams, reserved; each
-/// a big-endian u16.
+/// The length of a datagram's header: request id, sequence number, number of datagrams, reserved;
+/// each a big-endian u16.
 const HEADER_LEN: usize = 8;
 
 /// The longest key: KEY_MAX_LENGTH of memcached.
@@ -49,11 +49,11 @@ impl Target for Memcached {
         }
     }
 
-    fn has(&self, op: Op) -> bool {
+    fn supports(&self, op: Op) -> bool {
         !matches!(op, Op::Advance(1..))
     }
 
-    /// `incr` does not create: `add` does, and leaves alone what is there.
+    /// `incr` does not create a key. `add` does, and leaves an existing key as it is.
     fn creates_with(&self) -> Option<Op> {
         Some(Op::Advance(0))
     }
@@ -133,7 +133,7 @@ fn decode_text(input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
                 return Ok(None);
             };
             let digits = data.strip_suffix(END).ok_or_else(invalid)?;
-            // A number that became shorter is padded with spaces.
+            // memcached pads a number that became shorter with spaces.
             Outcome::Sum(number(digits.trim_ascii_end()).ok_or_else(invalid)?)
         }
         digits => Outcome::Sum(number(digits).ok_or_else(invalid)?),

@@ -1,6 +1,6 @@
-//! What can be measured: a target says how its requests and replies look on the wire, and how the
-//! two find each other. One small file a dialect; nothing here does I/O. To add a target: write its
-//! file, and name it in [`ALL`].
+//! The targets that can be measured. A target encodes requests, decodes replies and says how to match
+//! the two. One small file per dialect; nothing here does I/O. To add a target, write its file and
+//! name it in [`ALL`].
 
 mod classic;
 mod framed;

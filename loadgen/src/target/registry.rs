@@ -3,7 +3,7 @@
 use super::interface::Target;
 use super::{classic, framed, memcached, resp};
 
-/// Every target there is.
+/// Every target.
 pub(crate) const ALL: [&dyn Target; 7] = [
     &framed::TCP,
     &framed::UDP,
@@ -14,7 +14,7 @@ pub(crate) const ALL: [&dyn Target; 7] = [
     &memcached::UDP,
 ];
 
-/// The target of that name.
+/// Returns the target of that name.
 pub(crate) fn named(name: &str) -> Option<&'static dyn Target> {
     ALL.into_iter().find(|target| target.name() == name)
 }
@@ -26,18 +26,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_have_names_of_their_own() {
+    fn target_names_are_unique() {
         for target in ALL {
             let found = named(target.name()).map(Target::name);
             assert_eq!(found, Some(target.name()));
-            assert!(target.has(Op::Count), "{target:?}");
+            assert!(target.supports(Op::Count), "{target:?}");
         }
         assert!(named("http").is_none());
     }
 
-    /// Nothing that a server says may crash or be taken for a reply longer than it is.
+    /// No bytes of a server may cause a panic, or be taken for a reply longer than they are.
     #[test]
-    fn any_bytes_are_read_or_refused() {
+    fn any_bytes_are_decoded_or_refused() {
         let samples: [&[u8]; 8] = [
             b"",
             b"\x90\x00\x08\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07",

@@ -1,4 +1,4 @@
-//! The Redis protocol (RESP2), as Redis, Valkey and globalcounter speak it: INCR and its kin.
+//! The Redis protocol (RESP2), as Redis, Valkey and globalcounter speak it: INCR and related commands.
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use globalcounter::protocol::Op;
@@ -24,8 +24,8 @@ impl Target for Resp {
         Matching::InOrder
     }
 
-    fn has(&self, op: Op) -> bool {
-        // Redis can't raise without lowering: its SET is no ADVANCE.
+    fn supports(&self, op: Op) -> bool {
+        // Redis has no ADVANCE: its SET lowers a number as well.
         !matches!(op, Op::Advance(_))
     }
 
@@ -59,9 +59,9 @@ impl Target for Resp {
             Value::Bulk(digits) => Outcome::Sum(number(digits).ok_or_else(invalid)?),
             Value::Simple(_) => Outcome::Done,
             Value::Null => Outcome::Missing,
-            Value::Error(said) => {
-                let said = String::from_utf8_lossy(said).into_owned();
-                Outcome::Refused(said.into())
+            Value::Error(message) => {
+                let message = String::from_utf8_lossy(message).into_owned();
+                Outcome::Refused(message.into())
             }
         };
         Ok(Some(Decoded {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_read() {
+    fn replies_are_decoded() {
         assert_eq!(outcome(b":12\r\n"), Outcome::Sum(12));
         assert_eq!(outcome(b"$2\r\n12\r\n"), Outcome::Sum(12));
         assert_eq!(outcome(b"$-1\r\n"), Outcome::Missing);

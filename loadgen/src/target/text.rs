@@ -2,8 +2,12 @@
 
 use super::interface::InvalidReply;
 
-/// The line that `input` begins with, without its CR LF, and where the next one begins. `None`
-/// where it breaks off; a line of more than `limit` bytes is invalid.
+/// Returns the line that `input` begins with, without its CR LF, and the start of the next line.
+/// `None` if the line is not complete.
+///
+/// # Errors
+///
+/// The line has more than `limit` bytes.
 pub(super) fn line(input: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, InvalidReply> {
     match input
         .windows(2)
@@ -16,7 +20,7 @@ pub(super) fn line(input: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>,
     }
 }
 
-/// The number that `text` is, in decimal digits and nothing else.
+/// Parses a number of decimal digits and nothing else.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;

@@ -1,5 +1,5 @@
-//! What is asked, request by request: which method, of which topic, and when. Everything here comes
-//! from a seed: the same seed asks the same. Knows no sockets and no protocol but its methods.
+//! The requests of a run: the method, topic and time of each. All of it comes from a seed: the same
+//! seed makes the same requests. Knows no sockets, and of the protocol only its methods.
 
 mod arrivals;
 mod distribution;
@@ -18,7 +18,7 @@ pub(crate) use mix::{Mix, method_name};
 pub(crate) use names::Names;
 pub(crate) use requests::{Request, Requests, Topics};
 
-/// What is asked: of which topics, how often each, by which methods.
+/// The topics, how often each is requested, and by which methods.
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
     pub(crate) names: Names,
@@ -28,15 +28,16 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// The requests of connection or thread number `stream`: each has its own, whatever the others
-    /// do and how fast the server is. With `own`, they are all of these topics.
+    /// Returns the requests of connection or thread number `stream`. They do not depend on other
+    /// streams or on the server's speed. With `own`, only these topics are requested.
     pub(crate) fn requests(&self, stream: usize, own: Option<Arc<[u32]>>) -> Requests {
         let rng = rng::of_stream(self.seed, stream);
         let choice = self.distribution.choice(self.names.count(), own);
         Requests::drawn(rng, choice, self.mix.clone())
     }
 
-    /// When the requests of thread number `stream` out of `among` are due, `rate` a second of all.
+    /// Returns when the requests of thread number `stream` out of `among` are due. All threads together
+    /// make `rate` requests per second.
     pub(crate) fn arrivals(
         &self,
         stream: usize,
@@ -44,7 +45,7 @@ impl Workload {
         rate: f64,
         spacing: Spacing,
     ) -> Arrivals {
-        // Another generator than the requests': with one, the spacing would change the requests.
+        // A generator of its own: with the requests' one, the spacing would change the requests.
         let rng = rng::of_stream(self.seed, usize::MAX - stream);
         Arrivals::new(rate, stream, among, spacing, rng)
     }

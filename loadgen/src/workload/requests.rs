@@ -1,4 +1,4 @@
-//! The requests of one connection or one thread, one after another.
+//! The sequence of requests of one connection or one thread.
 
 use std::iter::StepBy;
 use std::ops::Range;
@@ -10,30 +10,30 @@ use super::distribution::Choice;
 use super::mix::Mix;
 use super::rng::Rng;
 
-/// One request: what to do to the topic of that number.
+/// One request: the method and the number of the topic.
 pub(crate) type Request = (Op, u32);
 
-/// The requests of one connection, or of one thread: endless and drawn, or each topic once.
+/// The requests of one connection or one thread: endless random ones, or each topic once.
 #[derive(Debug)]
 pub(crate) enum Requests {
     Drawn(Drawn),
     Each {
         op: Op,
         topics: Topics,
-        /// Which of `topics`.
-        places: StepBy<Range<usize>>,
+        /// Indices into `topics`.
+        indices: StepBy<Range<usize>>,
     },
 }
 
-/// Topics, each once.
+/// A set of topics.
 #[derive(Debug, Clone)]
 pub(crate) enum Topics {
-    /// The first so many.
+    /// The topics from 0 up to this number, exclusive.
     First(u32),
     These(Arc<[u32]>),
 }
 
-/// Requests as a [`Workload`](super::Workload) says, from its seed.
+/// Random requests of a [`Workload`](super::Workload).
 #[derive(Debug)]
 pub(crate) struct Drawn {
     rng: Rng,
@@ -42,7 +42,7 @@ pub(crate) struct Drawn {
 }
 
 impl Topics {
-    /// How many they are.
+    /// Returns the number of topics.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::First(count) => *count as usize,
@@ -50,36 +50,40 @@ impl Topics {
         }
     }
 
-    fn at(&self, place: usize) -> u32 {
+    fn at(&self, index: usize) -> u32 {
         match self {
-            Self::First(_) => place as u32,
-            Self::These(topics) => topics[place],
+            Self::First(_) => index as u32,
+            Self::These(topics) => topics[index],
         }
     }
 }
 
 impl Requests {
-    /// Endless requests that are drawn at random.
+    /// Returns endless random requests.
     pub(super) fn drawn(rng: Rng, choice: Choice, mix: Mix) -> Self {
         Self::Drawn(Drawn { rng, choice, mix })
     }
 
-    /// Each topic once: of all `topics`, those of connection `number` out of `connections`.
+    /// Returns one request per topic, for the share of connection `number` out of `connections`.
     pub(crate) fn each(op: Op, topics: Topics, number: usize, connections: usize) -> Self {
-        let places = number.min(topics.len())..topics.len();
+        let indices = number.min(topics.len())..topics.len();
         Self::Each {
             op,
             topics,
-            places: places.step_by(connections),
+            indices: indices.step_by(connections),
         }
     }
 
-    /// The next request; `None` where there are no more.
+    /// Returns the next request. `None` if there are no more.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Request> {
         match self {
             Self::Drawn(Drawn { rng, choice, mix }) => Some((mix.draw(rng), choice.draw(rng))),
-            Self::Each { op, topics, places } => Some((*op, topics.at(places.next()?))),
+            Self::Each {
+                op,
+                topics,
+                indices,
+            } => Some((*op, topics.at(indices.next()?))),
         }
     }
 }
