@@ -1,5 +1,5 @@
-//! Measures one row: starts its servers, gives each the row's load in turn, and puts the rounds
-//! together.
+//! Measures one row: starts its servers, measures each in turn, round by round, and summarises the
+//! rounds.
 
 use std::time::Duration;
 
@@ -19,17 +19,17 @@ use crate::workload::{Distribution, Names, Workload};
 /// How long a server is warmed up before each measurement.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// The topics' names: as long as the ones that the targets were set for.
+/// The length of topic names: the goals were set for this length.
 const TOPIC_LEN: usize = 16;
 
-/// How long a server may say nothing over TCP.
+/// How long a server may send nothing over TCP.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After how long a datagram is lost, and its place is used again. Little of a round, so that a loss
-/// does not idle a socket; long beside any reply that comes.
+/// After how long a datagram counts as lost and its slot is used again. A small part of a round, so
+/// that a loss does not leave a socket idle; long compared with the latency of any reply.
 const DATAGRAM_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How all rows are measured.
+/// What all rows are measured with.
 pub(super) struct Bench<'a> {
     pub(super) servers: &'a Installed,
     pub(super) server_processor: usize,
@@ -67,14 +67,14 @@ impl Bench<'_> {
                     }
                     bar.inc();
                 }
-                // Another one is first then: whoever is, comes after another's load.
+                // Each round starts with another server, so that each follows every other's load.
                 order.rotate_left(1);
             }
         }
         self.summarise(row, contenders)
     }
 
-    /// Starts a server and has it hold the row's topics.
+    /// Starts a server and creates the row's topics on it.
     fn start<'e>(&self, row: &Row, entry: &'e Entry) -> Contender<'e> {
         let mut bytes_per_topic = None;
         let mut start = || -> Result<(Running, Plan)> {
@@ -100,7 +100,8 @@ impl Bench<'_> {
     }
 
     fn plan(&self, load: &Load, running: &Running) -> Result<Plan> {
-        let target = target::named(load.target).context("a row names a target that is none")?;
+        let target =
+            target::named(load.target).context("a row names a target that does not exist")?;
         Ok(Plan {
             target,
             server: running.address(target.transport()),
@@ -150,7 +151,7 @@ impl Bench<'_> {
             .collect();
         let summarise = |(number, contender): (usize, Contender<'_>)| {
             let entry = contender.entry;
-            // Round by round, so that what disturbed a round disturbed both.
+            // Rounds are compared in pairs: a disturbance in a round affected both servers.
             let base = entry.bases.iter().copied().find(|&base| measured[base]);
             let base_costs = base.map_or(&[][..], |base| &costs[base]);
             let pairs = costs[number].iter().zip(base_costs);
@@ -195,7 +196,9 @@ fn measure_once(plan: &Plan, process: &Process) -> Result<Round> {
     let latency = Latency::of(&measured.latency);
     Ok(Round {
         rate: measured.rate(),
-        nanos_per_reply: measured.processor_nanos().context("it answered nothing")?,
+        nanos_per_reply: measured
+            .processor_nanos()
+            .context("the server answered nothing")?,
         p50: latency.p50,
         p99: latency.p99,
         lost: measured.lost + measured.late,

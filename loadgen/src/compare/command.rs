@@ -57,31 +57,31 @@ fn parse_row(name: &str) -> Result<&'static str, String> {
     }
 }
 
-/// Measures the rows that were asked for.
+/// Measures the selected rows and prints them.
 ///
 /// # Errors
 ///
-/// There is no globalcounter to run, no second processor, or nothing could be measured.
+/// There is no globalcounter to start, no second processor, or nothing could be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.list {
         return print(&table::list(ROWS));
     }
     let processors = affinity::processors();
     let (Some(&first), Some(&last)) = (processors.first(), processors.last()) else {
-        bail!("the processors of this machine can't be told");
+        bail!("cannot read which CPUs this process may use");
     };
     let server_processor = arguments.server_cpu.unwrap_or(first);
     let load_processor = arguments.load_cpu.unwrap_or(last);
     ensure!(
         server_processor != load_processor,
-        "the servers and the load need a processor each, and there is only {server_processor}"
+        "the servers and the load need a CPU each, and there is only CPU {server_processor}"
     );
     let file = arguments.json.as_deref().map(ReportFile::open);
     let file = file.transpose()?;
     let servers = Installed::find(arguments.server_bin.as_deref())?;
     servers::stop_all_on_signals()?;
     print(&table::servers(&servers))?;
-    // So that this program's other threads don't disturb the server either.
+    // Keeps the other threads of this program away from the server's processor as well.
     observe::pin(load_processor)?;
     let bench = Bench {
         servers: &servers,

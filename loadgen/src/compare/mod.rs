@@ -1,5 +1,6 @@
-//! Several servers beside each other: each pinned to the same processor, the load on another, the
-//! same load in turn and again, so that whatever else the machine does meets all of them alike.
+//! `loadgen compare`: measures several servers under the same load. All servers are pinned to one
+//! processor and the load to another. Servers take turns round by round, so that other work of the
+//! machine affects all of them alike.
 
 mod bench;
 mod command;

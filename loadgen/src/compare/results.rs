@@ -1,11 +1,11 @@
-//! What was measured of the servers, row by row.
+//! The results of a comparison, row by row.
 
 use serde::Serialize;
 
 use super::servers::Installed;
 use crate::observe::Environment;
 
-/// Everything that was measured.
+/// All results of a comparison.
 #[derive(Debug, Serialize)]
 pub(super) struct Comparison {
     pub(super) environment: Environment,
@@ -17,40 +17,40 @@ pub(super) struct Comparison {
     pub(super) rows: Vec<RowResult>,
 }
 
-/// What a row came to.
+/// The results of a row.
 #[derive(Debug, Serialize)]
 pub(super) struct RowResult {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    /// The ratio that globalcounter should stay under.
+    /// The most that globalcounter's ratio should be.
     pub(super) to_reach: Option<f64>,
     pub(super) entries: Vec<EntryResult>,
 }
 
-/// What a server came to in a row.
+/// The results of one server in a row.
 #[derive(Debug, Serialize)]
 pub(super) struct EntryResult {
     pub(super) server: String,
-    /// Whether it is the one that the row's goal is for.
+    /// Whether the row's goal is for this server.
     pub(super) ours: bool,
-    /// What its ratio is to: the entry of that number.
+    /// The index of the entry that `ratio` compares with.
     pub(super) base: Option<usize>,
-    /// Why there is nothing here.
+    /// Why there are no results.
     pub(super) missing: Option<String>,
     pub(super) rounds: Vec<Round>,
-    /// Medians.
+    /// The median of all rounds, as are the next three.
     pub(super) rate: Option<f64>,
     pub(super) nanos_per_reply: Option<f64>,
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
     pub(super) bytes_per_topic: Option<f64>,
-    /// Datagrams without a reply, in all rounds.
+    /// Datagrams without a reply in time, in all rounds.
     pub(super) lost: u64,
-    /// Of processor time a request, or of memory a topic, to that of the base.
+    /// CPU time per request, or memory per topic, divided by that of the base.
     pub(super) ratio: Option<f64>,
 }
 
-/// One measurement. Latencies are microseconds.
+/// One measurement. Latencies are in microseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Round {
     pub(super) rate: f64,
@@ -61,7 +61,7 @@ pub(super) struct Round {
     pub(super) lost: u64,
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// Returns the middle value, or the mean of the two in the middle.
 pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let (upper, lower) = (values.len() / 2, values.len().checked_sub(1)? / 2);

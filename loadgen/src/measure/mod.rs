@@ -1,5 +1,5 @@
-//! Carries out what a plan says from beginning to end, and puts it into a [`Report`](crate::report::Report): topics made
-//! beforehand, the run or the ramp, the check of its order.
+//! Carries out a plan from beginning to end: prepares topics, measures a run or a ramp, checks the order
+//! of replies, and makes the report. Knows no flags.
 
 mod neighbours;
 mod prepare;

@@ -1,4 +1,5 @@
-//! What comes before and after a run: topics made beforehand, and whether anything was served.
+//! Steps that all measurements share: topics are prepared before a run, and a run that served nothing
+//! is an error.
 
 use anyhow::{Context, Result, bail};
 use globalcounter::protocol::Op;
@@ -6,7 +7,7 @@ use globalcounter::protocol::Op;
 use crate::drive::{self, Measured};
 use crate::plan::Plan;
 
-/// Makes every topic, where that was asked for or counting alone makes none.
+/// Creates every topic, if the plan says so or counting does not create topics.
 ///
 /// # Errors
 ///
@@ -21,11 +22,11 @@ pub(crate) fn prepare(plan: &Plan) -> Result<()> {
         verify: false,
         ..plan.clone()
     };
-    let made = drive::each_topic(&plan, op).context("preparing the topics")?;
-    ensure_served(&made).context("preparing the topics")
+    let created = drive::each_topic(&plan, op).context("preparing the topics")?;
+    ensure_served(&created).context("preparing the topics")
 }
 
-/// Fails where no request was served.
+/// Returns an error if no request was served.
 pub(super) fn ensure_served(measured: &Measured) -> Result<()> {
     if measured.replies > measured.refused.values().sum() {
         return Ok(());

@@ -11,11 +11,12 @@ use crate::plan::Plan;
 use crate::report::{Load, Progress, Report, Summary};
 use crate::verify::{self, History, Verdict};
 
-/// The server's process: the one that was told, or whoever listens there.
+/// Returns the server's process: the given one, or the one that listens at the server's address. `None`
+/// if that is not on this machine or may not be observed.
 ///
 /// # Errors
 ///
-/// There is no process with that number.
+/// There is no process with that id.
 pub(crate) fn process_of(plan: &Plan, pid: Option<i32>) -> Result<Option<Process>> {
     if let Some(pid) = pid {
         return Process::with_pid(pid).map(Some);
@@ -24,11 +25,11 @@ pub(crate) fn process_of(plan: &Plan, pid: Option<i32>) -> Result<Option<Process
     Ok(Process::listening_at(plan.server, udp))
 }
 
-/// One run, checked where that was asked for.
+/// Measures one run, and checks its order if the plan says so.
 ///
 /// # Errors
 ///
-/// The server failed, answered nothing, or its order does not hold.
+/// The server failed, answered nothing, or broke its order.
 pub(crate) fn run(plan: &Plan, process: Option<&Process>) -> Result<Report> {
     prepare(plan)?;
     let before = sums(plan)?;
@@ -57,20 +58,20 @@ pub(crate) fn run(plan: &Plan, process: Option<&Process>) -> Result<Report> {
     })
 }
 
-/// What every topic's sum is, where that is to be checked.
+/// Returns every topic's sum. `None` if the order is not checked.
 fn sums(plan: &Plan) -> Result<Option<History>> {
     if !plan.verify {
         return Ok(None);
     }
-    // Without GET, one more count tells.
+    // Without GET, one more count returns the sum.
     let op = if plan.target.supports(Op::Get) {
         Op::Get
     } else {
         Op::Count
     };
-    let seen = drive::each_topic(plan, op).context("asking for the sums of all topics")?;
-    ensure_served(&seen).context("asking for the sums of all topics")?;
-    Ok(Some(seen.history))
+    let measured = drive::each_topic(plan, op).context("asking for the sums of all topics")?;
+    ensure_served(&measured).context("asking for the sums of all topics")?;
+    Ok(Some(measured.history))
 }
 
 /// Checks the order of a run.

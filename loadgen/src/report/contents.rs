@@ -1,4 +1,4 @@
-//! What a report contains: the machine, the load, the results.
+//! The contents of a report: the machine, the load, the results.
 
 use serde::Serialize;
 
@@ -9,12 +9,12 @@ use crate::plan::{Pace, Plan, Until};
 use crate::verify::Verdict;
 use crate::workload::Spacing;
 
-/// All there is to say about a run, or about the steps of a ramp.
+/// The report of a run or of a ramp.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) environment: Environment,
     pub(crate) load: Load,
-    /// The run; of a ramp, its best step.
+    /// The results of the run; of a ramp, those of the highest rate that was kept.
     pub(crate) result: Option<Summary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ramp: Option<Ramp>,
@@ -26,17 +26,17 @@ pub(crate) struct Report {
     pub(crate) shared_processors: Vec<usize>,
 }
 
-/// What was asked for, as the flags say it.
+/// The load, as the flags describe it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Load {
     pub(crate) target: &'static str,
-    /// Whether datagrams carry it, which can be lost.
+    /// Whether requests travel over UDP, which can lose them.
     pub(crate) udp: bool,
     pub(crate) server: String,
     pub(crate) connections: usize,
-    /// Requests in flight on each connection; none in an open loop.
+    /// Requests in flight on each connection. `None` in an open loop.
     pub(crate) pipeline: Option<usize>,
-    /// Requests a second that were asked for; none in a closed loop.
+    /// The target rate in requests per second. `None` in a closed loop.
     pub(crate) rate: Option<f64>,
     pub(crate) arrivals: Option<&'static str>,
     pub(crate) per_datagram: usize,

@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else: no scripts, no fonts, no network.
+//! The report as one HTML page that needs nothing else: no scripts, no fonts, no network.
 
 use std::fmt::Write;
 
@@ -12,14 +12,14 @@ use super::summary::{Latency, Point, Summary};
 use super::table::table;
 use super::units::{bytes, cpu_time, duration, grouped};
 
-/// The page's frame: style, and the places that are filled in.
+/// The page's frame: the style, and the placeholders to fill in.
 const FRAME: &str = include_str!("page.html");
 
-/// The whole page.
+/// Returns the whole page.
 ///
 /// # Errors
 ///
-/// A plot can't be drawn.
+/// A plot cannot be drawn.
 pub(crate) fn page(report: &Report) -> Result<String> {
     let mut body = String::new();
     if let Some(ramp) = &report.ramp {
@@ -71,7 +71,7 @@ pub(crate) fn page(report: &Report) -> Result<String> {
         .replace("{{environment}}", &environment(report)))
 }
 
-/// What was asked for, in one sentence.
+/// Describes the load in one sentence.
 fn load(load: &Load) -> String {
     let pace = match (load.pipeline, load.rate) {
         (Some(pipeline), _) => format!("{} × {pipeline} in flight", load.connections),
@@ -122,7 +122,7 @@ fn headline(load: &Load, result: &Summary, out: &mut String) {
     out.push_str("</div>\n");
 }
 
-/// Rates, and latencies, over time.
+/// Returns the lines of rate and of latency over time.
 fn over_time(result: &Summary) -> ([Line<'static>; 1], [Line<'static>; 3]) {
     let line = |name, of: fn(&Point) -> f64| Line {
         name,

@@ -1,5 +1,5 @@
-//! What a run came to, as people and programs read it: a table, JSON, a page. Everything is derived
-//! here once, from what [`crate::drive`] measured.
+//! Reports of runs: a table for terminals, JSON for programs, an HTML page with plots. All figures are
+//! derived here once, from the results of [`crate::drive`]. Knows no sockets and no flags.
 
 mod contents;
 mod file;

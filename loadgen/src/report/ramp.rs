@@ -22,12 +22,12 @@ pub(crate) struct Ramp {
 /// One rate of a ramp. Its results are those of the last try that could be measured.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Step {
-    /// Requests a second.
+    /// Requests per second.
     #[serde(rename = "asked")]
     pub(crate) target_rate: f64,
     /// How often the rate was tried.
     pub(crate) tries: u32,
-    /// Replies a second.
+    /// Replies per second.
     pub(crate) rate: f64,
     pub(crate) latency: Latency,
     /// Whether one of the tries kept the rate.

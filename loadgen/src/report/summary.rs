@@ -8,30 +8,32 @@ use serde::Serialize;
 use crate::drive::{Measured, TickSummary};
 use crate::observe::Process;
 
-/// What was measured. Latencies are microseconds.
+/// The results of one run. Latencies are in microseconds.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Summary {
     pub(crate) seconds: f64,
     pub(crate) replies: u64,
-    /// Replies a second.
+    /// Replies per second.
     pub(crate) rate: f64,
     pub(crate) latency: Latency,
-    /// Replies that refused, by code.
+    /// Refusals, by code.
     pub(crate) errors: BTreeMap<String, u64>,
-    /// The first of them in the server's own words.
+    /// The first refusal in the server's own words.
     pub(crate) first_error: Option<String>,
     pub(crate) lost: u64,
     pub(crate) late: u64,
-    pub(crate) unasked: u64,
+    /// Datagrams that match no request.
+    #[serde(rename = "unasked")]
+    pub(crate) unmatched: u64,
     /// Requests of an open loop that were due and could not be made.
     pub(crate) never_sent: u64,
     pub(crate) server: Option<Server>,
-    /// (percentile, microseconds), for a plot.
+    /// Pairs of percentile and latency, for a plot.
     pub(crate) percentiles: Vec<(f64, f64)>,
     pub(crate) over_time: Vec<Point>,
 }
 
-/// The percentiles that people ask for, in microseconds.
+/// The usual percentiles, in microseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,
@@ -42,23 +44,23 @@ pub(crate) struct Latency {
     pub(crate) max: f64,
 }
 
-/// The server's process while it was measured.
+/// The server's process during the measurement.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) pid: i32,
-    /// Processor time of each reply, in nanoseconds.
+    /// CPU time per reply, in nanoseconds.
     pub(crate) nanos_per_reply: f64,
-    /// How many processors it kept busy.
+    /// CPU time per second: how many processors it kept busy.
     pub(crate) processors_busy: f64,
-    /// Bytes.
+    /// Resident memory, in bytes.
     pub(crate) resident: u64,
 }
 
-/// A short while of a run.
+/// A short interval of a run.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Point {
-    /// Seconds since measuring began, at its end.
+    /// The end of the interval, in seconds since measuring began.
     pub(crate) at: f64,
     pub(crate) rate: f64,
     pub(crate) p50: f64,
@@ -88,7 +90,7 @@ impl Summary {
             first_error: measured.first_refusal.clone(),
             lost: measured.lost,
             late: measured.late,
-            unasked: measured.unmatched,
+            unmatched: measured.unmatched,
             never_sent: measured.never_sent,
             server,
             percentiles: percentiles(&measured.latency),
@@ -114,9 +116,9 @@ fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1e3
 }
 
-/// Latency by percentile: dense where it changes, towards 100.
+/// Returns latency by percentile, with more points towards 100, where it changes most.
 fn percentiles(latency: &Histogram<u64>) -> Vec<(f64, f64)> {
-    /// Of each step that halves what is left to 100.
+    /// Points in each step that halves the distance to 100.
     const STEPS_A_HALF: u32 = 5;
     let mut curve: Vec<(f64, f64)> = latency
         .iter_quantiles(STEPS_A_HALF)
@@ -132,7 +134,7 @@ fn percentiles(latency: &Histogram<u64>) -> Vec<(f64, f64)> {
 }
 
 fn points(ticks: &[TickSummary], seconds: f64) -> Vec<Point> {
-    /// A last one that is cut short says little about the rate.
+    /// The shortest last interval, as part of a whole one: a shorter one says little about the rate.
     const SHORTEST: f64 = 0.5;
     let point = |tick: &TickSummary| {
         let (from, length) = (tick.from as f64 / 1e9, tick.length as f64 / 1e9);

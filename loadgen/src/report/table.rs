@@ -100,8 +100,11 @@ fn datagram_rows(summary: &Summary, out: &mut String) {
         grouped(summary.late)
     );
     row(out, "datagrams", &text);
-    if summary.unasked > 0 {
-        let text = format!("{} replies that match no request", grouped(summary.unasked));
+    if summary.unmatched > 0 {
+        let text = format!(
+            "{} replies that match no request",
+            grouped(summary.unmatched)
+        );
         row(out, "", &text);
     }
 }

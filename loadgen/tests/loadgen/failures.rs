@@ -262,7 +262,7 @@ fn a_server_that_does_not_start_is_told() {
     let ended =
         loadgen("compare --row framed-16x64 --rounds 1 --duration 0.1 --server-bin /bin/true");
     if std::thread::available_parallelism().unwrap().get() < 2 {
-        return ended.refused(1, "need a processor each");
+        return ended.refused(1, "need a CPU each");
     }
-    assert!(ended.out.contains("ended without a word"), "{ended:?}");
+    assert!(ended.out.contains("ended without a message"), "{ended:?}");
 }
