@@ -170,8 +170,8 @@ impl Installed {
 impl Program {
     fn find(name: &str) -> Option<Self> {
         let path = in_path(name)?;
-        let said = Command::new(&path).arg("--version").output().ok()?;
-        let version = String::from_utf8_lossy(&said.stdout);
+        let output = Command::new(&path).arg("--version").output().ok()?;
+        let version = String::from_utf8_lossy(&output.stdout);
         Some(Self {
             path,
             version: version.lines().next().unwrap_or_default().to_owned(),

@@ -205,7 +205,7 @@ impl Tally {
         }
     }
 
-    /// Records a request that was due and could not be made until `now`.
+    /// Records a request of an open loop that was due and, by `now`, could not be made.
     pub(super) fn never_sent(&mut self, due: u64, now: u64) {
         self.totals.never_sent += 1;
         if due >= self.schedule.start {
