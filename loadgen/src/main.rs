@@ -1,9 +1,8 @@
 //! The load generator: sends requests to counter servers, as fast as they answer or at a fixed rate,
 //! reports how fast they were, and checks their order.
 //!
-//! Stages are folders: `args` (flags → [`plan`]) → `workload` (which requests) → `target` (their
-//! bytes on the wire) → `drive` (connections and clocks) → `verify`, `report`; `measure` runs them
-//! one after another. `null` is a server that counts nothing, the baseline of measurements;
+//! Stages are folders: `args` (flags → [`plan`]) → `workload` (requests) → `target` (their bytes on
+//! the wire) → `drive` (connections and clocks) → `verify`, `report`. `measure` runs these stages. `null` is a server that counts nothing, the baseline of measurements;
 //! `compare` measures several servers under the same load.
 
 mod args;

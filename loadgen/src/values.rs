@@ -61,10 +61,7 @@ pub(crate) fn parse_processor(text: &str) -> Result<usize, String> {
         .filter(|processor| processors.contains(processor))
         .ok_or_else(|| {
             let numbers: Vec<String> = processors.iter().map(usize::to_string).collect();
-            format!(
-                "it must be a processor of this machine: {}",
-                numbers.join(", ")
-            )
+            format!("it must be a CPU of this machine: {}", numbers.join(", "))
         })
 }
 

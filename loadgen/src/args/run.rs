@@ -110,7 +110,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = "16", value_parser = parse_count,
         help_heading = "Requests")]
     pub(super) topic_len: usize,
-    /// Choose topics: uniform, zipf[:EXPONENT], hot[:SHARE]
+    /// Choose topics: uniform, zipf, zipf:EXPONENT, hot or hot:SHARE
     ///
     /// uniform requests all topics equally often. zipf requests the topic of rank k in proportion
     /// to 1/k^EXPONENT (default 1). hot sends SHARE of all requests (default 1, every request) to

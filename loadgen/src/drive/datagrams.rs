@@ -121,8 +121,8 @@ impl Datagrams {
         Ok(())
     }
 
-    /// Opens a new socket, so that late replies are not taken for replies to later requests. `only` is
-    /// the request that timed out, if it was a single one.
+    /// Opens a new socket, so that late replies are not taken for replies to later requests. `only`
+    /// is the request that timed out, if it was a single one.
     fn replace_socket(&mut self, only: Option<Pending>, shared: &mut Shared) -> Result<()> {
         let fresh = open(self.server, self.gso)?;
         let old = std::mem::replace(&mut self.socket, fresh);

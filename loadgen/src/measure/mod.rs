@@ -1,7 +1,7 @@
-//! Carries out a plan from beginning to end: prepares topics, measures a run or a ramp, checks the order
-//! of replies, and makes the report. Knows no flags.
+//! Carries out a plan from beginning to end: prepares topics, measures a run or a ramp, checks the
+//! order of replies, and makes the report. Knows no flags.
 
-mod neighbours;
+mod cpu_sharing;
 mod prepare;
 mod ramp;
 mod run;

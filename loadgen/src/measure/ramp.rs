@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::neighbours::Neighbours;
+use super::cpu_sharing::CpuSharing;
 use super::prepare::{ensure_served, prepare};
 use super::search::search;
 use crate::drive::{self, Measured};
@@ -30,7 +30,7 @@ pub(crate) fn ramp(
     process: Option<&Process>,
 ) -> Result<Report> {
     prepare(plan)?;
-    let neighbours = Neighbours::watch(plan, process);
+    let sharing = CpuSharing::watch(plan, process);
     let slo_micros = slo.as_secs_f64() * 1e6;
     let mut steps: Vec<Step> = Vec::new();
     let mut best: Option<(f64, Summary)> = None;
@@ -62,7 +62,7 @@ pub(crate) fn ramp(
         result,
         ramp: Some(Ramp::new(slo_micros, highest, steps)),
         verified: None,
-        shared_processors: neighbours.shared_processors(),
+        shared_processors: sharing.shared_processors(),
     })
 }
 

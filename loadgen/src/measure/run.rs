@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow};
 use globalcounter::protocol::Op;
 
-use super::neighbours::Neighbours;
+use super::cpu_sharing::CpuSharing;
 use super::prepare::{ensure_served, prepare};
 use crate::drive;
 use crate::observe::{Environment, Process};
@@ -11,8 +11,8 @@ use crate::plan::Plan;
 use crate::report::{Load, Progress, Report, Summary};
 use crate::verify::{self, History, Verdict};
 
-/// Returns the server's process: the given one, or the one that listens at the server's address. `None`
-/// if that is not on this machine or may not be observed.
+/// Returns the server's process: the given one, or the one that listens at the server's address.
+/// `None` if that is not on this machine or may not be observed.
 ///
 /// # Errors
 ///
@@ -33,11 +33,11 @@ pub(crate) fn process_of(plan: &Plan, pid: Option<i32>) -> Result<Option<Process
 pub(crate) fn run(plan: &Plan, process: Option<&Process>) -> Result<Report> {
     prepare(plan)?;
     let before = sums(plan)?;
-    let neighbours = Neighbours::watch(plan, process);
+    let sharing = CpuSharing::watch(plan, process);
     let mut progress = Progress::of(plan, plan.target.name());
     let mut measured = drive::run(plan, process, &mut |tick| progress.tick(tick))?;
     drop(progress);
-    let shared_processors = neighbours.shared_processors();
+    let shared_processors = sharing.shared_processors();
     ensure_served(&measured)?;
     let verified = match before {
         None => None,

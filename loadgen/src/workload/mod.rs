@@ -36,8 +36,8 @@ impl Workload {
         Requests::drawn(rng, choice, self.mix.clone())
     }
 
-    /// Returns when the requests of thread number `stream` out of `among` are due. All threads together
-    /// make `rate` requests per second.
+    /// Returns when the requests of thread number `stream` out of `among` are due. All threads
+    /// together make `rate` requests per second.
     pub(crate) fn arrivals(
         &self,
         stream: usize,

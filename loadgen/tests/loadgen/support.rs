@@ -160,8 +160,8 @@ impl Drop for Null {
     }
 }
 
-/// Starts a TCP server that calls `serve` for each connection, on a thread of its own, which ends with
-/// the peer.
+/// Starts a TCP server that calls `serve` for each connection, on a thread of its own, which ends
+/// with the peer.
 pub(crate) fn tcp_server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -175,8 +175,8 @@ pub(crate) fn tcp_server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> S
     address
 }
 
-/// Starts a TCP server that calls `answer` after each read, with all bytes that are not answered yet. It
-/// returns how many of them it took, and the reply; `None` closes the connection.
+/// Starts a TCP server that calls `answer` after each read, with all bytes that are not answered yet.
+/// It returns how many of them it took, and the reply; `None` closes the connection.
 pub(crate) fn answering_server(
     answer: impl Fn(&[u8]) -> Option<(usize, Vec<u8>)> + Send + Sync + 'static,
 ) -> SocketAddr {

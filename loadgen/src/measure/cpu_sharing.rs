@@ -7,14 +7,14 @@ use globalcounter::server::affinity;
 use crate::observe::{Process, Threads};
 use crate::plan::Plan;
 
-/// The server on this machine beside the load, from the start of the measurement on.
-pub(super) struct Neighbours<'a> {
+/// Observes which processors load and server may use, from the start of a measurement on.
+pub(super) struct CpuSharing<'a> {
     load: BTreeSet<usize>,
     /// The server's process with its threads at the start. `None` if it is not on this machine.
     server: Option<(&'a Process, Threads)>,
 }
 
-impl<'a> Neighbours<'a> {
+impl<'a> CpuSharing<'a> {
     /// Notes the processors that the load may use, and what the server's threads have used so far.
     pub(super) fn watch(plan: &Plan, process: Option<&'a Process>) -> Self {
         let load = if plan.processors.is_empty() {
