@@ -1,4 +1,4 @@
-//! What a server is told before it starts.
+//! The settings of a server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use crate::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
 const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
 const OTHER_DESCRIPTORS: u64 = 32;
 
-/// A server's settings. The defaults are those of `globalcounter serve --in-memory`: only who names
-/// a directory has something written there.
+/// A server's settings. The defaults are those of `globalcounter serve --in-memory`: nothing is
+/// written to the disk unless a data directory is set.
 ///
 /// ```
 /// use globalcounter::server::Config;
@@ -27,27 +27,28 @@ const OTHER_DESCRIPTORS: u64 = 32;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen for TCP; `None`: not at all. 127.0.0.1:9999 by default.
+    /// The address to listen on for TCP; `None` turns TCP off. 127.0.0.1:9999 by default.
     pub tcp: Option<SocketAddr>,
-    /// Where to receive UDP; `None`: not at all. 127.0.0.1:9999 by default.
+    /// The address to receive UDP on; `None` turns UDP off. 127.0.0.1:9999 by default.
     pub udp: Option<SocketAddr>,
-    /// How many workers, and as many shards. By default the processors that the process may use.
+    /// The number of workers, each with a shard. By default the number of processors that the process
+    /// may use.
     pub shards: Shards,
-    /// Whether each worker stays on one processor.
+    /// Whether each worker is pinned to one processor.
     pub pin: bool,
     /// Whether the kernel delivers classic datagrams to the worker that owns their topic.
     /// [`Steering::Auto`] by default.
     pub steering: Steering,
-    /// Where topics are kept over a restart, and a crash; `None`: nowhere, and all start over.
+    /// The directory that keeps topics across restarts and crashes; `None` keeps them in memory only.
     pub data_dir: Option<PathBuf>,
-    /// What is promised of topics that are kept; with [`Durability::Memory`] none are, whatever
-    /// directory there is. Monotonic by default.
+    /// What a data directory promises. With [`Durability::Memory`] the directory is not used.
+    /// Monotonic by default.
     pub durability: Durability,
-    /// The most topics, over all shards. A new one over it is refused, none is evicted.
+    /// The most topics, over all shards. A new topic beyond it is refused; none is evicted.
     pub max_topics: usize,
-    /// The longest topic, in bytes; at most [`TOPIC_LEN_LIMIT`].
+    /// The longest topic name, in bytes; at most [`TOPIC_LEN_LIMIT`].
     pub max_topic_len: usize,
-    /// The most TCP connections at a time. One over it is closed at once.
+    /// The most open TCP connections. A connection beyond it is closed at once.
     pub max_connections: usize,
 }
 
@@ -85,7 +86,7 @@ pub(super) fn processors() -> usize {
 }
 
 impl Config {
-    /// The default of [`max_topics`](Self::max_topics): about 1.1 GB of names of up to 24 bytes.
+    /// The default of [`max_topics`](Self::max_topics): about 1.1 GB for names of up to 24 bytes.
     pub const DEFAULT_MAX_TOPICS: usize = 20_000_000;
 
     /// The default of [`max_connections`](Self::max_connections).
@@ -95,7 +96,7 @@ impl Config {
     pub const DEFAULT_ADDRESS: SocketAddr =
         SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9999);
 
-    /// The default of [`shards`](Self::shards): the processors that this process may use.
+    /// The default of [`shards`](Self::shards): the number of processors that this process may use.
     #[must_use]
     pub fn default_shards() -> Shards {
         Shards::new(processors().min(Shards::MAX.into())).unwrap_or(Shards::ONE)
@@ -110,7 +111,7 @@ impl Config {
         (self.max_connections as u64).saturating_add(others)
     }
 
-    /// Whether every setting is one that a server can have.
+    /// Checks that every setting is in its range.
     pub(super) fn check(&self) -> Result<(), BindError> {
         if self.tcp.is_none() && self.udp.is_none() {
             return Err(BindError::NoTransport);

@@ -1,4 +1,5 @@
-//! Limits of the machine that a server meets later: it says so when it starts.
+//! Limits of the machine that are lower than the settings. A server warns of them when it starts,
+//! because they fail or slow down requests only later.
 
 use nix::sys::resource::{Resource, getrlimit};
 use socket2::Socket;
@@ -7,7 +8,7 @@ use tracing::warn;
 use crate::server::config::{self, Config};
 use crate::server::net;
 
-/// Logs a warning for each limit of the machine that is below what `config` asks for.
+/// Logs one warning for each limit of the machine that is below the settings.
 pub(crate) fn warn_of_limits(config: &Config, udp: &[Socket]) {
     let max_connections = config.max_connections;
     if config.tcp.is_some()
@@ -26,8 +27,8 @@ pub(crate) fn warn_of_limits(config: &Config, udp: &[Socket]) {
         warn!(
             workers,
             processors,
-            "more workers (--shards) than processors: workers take turns, so requests cost more and \
-             wait longer"
+            "more workers (--shards) than processors: they share processors, so requests cost more CPU \
+             time and wait longer"
         );
     }
     if let Some(socket) = udp.first()
