@@ -135,7 +135,7 @@ impl Installed {
             Server::Globalcounter { shards } => {
                 let mut command = Command::new(&self.globalcounter);
                 command.args(["serve", "--in-memory", "--shards", &shards.to_string()]);
-                if shards > 1 {
+                if *shards > 1 {
                     // The workers share a processor here, but stand for workers that do not.
                     command.args(["--steering", "on"]);
                 }
