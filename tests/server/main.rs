@@ -16,6 +16,7 @@
 //! - `resp_model`: the Redis protocol, compared with a model
 //! - `scan`: SCAN over the wire
 //! - `steering`: the kernel delivers classic datagrams to the owners of their topics
+//! - `startup`: warnings about limits of the machine
 //! - `stopping`: a stop serves the connections that the kernel has accepted
 //! - `durable`: topics survive restarts and kills of the real binary
 //! - `stores`: slow and failing stores
@@ -40,6 +41,7 @@ mod redis_clients;
 mod resp;
 mod resp_model;
 mod scan;
+mod startup;
 mod steering;
 mod stopping;
 mod stores;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use globalcounter::server::Config;
+use globalcounter::server::{Config, Steering};
 
 use crate::support::{Embedded, config, datagrams, exchange, info, info_field};
 
@@ -27,7 +27,10 @@ fn count_topics(udp: SocketAddr) {
 #[test]
 fn classic_datagrams_arrive_at_their_owner() {
     for shards in [2, 8, 64] {
-        let server = Embedded::start(shards);
+        let server = Embedded::with(Config {
+            steering: Steering::On,
+            ..config(shards)
+        });
         count_topics(server.udp);
         let [at_owner, forwarded] = arrivals(server.tcp);
         assert_eq!(at_owner + forwarded, 256);
@@ -43,7 +46,7 @@ fn classic_datagrams_arrive_at_their_owner() {
 #[test]
 fn without_steering_requests_are_forwarded_to_their_owner() {
     let server = Embedded::with(Config {
-        steering: false,
+        steering: Steering::Off,
         ..config(8)
     });
     count_topics(server.udp);

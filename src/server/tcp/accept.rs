@@ -1,5 +1,5 @@
-//! Accepting connections: one task per worker, on a listener of its own, and the connections that other
-//! workers move here.
+//! Accepts connections: one task per worker, each on a listener of its own. Also takes over the
+//! connections that other workers move here.
 
 use std::io;
 use std::rc::Rc;
@@ -16,21 +16,20 @@ use super::port::TcpPort;
 use crate::server::net;
 use crate::server::status::Accepting;
 
-/// How long to wait after an accept failed because the process has no more file descriptors. Until
-/// one is free every accept fails at once, so without the wait the worker would do nothing else.
+/// How long to wait after an accept failed because the process has no file descriptor left. Until one
+/// is free every accept fails at once, so without the pause the worker would do nothing else.
 const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a stopping listener waits for handshakes that had begun before: a round trip within a
-/// data centre.
+/// How long a stopping listener waits for handshakes in progress: a round trip within a data centre.
 const HANDSHAKE_GRACE: Duration = Duration::from_millis(10);
 
-/// The most time that emptying a listener's queue may take, if connections keep coming or no file
+/// The longest time for emptying a listener's queue, in case connections keep coming or no file
 /// descriptor becomes free.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Accepts connections and serves each in a task, until `stop` turns true. Then it takes what the
-/// kernel has accepted already, so that no peer who was let in goes without a reply, and closes the
-/// listener.
+/// Accepts connections and serves each in a task, until `stop` turns true. Then accepts the
+/// connections that the kernel has completed already, so that none of them is closed without a reply,
+/// and closes the listener.
 pub(crate) async fn accept(
     port: Rc<TcpPort>,
     listener: TcpListener,
@@ -52,7 +51,7 @@ pub(crate) async fn accept(
     acceptor.drain().await;
 }
 
-/// One worker's listener, and what its warnings count.
+/// One worker's listener. `refused` and `failed` count what its warnings report.
 struct Acceptor {
     port: Rc<TcpPort>,
     listener: TcpListener,
@@ -67,14 +66,14 @@ impl Acceptor {
         loop {
             let accepted = self.listener.accept().await;
             if let Err(error) = self.admit(accepted.map(|(stream, _)| stream)) {
-                self.warn_of(&error);
+                self.warn_about(&error);
                 sleep(OUT_OF_DESCRIPTORS_PAUSE).await;
             }
         }
     }
 
-    /// Accepts the connections that wait in the listener's queue. New ones are kept out of it first;
-    /// those whose handshake has begun have [`HANDSHAKE_GRACE`] to get in.
+    /// Accepts the connections in the listener's queue, after having the kernel let no new ones in.
+    /// Handshakes in progress have [`HANDSHAKE_GRACE`] to complete.
     async fn drain(&mut self) {
         if let Err(error) = net::drop_new_connections(&self.listener) {
             debug!(%error, "cannot filter new connections while the listener's queue is emptied");
@@ -83,20 +82,20 @@ impl Acceptor {
         while start.elapsed() < DRAIN_LIMIT {
             let accepted = timeout_at(start + HANDSHAKE_GRACE, self.listener.accept());
             let Ok(accepted) = accepted.await else {
-                return; // the queue is empty, and the grace is over
+                return; // the queue is empty and the grace period is over
             };
             if let Err(error) = self.admit(accepted.map(|(stream, _)| stream)) {
-                self.warn_of(&error);
-                sleep(HANDSHAKE_GRACE).await; // connections end, and free their descriptors
+                self.warn_about(&error);
+                sleep(HANDSHAKE_GRACE).await; // connections that end free their descriptors
             }
         }
     }
 
-    /// Serves a new connection here, or at the worker with the fewest.
+    /// Serves a new connection here, or hands it to the worker with the fewest connections.
     ///
     /// # Errors
     ///
-    /// The listener could not accept, for a reason that is not the peer's.
+    /// The accept failed for a reason other than that the peer has left.
     fn admit(&mut self, accepted: io::Result<tokio::net::TcpStream>) -> io::Result<()> {
         let stream = match accepted {
             Ok(stream) => stream,
@@ -121,7 +120,7 @@ impl Acceptor {
         Ok(())
     }
 
-    fn warn_of(&mut self, error: &io::Error) {
+    fn warn_about(&mut self, error: &io::Error) {
         self.failed += 1;
         if !self.failed.is_power_of_two() {
             return;
@@ -139,7 +138,7 @@ impl Acceptor {
     }
 }
 
-/// Whether the peer left before its connection was accepted: no trouble of the listener's.
+/// Returns whether an accept failed only because the peer left before.
 fn is_about_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(

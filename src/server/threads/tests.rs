@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::start;
 use crate::server::exchange::{self, Shared, WorkerId};
-use crate::server::{Config, ServeError, Server};
+use crate::server::{Config, ServeError, Server, Steering};
 use crate::shard::Ceilings;
 use crate::topic::{Shards, Topic};
 
@@ -70,7 +70,7 @@ fn a_congested_worker_stops_soon_and_answers() {
         tcp: None,
         udp: Some(([127, 0, 0, 1], 0).into()),
         shards: Shards::new(2).unwrap(),
-        steering: false, // all of a peer's datagrams go to one worker
+        steering: Steering::Off, // all of a peer's datagrams go to one worker
         ..Config::default()
     };
     let server = Server::bind(config).unwrap();
