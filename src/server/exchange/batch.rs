@@ -5,7 +5,7 @@
 //! depends on a reply being made at once.
 
 use super::buffers::empty;
-use super::commit_result::CommitResult;
+use super::commits::CommitResult;
 use super::origin::{ConnectionKey, Datagram, LateReply, Requester, Shard, WorkerId};
 use super::requests::{Queued, Source, count_waiting, run};
 use super::walk::Walk;

@@ -6,7 +6,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::batch::Batch;
-use super::commit_result::CommitResult;
+use super::commits::CommitResult;
 use super::sync::inbox::Inbox;
 
 /// The mailbox of one worker.

@@ -2,11 +2,9 @@
 //! decides in which order batches reach each shard and how replies get back. It knows no socket, no
 //! connection and no runtime; what a request does to a topic is up to [`shard`](crate::shard).
 
-mod after_run;
 mod batch;
 mod buffers;
-mod change_queue;
-mod commit_result;
+mod commits;
 mod intake;
 mod mailbox;
 mod origin;
@@ -18,7 +16,7 @@ mod walk;
 
 pub(crate) use batch::Batch;
 pub(crate) use buffers::{empty, shrink};
-pub(crate) use commit_result::CommitResult;
+pub(crate) use commits::CommitResult;
 pub(crate) use intake::{FramesEnd, Intake, refusal};
 pub(crate) use origin::{ConnectionKey, Datagram, LateReply, Requester, WorkerId};
 pub(crate) use requests::{Queued, Requests, Source};

@@ -9,8 +9,7 @@ use crossbeam_utils::CachePadded;
 use tracing::error;
 
 use super::batch::Batch;
-use super::change_queue::ChangeQueue;
-use super::commit_result::CommitResult;
+use super::commits::{ChangeQueue, CommitResult};
 use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
 use super::sync::reach::Reach;

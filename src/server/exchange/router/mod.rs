@@ -8,26 +8,28 @@
 //! [`congested`](Router::congested) and reads nothing, so the overflow never has more than the
 //! requests of one read.
 //!
-//! Whenever a shard was run, its new changes go to the [`change_queue`](super::change_queue). The
+//! Whenever a shard was run, its new changes go to the [`ChangeQueue`](super::commits::ChangeQueue). The
 //! store's results go to the shard in batches, as requests do. The worker that runs such a batch
 //! puts the replies to the requests that waited into their workers' inboxes before it releases the
 //! shard. So these replies keep the order of their topics, as all others do.
+
+mod after_run;
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use super::after_run::AfterRun;
-use super::batch::Batch;
-use super::origin::{ConnectionKey, WorkerId};
-use super::requests::{self, Queued, Requests, Source};
-use super::shared::{HAND_OVER_CREDIT, Shared};
-use super::sync::inbox::Owner;
-use super::sync::reach::Backlog;
-use super::walk::Walk;
 use crate::protocol::Reply;
+use crate::server::exchange::batch::Batch;
+use crate::server::exchange::origin::{ConnectionKey, WorkerId};
+use crate::server::exchange::requests::{self, Queued, Requests, Source};
+use crate::server::exchange::shared::{HAND_OVER_CREDIT, Shared};
+use crate::server::exchange::sync::inbox::Owner;
+use crate::server::exchange::sync::reach::Backlog;
+use crate::server::exchange::walk::Walk;
 use crate::shard::Change;
 use crate::topic::ShardId;
+use after_run::AfterRun;
 
 /// How many returned batches a worker keeps for reuse.
 const SPARE_BATCHES: usize = 64;

@@ -1,9 +1,9 @@
 //! Running batches on a shard, and the work that is left once the shard is released.
 
-use super::batch::Batch;
-use super::origin::{LateReply, Shard, WorkerId};
-use super::shared::Shared;
-use super::sync::inbox::Owner;
+use crate::server::exchange::batch::Batch;
+use crate::server::exchange::origin::{LateReply, Shard, WorkerId};
+use crate::server::exchange::shared::Shared;
+use crate::server::exchange::sync::inbox::Owner;
 use crate::shard::Change;
 use crate::topic::ShardId;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::origin::{LateReply, Shard};
+use crate::server::exchange::origin::{LateReply, Shard};
 use crate::store::Changes;
 use crate::topic::ShardId;
 
