@@ -1,9 +1,9 @@
-//! The load generator: drives counter servers as hard or as steadily as it is told, says how fast
-//! they were, and checks that their order held.
+//! The load generator: sends requests to counter servers, as fast as they answer or at a fixed rate,
+//! reports how fast they were, and checks their order.
 //!
-//! Stages are folders: `args` (flags → [`plan`]) → `workload` (what is asked) → `target` (how it
-//! looks on the wire) → `drive` (connections and clocks) → `verify`, `report`. `null` is a server to
-//! measure against, `compare` runs several servers beside each other.
+//! Stages are folders: `args` (flags → [`plan`]) → `workload` (requests) → `target` (their bytes on
+//! the wire) → `drive` (connections and clocks) → `verify`, `report`. `measure` runs these stages. `null` is a server that counts nothing, the baseline of measurements;
+//! `compare` measures several servers under the same load.
 
 mod args;
 mod compare;
@@ -12,20 +12,22 @@ mod measure;
 mod null;
 mod observe;
 mod plan;
+mod print;
 mod report;
 mod sockets;
 mod target;
+mod values;
 mod verify;
 mod workload;
 
-use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use args::{Command, CommandLine, Run};
+use print::print;
 
 fn main() -> ExitCode {
     let arguments = match CommandLine::try_parse() {
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
         Err(error) => return args::refuse(&error),
     };
     if cfg!(debug_assertions) {
-        eprintln!("loadgen: not optimised: its figures mean nothing (build it with --release)");
+        eprintln!("loadgen: not optimised, so its results mean nothing (build it with --release)");
     }
     raise_descriptor_limit();
     let ended = match arguments.command {
@@ -50,23 +52,23 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The causes follow the colon: still one line.
+            // `#` prints the causes after a colon, in the same line.
             eprintln!("loadgen: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// A run or a ramp, and its reports.
+/// Measures a run or a ramp, and writes its reports.
 fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
-    // Opened before there is anything to lose.
+    // Opened first: a file that cannot be written must not cost the results of a run.
     let output = arguments.output()?;
     let process = measure::process_of(plan, arguments.pid())?;
     let report = match arguments.ramp() {
         Some((bounds, slo)) => measure::ramp(plan, bounds, slo, process.as_ref())?,
         None => measure::run(plan, process.as_ref())?,
     };
-    say(&report::table::report(&report))?;
+    print(&report::table(&report))?;
     if let Some(file) = output.json {
         file.write(&report::json(&report)?)?;
     }
@@ -76,20 +78,12 @@ fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
     Ok(())
 }
 
-/// Writes to standard output, which may be closed or full.
-fn say(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("writing to standard output")
-}
-
-/// Each connection takes a file descriptor: asks for as many as the system lets it have.
+/// Raises the limit on file descriptors as far as the system allows: each connection takes one.
 fn raise_descriptor_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {
-        // Where it can't be raised, a connection too many says so.
+        // If this fails, opening a connection too many reports it.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

@@ -1,5 +1,5 @@
-//! One run, resolved: what [`crate::args`] makes of the flags, and what [`crate::drive`] carries
-//! out. Flags that do not go together are refused before there is one.
+//! The plan of one run: [`crate::args`] makes it from flags that go together, and [`crate::drive`]
+//! carries it out.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::target::Target;
 use crate::workload::{Spacing, Workload};
 
-/// What to do.
+/// The plan of one run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) target: &'static dyn Target,
@@ -15,33 +15,33 @@ pub(crate) struct Plan {
     pub(crate) workload: Workload,
     pub(crate) pace: Pace,
     pub(crate) connections: usize,
-    /// Requests that go into one datagram, at most.
+    /// The most requests per datagram.
     pub(crate) per_datagram: usize,
-    /// Whether runs of datagrams are sent and received as one (GSO, GRO).
+    /// Whether the kernel splits and merges datagrams (GSO, GRO).
     pub(crate) gso: bool,
-    /// Whether each connection asks only for the topics of one shard.
+    /// Whether each connection requests only the topics of one shard.
     pub(crate) shard_aware: bool,
     pub(crate) threads: usize,
-    /// The processors that the threads stay on, in turn; none: wherever the system puts them.
+    /// The processors to pin the threads to, in turn. If empty, threads are not pinned.
     pub(crate) processors: Vec<usize>,
-    /// Whether every topic is counted once before, or made where counting makes none.
+    /// Whether every topic is created before the run.
     pub(crate) prepare: bool,
-    /// How long to go before measuring begins.
+    /// How long requests are made before measuring begins.
     pub(crate) warm_up: Duration,
     pub(crate) until: Until,
-    /// How long a datagram's reply may take before it is lost; over TCP, how long a server may say
-    /// nothing before the run fails.
+    /// Over UDP, how long a reply may take before its request counts as lost. Over TCP, how long the
+    /// server may send nothing before the run fails.
     pub(crate) timeout: Duration,
-    /// Whether every reply is kept and checked.
+    /// Whether every reply is recorded and checked.
     pub(crate) verify: bool,
 }
 
 /// When requests are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Pace {
-    /// As replies come: that many in flight on each connection.
+    /// When a reply arrives: `pipeline` requests are in flight on each connection.
     Closed { pipeline: usize },
-    /// By the clock, whatever the server does.
+    /// By the clock, however fast the server replies: `rate` requests per second.
     Open { rate: f64, spacing: Spacing },
 }
 
@@ -49,6 +49,6 @@ pub(crate) enum Pace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
     Elapsed(Duration),
-    /// After that many requests, which are shared out among the connections.
+    /// After that many requests, divided among the connections.
     Requests(u64),
 }

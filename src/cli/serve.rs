@@ -10,22 +10,17 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use globalcounter::server::{Config, Loaded, Server};
+use globalcounter::server::{Config, Loaded, Server, Steering};
 use globalcounter::shard::Durability;
 use globalcounter::store::LastEnd;
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Shards};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::data_dir;
 use super::usage::BadUsage;
-
-/// Upper estimates of the file descriptors that are not connections: listeners, runtimes, standard
-/// streams.
-const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
-const OTHER_DESCRIPTORS: u64 = 32;
 
 const DATA_DIR: &str = "GLOBALCOUNTER_DATA_DIR";
 const DURABILITY: &str = "GLOBALCOUNTER_DURABILITY";
@@ -64,17 +59,16 @@ pub(super) struct Arguments {
     /// Pin each worker to one core
     #[arg(long, env = "GLOBALCOUNTER_PIN", value_parser = BoolishValueParser::new())]
     pin: bool,
-    /// Have the kernel deliver classic UDP datagrams to the worker that owns their topic
+    /// Have the kernel deliver classic UDP datagrams to the worker that owns their topic. "auto":
+    /// if there is a processor for each worker
     #[arg(
         long,
-        value_name = "on|off",
+        value_name = "auto|on|off",
         env = "GLOBALCOUNTER_STEERING",
-        default_value = "on",
-        action = clap::ArgAction::Set,
-        hide_possible_values = true,
-        value_parser = BoolishValueParser::new()
+        default_value = "auto",
+        value_parser = parse_steering
     )]
-    steering: bool,
+    steering: Steering,
     /// Directory that keeps the topics across restarts and crashes [default: globalcounter in the
     /// user's state directory]
     #[arg(long, value_name = "DIR", env = DATA_DIR)]
@@ -155,6 +149,16 @@ fn parse_shards(text: &str) -> Result<Shards, String> {
 /// Returns whether a value comes from the environment, which the command line overrides.
 fn is_in_environment(name: &str, value: &OsStr) -> bool {
     std::env::var_os(name).is_some_and(|variable| variable == value)
+}
+
+fn parse_steering(text: &str) -> Result<Steering, String> {
+    match text {
+        "auto" => Ok(Steering::Auto),
+        // What a flag in the environment may say for on and off.
+        "on" | "true" | "yes" | "1" => Ok(Steering::On),
+        "off" | "false" | "no" | "0" => Ok(Steering::Off),
+        _ => Err("it must be auto, on or off".into()),
+    }
 }
 
 fn parse_durability(text: &str) -> Result<Durability, String> {
@@ -299,20 +303,11 @@ fn announce(server: &Server, shards: u16) -> Result<()> {
 /// Raises the file descriptor limit to what `max_connections` needs, or as far as the system
 /// allows.
 fn raise_descriptor_limit(config: &Config) {
-    let others = u64::from(config.shards.count()) * OTHER_DESCRIPTORS_PER_SHARD + OTHER_DESCRIPTORS;
-    let needed = (config.max_connections as u64).saturating_add(others);
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return;
     };
-    let wanted = needed.min(hard);
+    let wanted = config.descriptors().min(hard);
     if wanted > soft && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_err() {
         warn!(soft, wanted, "cannot raise the file descriptor limit");
-    }
-    if hard < needed {
-        debug!(
-            limit = hard,
-            max_connections = config.max_connections,
-            "the file descriptor limit (`ulimit -n`) is too low for --max-connections"
-        );
     }
 }

@@ -1,4 +1,4 @@
-//! What a server is told before it starts.
+//! The settings of a server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,8 +8,13 @@ use super::error::BindError;
 use crate::shard::Durability;
 use crate::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
 
-/// A server's settings. The defaults are those of `globalcounter serve --in-memory`: only who names
-/// a directory has something written there.
+/// Upper estimates of the file descriptors that are not connections: listeners, runtimes, standard
+/// streams.
+const OTHER_DESCRIPTORS_PER_SHARD: u64 = 16;
+const OTHER_DESCRIPTORS: u64 = 32;
+
+/// A server's settings. The defaults are those of `globalcounter serve --in-memory`: nothing is
+/// written to the disk unless a data directory is set.
 ///
 /// ```
 /// use globalcounter::server::Config;
@@ -22,32 +27,66 @@ use crate::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen for TCP; `None`: not at all. 127.0.0.1:9999 by default.
+    /// The address to listen on for TCP; `None` turns TCP off. 127.0.0.1:9999 by default.
     pub tcp: Option<SocketAddr>,
-    /// Where to receive UDP; `None`: not at all. 127.0.0.1:9999 by default.
+    /// The address to receive UDP on; `None` turns UDP off. 127.0.0.1:9999 by default.
     pub udp: Option<SocketAddr>,
-    /// How many workers, and as many shards. By default the processors that the process may use.
+    /// The number of workers, each with a shard. By default the number of processors that the process
+    /// may use.
     pub shards: Shards,
-    /// Whether each worker stays on one processor.
+    /// Whether each worker is pinned to one processor.
     pub pin: bool,
-    /// Whether the kernel gives classic datagrams to the worker of the shard that owns their topic,
-    /// where there are several; otherwise each peer's to one worker.
-    pub steering: bool,
-    /// Where topics are kept over a restart, and a crash; `None`: nowhere, and all start over.
+    /// Whether the kernel delivers classic datagrams to the worker that owns their topic.
+    /// [`Steering::Auto`] by default.
+    pub steering: Steering,
+    /// The directory that keeps topics across restarts and crashes; `None` keeps them in memory only.
     pub data_dir: Option<PathBuf>,
-    /// What is promised of topics that are kept; with [`Durability::Memory`] none are, whatever
-    /// directory there is. Monotonic by default.
+    /// What a data directory promises. With [`Durability::Memory`] the directory is not used.
+    /// Monotonic by default.
     pub durability: Durability,
-    /// The most topics, over all shards. A new one over it is refused, none is evicted.
+    /// The most topics, over all shards. A new topic beyond it is refused; none is evicted.
     pub max_topics: usize,
-    /// The longest topic, in bytes; at most [`TOPIC_LEN_LIMIT`].
+    /// The longest topic name, in bytes; at most [`TOPIC_LEN_LIMIT`].
     pub max_topic_len: usize,
-    /// The most TCP connections at a time. One over it is closed at once.
+    /// The most open TCP connections. A connection beyond it is closed at once.
     pub max_connections: usize,
 }
 
+/// Whether the kernel delivers each classic datagram to the worker that owns its topic (steering), or all
+/// datagrams of a peer to one worker, which forwards requests to their owners.
+///
+/// Steering saves the hop between two processors. But a peer's burst then reaches many workers, a few
+/// datagrams each: if workers share a processor, every one of them has to be scheduled and to make its
+/// own system calls, which costs more than the hop. docs/benchmarks.md has the figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steering {
+    /// On if there are several workers and each can have a processor of its own.
+    Auto,
+    /// On if there are several workers.
+    On,
+    /// Off.
+    Off,
+}
+
+impl Steering {
+    /// Whether to steer the datagrams of so many workers on a machine with so many processors.
+    pub(super) fn applies(self, workers: u16, processors: usize) -> bool {
+        workers > 1
+            && match self {
+                Self::Auto => usize::from(workers) <= processors,
+                Self::On => true,
+                Self::Off => false,
+            }
+    }
+}
+
+/// The number of processors that this process may use.
+pub(super) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 impl Config {
-    /// The default of [`max_topics`](Self::max_topics): about 1.1 GB of names of up to 24 bytes.
+    /// The default of [`max_topics`](Self::max_topics): about 1.1 GB for names of up to 24 bytes.
     pub const DEFAULT_MAX_TOPICS: usize = 20_000_000;
 
     /// The default of [`max_connections`](Self::max_connections).
@@ -57,14 +96,22 @@ impl Config {
     pub const DEFAULT_ADDRESS: SocketAddr =
         SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9999);
 
-    /// The default of [`shards`](Self::shards): the processors that this process may use.
+    /// The default of [`shards`](Self::shards): the number of processors that this process may use.
     #[must_use]
     pub fn default_shards() -> Shards {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        Shards::new(processors.min(Shards::MAX.into())).unwrap_or(Shards::ONE)
+        Shards::new(processors().min(Shards::MAX.into())).unwrap_or(Shards::ONE)
     }
 
-    /// Whether every setting is one that a server can have.
+    /// Returns how many file descriptors a server with these settings may need: one per connection,
+    /// and those of its listeners and runtimes.
+    #[must_use]
+    pub fn descriptors(&self) -> u64 {
+        let others = u64::from(self.shards.count()) * OTHER_DESCRIPTORS_PER_SHARD;
+        let others = others + OTHER_DESCRIPTORS;
+        (self.max_connections as u64).saturating_add(others)
+    }
+
+    /// Checks that every setting is in its range.
     pub(super) fn check(&self) -> Result<(), BindError> {
         if self.tcp.is_none() && self.udp.is_none() {
             return Err(BindError::NoTransport);
@@ -87,12 +134,27 @@ impl Default for Config {
             udp: Some(Self::DEFAULT_ADDRESS),
             shards: Self::default_shards(),
             pin: false,
-            steering: true,
+            steering: Steering::Auto,
             data_dir: None,
             durability: Durability::Monotonic,
             max_topics: Self::DEFAULT_MAX_TOPICS,
             max_topic_len: DEFAULT_MAX_TOPIC_LEN,
             max_connections: Self::DEFAULT_MAX_CONNECTIONS,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Workers that share a processor lose by steering: see docs/benchmarks.md.
+    #[test]
+    fn automatic_steering_needs_a_processor_per_worker() {
+        for (workers, processors, steers) in [(1, 8, false), (2, 2, true), (4, 2, false)] {
+            assert_eq!(Steering::Auto.applies(workers, processors), steers);
+            assert_eq!(Steering::On.applies(workers, processors), workers > 1);
+            assert!(!Steering::Off.applies(workers, processors));
         }
     }
 }

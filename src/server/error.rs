@@ -1,4 +1,4 @@
-//! Why a server could not start, and why a running one ended by itself.
+//! The errors of a server: why it could not start, and why it stopped by itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,35 +11,35 @@ use crate::store::StoreError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Neither UDP nor TCP: nobody could ever ask it.
+    /// Neither UDP nor TCP is on.
     #[error("nothing to serve: both TCP and UDP are off")]
     NoTransport,
-    /// A setting outside its range.
+    /// A setting is out of its range.
     #[error("{setting} must be {range}, not {value}")]
     Setting {
         /// Its name on the command line.
         setting: &'static str,
-        /// What it was.
+        /// Its value.
         value: usize,
-        /// What it can be.
+        /// The allowed range.
         range: String,
     },
     /// An address could not be bound.
-    #[error("can't listen on {transport}://{address}")]
+    #[error("cannot listen on {transport}://{address}")]
     Listen {
         /// `tcp` or `udp`.
         transport: &'static str,
         /// The address as configured.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// What topics were kept can't be had.
+    /// The stored topics cannot be loaded.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a running server ended by itself.
+/// Why a running server stopped by itself.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
@@ -48,20 +48,20 @@ pub enum ServeError {
     Worker {
         /// Its number.
         worker: u16,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The store's thread could not be started.
     #[error("the store's thread could not start")]
     StoreThread {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The last sums could not be written. Nothing is lost by that: topics go on above their
-    /// ceilings, and skip what lies between.
+    /// The final sums could not be written. No order is lost: topics continue above their ceilings
+    /// and skip the numbers in between.
     #[error("stopped without a clean end, so topics may skip numbers")]
     Store(#[source] StoreError),
-    /// A worker panicked. Its shard may be half changed, so nothing more is served.
+    /// A worker panicked. Its shard may be inconsistent, so the server stops.
     #[error("worker {worker} panicked; this is a bug in globalcounter")]
     Panicked {
         /// Its number.

@@ -1,11 +1,11 @@
-//! The server: workers, their sockets, the channels between them. It moves bytes and batches; what
-//! a request does to a topic is [`shard`](crate::shard)'s business, what it looks like on the wire
-//! [`protocol`](crate::protocol)'s.
+//! The server: it moves bytes and batches between sockets and shards. What a request does to a topic is
+//! up to [`shard`](crate::shard), and what it looks like on the wire is up to
+//! [`protocol`](crate::protocol).
 //!
-//! [`Server`] is the way in. A client's request takes this path: [`udp`] or [`tcp`] reads it, the
-//! [`exchange`] takes it to its shard, and the reply goes back the same way, or through the mailbox of
-//! the [`worker`] that has the connection. What a shard wants made durable goes from the exchange to the
-//! thread of [`durable`], which has the [`store`](crate::store).
+//! [`Server`] is the entry point. A request takes this path: [`udp`] or [`tcp`] reads it, the
+//! [`exchange`] takes it to its shard, and the reply returns the same way, or through the mailbox of
+//! the [`worker`] that has the connection. Changes that a shard wants durable go through the exchange
+//! to the thread of [`durable`], which owns the [`store`](crate::store).
 
 mod config;
 mod durable;
@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-pub use config::Config;
+pub use config::{Config, Steering};
 pub use durable::Loaded;
 pub use error::{BindError, ServeError};
 #[doc(hidden)]
@@ -40,10 +40,10 @@ use crate::shard::Durability;
 use crate::store::Store;
 use threads::Prepared;
 
-/// A server that holds its addresses and is ready to serve.
+/// A server that is bound to its addresses and ready to serve.
 ///
-/// [`serve`](Server::serve) runs it for asynchronous programs, [`run`](Server::run) for others;
-/// [`Config`] says whether it serves UDP, TCP or both.
+/// [`serve`](Server::serve) runs it in an asynchronous program, [`run`](Server::run) in any other.
+/// [`Config`] decides whether it serves UDP, TCP or both.
 ///
 /// A UDP server that blocks its thread:
 ///
@@ -146,21 +146,21 @@ impl fmt::Debug for Server {
 pub struct Stop(watch::Sender<bool>);
 
 impl Stop {
-    /// Has the server stop accepting, answer what it has read, and return.
+    /// Makes the server stop accepting, answer the requests that it has read, and return.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
 }
 
 impl Server {
-    /// Loads what topics were kept, then binds the addresses. From here on peers can connect; they
-    /// are answered once it serves.
+    /// Loads the stored topics, then binds the addresses. From here on peers can connect; they are
+    /// answered once the server runs.
     ///
     /// # Errors
     ///
-    /// [`BindError`]: a setting out of range; a data directory that somebody else has, or that can't
-    /// be read; or an address that can't be had. An address that another process listens on is
-    /// refused, even where that process would share it.
+    /// Returns [`BindError`] if a setting is out of its range, if another process uses the data
+    /// directory or the directory cannot be read, or if an address cannot be bound. An address that
+    /// another process listens on is refused even if that process would share it.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         config.check()?;
         let store = match &config.data_dir {
@@ -172,8 +172,8 @@ impl Server {
         Self::bind_with(config, store)
     }
 
-    /// The same, with topics kept in `store` instead of a directory; with [`Durability::Memory`], it
-    /// is not looked at.
+    /// Does the same as [`bind`](Self::bind) with topics kept in `store` instead of a data directory.
+    /// With [`Durability::Memory`] the store is not used.
     ///
     /// # Errors
     ///
@@ -189,20 +189,22 @@ impl Server {
         let count = usize::from(config.shards.count());
         let tcp = bind("tcp", config.tcp, |address| net::tcp_group(address, count))?;
         let udp = bind("udp", config.udp, |address| net::udp_group(address, count))?;
-        if config.steering
-            && count > 1
+        if config
+            .steering
+            .applies(config.shards.count(), config::processors())
             && let Err(error) = udp::steer(&udp, config.shards)
         {
             let source = error.source().map(ToString::to_string);
-            warn!(%error, source, "datagrams go to the worker of their peer, not of their topic");
+            warn!(%error, source, "cannot steer datagrams to the owners of their topics");
         }
+        threads::warn_of_limits(&config, &udp);
         let tcp_addr = tcp.first().and_then(|socket| socket.local_addr().ok());
         let udp_addr = udp
             .first()
             .and_then(|socket| socket.local_addr().ok()?.as_socket());
-        // With the ports that the system chose.
+        // The ports that the system chose.
         (config.tcp, config.udp) = (tcp_addr, udp_addr);
-        // Last: a server that can't serve leaves a clean end as it is.
+        // This comes last: a server that cannot start must not remove the mark of a clean end.
         if let Some(durable) = &mut durable {
             durable.store.begin()?;
         }
@@ -217,41 +219,41 @@ impl Server {
         Ok(Self { prepared })
     }
 
-    /// Where TCP clients find it, with the port that the system chose for port 0.
+    /// Returns the address of TCP, with the port that the system chose for port 0.
     #[must_use]
     pub fn tcp_addr(&self) -> Option<SocketAddr> {
         self.prepared.config.tcp
     }
 
-    /// Where UDP clients find it, with the port that the system chose for port 0.
+    /// Returns the address of UDP, with the port that the system chose for port 0.
     #[must_use]
     pub fn udp_addr(&self) -> Option<SocketAddr> {
         self.prepared.config.udp
     }
 
-    /// What was loaded of topics that were kept; `None` where none are.
+    /// Returns what was loaded from the store; `None` for a server in memory.
     #[must_use]
     pub fn loaded(&self) -> Option<Loaded> {
         self.prepared.durable.as_ref().map(|durable| durable.loaded)
     }
 
-    /// What stops it once it runs.
+    /// Returns a handle that stops the server once it runs.
     #[must_use]
     pub fn stop_handle(&self) -> Stop {
         Stop(self.prepared.stop.clone())
     }
 
-    /// Serves on threads of its own until `shutdown` is ready, or a [`Stop`] says so; then stops
-    /// accepting, answers what was read, and returns. Needs no runtime of a certain kind. Where the
-    /// future is dropped, the server stops in the background.
+    /// Serves on threads of its own until `shutdown` is ready or a [`Stop`] is used. Then stops
+    /// accepting, answers the requests that were read, and returns. Works in any asynchronous runtime.
+    /// If the future is dropped, the server stops in the background.
     ///
     /// # Errors
     ///
-    /// [`ServeError`], when a worker could not start or failed; the others are stopped then.
+    /// Returns [`ServeError`] if a worker could not start or failed. The other workers are stopped then.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let stop = self.stop_handle();
         let mut ended = threads::start(self.prepared);
-        // Dropped at the end, in whatever way it comes.
+        // Stops the workers, also if this future is dropped.
         let _stop_all = StopOnDrop(stop.clone());
 
         let mut result = Ok(());
@@ -268,7 +270,10 @@ impl Server {
             match next.await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
-                    error!(error = &error as &dyn std::error::Error, "stopping");
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        "shutting down after a failure"
+                    );
                     stop.stop();
                     result = result.and(Err(error));
                 }
@@ -277,7 +282,7 @@ impl Server {
         }
     }
 
-    /// Serves on threads of its own and blocks this one until a [`Stop`] says so.
+    /// Serves on threads of its own and blocks the calling thread until a [`Stop`] is used.
     ///
     /// # Errors
     ///
@@ -285,7 +290,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// On a thread of an asynchronous runtime, which must not be blocked: use
+    /// Panics on a thread of an asynchronous runtime, which must not be blocked. Use
     /// [`serve`](Self::serve) there.
     pub fn run(self) -> Result<(), ServeError> {
         let stop = self.stop_handle();

@@ -1,22 +1,22 @@
-//! Clients that count until the server is gone, or until they are told to stop.
+//! Clients that send requests until the server ends or the test stops them.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
+use globalcounter::protocol::framed::{self, Answer};
 use globalcounter::protocol::{Op, Reply, Request, classic};
 use globalcounter::topic::Topic;
 
-use crate::Random;
-use crate::topics::Topics;
+use crate::checker::Checker;
+use crate::support::{Framed, Random, frame};
 
-/// A client looks so often whether it is to stop.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often a client that waits for a reply checks whether it must stop.
+const STOP_CHECK: Duration = Duration::from_millis(20);
 
-/// What a client speaks.
+/// The transport and dialect of a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Dialect {
     Tcp,
@@ -26,32 +26,24 @@ pub(crate) enum Dialect {
 
 pub(crate) const DIALECTS: [Dialect; 3] = [Dialect::Tcp, Dialect::UdpFramed, Dialect::UdpClassic];
 
-/// One client's way to the server.
-pub(crate) enum Line {
+enum Connection {
     Tcp(TcpStream),
     Udp(UdpSocket),
 }
 
-/// What was asked together: topic and op, what the reply has to be above, the reply.
-type Asked = Vec<(usize, Op, u64, Option<Reply>)>;
-
-impl Line {
-    pub(crate) fn open(
-        dialect: Dialect,
-        tcp: SocketAddr,
-        udp: SocketAddr,
-    ) -> std::io::Result<Self> {
+impl Connection {
+    fn open(dialect: Dialect, tcp: SocketAddr, udp: SocketAddr) -> std::io::Result<Self> {
         match dialect {
             Dialect::Tcp => {
                 let stream = TcpStream::connect(tcp)?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(LOOK))?;
+                stream.set_read_timeout(Some(STOP_CHECK))?;
                 Ok(Self::Tcp(stream))
             }
             Dialect::UdpFramed | Dialect::UdpClassic => {
                 let socket = UdpSocket::bind("127.0.0.1:0")?;
                 socket.connect(udp)?;
-                socket.set_read_timeout(Some(LOOK))?;
+                socket.set_read_timeout(Some(STOP_CHECK))?;
                 Ok(Self::Udp(socket))
             }
         }
@@ -72,59 +64,73 @@ impl Line {
     }
 }
 
-/// Counts until `stop`, or until the server is gone.
+/// One request of a batch that is sent together; its id is its index in the batch.
+#[derive(Debug)]
+struct Sent {
+    topic: usize,
+    op: Op,
+    /// The greatest sum known when the request was sent.
+    before: u64,
+    answered: bool,
+}
+
+/// Sends requests until `stop` is set or the server ends.
 pub(crate) fn run(
     dialect: Dialect,
     (tcp, udp): (SocketAddr, SocketAddr),
-    topics: &Topics,
+    checker: &Checker,
     stop: &AtomicBool,
     mut random: Random,
 ) {
-    let Ok(mut line) = Line::open(dialect, tcp, udp) else {
+    let Ok(mut connection) = Connection::open(dialect, tcp, udp) else {
         return;
     };
     while !stop.load(Ordering::Relaxed) {
         let resets = random.below(40) == 0;
-        let mut asked = choose(dialect, topics, resets, &mut random);
+        let mut batch = choose(dialect, checker, resets, &mut random);
         let (_readers, _writer);
         if resets {
-            _writer = topics.at(asked[0].0).turn.write().unwrap();
+            _writer = checker.topic(batch[0].topic).reset_lock.write().unwrap();
         } else {
-            let turns = asked.iter().map(|&(topic, ..)| topics.at(topic));
-            _readers = turns
-                .map(|topic| topic.turn.read().unwrap())
+            let topics = batch.iter().map(|sent| checker.topic(sent.topic));
+            _readers = topics
+                .map(|topic| topic.reset_lock.read().unwrap())
                 .collect::<Vec<_>>();
         }
         let mut bytes = Vec::new();
-        for (id, (topic, op, above, _)) in (0..).zip(&mut asked) {
-            *above = topics.asks(*topic, *op);
-            encode(dialect, id, *op, &topics.at(*topic).name, &mut bytes);
+        for (id, sent) in (0..).zip(&mut batch) {
+            sent.before = checker.sending(sent.topic, sent.op);
+            let name = &checker.topic(sent.topic).name;
+            encode(dialect, id, sent.op, name, &mut bytes);
         }
-        if line.send(&bytes).is_err() || !collect(dialect, &mut line, topics, &mut asked, stop) {
+        if connection.send(&bytes).is_err()
+            || !receive_all(dialect, &mut connection, checker, &mut batch, stop)
+        {
             return;
         }
     }
 }
 
-/// Some topics, in order and each once, so that nobody waits for another in a circle.
-fn choose(dialect: Dialect, topics: &Topics, resets: bool, random: &mut Random) -> Asked {
+/// Chooses a batch of requests for different topics. They are sorted by topic, so that clients take
+/// the topics' locks in one order and cannot deadlock.
+fn choose(dialect: Dialect, checker: &Checker, resets: bool, random: &mut Random) -> Vec<Sent> {
     let count = match dialect {
         _ if resets => 1,
         Dialect::UdpClassic => 1,
         _ => 1 + random.below(12),
     };
-    let mut chosen: Vec<usize> = (0..count)
+    let mut topics: Vec<usize> = (0..count)
         .map(|_| {
-            let n = topics.len() as u64;
-            // Half of all requests for one topic in eight.
+            let n = checker.len() as u64;
+            // Half of all requests are for one topic in eight.
             let hot = random.below(2) == 0;
             random.below(if hot { n / 8 } else { n }) as usize
         })
         .collect();
-    chosen.sort_unstable();
-    chosen.dedup();
-    let op = |random: &mut Random| match (random.below(20), dialect) {
-        (n, Dialect::UdpClassic) if resets && n < 20 => Op::Reset,
+    topics.sort_unstable();
+    topics.dedup();
+    let mut op = || match (random.below(20), dialect) {
+        (_, Dialect::UdpClassic) if resets => Op::Reset,
         (n, _) if resets => match n % 2 {
             0 => Op::Reset,
             _ => Op::Delete,
@@ -135,64 +141,64 @@ fn choose(dialect: Dialect, topics: &Topics, resets: bool, random: &mut Random) 
         (6, _) => Op::Advance(random.below(3_000)),
         _ => Op::Count,
     };
-    chosen
-        .into_iter()
-        .map(|topic| (topic, op(random), 0, None))
-        .collect()
+    let request = |topic| Sent {
+        topic,
+        op: op(),
+        before: 0,
+        answered: false,
+    };
+    topics.into_iter().map(request).collect()
 }
 
 fn encode(dialect: Dialect, id: u32, op: Op, topic: &str, out: &mut Vec<u8>) {
-    let topic = Topic::new(topic.as_bytes(), 100).unwrap();
-    let request = Request { op, topic };
     match dialect {
-        Dialect::UdpClassic => classic::encode_request(request, out).unwrap(),
-        _ => framed::encode_request(RequestId(id), &Call::Topic(request), out),
+        Dialect::UdpClassic => {
+            let topic = Topic::new(topic.as_bytes(), 100).unwrap();
+            classic::encode_request(Request { op, topic }, out).unwrap();
+        }
+        _ => out.extend(frame(id, op, topic)),
     }
 }
 
-/// Waits for all replies, and holds each against what is known as soon as it is there. False where
-/// there is nothing more to come.
-fn collect(
+/// Waits for the replies to a batch and checks each as soon as it arrives. Returns false if no more
+/// will come.
+fn receive_all(
     dialect: Dialect,
-    line: &mut Line,
-    topics: &Topics,
-    asked: &mut Asked,
+    connection: &mut Connection,
+    checker: &Checker,
+    batch: &mut [Sent],
     stop: &AtomicBool,
 ) -> bool {
     let mut input = Vec::new();
     let mut buffer = [0; 16 * 1024];
-    let mut left = asked.len();
+    let mut left = batch.len();
     while left > 0 {
-        match line.receive(&mut buffer) {
+        match connection.receive(&mut buffer) {
             Ok(0) => return false,
             Ok(len) => input.extend_from_slice(&buffer[..len]),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if stop.load(Ordering::Relaxed) {
                     return false;
                 }
             }
             Err(_) => return false,
         }
-        for (id, reply) in decode(dialect, &mut input, asked) {
-            let (topic, op, above, got) = &mut asked[id as usize];
-            assert!(got.is_none(), "answered twice");
+        for (id, reply) in decode(dialect, &mut input) {
+            let sent = &mut batch[id as usize];
+            assert!(!sent.answered, "{sent:?} got a second reply");
             if let Reply::Error(_) = reply {
-                return false; // the store has failed: the power is about to go
+                return false; // the store has failed: the round is about to end
             }
-            topics.answered(*topic, *op, *above, reply);
-            *got = Some(reply);
+            checker.received(sent.topic, sent.op, sent.before, reply);
+            sent.answered = true;
             left -= 1;
         }
     }
     true
 }
 
-fn decode(dialect: Dialect, input: &mut Vec<u8>, asked: &Asked) -> Vec<(u32, Reply)> {
+/// Decodes all complete replies in `input` and removes them.
+fn decode(dialect: Dialect, input: &mut Vec<u8>) -> Vec<(u32, Reply)> {
     let mut replies = Vec::new();
     if let Dialect::UdpClassic = dialect {
         if !input.is_empty() {
@@ -207,52 +213,29 @@ fn decode(dialect: Dialect, input: &mut Vec<u8>, asked: &Asked) -> Vec<(u32, Rep
         at += frame.len;
         match frame.answer {
             Answer::Reply(reply) => replies.push((frame.id.0, reply)),
-            other => panic!("{other:?} to {asked:?}"),
+            other => panic!("a reply expected, not {other:?}"),
         }
     }
     input.drain(..at);
     replies
 }
 
-/// Where every topic is, asked in one pipeline.
-pub(crate) fn sums(tcp: SocketAddr, topics: &Topics) -> Vec<u64> {
-    let mut stream = TcpStream::connect(tcp).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+/// Returns the sum of every topic, asked for in one pipeline.
+pub(crate) fn sums(tcp: SocketAddr, checker: &Checker) -> Vec<u64> {
     let mut bytes = Vec::new();
-    for number in 0..topics.len() {
-        let name = &topics.at(number).name;
-        encode(Dialect::Tcp, number as u32, Op::Get, name, &mut bytes);
+    for index in 0..checker.len() {
+        let name = &checker.topic(index).name;
+        bytes.extend(frame(index as u32, Op::Get, name));
     }
-    stream.write_all(&bytes).unwrap();
-    let mut sums = vec![None; topics.len()];
-    let mut input = Vec::new();
+    let mut server = Framed::connect(tcp);
+    server.send(&bytes);
+    let mut sums = vec![None; checker.len()];
     while sums.contains(&None) {
-        let mut buffer = [0; 16 * 1024];
-        let len = stream.read(&mut buffer).unwrap();
-        assert!(len > 0, "closed");
-        input.extend_from_slice(&buffer[..len]);
-        for (id, reply) in decode(Dialect::Tcp, &mut input, &Vec::new()) {
-            let Reply::Get(sum) = reply else {
-                panic!("{reply:?} to GET")
-            };
-            sums[id as usize] = Some(sum.unwrap_or(0));
-        }
+        let (id, reply) = server.reply().expect("a reply");
+        let Reply::Get(sum) = reply else {
+            panic!("{reply:?} to GET")
+        };
+        sums[id as usize] = Some(sum.unwrap_or(0));
     }
     sums.into_iter().map(Option::unwrap).collect()
-}
-
-/// A line of INFO.
-pub(crate) fn info(tcp: SocketAddr, field: &str) -> String {
-    let mut stream = TcpStream::connect(tcp).unwrap();
-    stream.write_all(b"INFO persistence\r\nQUIT\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    value
-        .unwrap_or_else(|| panic!("no {field} in {text}"))
-        .to_owned()
 }

@@ -1,52 +1,29 @@
-//! Durable order, from outside: servers under load are ended at random moments, and every reply that
-//! any client ever got is held against what comes after.
+//! Durable order, seen from outside: servers under load end at random moments, and every reply that
+//! any client ever received is checked against the replies after it.
 //!
-//! - `kill`: the real binary, SIGKILL or SIGTERM, a data directory that goes from round to round
-//! - `power`: a server in this process whose store forgets what was not synced
-//! - `topics`: what clients know of each topic; the checker
-//! - `load`: clients over TCP and UDP, in each dialect
+//! - `kill`: the real binary ends by SIGKILL or SIGTERM, round after round on one data directory
+//! - `power`: a server in this process whose store loses changes that were not synced
+//! - `checker`: what clients know of each topic, and whether a reply contradicts it
+//! - `load`: clients over TCP and UDP, in the framed and the classic dialect
 //!
-//! `GLOBALCOUNTER_CRASH_ROUNDS` says how many rounds (a few by default), `GLOBALCOUNTER_TEST_SEED`
-//! which ones. That the checker finds what it is there for is tested with stores that lie.
+//! `GLOBALCOUNTER_CRASH_ROUNDS` sets the number of rounds (a few by default),
+//! `GLOBALCOUNTER_TEST_SEED` the seed. The checker itself is tested with stores that are faulty on
+//! purpose.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod checker;
 mod kill;
 mod load;
 mod power;
-mod topics;
 
-/// How many rounds a test makes.
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Returns the number of rounds that a test runs.
 fn rounds(default: u64) -> u64 {
     match std::env::var("GLOBALCOUNTER_CRASH_ROUNDS") {
         Ok(rounds) => rounds.parse().unwrap(),
         Err(_) => default,
-    }
-}
-
-/// SplitMix64: the same seed, the same numbers.
-struct Random(u64);
-
-impl Random {
-    /// Seeded by `GLOBALCOUNTER_TEST_SEED`, or by `default`; says which.
-    fn seeded(default: u64) -> Self {
-        let seed = match std::env::var("GLOBALCOUNTER_TEST_SEED") {
-            Ok(seed) => seed.parse().unwrap(),
-            Err(_) => default,
-        };
-        println!("GLOBALCOUNTER_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
     }
 }

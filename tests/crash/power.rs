@@ -1,31 +1,29 @@
-//! The power goes: a store that forgets what was not synced, at each boundary of a commit in turn. And
-//! stores that lie, to see that the checker finds out.
+//! Power cuts: a store that loses changes which were not synced, cut at each boundary of a commit
+//! in turn. Faulty stores show that the checker finds broken promises.
 
-use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
-use globalcounter::server::{Config, Server};
+use globalcounter::server::Config;
 use globalcounter::shard::{Change, Durability};
-use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
-use globalcounter::topic::{Shards, Topic};
+use globalcounter::store::{Answer, MemoryStore, StoreError};
 
+use crate::checker::{Checker, Skips};
 use crate::load::{self, DIALECTS};
-use crate::topics::{Skips, Topics};
-use crate::{Random, rounds};
+use crate::rounds;
+use crate::support::{Embedded, Random, ScriptedStore, SetOnDrop, config, eventually};
 
 const TOPICS: usize = 48;
 
-/// When the power goes, within a commit.
+/// The moment of the power cut within a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Moment {
-    /// Written, not synced: all of it is forgotten.
+    /// The commit is written but not synced: all of it is lost.
     BeforeSync,
-    /// Durable, but nobody heard.
+    /// The commit is durable, but the server was not told.
     BeforeAnswer,
-    /// Everybody heard.
+    /// The commit is durable and the server was told.
     AfterAnswer,
 }
 
@@ -35,45 +33,67 @@ const MOMENTS: [Moment; 3] = [
     Moment::AfterAnswer,
 ];
 
+/// What is wrong with the store on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lie {
+enum Fault {
     None,
-    /// It says that a commit is durable, and syncs it with the next one.
+    /// It reports a commit as durable, and syncs it with the next one.
     AnswersBeforeSync,
-    /// It keeps lower ceilings than it says.
-    KeepsLess,
+    /// It stores lower ceilings than it reports.
+    StoresLowerCeilings,
 }
 
-/// A store on a machine whose power goes in commit `at`; `kept` is what the next one finds.
+/// A power cut in commit `at`. `survived` receives a copy of what the store holds at that moment,
+/// which the next server starts from.
 struct PowerCut {
-    store: MemoryStore,
-    lie: Lie,
+    fault: Fault,
     at: u64,
     moment: Moment,
     commits: u64,
     unsynced: Vec<Change>,
-    /// Once the power is gone: all that is there.
-    kept: Arc<Mutex<Option<MemoryStore>>>,
+    survived: Arc<Mutex<Option<MemoryStore>>>,
 }
 
 impl PowerCut {
-    fn power_goes(&mut self) {
-        let mut kept = self.kept.lock().unwrap();
-        kept.get_or_insert_with(|| self.store.copy());
+    fn commit(&mut self, store: &MemoryStore, changes: &[Change], answer: Answer) {
+        self.commits += 1;
+        let now = |moment| self.commits == self.at && self.moment == moment;
+        let [before_sync, before_answer, after_answer] = MOMENTS.map(now);
+        if before_sync {
+            self.cut(store);
+        }
+        if self.is_cut() {
+            return answer.give(Err(StoreError::Failed));
+        }
+        self.sync(store, changes);
+        if before_answer {
+            self.cut(store);
+            return answer.give(Err(StoreError::Failed));
+        }
+        answer.give(Ok(()));
+        if after_answer {
+            // The server still sends the replies, and clients still check them.
+            self.cut(store);
+        }
     }
 
-    fn is_gone(&self) -> bool {
-        self.kept.lock().unwrap().is_some()
+    fn cut(&self, store: &MemoryStore) {
+        let mut survived = self.survived.lock().unwrap();
+        survived.get_or_insert_with(|| store.copy());
     }
 
-    fn sync(&mut self, changes: &[Change]) {
-        let changes = match self.lie {
-            // Which also checks what is said of the records before.
-            Lie::None => return self.store.apply(changes),
-            Lie::AnswersBeforeSync => std::mem::replace(&mut self.unsynced, changes.to_vec()),
-            Lie::KeepsLess => changes.iter().map(lowered).collect(),
+    fn is_cut(&self) -> bool {
+        self.survived.lock().unwrap().is_some()
+    }
+
+    fn sync(&mut self, store: &MemoryStore, changes: &[Change]) {
+        let changes = match self.fault {
+            // This also checks what the changes say of the records before them.
+            Fault::None => return store.apply(changes),
+            Fault::AnswersBeforeSync => std::mem::replace(&mut self.unsynced, changes.to_vec()),
+            Fault::StoresLowerCeilings => changes.iter().map(lowered).collect(),
         };
-        self.store.apply_unchecked(&changes);
+        store.apply_unchecked(&changes);
     }
 }
 
@@ -85,146 +105,97 @@ fn lowered(change: &Change) -> Change {
     Change::new(change.topic(), change.before(), after)
 }
 
-impl Store for PowerCut {
-    fn last_end(&self) -> LastEnd {
-        self.store.last_end()
-    }
-
-    fn load(
-        &self,
-        points: RangeInclusive<u16>,
-        found: &mut dyn FnMut(Topic<'_>, Stored),
-    ) -> Result<(), StoreError> {
-        self.store.load(points, found)
-    }
-
-    fn begin(&mut self) -> Result<(), StoreError> {
-        self.store.begin()
-    }
-
-    fn commit(&mut self, changes: Changes, answer: Answer) {
-        self.commits += 1;
-        let now = |moment| self.commits == self.at && self.moment == moment;
-        let [before_sync, before_answer, after_answer] = MOMENTS.map(now);
-        if before_sync {
-            self.power_goes();
-        }
-        if self.is_gone() {
-            return answer.give(Err(StoreError::Failed));
-        }
-        self.sync(&changes);
-        if before_answer {
-            self.power_goes();
-            return answer.give(Err(StoreError::Failed));
-        }
-        answer.give(Ok(()));
-        if after_answer {
-            // The clients hear of it, or of much of it.
-            thread::sleep(Duration::from_millis(1));
-            self.power_goes();
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), StoreError> {
-        self.store.finish()
-    }
-}
-
-/// Rounds of load, each until the power goes. Returns what was broken.
-fn cut(durability: Durability, lie: Lie, mut random: Random, rounds: u64) -> Vec<String> {
-    let topics = Topics::new(TOPICS);
+/// Runs rounds of load, each until the power is cut. Returns the violations of the first round that
+/// has any.
+fn power_cut_rounds(
+    durability: Durability,
+    fault: Fault,
+    mut random: Random,
+    rounds: u64,
+) -> Vec<String> {
+    let checker = Checker::new(TOPICS);
     let mut store = MemoryStore::new();
     let skips = match durability {
         Durability::Exact => Skips::None,
         _ => Skips::Reserve,
     };
     for round in 0..rounds {
-        let kept = Arc::new(Mutex::new(None));
-        let power_cut = PowerCut {
-            store: store.clone(),
-            lie,
+        let survived = Arc::new(Mutex::new(None));
+        let mut power_cut = PowerCut {
+            fault,
             at: 1 + random.below(60),
             moment: MOMENTS[(round % 3) as usize],
             commits: 0,
             unsynced: Vec::new(),
-            kept: Arc::clone(&kept),
+            survived: Arc::clone(&survived),
         };
         let config = Config {
-            tcp: Some(([127, 0, 0, 1], 0).into()),
-            udp: Some(([127, 0, 0, 1], 0).into()),
-            shards: Shards::new(1 + random.below(4) as usize).unwrap(),
             durability,
-            ..Config::default()
+            ..config(1 + random.below(4) as usize)
         };
-        let server = Server::bind_to(config, Box::new(power_cut)).unwrap();
-        let (tcp, udp) = (server.tcp_addr().unwrap(), server.udp_addr().unwrap());
-        let stop_server = server.stop_handle();
-        let serving = thread::spawn(move || server.run());
-        for (number, sum) in load::sums(tcp, &topics).into_iter().enumerate() {
-            topics.restarted(number, sum, skips);
+        let power_cut = ScriptedStore::new(store.clone(), move |store, changes, answer| {
+            power_cut.commit(store, &changes, answer);
+        });
+        let server = Embedded::with_store(config, Box::new(power_cut));
+        let (tcp, udp) = (server.tcp, server.udp);
+        for (index, sum) in load::sums(tcp, &checker).into_iter().enumerate() {
+            checker.restarted(index, sum, skips);
         }
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _stop = SetOnDrop(&stop);
             for client in 0..6 {
-                let seed = Random(random.next());
-                let (topics, stop) = (&topics, &stop);
+                let random = random.fork();
+                let (checker, stop) = (&checker, &stop);
                 let dialect = DIALECTS[client % 3];
-                scope.spawn(move || load::run(dialect, (tcp, udp), topics, stop, seed));
+                scope.spawn(move || load::run(dialect, (tcp, udp), checker, stop, random));
             }
-            while kept.lock().unwrap().is_none() && topics.broken().is_empty() {
-                thread::sleep(Duration::from_micros(200));
-            }
-            stop.store(true, Ordering::Relaxed);
+            eventually("the power is cut or a promise is broken", || {
+                survived.lock().unwrap().is_some() || !checker.violations().is_empty()
+            });
         });
-        stop_server.stop();
-        // It says that it has no clean end; or, where the power went after an answer, it may not know.
-        let _ = serving.join().unwrap();
-        let broken = topics.broken();
-        if !broken.is_empty() {
-            return broken;
+        // The server reports that it could not end cleanly. If the power was cut after an answer,
+        // it may not have noticed.
+        let _ = server.stop_and_join();
+        let violations = checker.violations();
+        if !violations.is_empty() {
+            return violations;
         }
-        store = kept.lock().unwrap().take().unwrap();
+        store = survived.lock().unwrap().take().unwrap();
     }
     Vec::new()
 }
 
 #[test]
-fn what_was_answered_outlives_the_power() {
+fn answered_requests_survive_a_power_cut() {
     let random = Random::seeded(20_261_127);
-    let broken = cut(Durability::Monotonic, Lie::None, random, rounds(45));
-    assert_eq!(broken, [""; 0]);
+    let violations = power_cut_rounds(Durability::Monotonic, Fault::None, random, rounds(45));
+    assert_eq!(violations, [""; 0]);
 }
 
 #[test]
-fn exact_sums_outlive_the_power() {
+fn exact_sums_survive_a_power_cut() {
     let random = Random::seeded(20_261_128);
-    let broken = cut(Durability::Exact, Lie::None, random, rounds(45));
-    assert_eq!(broken, [""; 0]);
+    let violations = power_cut_rounds(Durability::Exact, Fault::None, random, rounds(45));
+    assert_eq!(violations, [""; 0]);
 }
 
 #[test]
-fn a_store_that_answers_before_it_syncs_is_caught() {
+fn the_checker_finds_a_store_that_answers_before_it_syncs() {
     for durability in [Durability::Monotonic, Durability::Exact] {
         let random = Random::seeded(20_261_129);
-        let broken = cut(
-            durability,
-            Lie::AnswersBeforeSync,
-            random,
-            rounds(60).max(60),
-        );
-        assert!(!broken.is_empty(), "{durability}: not noticed");
+        let rounds = rounds(60).max(60);
+        let violations = power_cut_rounds(durability, Fault::AnswersBeforeSync, random, rounds);
+        assert!(!violations.is_empty(), "{durability}: nothing was found");
     }
 }
 
-/// As a server that hands out sums above its ceilings: the store knows of fewer than it does.
+/// A store that holds lower ceilings than the server believes looks like a server that hands out
+/// sums above its ceilings.
 #[test]
-fn sums_above_the_ceiling_are_caught() {
+fn the_checker_finds_sums_above_the_ceiling() {
     let random = Random::seeded(20_261_130);
-    let broken = cut(
-        Durability::Monotonic,
-        Lie::KeepsLess,
-        random,
-        rounds(60).max(60),
-    );
-    assert!(!broken.is_empty(), "not noticed");
+    let (durability, rounds) = (Durability::Monotonic, rounds(60).max(60));
+    let violations = power_cut_rounds(durability, Fault::StoresLowerCeilings, random, rounds);
+    assert!(!violations.is_empty(), "nothing was found");
 }

@@ -1,4 +1,5 @@
-//! The cases, compiled once for each `reach` and `inbox` beside them.
+//! The cases, compiled once against the real `reach` and `inbox` and once against the unfenced
+//! ones.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -6,79 +7,82 @@ use loom::thread;
 use super::inbox::{Inbox, Owner};
 use super::reach::{Backlog, Reach};
 
-/// Who asked, and for the how manieth time.
+/// A batch: its sender, and how many batches that sender sent before it.
 type Batch = (usize, usize);
 
-/// A shard that notes what it ran, in order.
+/// A shard that records the batches it ran, in order.
 type Log = Vec<Batch>;
 
-fn note(log: &mut Log, batch: Batch) {
+fn record(log: &mut Log, batch: Batch) {
     log.push(batch);
 }
 
-/// One worker asks `times` times.
-fn ask(reach: &Reach<Log, Batch>, who: usize, times: usize) {
-    for time in 0..times {
-        let own = (who, time);
-        let mut backlog = match reach.try_run(note, |log| note(log, own)) {
+/// Sends `count` batches as one worker does.
+fn send_batches(reach: &Reach<Log, Batch>, worker: usize, count: usize) {
+    for n in 0..count {
+        let own = (worker, n);
+        let mut backlog = match reach.try_run(record, |log| record(log, own)) {
             Some(((), backlog)) => backlog,
-            None => reach.hand_over(own, note),
+            None => reach.hand_over(own, record),
         };
         while backlog == Backlog::Left {
-            backlog = reach.visit(note);
+            backlog = reach.visit(record);
         }
     }
 }
 
-fn check_log(reach: &Reach<Log, Batch>, asked: &[usize]) {
-    // Nobody is at it any more: what a last visit would still find was stranded.
+/// Checks that all batches ran, in order; `counts` says how many each worker sent.
+fn check_log(reach: &Reach<Log, Batch>, counts: &[usize]) {
+    // All workers are done: a batch that is still in the channel now was stranded.
     let mut stranded = 0;
     let count = |_: &mut Log, _: Batch| stranded += 1;
     let (log, _) = reach
         .try_run(count, |log| log.clone())
         .expect("the lock is free");
     assert_eq!(stranded, 0, "a batch was stranded");
-    for (who, &times) in asked.iter().enumerate() {
-        let ran: Vec<usize> = log.iter().filter(|b| b.0 == who).map(|b| b.1).collect();
-        assert_eq!(ran, (0..times).collect::<Vec<_>>(), "worker {who}");
+    for (worker, &count) in counts.iter().enumerate() {
+        let ran: Vec<usize> = log.iter().filter(|b| b.0 == worker).map(|b| b.1).collect();
+        assert_eq!(ran, (0..count).collect::<Vec<_>>(), "worker {worker}");
     }
-    assert_eq!(log.len(), asked.iter().sum::<usize>());
+    assert_eq!(log.len(), counts.iter().sum::<usize>());
 }
 
-fn workers_ask(asked: &'static [usize], preemptions: usize) {
+/// Models one worker for each entry of `counts`, which sends that many batches.
+fn check_workers(counts: &'static [usize], preemptions: usize) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
     model.check(move || {
         let reach = Arc::new(Reach::new(Log::new(), 8));
-        let others: Vec<_> = (1..asked.len())
-            .map(|who| {
+        let others: Vec<_> = (1..counts.len())
+            .map(|worker| {
                 let reach = Arc::clone(&reach);
-                thread::spawn(move || ask(&reach, who, asked[who]))
+                thread::spawn(move || send_batches(&reach, worker, counts[worker]))
             })
             .collect();
-        ask(&reach, 0, asked[0]);
+        send_batches(&reach, 0, counts[0]);
         for other in others {
             other.join().unwrap();
         }
-        check_log(&reach, asked);
+        check_log(&reach, counts);
     });
 }
 
-pub(crate) fn strands_no_batch() {
-    workers_ask(&[1, 1], 5);
-    workers_ask(&[2, 2], 3);
+pub(crate) fn no_batch_is_stranded() {
+    check_workers(&[1, 1], 5);
+    check_workers(&[2, 2], 3);
 }
 
-pub(crate) fn strands_no_batch_among_three() {
-    // It holds with 3 as well, which takes ten times as long.
-    workers_ask(&[1, 1, 1], 2);
+pub(crate) fn no_batch_is_stranded_among_three_workers() {
+    // It also passes with 3 preemptions, which takes ten times as long.
+    check_workers(&[1, 1, 1], 2);
 }
 
-/// A worker's replies as it would write them: what came back first, then its own.
-fn ask_and_collect(
+/// Sends `times` requests as one worker does, and returns the replies in the order in which it
+/// writes them: first those from its inbox, then the one it got by running the shard itself.
+fn send_and_write(
     reach: &Reach<u64, usize>,
     inboxes: &[Inbox<u64>; 2],
-    who: usize,
+    worker: usize,
     times: usize,
 ) -> Vec<u64> {
     let count = |sum: &mut u64| {
@@ -93,37 +97,37 @@ fn ask_and_collect(
     for _ in 0..times {
         match reach.try_run(run, count) {
             Some((own, _)) => {
-                while let Some(reply) = inboxes[who].take() {
+                while let Some(reply) = inboxes[worker].take() {
                     written.push(reply);
                 }
                 written.push(own);
             }
             None => {
-                let _ = reach.hand_over(who, run);
+                let _ = reach.hand_over(worker, run);
             }
         }
     }
     written
 }
 
-pub(crate) fn keeps_the_order_of_replies() {
+pub(crate) fn replies_keep_the_order_of_requests() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
         let shared = Arc::new((Reach::new(0, 8), [Inbox::new(), Inbox::new()]));
         let other = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || ask_and_collect(&shared.0, &shared.1, 1, 2))
+            thread::spawn(move || send_and_write(&shared.0, &shared.1, 1, 2))
         };
         let mut written = [
-            ask_and_collect(&shared.0, &shared.1, 0, 2),
+            send_and_write(&shared.0, &shared.1, 0, 2),
             other.join().unwrap(),
         ];
-        for (who, written) in written.iter_mut().enumerate() {
-            while let Some(reply) = shared.1[who].take() {
+        for (worker, written) in written.iter_mut().enumerate() {
+            while let Some(reply) = shared.1[worker].take() {
                 written.push(reply);
             }
-            assert!(written.is_sorted(), "worker {who} wrote {written:?}");
+            assert!(written.is_sorted(), "worker {worker} wrote {written:?}");
         }
         let mut all = written.concat();
         all.sort_unstable();
@@ -131,7 +135,7 @@ pub(crate) fn keeps_the_order_of_replies() {
     });
 }
 
-pub(crate) fn wakes_the_sleeper() {
+pub(crate) fn a_sleeping_owner_is_woken() {
     loom::model(|| {
         let inbox = Arc::new(Inbox::new());
         let sender = {
@@ -148,7 +152,10 @@ pub(crate) fn wakes_the_sleeper() {
         }
         let asleep = inbox.try_sleep();
         let woken = sender.join().unwrap();
-        let full = taken < 2;
-        assert!(!asleep || !full || woken, "asleep over a full inbox");
+        let has_items = taken < 2;
+        assert!(
+            !asleep || !has_items || woken,
+            "the owner sleeps although its inbox is not empty"
+        );
     });
 }

@@ -1,11 +1,14 @@
-//! The model of reaching a shard: loom runs `src/server/reach.rs` and `inbox.rs`, the very files,
-//! through every interleaving and every weak-memory outcome of small cases, over stand-ins for the
-//! lock and the channel that promise no more than the real ones do.
+//! Model checks of how workers reach a shard. loom runs the real files `src/server/reach.rs` and
+//! `inbox.rs` through every interleaving (most cases with a bound on preemptions) and every
+//! weak-memory outcome of small cases. Stand-ins replace the lock and the channel; they guarantee
+//! no more than the real ones do.
 //!
-//! - `strands_no_batch`: every batch is run once, in its sender's order, and none is left behind
-//! - `keeps_the_order_of_replies`: what a worker says of a topic is in the order it asked
-//! - `wakes_the_sleeper`: nothing lies in an inbox while its owner sleeps unwoken
-//! - `…_without_fences`: the same cases find the loss when the fences are taken out, so they can
+//! - `no_batch_is_stranded`: every batch runs exactly once, in its sender's order, and none is left
+//!   in the channel
+//! - `replies_keep_the_order_of_requests`: a worker writes its replies in the order of its requests
+//! - `a_sleeping_owner_is_woken`: no item stays in an inbox while its owner sleeps and is not woken
+//! - `…_without_fences`: the same cases fail if the fences are removed, which shows that they can
+//!   find the fault
 
 #![allow(
     clippy::duplicate_mod,
@@ -17,39 +20,39 @@
 
 mod stand_ins;
 
-/// The files under test, as they are.
+/// The files under test, unchanged.
 mod real;
-/// The same files without their fences.
+/// The same files, in which a fence does nothing.
 mod unfenced;
 
 #[test]
-fn strands_no_batch() {
-    real::cases::strands_no_batch();
+fn no_batch_is_stranded() {
+    real::cases::no_batch_is_stranded();
 }
 
 #[test]
-fn strands_no_batch_among_three() {
-    real::cases::strands_no_batch_among_three();
+fn no_batch_is_stranded_among_three_workers() {
+    real::cases::no_batch_is_stranded_among_three_workers();
 }
 
 #[test]
-fn keeps_the_order_of_replies() {
-    real::cases::keeps_the_order_of_replies();
+fn replies_keep_the_order_of_requests() {
+    real::cases::replies_keep_the_order_of_requests();
 }
 
 #[test]
-fn wakes_the_sleeper() {
-    real::cases::wakes_the_sleeper();
+fn a_sleeping_owner_is_woken() {
+    real::cases::a_sleeping_owner_is_woken();
 }
 
 #[test]
 #[should_panic(expected = "a batch was stranded")]
-fn strands_a_batch_without_fences() {
-    unfenced::cases::strands_no_batch();
+fn a_batch_is_stranded_without_fences() {
+    unfenced::cases::no_batch_is_stranded();
 }
 
 #[test]
-#[should_panic(expected = "asleep over a full inbox")]
-fn sleeps_on_without_fences() {
-    unfenced::cases::wakes_the_sleeper();
+#[should_panic(expected = "the owner sleeps although its inbox is not empty")]
+fn a_sleeping_owner_is_not_woken_without_fences() {
+    unfenced::cases::a_sleeping_owner_is_woken();
 }

@@ -1,16 +1,17 @@
-//! A lock and a channel on loom's atomics, each as weak as the real one may be.
+//! A lock and a channel on loom's atomics, each with the weakest memory ordering the real one may
+//! have.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// `parking_lot::Mutex`, try-lock only: a failed try is one relaxed load, taking it acquires,
-/// letting go releases.
+/// Stands in for `parking_lot::Mutex`, try-lock only. A failed try is one relaxed load, locking is
+/// an acquire, unlocking is a release.
 #[derive(Debug)]
 pub(crate) struct Mutex<T> {
     locked: AtomicBool,
-    /// Never contended: `locked` says whose it is.
+    /// Never contended: only the thread that set `locked` touches it.
     value: loom::sync::Mutex<T>,
 }
 
@@ -65,8 +66,9 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
-/// `crossbeam_channel::bounded` and `unbounded`: what was pushed shows, to those who only look, by a store that
-/// nothing orders before the pusher's later loads.
+/// Stands in for `crossbeam_channel::bounded` and `unbounded`. A thread that only looks sees a
+/// pushed item by a store, and nothing orders that store before later loads of the thread that
+/// pushed.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     capacity: usize,

@@ -1,5 +1,5 @@
-//! Bad input: each gets the error that the protocol names, over every transport, and the server
-//! goes on serving.
+//! Bad input: over every transport each gets the error that the protocol defines for it, and the
+//! server goes on serving.
 
 use std::io::{Read, Write};
 use std::net::UdpSocket;
@@ -12,13 +12,13 @@ use crate::support::{
     frame,
 };
 
-/// A classic ERROR.
-fn refused(code: ErrorCode) -> Vec<u8> {
+/// Encodes a classic ERROR reply.
+fn classic_error(code: ErrorCode) -> Vec<u8> {
     [&[255, code.code()], code.message().as_bytes()].concat()
 }
 
-/// A framed ERROR.
-fn refused_frame(id: u32, code: ErrorCode) -> Vec<u8> {
+/// Encodes a framed ERROR reply.
+fn framed_error(id: u32, code: ErrorCode) -> Vec<u8> {
     let body = 1 + code.message().len() as u8;
     let header = [&[255, 0, body][..], &id.to_be_bytes()].concat();
     [&header, &[code.code()][..], code.message().as_bytes()].concat()
@@ -28,7 +28,7 @@ fn long_topic() -> Vec<u8> {
     vec![b'x'; 1_025]
 }
 
-/// Classic messages and the error that each gets.
+/// Returns bad classic messages and the error that each gets.
 fn bad_messages() -> Vec<(Vec<u8>, ErrorCode)> {
     let mut bad = vec![
         (vec![0, 0xff], ErrorCode::BadTopic),
@@ -46,19 +46,19 @@ fn bad_messages() -> Vec<(Vec<u8>, ErrorCode)> {
     bad
 }
 
-/// Frames with id 77 and the error that each gets.
+/// Returns bad frames with id 77 and the error that each gets.
 fn bad_frames() -> Vec<(Vec<u8>, ErrorCode)> {
-    let of = |op: u8, body: &[u8]| {
+    let encode = |op: u8, body: &[u8]| {
         let len = (body.len() as u16).to_be_bytes();
         [&[op], &len[..], &[0, 0, 0, 77], body].concat()
     };
     let mut bad = vec![
-        (of(18, &[0, 0, 0]), ErrorCode::BadFrame),
-        (of(18, &[0, 0, 0, 0, b'a']), ErrorCode::BadFrame),
-        (of(21, &[0; 7]), ErrorCode::BadFrame),
-        (of(22, &[1, 0, 255]), ErrorCode::BadFrame),
-        (of(22, &[0, 0, 255, 255]), ErrorCode::BadFrame),
-        (of(22, &[1, 0, 0, 200]), ErrorCode::BadFrame), // no such shard
+        (encode(18, &[0, 0, 0]), ErrorCode::BadFrame),
+        (encode(18, &[0, 0, 0, 0, b'a']), ErrorCode::BadFrame),
+        (encode(21, &[0; 7]), ErrorCode::BadFrame),
+        (encode(22, &[1, 0, 255]), ErrorCode::BadFrame),
+        (encode(22, &[0, 0, 255, 255]), ErrorCode::BadFrame),
+        (encode(22, &[1, 0, 0, 200]), ErrorCode::BadFrame), // no such shard
     ];
     for op in 16..=21 {
         let arguments: &[u8] = match op {
@@ -66,39 +66,46 @@ fn bad_frames() -> Vec<(Vec<u8>, ErrorCode)> {
             21 => &[0; 8],
             _ => &[],
         };
-        bad.push((of(op, &[arguments, &[0xff]].concat()), ErrorCode::BadTopic));
+        bad.push((
+            encode(op, &[arguments, &[0xff]].concat()),
+            ErrorCode::BadTopic,
+        ));
         let long = [arguments, &long_topic()].concat();
-        bad.push((of(op, &long), ErrorCode::TopicTooLong));
+        bad.push((encode(op, &long), ErrorCode::TopicTooLong));
     }
     for op in 24..=31 {
-        bad.push((of(op, b"a"), ErrorCode::BadOpcode));
+        bad.push((encode(op, b"a"), ErrorCode::BadOpcode));
     }
     bad
 }
 
 #[test]
-fn classic_over_udp() {
+fn bad_classic_messages_over_udp_get_their_errors() {
     let server = Embedded::start(2);
     let socket = datagrams(server.udp);
     for (message, code) in bad_messages() {
-        assert_eq!(exchange(&socket, &message), refused(code), "{message:?}");
+        assert_eq!(
+            exchange(&socket, &message),
+            classic_error(code),
+            "{message:?}"
+        );
     }
-    assert_eq!(exchange(&socket, b""), refused(ErrorCode::BadOpcode));
-    // RESP is carried on TCP alone.
+    assert_eq!(exchange(&socket, b""), classic_error(ErrorCode::BadOpcode));
+    // RESP is spoken over TCP only.
     for resp in [&b"*1\r\n$4\r\nPING\r\n"[..], b"INCR a\r\n"] {
-        assert_eq!(exchange(&socket, resp), refused(ErrorCode::BadOpcode));
+        assert_eq!(exchange(&socket, resp), classic_error(ErrorCode::BadOpcode));
     }
     assert_eq!(
         exchange(&socket, b"\x00a"),
         b"\x80\x01",
-        "it goes on, and counted nothing"
+        "the server goes on and has counted nothing"
     );
 }
 
 #[test]
-fn classic_over_tcp() {
+fn bad_classic_messages_over_tcp_get_their_errors() {
     let server = Embedded::start(2);
-    // A star or a letter begins a command of the Redis protocol there.
+    // Over TCP, a star or a letter begins a command of the Redis protocol.
     let is_resp = |message: &[u8]| Dialect::of(message[0]) == Dialect::Resp;
     for (message, code) in bad_messages() {
         if is_resp(&message) {
@@ -106,35 +113,35 @@ fn classic_over_tcp() {
         }
         assert_eq!(
             exchange_to_end(server.tcp, &message),
-            refused(code),
+            classic_error(code),
             "{message:?}"
         );
     }
-    // More than one read can take.
+    // A message that is longer than one read.
     let endless = [&[0], &vec![b'y'; 300_000][..]].concat();
     assert_eq!(
         exchange_to_end(server.tcp, &endless),
-        refused(ErrorCode::TopicTooLong)
+        classic_error(ErrorCode::TopicTooLong)
     );
     assert_eq!(exchange_to_end(server.tcp, b"\x00a"), b"\x80\x01");
 }
 
 #[test]
-fn framed_over_udp() {
+fn bad_frames_over_udp_get_their_errors() {
     let server = Embedded::start(2);
     let socket = datagrams(server.udp);
     for (bad, code) in bad_frames() {
-        assert_eq!(exchange(&socket, &bad), refused_frame(77, code), "{bad:?}");
-        // Among good ones, which are served.
+        assert_eq!(exchange(&socket, &bad), framed_error(77, code), "{bad:?}");
+        // Good frames around it are served.
         let both = [frame(1, Op::Count, "a"), bad, frame(2, Op::Get, "b")].concat();
         let replies = exchange(&socket, &both);
-        assert_eq!(replies.len(), 2 * 15 + refused_frame(77, code).len());
+        assert_eq!(replies.len(), 2 * 15 + framed_error(77, code).len());
     }
 }
 
-/// Also behind a frame, where a single byte is what it answers.
+/// This also holds behind a frame, where the error may answer a single byte.
 #[test]
-fn no_error_is_much_larger_than_what_it_answers() {
+fn no_error_is_much_larger_than_its_request() {
     let server = Embedded::start(2);
     let socket = datagrams(server.udp);
     let count = frame(1, Op::Count, "");
@@ -147,7 +154,7 @@ fn no_error_is_much_larger_than_what_it_answers() {
 }
 
 #[test]
-fn datagrams_that_break_off() {
+fn truncated_datagrams_get_an_error() {
     let server = Embedded::start(2);
     let socket = datagrams(server.udp);
     let whole = frame(5, Op::Count, "topic");
@@ -157,11 +164,11 @@ fn datagrams_that_break_off() {
         let reply = exchange(&socket, &datagram);
         sum += 1;
         let id = if cut < 7 { 0 } else { 5 };
-        let broken = refused_frame(id, ErrorCode::BadFrame);
+        let broken = framed_error(id, ErrorCode::BadFrame);
         let error_at = reply.windows(broken.len()).position(|part| part == broken);
         assert!(error_at.is_some(), "cut at {cut}: {reply:?}");
         assert_eq!(reply.len(), 15 + broken.len());
-        // Alone, it gets no more than 16 bytes for each that it sent.
+        // The truncated frame alone gets an error that is at most 16 bytes longer than itself.
         let reply = exchange(&socket, &whole[..cut]);
         assert_eq!(reply, broken);
         assert!(reply.len() <= cut + 16);
@@ -170,7 +177,7 @@ fn datagrams_that_break_off() {
 }
 
 #[test]
-fn framed_over_tcp() {
+fn bad_frames_over_tcp_get_their_errors() {
     let server = Embedded::start(2);
     let mut connection = Framed::connect(server.tcp);
     for (sum, (bad, code)) in (1..).zip(bad_frames()) {
@@ -183,13 +190,13 @@ fn framed_over_tcp() {
         assert_eq!(
             connection.ask(Op::Count, "a"),
             Reply::Count(sum),
-            "it lives on"
+            "the connection stays open"
         );
     }
 }
 
 #[test]
-fn a_stream_that_lost_its_place_is_closed() {
+fn a_framed_connection_is_closed_after_garbage_between_frames() {
     let server = Embedded::start(2);
     let counted = frame(1, Op::Count, "a");
     for garbage in [
@@ -213,7 +220,7 @@ fn a_stream_that_lost_its_place_is_closed() {
         assert_eq!(replies[1], Some((id, Reply::Error(ErrorCode::BadOpcode))));
         assert_eq!(connection.reply(), None, "closed");
     }
-    // A frame that never ends.
+    // A frame that is never completed.
     let mut connection = Framed::connect(server.tcp);
     connection.send(&[&counted[..], &counted[..7]].concat());
     assert!(matches!(connection.reply(), Some((1, Reply::Count(_)))));
@@ -228,7 +235,7 @@ fn a_stream_that_lost_its_place_is_closed() {
     assert_eq!(connection.reply(), None);
 }
 
-/// Or two servers could be made to answer each other for ever.
+/// Otherwise two servers could be made to answer each other forever.
 #[test]
 fn replies_are_never_answered() {
     let server = Embedded::start(2);
@@ -238,9 +245,9 @@ fn replies_are_never_answered() {
         socket.send(&[op, 0, 0, 0, 0, 0, 1]).unwrap();
         assert_eq!(exchange_to_end(server.tcp, &[op, 1]), b"", "op {op}");
     }
-    // One socket's datagrams are served in order: the first answer is to the last.
+    // One socket's datagrams are served in order, so the first reply received is to this one.
     assert_eq!(exchange(&socket, b"\x00a"), b"\x80\x01");
-    // Behind a good frame: silence from there on.
+    // Behind a good frame: nothing from there on is answered.
     let datagram = [
         frame(1, Op::Count, "a"),
         vec![0x90, 0, 0, 0, 0, 0, 9],
@@ -252,7 +259,7 @@ fn replies_are_never_answered() {
 }
 
 #[test]
-fn limits_on_topics() {
+fn limits_on_topics_are_enforced() {
     let server = Embedded::with(globalcounter::server::Config {
         max_topics: 3,
         max_topic_len: 4,
@@ -266,7 +273,7 @@ fn limits_on_topics() {
     assert_eq!(connection.ask(Op::Count, "d"), too_many);
     assert_eq!(
         exchange(&datagrams(server.udp), b"\x00d"),
-        refused(ErrorCode::TooManyTopics)
+        classic_error(ErrorCode::TooManyTopics)
     );
     let too_long = Reply::Error(ErrorCode::TopicTooLong);
     assert_eq!(connection.ask(Op::Count, "fives"), too_long);
@@ -282,7 +289,7 @@ fn limits_on_topics() {
     assert_eq!(connection.ask(Op::Count, "d"), Reply::Count(1));
 }
 
-/// Something a server might get: rubbish, or a good request with a few bits turned.
+/// Returns random bytes, or good requests with a few bits flipped.
 fn garbage(random: &mut Random) -> Vec<u8> {
     let len = random.below(200) as usize;
     match random.below(3) {
@@ -304,7 +311,7 @@ fn garbage(random: &mut Random) -> Vec<u8> {
 }
 
 #[test]
-fn millions_of_random_bytes() {
+fn millions_of_random_bytes_leave_the_server_working() {
     const BYTES: usize = 3_000_000;
     let server = Process::with(&["--shards", "2", "--max-topics", "100000"]);
     let mut random = Random::seeded(1);
@@ -330,13 +337,13 @@ fn millions_of_random_bytes() {
             let bytes = garbage(&mut random);
             sent += bytes.len();
             if stream.write_all(&bytes).is_err() {
-                break; // it has seen enough of us
+                break; // the server has closed the connection
             }
         }
         match random.below(3) {
-            0 => {} // gone without a word
+            0 => {} // closed without reading
             1 => {
-                // What it waits for may never come: half a frame is answered with nothing.
+                // There may be no reply: an incomplete frame gets none.
                 stream
                     .set_read_timeout(Some(Duration::from_millis(1)))
                     .unwrap();
@@ -353,7 +360,7 @@ fn millions_of_random_bytes() {
     assert_eq!(connection.ask(Op::Reset, "alive"), Reply::Reset);
     assert_eq!(connection.ask(Op::Count, "alive"), Reply::Count(1));
     drop(connection);
-    // Datagrams before this one may still wait; the reply to it has an id of its own.
+    // Earlier datagrams may still be queued; the reply to this one has an id of its own.
     let socket = datagrams(server.udp);
     let reply = exchange(&socket, &frame(0x1234_5678, Op::Count, "alive"));
     assert_eq!(reply[3..7], [0x12, 0x34, 0x56, 0x78]);

@@ -1,17 +1,17 @@
-//! Clients of the original kind: one datagram or one connection a message, 0.1 s to answer, the sum
-//! read as big-endian bytes of any width, a single read.
+//! Clients of the original kind: one datagram or one connection per message, a timeout of 0.1 s, a
+//! single read, and the sum as big-endian bytes of any width.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::support::{Embedded, PATIENCE, config, connect};
+use crate::support::{Embedded, PATIENCE, classic_sum, config, connect};
 
-/// How long the original client waits for a reply before it sends again.
+/// How long the original client waits for a reply before it sends its request again.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// A client of the original kind, but for its patience: a request that is sent again counts again,
-/// so here none is; instead, replies that came too late for the original are counted.
+/// A client of the original kind, except that it never sends a request again, since that would
+/// count again. Instead it counts the replies that came too late for the original.
 trait Original {
     fn exchange(&mut self, message: &[u8]) -> Vec<u8>;
 
@@ -30,9 +30,7 @@ trait Original {
         let reply = self.ask(&[&[0], topic.as_bytes()].concat());
         assert_eq!(reply[0], 128, "{topic:?}: {reply:?}");
         assert!((2..=9).contains(&reply.len()));
-        reply[1..]
-            .iter()
-            .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+        classic_sum(&reply)
     }
 
     fn reset(&mut self, topic: &str) {
@@ -70,7 +68,7 @@ impl Original for Udp {
         let (len, from) = self.socket.recv_from(&mut buffer).unwrap();
         assert_eq!(
             from, self.server,
-            "the reply leaves from where the request went"
+            "the reply comes from the address that was asked"
         );
         buffer[..len].to_vec()
     }
@@ -86,7 +84,7 @@ struct Tcp {
 }
 
 impl Original for Tcp {
-    /// A connection a message, a single read.
+    /// Opens a connection for each message and reads once.
     fn exchange(&mut self, message: &[u8]) -> Vec<u8> {
         let mut stream = connect(self.server);
         stream.write_all(message).unwrap();
@@ -134,9 +132,9 @@ fn the_original_clients_work_unchanged() {
             late: 0,
         };
         counts_and_resets(&mut tcp, " over TCP");
-        // The machine may be busy with other tests for a moment, the server never is.
+        // A few may be late because the machine is busy with other tests.
         println!(
-            "{} and {} replies after more than {TIMEOUT:?}",
+            "{} replies over UDP and {} over TCP took more than {TIMEOUT:?}",
             udp.late, tcp.late
         );
         assert!(udp.late < 10 && tcp.late < 10);
@@ -157,9 +155,9 @@ fn both_transports_count_the_same_topics() {
     }
 }
 
-/// What came before the client shut down its side is the message, also without a topic.
+/// The bytes that arrived before the client half-closed are the message, even without a topic.
 #[test]
-fn a_client_may_shut_down_its_side_first() {
+fn a_half_closed_connection_gets_its_reply() {
     let server = Embedded::start(2);
     for expected in 1..=3 {
         let mut stream = TcpStream::connect(server.tcp).unwrap();
@@ -171,10 +169,10 @@ fn a_client_may_shut_down_its_side_first() {
     }
 }
 
-/// A server on a wildcard address answers from the one that was asked, not from the one that the
-/// route back would suggest.
+/// A server on a wildcard address replies from the address that was asked, not from the one that
+/// the route back would choose.
 #[test]
-fn a_reply_leaves_from_the_address_that_was_asked() {
+fn a_reply_comes_from_the_address_that_was_asked() {
     for (wildcard, asked) in [
         ("0.0.0.0:0", "127.0.0.77"),
         ("[::]:0", "127.0.0.77"),
@@ -188,7 +186,7 @@ fn a_reply_leaves_from_the_address_that_was_asked() {
         config.udp = Some(wildcard.parse().unwrap());
         let server = Embedded::with(config);
         let asked = SocketAddr::new(asked.parse().unwrap(), server.udp.port());
-        let mut client = Udp::new(asked); // which asserts where replies come from
+        let mut client = Udp::new(asked); // it checks where replies come from
         for n in 1..=20 {
             assert_eq!(client.count("visits"), n, "{wildcard} asked at {asked}");
         }

@@ -1,27 +1,55 @@
-//! The library's clients: against servers that work, and against some that don't.
+//! The library's clients: against the real server, and against fake servers that fail.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use globalcounter::client::Options;
 use globalcounter::protocol::ErrorCode;
 use globalcounter::{Client, Error, blocking};
 
-use crate::support::{Embedded, config, port_0};
+use crate::support::{Embedded, config, is_one_to_n, port_0};
 
 fn url(transport: &str, address: SocketAddr) -> String {
     format!("{transport}://{address}")
 }
 
-/// Patient enough not to send again on a busy machine.
+/// Reads one request frame, header and body. Returns `None` at the end of the stream.
+fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 7];
+    stream.read_exact(&mut frame).ok()?;
+    let len = u16::from_be_bytes([frame[1], frame[2]]);
+    frame.resize(7 + usize::from(len), 0);
+    stream.read_exact(&mut frame[7..]).unwrap();
+    Some(frame)
+}
+
+/// Returns the reply frame that answers a framed request with a sum.
+fn sum_reply(request: &[u8], sum: u64) -> Vec<u8> {
+    [
+        &[request[0] | 128, 0, 8],
+        &request[3..7],
+        &sum.to_be_bytes(),
+    ]
+    .concat()
+}
+
+/// Runs a fake UDP server in a thread of its own.
+fn udp_server(serve: impl FnOnce(UdpSocket) + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
+    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (address, std::thread::spawn(move || serve(socket)))
+}
+
+/// Returns options with which a client does not send again, even on a busy machine.
 fn patient() -> Options {
     Options::default().attempt_timeout(Duration::from_secs(20))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_method() {
+async fn every_method_works() {
     for shards in [1, 8] {
         let server = Embedded::start(shards);
         let tcp = url("tcp", server.tcp);
@@ -50,7 +78,7 @@ async fn every_method() {
 }
 
 #[test]
-fn every_method_blocking() {
+fn every_method_of_the_blocking_client_works() {
     let server = Embedded::start(2);
     for url in [url("tcp", server.tcp), url("udp", server.udp)] {
         let client = blocking::Client::connect_with(&url, patient()).unwrap();
@@ -81,18 +109,17 @@ fn threads_can_share_a_blocking_client() {
                 })
             })
             .collect();
-        let mut sums: Vec<u64> = threads
+        let sums: Vec<u64> = threads
             .into_iter()
             .flat_map(|t| t.join().unwrap())
             .collect();
-        sums.sort_unstable();
-        assert!(sums.into_iter().eq(1..=1_000));
+        assert!(is_one_to_n(sums, 1_000));
         client.reset("shared").unwrap();
     }
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_was_not_applied() {
+async fn a_refused_request_was_not_applied() {
     let server = Embedded::with(globalcounter::server::Config {
         max_topics: 1,
         ..config(2)
@@ -116,7 +143,7 @@ async fn what_the_server_refuses_was_not_applied() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_asked_is_invalid() {
+async fn invalid_arguments_are_reported_as_invalid() {
     for url in ["localhost:1", "tcp://", "http://127.0.0.1:1"] {
         let error = Client::connect(url).await.unwrap_err();
         assert!(error.is_invalid(), "{error}");
@@ -136,22 +163,24 @@ async fn what_can_not_be_asked_is_invalid() {
     server.stop().await;
 }
 
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
+/// Returns an address where nobody listens.
+fn unused_address() -> SocketAddr {
     let socket = TcpListener::bind(port_0().unwrap()).unwrap();
     socket.local_addr().unwrap()
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there() {
-    let error = Client::connect(&url("tcp", nobody())).await.unwrap_err();
+async fn a_missing_server_is_reported_as_disconnected() {
+    let error = Client::connect(&url("tcp", unused_address()))
+        .await
+        .unwrap_err();
     assert!(
         error.is_disconnected() && !error.may_have_been_applied(),
         "{error}"
     );
 
     let options = Options::default().attempt_timeout(Duration::from_millis(10));
-    let client = Client::connect_with(&url("udp", nobody()), options)
+    let client = Client::connect_with(&url("udp", unused_address()), options)
         .await
         .unwrap();
     let error = client.count("a").await.unwrap_err();
@@ -159,7 +188,7 @@ async fn a_server_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing() {
+async fn a_server_that_never_replies_is_reported_as_a_timeout() {
     let tcp = TcpListener::bind(port_0().unwrap()).unwrap();
     let udp = UdpSocket::bind(port_0().unwrap()).unwrap();
     let options = Options::default()
@@ -178,7 +207,7 @@ async fn a_server_that_says_nothing() {
             "{error}"
         );
     }
-    // Three attempts are three datagrams, all with one id.
+    // Three attempts are three equal datagrams: they have one id.
     udp.set_nonblocking(true).unwrap();
     let mut buffer = [0; 100];
     let mut sent = Vec::new();
@@ -189,29 +218,25 @@ async fn a_server_that_says_nothing() {
     assert!(sent.iter().all(|datagram| *datagram == sent[0]));
 }
 
-/// A late reply to an earlier call, a second one and rubbish all come before the right one.
+/// Garbage and a reply with another id arrive before the right reply, and a second reply after it.
 #[tokio::test]
-async fn udp_replies_are_told_by_their_ids() {
-    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
-        let reply = |id: &[u8], sum: u8| [&[0x90, 0, 8][..], id, &[0; 7], &[sum]].concat();
-        let mut buffer = [0; 100];
+async fn udp_replies_are_matched_by_their_ids() {
+    let (address, server) = udp_server(|socket| {
+        let mut request = [0; 100];
         for call in 0..2 {
-            let (_, peer) = socket.recv_from(&mut buffer).unwrap();
-            let id = buffer[3..7].to_vec();
-            let mut other = id.clone();
-            other[0] ^= 0x80;
+            let (_, peer) = socket.recv_from(&mut request).unwrap();
+            let mut other = request;
+            other[3] ^= 0x80;
             let answers = if call == 0 {
                 vec![
-                    b"rubbish".to_vec(),
+                    b"garbage".to_vec(),
                     vec![],
-                    reply(&other, 9),
-                    reply(&id, 1),
-                    reply(&id, 8),
+                    sum_reply(&other, 9),
+                    sum_reply(&request, 1),
+                    sum_reply(&request, 8),
                 ]
             } else {
-                vec![reply(&id, 2)]
+                vec![sum_reply(&request, 2)]
             };
             for answer in answers {
                 socket.send_to(&answer, peer).unwrap();
@@ -228,14 +253,11 @@ async fn udp_replies_are_told_by_their_ids() {
 
 #[tokio::test]
 async fn a_lost_datagram_is_sent_again() {
-    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
+    let (address, server) = udp_server(|socket| {
         let mut buffer = [0; 100];
         socket.recv_from(&mut buffer).unwrap(); // this one is lost
         let (_, peer) = socket.recv_from(&mut buffer).unwrap();
-        let reply = [&[0x90, 0, 8][..], &buffer[3..7], &[0; 7], &[42]].concat();
-        socket.send_to(&reply, peer).unwrap();
+        socket.send_to(&sum_reply(&buffer, 42), peer).unwrap();
     });
     let client = Client::connect(&url("udp", address)).await.unwrap();
     assert_eq!(client.count("a").await.unwrap(), 42);
@@ -243,7 +265,7 @@ async fn a_lost_datagram_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tcp_client_comes_back_after_its_server() {
+async fn a_tcp_client_reconnects_after_a_server_restart() {
     let server = Embedded::start(2);
     let (tcp, udp) = (server.tcp, server.udp);
     let client = Client::connect(&url("tcp", tcp)).await.unwrap();
@@ -253,20 +275,19 @@ async fn a_tcp_client_comes_back_after_its_server() {
     let start = Instant::now();
     let error = client.count("a").await.unwrap_err();
     assert!(error.is_disconnected(), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(4), "told at once");
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "the loss is reported at once"
+    );
 
-    let server = Embedded::with(globalcounter::server::Config {
-        tcp: Some(tcp),
-        udp: Some(udp),
-        ..config(2)
-    });
-    // The first call after the loss finds the server again by itself.
+    let server = Embedded::at(tcp, udp, 2);
+    // The first call after the loss reconnects by itself.
     assert_eq!(client.count("a").await.unwrap(), 1);
     server.stop().await;
 }
 
-/// Reads one request, then does something else than answering it.
-fn rude_server(answer: &'static [u8]) -> (SocketAddr, std::thread::JoinHandle<()>) {
+/// Starts a fake server that reads one request, writes `answer` and closes.
+fn fake_server(answer: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind(port_0().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
@@ -279,8 +300,8 @@ fn rude_server(answer: &'static [u8]) -> (SocketAddr, std::thread::JoinHandle<()
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_before_the_reply() {
-    let (address, server) = rude_server(b"");
+async fn a_connection_closed_before_the_reply_is_reported_as_disconnected() {
+    let (address, server) = fake_server(b"");
     let client = Client::connect(&url("tcp", address)).await.unwrap();
     let error = client.count("a").await.unwrap_err();
     assert!(
@@ -291,14 +312,14 @@ async fn a_connection_that_ends_before_the_reply() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_rubbish() {
-    let rubbish: [&[u8]; 3] = [
+async fn garbage_replies_are_reported() {
+    let garbage: [&[u8]; 3] = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         b"\x90\x00\x01\x00\x00\x00\x01x",
         b"\x91\x00\x00\x00\x00\x00\x01",
     ];
-    for answer in rubbish {
-        let (address, server) = rude_server(answer);
+    for answer in garbage {
+        let (address, server) = fake_server(answer);
         let client = Client::connect(&url("tcp", address)).await.unwrap();
         let error = client.count("a").await.unwrap_err();
         assert!(error.may_have_been_applied(), "{error}");
@@ -310,18 +331,18 @@ async fn a_server_that_answers_rubbish() {
     }
 }
 
-/// Starts `n` counts of a topic at once, in order; what they come to, in the same order.
-async fn counts(client: &Client, topic: &'static str, n: usize) -> Vec<Result<u64, Error>> {
+/// Starts `n` counts of a topic at once, in order, and returns their results in the same order.
+async fn count_at_once(client: &Client, topic: &'static str, n: usize) -> Vec<Result<u64, Error>> {
     let start = |_| {
         let client = client.clone();
         tokio::spawn(async move { client.count(topic).await })
     };
     let calls: Vec<_> = (0..n).map(start).collect();
-    let mut outcomes = Vec::new();
+    let mut results = Vec::new();
     for call in calls {
-        outcomes.push(call.await.unwrap());
+        results.push(call.await.unwrap());
     }
-    outcomes
+    results
 }
 
 #[tokio::test]
@@ -335,8 +356,8 @@ async fn many_calls_share_one_connection() {
     ];
     for (options, last) in options.into_iter().zip(1..) {
         let client = Client::connect_with(&url, options).await.unwrap();
-        let sums = counts(&client, "many", 5_000).await.into_iter();
-        // In the order in which they were called, since the runtime has one thread.
+        let sums = count_at_once(&client, "many", 5_000).await.into_iter();
+        // They come in the order of the calls, since the runtime has one thread.
         assert!(
             sums.map(Result::unwrap)
                 .eq((last - 1) * 5_000 + 1..=last * 5_000)
@@ -345,52 +366,48 @@ async fn many_calls_share_one_connection() {
     server.stop().await;
 }
 
-/// A server of one topic that tells, for each request, how many numbers it asked for.
-fn server_that_tells() -> (SocketAddr, mpsc::Receiver<u32>) {
+/// Starts a fake server of one topic that reports how many numbers each request asked for.
+fn server_that_reports_requests() -> (SocketAddr, mpsc::Receiver<u32>) {
     let listener = TcpListener::bind(port_0().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let (tell, told) = mpsc::channel();
+    let (report, reported) = mpsc::channel();
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut sum = 0u64;
-        let mut header = [0; 7];
-        while stream.read_exact(&mut header).is_ok() {
-            let mut body = vec![0; usize::from(u16::from_be_bytes([header[1], header[2]]))];
-            stream.read_exact(&mut body).unwrap();
-            let n = match header[0] {
-                18 => u32::from_be_bytes(body[..4].try_into().unwrap()),
+        while let Some(frame) = read_frame(&mut stream) {
+            let n = match frame[0] {
+                18 => u32::from_be_bytes(frame[7..11].try_into().unwrap()),
                 _ => 1,
             };
             sum += u64::from(n);
-            let reply = [&[header[0] | 128, 0, 8], &header[3..], &sum.to_be_bytes()].concat();
-            tell.send(n).unwrap();
-            stream.write_all(&reply).unwrap();
+            report.send(n).unwrap();
+            stream.write_all(&sum_reply(&frame, sum)).unwrap();
         }
     });
-    (address, told)
+    (address, reported)
 }
 
 #[tokio::test]
-async fn counts_that_wait_together_go_as_one() {
-    let (address, told) = server_that_tells();
+async fn waiting_counts_are_sent_as_one_request() {
+    let (address, reported) = server_that_reports_requests();
     let client = Client::connect(&url("tcp", address)).await.unwrap();
     assert_eq!(client.count("a").await.unwrap(), 1);
-    let sums = counts(&client, "a", 1_000).await.into_iter();
+    let sums = count_at_once(&client, "a", 1_000).await.into_iter();
     assert!(sums.map(Result::unwrap).eq(2..=1_001));
-    let requests: Vec<u32> = told.try_iter().collect();
+    let requests: Vec<u32> = reported.try_iter().collect();
     assert_eq!(requests.iter().sum::<u32>(), 1_001);
-    assert_eq!(requests[0], 1, "a count that is alone stays one");
+    assert_eq!(requests[0], 1, "a single count is sent as it is");
     assert!(requests.len() < 20, "{requests:?}");
 }
 
-/// Together they would go beyond the last number, which no reason to refuse the first two.
+/// Sent as one, the counts would exceed the greatest number. Still the first two must succeed.
 #[tokio::test]
-async fn counts_that_wait_together_reach_the_last_number() {
+async fn counts_sent_as_one_reach_the_greatest_number() {
     let server = Embedded::start(2);
     let client = Client::connect(&url("tcp", server.tcp)).await.unwrap();
     client.advance("a", u64::MAX - 2).await.unwrap();
-    let outcomes = counts(&client, "a", 5).await;
-    let told = outcomes.iter().map(|outcome| match outcome {
+    let results = count_at_once(&client, "a", 5).await;
+    let codes = results.iter().map(|result| match result {
         Ok(sum) => Ok(*sum),
         Err(error) => Err(error.code().unwrap()),
     });
@@ -401,12 +418,12 @@ async fn counts_that_wait_together_reach_the_last_number() {
         Err(ErrorCode::Overflow),
         Err(ErrorCode::Overflow),
     ];
-    assert!(told.eq(expected), "{outcomes:?}");
+    assert!(codes.eq(expected), "{results:?}");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shard_aware_client_goes_on_with_a_server_of_other_shards() {
+async fn a_shard_aware_client_follows_a_change_of_the_shard_count() {
     let mut server = Embedded::start(4);
     let (tcp, udp) = (server.tcp, server.udp);
     let options = patient().shard_aware(true);
@@ -416,15 +433,11 @@ async fn a_shard_aware_client_goes_on_with_a_server_of_other_shards() {
     for shards in [4, 2, 8, 1] {
         if shards != 4 {
             server.stop().await;
-            server = Embedded::with(globalcounter::server::Config {
-                tcp: Some(tcp),
-                udp: Some(udp),
-                ..config(shards)
-            });
+            server = Embedded::at(tcp, udp, shards);
         }
         for n in 0..50 {
             let topic = format!("topic {n}");
-            // The first call on each connection may find out that it is lost.
+            // The first call on each connection may report that the connection was lost.
             let sum = match client.count(&topic).await {
                 Err(error) if error.is_disconnected() => client.count(&topic).await,
                 other => other,
@@ -436,8 +449,8 @@ async fn a_shard_aware_client_goes_on_with_a_server_of_other_shards() {
 }
 
 #[tokio::test]
-async fn a_shard_aware_client_wants_a_globalcounter_server() {
-    let (address, server) = rude_server(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+async fn a_shard_aware_client_rejects_another_kind_of_server() {
+    let (address, server) = fake_server(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     let options = Options::default().shard_aware(true);
     let connected = Client::connect_with(&url("tcp", address), options).await;
     let error = connected.unwrap_err();
@@ -449,9 +462,9 @@ async fn a_shard_aware_client_wants_a_globalcounter_server() {
     server.join().unwrap();
 }
 
-/// A call that is given up while it waits takes nothing from the others.
+/// A call that is cancelled while it waits does not affect other calls.
 #[tokio::test]
-async fn cancelled_calls_harm_nobody() {
+async fn cancelled_calls_do_not_affect_others() {
     let server = Embedded::start(2);
     for url in [url("tcp", server.tcp), url("udp", server.udp)] {
         let client = Client::connect_with(&url, patient()).await.unwrap();
@@ -465,8 +478,9 @@ async fn cancelled_calls_harm_nobody() {
     server.stop().await;
 }
 
-/// A server that ignores its first connection, and echoes PINGs and counts on every later one.
-fn server_that_ignores_the_first() -> SocketAddr {
+/// Starts a fake server that ignores its first connection, and answers PING and COUNT on later
+/// ones.
+fn server_that_ignores_the_first_connection() -> SocketAddr {
     let listener = TcpListener::bind(port_0().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -474,15 +488,11 @@ fn server_that_ignores_the_first() -> SocketAddr {
         while let Ok((mut stream, _)) = listener.accept() {
             std::thread::spawn(move || {
                 let mut sum = 0;
-                let mut header = [0; 7];
-                while stream.read_exact(&mut header).is_ok() {
-                    let len = u16::from_be_bytes([header[1], header[2]]);
-                    let mut body = vec![0; len.into()];
-                    stream.read_exact(&mut body).unwrap();
+                while let Some(frame) = read_frame(&mut stream) {
                     sum += 1;
-                    let reply = match header[0] {
-                        23 => [&[151, 0, 0], &header[3..]].concat(),
-                        _ => [&[144, 0, 8], &header[3..], &[0; 7], &[sum]].concat(),
+                    let reply = match frame[0] {
+                        23 => [&[151, 0, 0], &frame[3..7]].concat(),
+                        _ => sum_reply(&frame, sum),
                     };
                     stream.write_all(&reply).unwrap();
                 }
@@ -494,11 +504,11 @@ fn server_that_ignores_the_first() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_dead_connection_is_replaced_though_nothing_more_can_be_written_to_it() {
+async fn a_dead_connection_is_replaced_even_if_its_write_buffer_is_full() {
     let options = Options::default()
         .timeout(Duration::from_millis(300))
         .coalesce(false);
-    let url = url("tcp", server_that_ignores_the_first());
+    let url = url("tcp", server_that_ignores_the_first_connection());
     let client = Client::connect_with(&url, options).await.unwrap();
     let topic = "x".repeat(60_000);
     let calls: Vec<_> = (0..300)
@@ -511,14 +521,14 @@ async fn a_dead_connection_is_replaced_though_nothing_more_can_be_written_to_it(
     for call in calls {
         timed_out += usize::from(call.await.unwrap().is_err_and(|error| error.is_timeout()));
     }
-    assert!(timed_out > 0, "the first connection is ignored");
+    assert!(timed_out > 0, "no call timed out on the ignored connection");
     client.ping().await.unwrap();
 }
 
 #[test]
-fn after_a_timeout_the_next_call_connects_anew() {
+fn after_a_timeout_the_next_call_reconnects() {
     let options = Options::default().timeout(Duration::from_millis(100));
-    let url = url("tcp", server_that_ignores_the_first());
+    let url = url("tcp", server_that_ignores_the_first_connection());
     let client = blocking::Client::connect_with(&url, options).unwrap();
     let error = client.count("a").unwrap_err();
     assert!(
@@ -528,24 +538,20 @@ fn after_a_timeout_the_next_call_connects_anew() {
     assert_eq!(client.count("a").unwrap(), 1);
 }
 
-/// Its runtime only runs during calls: it has not heard that the old server is gone.
+/// Its runtime runs only during calls, so it does not know yet that the old server is gone.
 #[test]
-fn a_blocking_client_comes_back_after_its_server() {
+fn a_blocking_client_reconnects_after_a_server_restart() {
     let server = Embedded::start(2);
     let (tcp, udp) = (server.tcp, server.udp);
     let client = blocking::Client::connect(&url("tcp", tcp)).unwrap();
     assert_eq!(client.count("a").unwrap(), 1);
     drop(server);
-    let _server = Embedded::with(globalcounter::server::Config {
-        tcp: Some(tcp),
-        udp: Some(udp),
-        ..config(2)
-    });
+    let _server = Embedded::at(tcp, udp, 2);
     assert_eq!(client.count("a").unwrap(), 1);
 }
 
 #[tokio::test]
-async fn no_timeout_is_too_long() {
+async fn the_longest_timeout_works() {
     let server = Embedded::start(1);
     let options = Options::default()
         .timeout(Duration::MAX)
@@ -557,12 +563,10 @@ async fn no_timeout_is_too_long() {
     server.stop().await;
 }
 
-/// The datagram that was refused was not applied; one before it may have been.
+/// The refused datagram was not applied, but an earlier one of the same call may have been.
 #[tokio::test]
-async fn a_refusal_after_a_resend_leaves_it_open() {
-    let socket = UdpSocket::bind(port_0().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
+async fn a_request_refused_after_a_resend_may_have_been_applied() {
+    let (address, server) = udp_server(|socket| {
         let mut buffer = [0; 100];
         for datagrams in [2, 1] {
             let mut peer = None;

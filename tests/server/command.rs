@@ -1,4 +1,4 @@
-//! The command line: what it prints, how it ends, what it says when it can't.
+//! The command line: what it prints, its exit codes, its error messages.
 
 use assert_cmd::Command;
 
@@ -14,7 +14,8 @@ fn command() -> Command {
     command
 }
 
-/// Exactly one line, without the backtrace or cause that a panic or a chain would add.
+/// Checks that `stderr` is exactly one line, without the backtrace of a panic or further lines of
+/// an error chain, and returns it.
 pub(crate) fn one_line(stderr: &[u8]) -> String {
     let text = String::from_utf8(stderr.to_vec()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
@@ -23,7 +24,7 @@ pub(crate) fn one_line(stderr: &[u8]) -> String {
 }
 
 #[test]
-fn counting_from_the_shell() {
+fn the_client_commands_print_only_their_numbers() {
     let server = Process::start(2);
     let tcp = format!("tcp://{}", server.tcp);
     let udp = format!("udp://{}", server.udp);
@@ -74,7 +75,7 @@ fn counting_from_the_shell() {
 }
 
 #[test]
-fn a_server_that_is_not_there() {
+fn a_missing_server_is_reported_in_one_line() {
     for url in ["tcp://127.0.0.1:1", "udp://127.0.0.1:1"] {
         let output = command()
             .args(["count", "a", "--server", url, "--attempts", "1"])
@@ -87,7 +88,7 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
-fn what_the_server_refuses() {
+fn a_refusal_of_the_server_is_reported_in_one_line() {
     let server = Process::with(&["--max-topic-len", "4"]);
     let output = command()
         .args([
@@ -109,7 +110,7 @@ fn what_the_server_refuses() {
 }
 
 #[test]
-fn bad_usage() {
+fn bad_usage_exits_with_2_and_points_to_help() {
     for arguments in [
         &["count"][..],
         &["count", "a", "--shards", "2"],
@@ -127,7 +128,7 @@ fn bad_usage() {
         let output = command().args(arguments).assert().code(2).stdout("");
         let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
         if arguments.is_empty() {
-            assert!(text.contains("Usage"), "the whole help: {text}");
+            assert!(text.contains("Usage"), "help is printed: {text}");
         } else {
             let line = one_line(&output.get_output().stderr);
             assert!(line.contains("--help"), "{arguments:?}: {line}");
@@ -140,7 +141,7 @@ fn bad_usage() {
 }
 
 #[test]
-fn settings_come_from_the_environment_too() {
+fn settings_can_come_from_the_environment() {
     let serve = |name: &str, value: &str| {
         let output = command()
             .env(name, value)
@@ -152,7 +153,7 @@ fn settings_come_from_the_environment_too() {
             String::from_utf8_lossy(&output.get_output().stderr).into_owned(),
         )
     };
-    // Good ones get as far as having nothing to serve.
+    // Good settings get as far as the error that there is nothing to serve.
     for (name, value) in [
         ("GLOBALCOUNTER_SHARDS", "3"),
         ("GLOBALCOUNTER_PIN", "1"),
@@ -173,9 +174,9 @@ fn settings_come_from_the_environment_too() {
     }
 }
 
-/// What is said on the command line counts before the environment; contradictions are refused.
+/// The command line has precedence over the environment; contradictions are refused.
 #[test]
-fn in_memory_and_where_to_keep_topics() {
+fn in_memory_and_data_directory_exclude_each_other() {
     let serve = |environment: &[(&str, &str)], arguments: &[&str]| {
         let output = command()
             .envs(environment.iter().copied())
@@ -190,28 +191,28 @@ fn in_memory_and_where_to_keep_topics() {
         ("GLOBALCOUNTER_DATA_DIR", "/nowhere"),
         ("GLOBALCOUNTER_DURABILITY", "exact"),
     );
-    // As far as having nothing to serve.
+    // These get as far as the error that there is nothing to serve.
     for (environment, arguments) in [
         (&[directory, exact][..], &["--in-memory"][..]),
         (&[directory, ("GLOBALCOUNTER_IN_MEMORY", "false")], &[]),
         (&[("GLOBALCOUNTER_IN_MEMORY", "1")], &[]),
         (&[directory], &["--durability", "exact"]),
     ] {
-        let said = serve(environment, arguments);
-        assert!(said.contains("both TCP and UDP are off"), "{said}");
+        let error = serve(environment, arguments);
+        assert!(error.contains("both TCP and UDP are off"), "{error}");
     }
     for (arguments, expected) in [
         (&["--in-memory", "--data-dir", "/here"][..], "--data-dir"),
         (&["--in-memory", "--durability", "exact"], "--durability"),
         (&["--durability", "memory"], "monotonic or exact"),
     ] {
-        let said = serve(&[directory], arguments);
-        assert!(said.contains(expected), "{said}");
+        let error = serve(&[directory], arguments);
+        assert!(error.contains(expected), "{error}");
     }
 }
 
 #[test]
-fn a_server_that_can_not_start() {
+fn a_failed_start_is_reported_in_one_line() {
     let server = Process::start(1);
     let taken = server.tcp.to_string();
     let output = command()
@@ -221,7 +222,11 @@ fn a_server_that_can_not_start() {
         .stdout("");
     let line = one_line(&output.get_output().stderr);
     assert!(line.contains(&taken) && line.contains("in use"), "{line}");
-    assert_eq!(line.matches("in use").count(), 1, "said once: {line}");
+    assert_eq!(
+        line.matches("in use").count(),
+        1,
+        "the cause appears once: {line}"
+    );
 
     let output = command()
         .args(["serve", "--udp", "off", "--tcp", "off"])
@@ -236,59 +241,64 @@ fn a_server_that_can_not_start() {
 }
 
 #[test]
-fn help_says_defaults_and_examples() {
+fn help_shows_defaults_and_examples() {
     let help = |arguments: &[&str]| {
         let output = command().args(arguments).assert().success();
         String::from_utf8(output.get_output().stdout.clone()).unwrap()
     };
-    let serve = help(&["serve", "--help"]);
-    for said in [
-        "127.0.0.1:9999",
-        "--tcp",
-        "--udp",
-        "--shards",
-        "--pin",
-        "--max-topics",
-        "20000000",
-        "--max-topic-len",
-        "1024",
-        "--max-connections",
-        "65536",
-        "--data-dir",
-        "--in-memory",
-        "--durability",
-        "monotonic",
-        "GLOBALCOUNTER_SHARDS",
-        "Examples",
-    ] {
-        assert!(serve.contains(said), "{said} is not in:\n{serve}");
-    }
-    let count = help(&["count", "--help"]);
-    for said in [
-        "--server",
-        "tcp://127.0.0.1:9999",
-        "GLOBALCOUNTER_SERVER",
-        "--timeout",
-        "--attempts",
-    ] {
-        assert!(count.contains(said), "{said} is not in:\n{count}");
-    }
-    let all = help(&["--help"]);
-    for said in [
-        "serve",
-        "count",
-        "add",
-        "get",
-        "reset",
-        "delete",
-        "advance",
-        "ping",
-        "topics",
-        "export",
-        "import",
-        "Exit codes",
-    ] {
-        assert!(all.contains(said), "{said} is not in:\n{all}");
-    }
+    let assert_says = |help: &str, parts: &[&str]| {
+        for part in parts {
+            assert!(help.contains(part), "{part} is not in:\n{help}");
+        }
+    };
+    assert_says(
+        &help(&["serve", "--help"]),
+        &[
+            "127.0.0.1:9999",
+            "--tcp",
+            "--udp",
+            "--shards",
+            "--pin",
+            "--max-topics",
+            "20000000",
+            "--max-topic-len",
+            "1024",
+            "--max-connections",
+            "65536",
+            "--data-dir",
+            "--in-memory",
+            "--durability",
+            "monotonic",
+            "GLOBALCOUNTER_SHARDS",
+            "Examples",
+        ],
+    );
+    assert_says(
+        &help(&["count", "--help"]),
+        &[
+            "--server",
+            "tcp://127.0.0.1:9999",
+            "GLOBALCOUNTER_SERVER",
+            "--timeout",
+            "--attempts",
+        ],
+    );
+    assert_says(
+        &help(&["--help"]),
+        &[
+            "serve",
+            "count",
+            "add",
+            "get",
+            "reset",
+            "delete",
+            "advance",
+            "ping",
+            "topics",
+            "export",
+            "import",
+            "Exit codes",
+        ],
+    );
     assert!(help(&["--version"]).starts_with("globalcounter "));
 }

@@ -1,19 +1,19 @@
-//! Topics that are kept on disks that are full, or take no writes.
+//! Disks that are full or read-only.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use globalcounter::protocol::{Op, Reply};
 
-use crate::durable::{Directory, STORE, add, persistence};
-use crate::support::{Framed, info_field};
+use crate::support::{Directory, Framed, STORE, add, info, info_field, listening_address};
 
-/// A file system of its own that only some processes see, where the kernel lets us have one.
+/// A small file system that only the processes started here see. Needs a kernel that lets an
+/// ordinary user mount one.
 struct Mounted {
     shell: Child,
     commands: ChildStdin,
-    said: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    _directory: Directory,
+    output: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    directory: Directory,
 }
 
 impl Mounted {
@@ -44,49 +44,49 @@ impl Mounted {
             .spawn()
             .ok()?;
         let commands = shell.stdin.take().unwrap();
-        let mut said = BufReader::new(shell.stdout.take().unwrap()).lines();
-        let mounted = said.next().is_some_and(|line| line.unwrap() == "mounted");
+        let mut output = BufReader::new(shell.stdout.take().unwrap()).lines();
+        let mounted = output.next().is_some_and(|line| line.unwrap() == "mounted");
         let mounted = mounted.then_some(Self {
             shell,
             commands,
-            said,
-            _directory: directory,
+            output,
+            directory,
         });
         if mounted.is_none() {
-            println!("not tried: no file system can be mounted here");
+            println!("skipped: no file system can be mounted here");
         }
         mounted
     }
 
-    fn tell(&mut self, command: &str) -> String {
+    /// Gives the shell a command and returns the line that it prints.
+    fn run(&mut self, command: &str) -> String {
         writeln!(self.commands, "{command}").unwrap();
-        self.said.next().unwrap().unwrap()
+        self.output.next().unwrap().unwrap()
     }
 
     fn serve(&mut self) -> Framed {
-        let line = self.tell("serve");
-        let address = line.strip_prefix("serving tcp://").unwrap();
-        Framed::connect(address.split(' ').next().unwrap().parse().unwrap())
+        let line = self.run("serve");
+        Framed::connect(listening_address(&line, "tcp"))
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(format!("{}.log", self._directory.as_str())).unwrap()
+        std::fs::read_to_string(format!("{}.log", self.directory.as_str())).unwrap()
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Or the server would outlive the shell.
+        // Otherwise the server would outlive the shell.
         if self.commands.write_all(b"kill\n").is_ok() {
-            let _ = self.said.next();
+            let _ = self.output.next();
         }
         let _ = self.shell.kill();
         let _ = self.shell.wait();
-        let _ = std::fs::remove_file(format!("{}.log", self._directory.as_str()));
+        let _ = std::fs::remove_file(format!("{}.log", self.directory.as_str()));
     }
 }
 
-/// Counts new topics until the store fails; how many there are then.
+/// Counts new topics until the store fails. Returns how many there are then.
 fn count_until_it_fails(client: &mut Framed) -> u32 {
     let mut topics = 0;
     loop {
@@ -103,7 +103,7 @@ fn count_until_it_fails(client: &mut Framed) -> u32 {
 }
 
 #[test]
-fn a_full_disk_ends_durable_service_and_more_room_begins_it_again() {
+fn after_a_full_disk_a_restart_with_more_room_serves_again() {
     let Some(mut mounted) = Mounted::new("full", "size=400k") else {
         return;
     };
@@ -113,14 +113,14 @@ fn a_full_disk_ends_durable_service_and_more_room_begins_it_again() {
     assert!(topics > 10, "{topics}");
     assert_eq!(client.ask(Op::Get, "kept"), Reply::Get(Some(100)));
     let address = client.stream.peer_addr().unwrap();
-    let info = persistence(address);
+    let info = info(address, "persistence");
     assert_eq!(info_field(&info, "store_status"), "failed");
     let log = mounted.log();
     assert!(
         log.contains("the store failed") && log.contains("No space left"),
         "{log}"
     );
-    assert_eq!(mounted.tell("stop"), "ended 1");
+    assert_eq!(mounted.run("stop"), "ended 1");
     let log = mounted.log();
     let last = log.lines().last().unwrap();
     assert!(
@@ -128,21 +128,21 @@ fn a_full_disk_ends_durable_service_and_more_room_begins_it_again() {
         "{last}"
     );
 
-    assert_eq!(mounted.tell("remount size=64m"), "remounted 0");
+    assert_eq!(mounted.run("remount size=64m"), "remounted 0");
     let mut client = mounted.serve();
     let Reply::Count(sum) = client.ask(Op::Count, "kept") else {
-        panic!("a sum expected")
+        panic!("a reply to COUNT expected")
     };
     assert!((101..400).contains(&sum), "{sum}");
     for n in 0..topics {
         let name = format!("{n} {}", "long ".repeat(190));
         assert_eq!(client.ask(Op::Count, &name), Reply::Count(2), "{name}");
     }
-    assert_eq!(mounted.tell("stop"), "ended 0");
+    assert_eq!(mounted.run("stop"), "ended 0");
 }
 
 #[test]
-fn a_disk_that_takes_no_more_writes_does_the_same() {
+fn on_a_read_only_disk_the_server_refuses_to_start() {
     let Some(mut mounted) = Mounted::new("read-only", "size=64m") else {
         return;
     };
@@ -150,16 +150,17 @@ fn a_disk_that_takes_no_more_writes_does_the_same() {
     for n in 1..=100 {
         assert_eq!(client.ask(Op::Count, "hot"), Reply::Count(n));
     }
-    assert_eq!(mounted.tell("stop"), "ended 0");
-    // As long as a file is open for writing, it can't be made read-only: so before the start.
-    assert_eq!(mounted.tell("remount ro"), "remounted 0");
-    assert_eq!(mounted.tell("refused"), "ended 1");
+    assert_eq!(mounted.run("stop"), "ended 0");
+    // The file system cannot become read-only while a file is open for writing, so it does before
+    // the start.
+    assert_eq!(mounted.run("remount ro"), "remounted 0");
+    assert_eq!(mounted.run("refused"), "ended 1");
     let log = mounted.log();
     assert!(
         log.lines().count() == 1 && log.contains("Read-only"),
         "{log}"
     );
-    assert_eq!(mounted.tell("remount rw"), "remounted 0");
+    assert_eq!(mounted.run("remount rw"), "remounted 0");
     let mut client = mounted.serve();
     assert_eq!(client.ask(Op::Count, "hot"), Reply::Count(101));
 }

@@ -1,34 +1,20 @@
-//! Topics that are kept, with the real binary: over restarts and kills, from one directory to another.
+//! Durable topics of the real binary: across restarts and kills, and from one data directory to
+//! another.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::Command as AssertCommand;
-use globalcounter::protocol::{ErrorCode, Op, Reply};
+use globalcounter::protocol::{Op, Reply};
 use nix::sys::signal::Signal;
 
 use crate::command::one_line;
-use crate::resp::assert_answered;
-use crate::support::{Framed, Process, connect, datagrams, exchange, info_field};
-
-pub(crate) const STORE: Reply = Reply::Error(ErrorCode::Store);
-
-/// A data directory's place, removed at the end.
-pub(crate) struct Directory(pub(crate) PathBuf);
+use crate::support::{
+    Directory, Framed, Process, add, assert_answered, connect, datagrams, exchange, info,
+    info_field,
+};
 
 impl Directory {
-    pub(crate) fn new(name: &str) -> Self {
-        let name = format!("{name}-{}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-
     fn serve(&self, shards: &str) -> Process {
         Process::with(&["--data-dir", self.as_str(), "--shards", shards])
     }
@@ -39,7 +25,7 @@ impl Directory {
         command
     }
 
-    /// What `globalcounter topics` lists.
+    /// Returns the lines of `globalcounter topics`, sorted.
     fn topics(&self, arguments: &[&str]) -> Vec<String> {
         let output = self.command(&[&["topics"], arguments].concat()).output();
         let output = output.unwrap();
@@ -51,29 +37,18 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-pub(crate) fn add(n: u32) -> Op {
-    Op::Add(n.try_into().unwrap())
-}
-
-/// What the server says of it.
-pub(crate) fn persistence(tcp: std::net::SocketAddr) -> String {
-    let mut stream = connect(tcp);
-    stream.write_all(b"INFO persistence\r\nQUIT\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
+/// Returns a command that serves from a data directory.
+fn serve_from(path: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
+    command.args(["serve", "--tcp", "127.0.0.1:0", "--udp", "off"]);
+    command.arg("--data-dir").arg(path);
+    command
 }
 
 #[test]
-fn a_clean_restart_loses_and_skips_nothing_whatever_the_shards() {
+fn a_clean_restart_with_any_shard_count_loses_and_skips_nothing() {
     let directory = Directory::new("restart");
-    let long = "a name that is longer than what a row of the table keeps".repeat(9);
+    let long = "a name that is longer than a row of the table can hold".repeat(9);
     for (round, shards) in (0..).zip(["2", "1", "7", "3"]) {
         let mut server = directory.serve(shards);
         let mut client = Framed::connect(server.tcp);
@@ -97,7 +72,7 @@ fn a_clean_restart_loses_and_skips_nothing_whatever_the_shards() {
         assert_eq!(client.ask(Op::Count, "time"), Reply::Count(floor + 1));
         let most = Reply::Advance(u64::MAX - 1);
         assert_eq!(client.ask(Op::Advance(u64::MAX - 1), "most"), most);
-        let info = persistence(server.tcp);
+        let info = info(server.tcp, "persistence");
         assert_eq!(info_field(&info, "durability"), "monotonic");
         assert_eq!(info_field(&info, "store_status"), "ok");
         assert_eq!(info_field(&info, "skipped_topics"), "0");
@@ -106,7 +81,7 @@ fn a_clean_restart_loses_and_skips_nothing_whatever_the_shards() {
             if round > 0 { "7" } else { "0" }
         );
         server.signal(Signal::SIGTERM);
-        assert_eq!(server.ended().code(), Some(0));
+        assert_eq!(server.wait().code(), Some(0));
     }
     assert_eq!(directory.topics(&["--prefix", "ho"]), ["400\thot"]);
     assert_eq!(directory.topics(&["--prefix", "reset"]), ["1\treset"]);
@@ -115,7 +90,7 @@ fn a_clean_restart_loses_and_skips_nothing_whatever_the_shards() {
 
 /// RESET, DELETE and ADVANCE are durable before they are answered, over each transport.
 #[test]
-fn what_was_answered_is_there_after_a_kill() {
+fn answered_requests_survive_a_kill() {
     let directory = Directory::new("kill");
     let server = directory.serve("2");
     let mut client = Framed::connect(server.tcp);
@@ -137,12 +112,12 @@ fn what_was_answered_is_there_after_a_kill() {
         Reply::Delete { existed: false }
     );
     let Reply::Count(sum) = client.ask(Op::Count, "kept") else {
-        panic!("a sum expected")
+        panic!("a reply to COUNT expected")
     };
     assert!((5_001..7_000).contains(&sum), "{sum}");
 }
 
-/// The same for SET under conditions and GETDEL, which only Redis clients have.
+/// SET with conditions and GETDEL, which only Redis clients have, are durable like the others.
 #[test]
 fn conditional_sets_are_there_after_a_kill_and_after_a_clean_end() {
     const BELOW: &str = "-ERR counters only go up: the sum is above that\r\n";
@@ -166,7 +141,7 @@ fn conditional_sets_are_there_after_a_kill_and_after_a_clean_end() {
     }
     for end in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL] {
         server.signal(end);
-        server.ended();
+        server.wait();
         server = directory.serve("3");
         let mut redis = connect(server.tcp);
         for (line, reply) in [
@@ -192,7 +167,7 @@ fn conditional_sets_are_there_after_a_kill_and_after_a_clean_end() {
 }
 
 #[test]
-fn a_second_server_is_refused_and_told_of_the_first() {
+fn a_second_server_is_refused_and_names_the_first() {
     let directory = Directory::new("second");
     let server = directory.serve("1");
     for arguments in [&["serve", "--tcp", "127.0.0.1:0"][..], &["topics"]] {
@@ -208,25 +183,14 @@ fn a_second_server_is_refused_and_told_of_the_first() {
 }
 
 #[test]
-fn a_directory_that_is_none_is_refused_in_one_line() {
+fn an_unusable_data_directory_is_refused_in_one_line() {
     let directory = Directory::new("none");
     std::fs::write(&directory.0, "a file").unwrap();
-    let refused = |path: &str, said: &str| {
-        let output = AssertCommand::new(env!("CARGO_BIN_EXE_globalcounter"))
-            .args([
-                "serve",
-                "--tcp",
-                "127.0.0.1:0",
-                "--udp",
-                "off",
-                "--data-dir",
-                path,
-            ])
-            .output()
-            .unwrap();
+    let refused = |path: &str, cause: &str| {
+        let output = serve_from(Path::new(path)).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let error = one_line(&output.stderr);
-        assert!(error.contains(path) && error.contains(said), "{error}");
+        assert!(error.contains(path) && error.contains(cause), "{error}");
     };
     refused(directory.as_str(), "cannot create");
     refused("/proc/no-such-place", "cannot create");
@@ -240,9 +204,9 @@ fn a_directory_that_is_none_is_refused_in_one_line() {
     assert!(error.contains("cannot find a data directory"), "{error}");
 }
 
-/// Permissions mean nothing to root: a server of somebody else's, then.
+/// Root may read everything, so the server then runs as another user.
 #[test]
-fn a_directory_that_can_not_be_read_is_refused_in_one_line() {
+fn an_unreadable_data_directory_is_refused_in_one_line() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     use std::os::unix::process::CommandExt;
     const NOBODY: u32 = 65_534;
@@ -252,26 +216,18 @@ fn a_directory_that_can_not_be_read_is_refused_in_one_line() {
     drop(directory.serve("1"));
     let is_root = std::fs::metadata(&directory.0).unwrap().uid() == 0;
     let serve = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
-        command.args([
-            "serve",
-            "--tcp",
-            "127.0.0.1:0",
-            "--udp",
-            "off",
-            "--data-dir",
-        ]);
+        let mut command = serve_from(&directory.0);
         if is_root {
             command.uid(NOBODY).gid(NOBODY);
         }
-        command.arg(&directory.0).output()
+        command.output()
     };
     let refused = |path: &Path, mode: u32| {
         let before = std::fs::metadata(path).unwrap().permissions();
         std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
         let output = match serve() {
             Ok(output) => output,
-            Err(error) => return println!("not tried: {error}"), // nobody may not run it
+            Err(error) => return println!("skipped: {error}"), // the other user may not run the binary
         };
         std::fs::set_permissions(path, before).unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -290,14 +246,14 @@ fn a_directory_that_can_not_be_read_is_refused_in_one_line() {
 }
 
 #[test]
-fn topics_move_between_directories_and_are_never_lowered() {
+fn export_and_import_move_topics_and_never_lower_them() {
     let [one, other] = ["export", "import"].map(Directory::new);
     let server = one.serve("2");
     let mut client = Framed::connect(server.tcp);
     for (n, topic) in (1..).zip(["a", "b", "tab\tand \"quotes\"", "π"]) {
         client.ask(add(n * 10), topic);
     }
-    drop(server); // a crash: what is exported is what a server would go on above
+    drop(server); // SIGKILL: export gives the sums that a server would continue above
     let exported = one.command(&["export"]).output().unwrap();
     let text = String::from_utf8(exported.stdout).unwrap();
     let mut lines: Vec<&str> = text.lines().collect();
@@ -314,23 +270,23 @@ fn topics_move_between_directories_and_are_never_lowered() {
             .write_stdin(text)
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        (output.status.code(), said)
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), stderr)
     };
-    let (code, said) = import("{\"topic\":\"a\",\"sum\":7}\n\n{\"topic\":\"b\",\"sum\":500}\n");
+    let (code, stderr) = import("{\"topic\":\"a\",\"sum\":7}\n\n{\"topic\":\"b\",\"sum\":500}\n");
     assert_eq!(
-        (code, said.as_str()),
+        (code, stderr.as_str()),
         (Some(0), "2 topics added or raised, 3 lines read\n")
     );
-    let (code, said) = import(&text);
+    let (code, stderr) = import(&text);
     assert_eq!(
-        (code, said.as_str()),
+        (code, stderr.as_str()),
         (Some(0), "3 topics added or raised, 4 lines read\n")
     );
-    let (code, said) =
+    let (code, stderr) =
         import("{\"topic\":\"a\",\"sum\":11}\nnonsense\n{\"topic\":\"a\",\"sum\":99}\n");
     assert_eq!(code, Some(1));
-    assert!(said.contains("line 2 is not a topic"), "{said}");
+    assert!(stderr.contains("line 2 is not a topic"), "{stderr}");
     let topics = other.topics(&["--json"]);
     assert_eq!(topics[0], r#"{"topic":"a","sum":11}"#);
     assert_eq!(topics[1], r#"{"topic":"b","sum":500}"#);
@@ -341,7 +297,10 @@ fn topics_move_between_directories_and_are_never_lowered() {
     assert_eq!(topics.len(), 4);
 
     let server = other.serve("5");
-    assert_eq!(info_field(&persistence(server.tcp), "skipped_topics"), "0");
+    assert_eq!(
+        info_field(&info(server.tcp, "persistence"), "skipped_topics"),
+        "0"
+    );
     assert_eq!(
         Framed::connect(server.tcp).ask(Op::Count, "π"),
         Reply::Count(41)

@@ -1,8 +1,8 @@
-//! The framed dialect: its methods, its vectors, pipelines, and datagrams of many frames.
+//! The framed dialect: its methods, its test vectors, pipelines, HELLO, and datagrams of many
+//! frames.
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, RequestId};
@@ -10,13 +10,9 @@ use globalcounter::protocol::{ErrorCode, Op, Reply};
 use globalcounter::server::sys::{Outgoing, Peer, knows_segmentation};
 use globalcounter::topic::{OWNER_KEY, OWNER_MULTIPLIER, ShardId, owner};
 
-use crate::support::{Embedded, Framed, datagrams, exchange, exchange_to_end, frame};
+use crate::support::{Embedded, Framed, add, datagrams, exchange, exchange_to_end, frame};
 
-fn add(n: u32) -> Op {
-    Op::Add(NonZeroU32::new(n).unwrap())
-}
-
-/// Every reply frame in `bytes`.
+/// Decodes all reply frames in `bytes`.
 fn replies(mut bytes: &[u8]) -> Vec<(u32, Reply)> {
     let mut replies = Vec::new();
     while let Some(frame) = framed::decode_reply(bytes).unwrap() {
@@ -26,12 +22,12 @@ fn replies(mut bytes: &[u8]) -> Vec<(u32, Reply)> {
         }
         bytes = &bytes[frame.len..];
     }
-    assert!(bytes.is_empty(), "half a frame: {bytes:?}");
+    assert!(bytes.is_empty(), "an incomplete frame: {bytes:?}");
     replies
 }
 
 #[test]
-fn the_vectors_of_the_protocol() {
+fn the_test_vectors_of_the_protocol() {
     let framed: [(&[u8], &[u8]); 3] = [
         (
             b"\x10\x00\x01\x00\x00\x00\x2aa",
@@ -106,7 +102,7 @@ fn every_method_over_tcp_and_udp() {
 }
 
 #[test]
-fn a_pipeline_is_answered_whole_and_in_order() {
+fn every_request_of_a_pipeline_is_answered_in_order() {
     const COUNTS: u32 = 100_000;
     const TOPICS: u32 = 1_000;
     for shards in [1, 8] {
@@ -116,7 +112,7 @@ fn a_pipeline_is_answered_whole_and_in_order() {
         for id in 0..COUNTS {
             requests.extend(frame(id, Op::Count, &format!("topic {}", id % TOPICS)));
         }
-        // All of it, before the first reply is read.
+        // All of it is sent before the first reply is read.
         connection.send(&requests);
 
         let mut seen = vec![false; COUNTS as usize];
@@ -133,9 +129,9 @@ fn a_pipeline_is_answered_whole_and_in_order() {
     }
 }
 
-/// Several workers push the same few topics through each other: hand-overs all the time.
+/// Several workers count the same few topics at once, so that they hand over batches all the time.
 #[test]
-fn pipelines_that_cross_keep_their_order() {
+fn concurrent_pipelines_keep_their_order() {
     const COUNTS: u32 = 20_000;
     let server = Embedded::start(4);
     let address = server.tcp;
@@ -226,7 +222,7 @@ fn a_datagram_may_hold_many_frames() {
     }
 }
 
-/// Replies to short requests are longer than these: a large datagram's do not fit into one.
+/// Replies are longer than short requests, so those to a large datagram do not fit into one.
 #[test]
 fn replies_are_packed_into_datagrams_that_fit() {
     let server = Embedded::start(1);
@@ -238,12 +234,12 @@ fn replies_are_packed_into_datagrams_that_fit() {
     assert_eq!(
         lens,
         [2_100, 2_100, 300],
-        "as few as fit the request's size"
+        "as few datagrams as the request's size allows"
     );
 }
 
 #[test]
-fn ping_and_hello() {
+fn ping_and_hello_are_answered() {
     let server = Embedded::start(4);
     let mut requests = Vec::new();
     framed::encode_request(RequestId(1), &Call::Ping(b"anything"), &mut requests);
@@ -275,7 +271,7 @@ fn hello_moves_a_connection_to_the_shard_it_names() {
     let server = Embedded::start(4);
     let mut connection = Framed::connect(server.tcp);
     for (n, shard) in [3, 0, 0, 2, 1, 3].into_iter().enumerate() {
-        // Asked, answered and moved within one write, with more behind it.
+        // One write has a request, the HELLO that moves the connection, and more behind it.
         let mut requests = frame(1, Op::Count, "before");
         let hello = Hello {
             shard: Some(ShardId::new(shard)),
@@ -287,7 +283,7 @@ fn hello_moves_a_connection_to_the_shard_it_names() {
         connection.send(most);
 
         let sum = n as u64 + 1;
-        // In whatever order: they are not of one topic.
+        // In any order: they are not of one topic.
         let mut answers = [(); 2].map(|()| {
             let answer = connection.receive(|answer| match answer {
                 Answer::Hello(hello) => (hello.shard.number(), 0),
@@ -305,9 +301,9 @@ fn hello_moves_a_connection_to_the_shard_it_names() {
     assert_eq!(connection.hello(None).shard, ShardId::new(3));
 }
 
-/// A client finds a topic's shard with what HELLO tells: the owner is where it says.
+/// A client computes a topic's owner from the reply to HELLO, and the server agrees.
 #[test]
-fn a_client_can_compute_owners() {
+fn a_client_can_compute_the_owner_of_a_topic() {
     let server = Embedded::start(4);
     let mut connection = Framed::connect(server.tcp);
     let hello = connection.hello(None);
@@ -320,9 +316,9 @@ fn a_client_can_compute_owners() {
     }
 }
 
-/// Half-closing after the last request is a way to say that no more comes.
+/// Half-closing after the last request tells the server that no more follows.
 #[test]
-fn a_half_closed_connection_is_answered_to_the_end() {
+fn a_half_closed_connection_gets_all_its_replies() {
     let server = Embedded::start(8);
     let mut connection = Framed::connect(server.tcp);
     for id in 0..1_000 {
@@ -340,14 +336,14 @@ fn a_half_closed_connection_is_answered_to_the_end() {
     assert!(connection.stream.write_all(b"x").is_err());
 }
 
-/// What a sender gives to the kernel as one message is served datagram by datagram, each in its
-/// dialect, and a broken one breaks no other.
+/// Datagrams that a sender passes to the kernel as one message are served one by one, each in its
+/// dialect, and an invalid one does not affect the others.
 #[test]
-fn datagrams_that_come_as_one_are_served_one_by_one() {
+fn coalesced_datagrams_are_served_one_by_one() {
     let server = Embedded::start(2);
     let socket = datagrams(server.udp);
     if !knows_segmentation(socket.as_fd()) {
-        println!("skipped: this kernel does not segment");
+        println!("skipped: this kernel has no UDP segmentation");
         return;
     }
     let mut outgoing = Outgoing::new();
@@ -357,7 +353,7 @@ fn datagrams_that_come_as_one_are_served_one_by_one() {
     assert_eq!(
         framed.len(),
         classic.len(),
-        "or the kernel could not make one of them"
+        "the kernel joins only datagrams of one size"
     );
     let sent: [&[u8]; 6] = [
         classic,

@@ -7,22 +7,7 @@ use std::net::TcpStream;
 use globalcounter::protocol::Op;
 use globalcounter::protocol::resp::{Value, decode_reply};
 
-use crate::resp::{assert_answered, command};
-use crate::support::{Embedded, Framed, connect, frame};
-
-/// Does `op` to each of these topics.
-fn each(connection: &mut Framed, op: Op, topics: &[String]) {
-    for topics in topics.chunks(1_000) {
-        let frames: Vec<u8> = topics
-            .iter()
-            .flat_map(|topic| frame(1, op, topic))
-            .collect();
-        connection.send(&frames);
-        for _ in topics {
-            connection.reply().expect("a reply");
-        }
-    }
-}
+use crate::support::{Embedded, Framed, assert_answered, command, connect};
 
 /// Reads one reply that is a list of strings. Returns them, and what was read after it.
 fn read_list(stream: &mut TcpStream) -> (Vec<String>, Vec<u8>) {
@@ -74,13 +59,13 @@ fn keys_finds_all_that_match() {
         assert_eq!(keys(&mut stream, "*"), [""; 0]);
         let mut topics: Vec<String> = (0..20_000).map(|i| format!("topic {i:05}")).collect();
         let mut framed = Framed::connect(server.tcp);
-        each(&mut framed, Op::Count, &topics);
+        framed.ask_each(Op::Count, &topics);
         assert_eq!(keys(&mut stream, "*"), topics);
         assert_eq!(keys(&mut stream, "topic 0[12]??7").len(), 200);
         assert_eq!(keys(&mut stream, "topic 00042"), ["topic 00042"]);
         assert_eq!(keys(&mut stream, "nothing*"), [""; 0]);
         assert_eq!(keys(&mut stream, &"*a".repeat(512)), [""; 0]);
-        each(&mut framed, Op::Delete, &topics[1..]);
+        framed.ask_each(Op::Delete, &topics[1..]);
         topics.truncate(1);
         assert_eq!(keys(&mut stream, "*"), topics);
     }
@@ -130,7 +115,7 @@ fn nobody_waits_for_keys_over_many_topics() {
     const TRIES: usize = 20;
     let server = Embedded::start(1);
     let topics: Vec<String> = (0..TOPICS).map(|i| format!("topic {i:06}")).collect();
-    each(&mut Framed::connect(server.tcp), Op::Count, &topics);
+    Framed::connect(server.tcp).ask_each(Op::Count, &topics);
     let (mut stream, mut other) = (connect(server.tcp), connect(server.tcp));
     let mut sum = 1;
     assert_answered(&mut other, &command(&["INCR", "other"]), ":1\r\n");
@@ -162,7 +147,7 @@ fn nobody_waits_for_keys_over_many_topics() {
 fn keys_ends_with_its_server_and_its_client() {
     let server = Embedded::start(2);
     let topics: Vec<String> = (0..100_000).map(|i| format!("topic {i:06}")).collect();
-    each(&mut Framed::connect(server.tcp), Op::Count, &topics);
+    Framed::connect(server.tcp).ask_each(Op::Count, &topics);
     let begin = b"PING\r\nKEYS *\r\n";
     let mut gone = connect(server.tcp);
     assert_answered(&mut gone, begin, "+PONG\r\n");
@@ -181,7 +166,7 @@ fn keys_ends_with_its_server_and_its_client() {
 fn keys_over_too_many_names_is_refused() {
     let server = Embedded::start(2);
     let topics: Vec<String> = (0..35_000).map(|i| format!("{i:01000}")).collect();
-    each(&mut Framed::connect(server.tcp), Op::Count, &topics);
+    Framed::connect(server.tcp).ask_each(Op::Count, &topics);
     let mut stream = connect(server.tcp);
     let refused = "-ERR the reply would exceed 32 MiB: use SCAN\r\n+PONG\r\n";
     for _ in 0..3 {
@@ -200,7 +185,7 @@ fn randomkey_finds_every_topic_sooner_or_later() {
         let server = Embedded::start(shards);
         let mut stream = connect(server.tcp);
         let topics: Vec<String> = (10..20).map(|i| format!("t{i}")).collect();
-        each(&mut Framed::connect(server.tcp), Op::Count, &topics);
+        Framed::connect(server.tcp).ask_each(Op::Count, &topics);
         let mut missing: HashSet<String> = topics.into_iter().collect();
         for _ in 0..20_000 {
             stream.write_all(b"RANDOMKEY\r\n").unwrap();

@@ -1,6 +1,6 @@
-//! From binding to stopping.
+//! A server's life: binding, serving, stopping, signals.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use globalcounter::topic::ShardId;
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Embedded, Framed, Process, config, datagrams, eventually, exchange, frame, port_0,
+    Embedded, Framed, Process, config, connect, datagrams, eventually, exchange, frame, port_0,
+    write_until_blocked,
 };
 
 #[test]
-fn udp_alone_and_tcp_alone() {
+fn a_server_can_use_udp_alone_or_tcp_alone() {
     let alone = |tcp, udp| {
         let server = Server::bind(Config {
             tcp,
@@ -66,7 +67,7 @@ fn udp_alone_and_tcp_alone() {
 }
 
 #[tokio::test]
-async fn an_asynchronous_program_can_embed_it() {
+async fn an_asynchronous_program_can_embed_a_server() {
     let server = Server::bind(config(2)).unwrap();
     let tcp = server.tcp_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -89,63 +90,43 @@ async fn dropping_the_future_stops_the_server() {
         .await
         .unwrap();
     serving.abort();
-    let gone = move || eventually("it is gone", || TcpStream::connect(tcp).is_err());
+    let gone = move || eventually("the server is gone", || TcpStream::connect(tcp).is_err());
     tokio::task::spawn_blocking(gone).await.unwrap();
 }
 
-/// Two servers that share an address would hand out the same numbers.
+/// Two servers on one address would hand out the same numbers.
 #[test]
-fn a_second_server_on_the_address_is_refused() {
+fn a_second_server_on_an_address_is_refused() {
     let first = Embedded::start(2);
     for shards in [1, 2] {
-        let tcp = Server::bind(Config {
-            tcp: Some(first.tcp),
-            udp: None,
-            ..config(shards)
-        });
-        assert!(
-            matches!(
+        for (tcp, udp, expected) in [
+            (Some(first.tcp), None, "tcp"),
+            (None, Some(first.udp), "udp"),
+        ] {
+            let second = Server::bind(Config {
                 tcp,
-                Err(BindError::Listen {
-                    transport: "tcp",
-                    ..
-                })
-            ),
-            "{tcp:?}"
-        );
-        let udp = Server::bind(Config {
-            udp: Some(first.udp),
-            tcp: None,
-            ..config(shards)
-        });
-        assert!(
-            matches!(
                 udp,
-                Err(BindError::Listen {
-                    transport: "udp",
-                    ..
-                })
-            ),
-            "{udp:?}"
-        );
+                ..config(shards)
+            });
+            let Err(BindError::Listen { transport, .. }) = second else {
+                panic!("{second:?}")
+            };
+            assert_eq!(transport, expected);
+        }
     }
     assert!(TcpListener::bind(first.tcp).is_err());
     assert!(UdpSocket::bind(first.udp).is_err());
 }
 
-/// Old connections wind up for a minute; the server must not wait for them.
+/// The kernel keeps old connections for a minute; a new server must not wait for them.
 #[test]
-fn an_address_can_be_taken_again_at_once() {
+fn an_address_can_be_used_again_at_once() {
     let server = Embedded::start(2);
     let (tcp, udp) = (server.tcp, server.udp);
     let mut open = Framed::connect(tcp);
     open.ask(Op::Count, "a");
     drop(server);
-    let again = Embedded::with(Config {
-        tcp: Some(tcp),
-        udp: Some(udp),
-        ..config(2)
-    });
+    let again = Embedded::at(tcp, udp, 2);
     assert_eq!(
         Framed::connect(again.tcp).ask(Op::Count, "a"),
         Reply::Count(1)
@@ -154,7 +135,7 @@ fn an_address_can_be_taken_again_at_once() {
 }
 
 #[test]
-fn signals_stop_it_after_it_answered_what_it_read() {
+fn a_signal_stops_the_server_after_it_answered_received_requests() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Process::start(2);
         let mut connection = Framed::connect(server.tcp);
@@ -163,23 +144,22 @@ fn signals_stop_it_after_it_answered_what_it_read() {
             requests.extend(frame(id, Op::Count, if id % 2 == 0 { "a" } else { "b" }));
         }
         connection.send(&requests);
-        // Something of it was read. How much is the kernel's business, but what was counted must
-        // be answered: the replies go up to some sum, without a gap.
+        // The first reply shows that some requests were read; how many depends on the kernel.
         connection.reply().expect("a reply");
         server.signal(signal);
         let mut answered = 1;
         while connection.reply().is_some() {
             answered += 1;
         }
-        assert!(server.ended().success(), "{signal}");
+        assert!(server.wait().success(), "{signal}");
         println!("{signal}: {answered} replies");
         assert!(TcpStream::connect(server.tcp).is_err());
     }
 }
 
-/// Regression: a connection on its way to a worker that had stopped already took its replies along.
+/// Regression: a connection that was moving to a worker which had already stopped lost its replies.
 #[test]
-fn stopping_loses_no_connection_that_moves() {
+fn a_connection_that_moves_during_shutdown_gets_its_replies() {
     const COUNTS: u32 = 10_000;
     for round in 0..5 {
         let server = Embedded::start(4);
@@ -197,7 +177,7 @@ fn stopping_loses_no_connection_that_moves() {
             framed::encode_request(RequestId(COUNTS + n), &Call::Hello(hello), &mut requests);
         }
         connection.send(&requests);
-        eventually("all is counted", || {
+        eventually("all requests are counted", || {
             other.ask(Op::Get, "moving") == Reply::Get(Some(COUNTS.into()))
         });
         drop(other);
@@ -210,21 +190,18 @@ fn stopping_loses_no_connection_that_moves() {
     }
 }
 
-/// A peer that takes nothing can't keep it from stopping.
+/// A peer that reads no replies cannot keep the server from stopping.
 #[test]
-fn stopping_does_not_wait_for_deaf_peers_for_ever() {
+fn a_peer_that_never_reads_does_not_block_shutdown() {
     let mut server = Process::start(1);
-    let mut deaf = TcpStream::connect(server.tcp).unwrap();
-    deaf.set_write_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    let requests = frame(1, Op::Count, "deaf").repeat(1_000);
-    while deaf.write_all(&requests).is_ok() {}
+    let stalled = connect(server.tcp);
+    write_until_blocked(&stalled, &frame(1, Op::Count, "stalled"));
     server.signal(Signal::SIGTERM);
-    assert!(server.ended().success());
+    assert!(server.wait().success());
 }
 
 #[test]
-fn an_idle_server_uses_no_processor() {
+fn an_idle_server_uses_no_cpu() {
     let server = Process::start(4);
     let mut connections: Vec<Framed> = (0..20).map(|_| Framed::connect(server.tcp)).collect();
     let socket = datagrams(server.udp);
@@ -232,7 +209,7 @@ fn an_idle_server_uses_no_processor() {
         connection.ask(Op::Count, "busy");
     }
     exchange(&socket, b"\x00busy");
-    // Half a request is no reason to look again and again.
+    // Half a request must not make the server poll.
     connections[0].send(&frame(1, Op::Count, "half")[..3]);
     connections[1]
         .stream
@@ -242,7 +219,7 @@ fn an_idle_server_uses_no_processor() {
     assert_eq!(connections[1].stream.read(&mut end).unwrap(), 0);
 
     let before = server.processor_ticks();
-    std::thread::sleep(Duration::from_millis(1_500)); // measured, not waited for
+    std::thread::sleep(Duration::from_millis(1_500)); // the measured interval
     let used = server.processor_ticks() - before;
     assert!(used <= 1, "{used} ticks of 10 ms in 1.5 s");
 }
@@ -261,7 +238,7 @@ fn workers_can_be_pinned() {
         if field("Name:").starts_with("worker-") {
             assert!(
                 field("Cpus_allowed_list:").parse::<u32>().is_ok(),
-                "one processor"
+                "a pinned worker has one CPU"
             );
             pinned += 1;
         }

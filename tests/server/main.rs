@@ -1,22 +1,30 @@
-//! The server from outside: embedded, or the real binary where a process of its own matters, always
-//! on ports that the system chose.
+//! The server, tested from outside. Most tests embed it; those that need a process of its own start
+//! the real binary. All use ports that the system chooses.
 //!
-//! - `classic`: clients of the original kind
-//! - `order`: sums are 1..n and in real-time order, under load
-//! - `frames`: every method, vectors, pipelines, datagrams of many frames, HELLO
+//! - `classic`: clients of the original kind, which speak the classic dialect
+//! - `order`: sums are 1 to n and in real-time order, under load
+//! - `frames`: the framed dialect: every method, test vectors, pipelines, datagrams of many frames,
+//!   HELLO
 //! - `bad_input`: every error of the protocol over each transport; random bytes
-//! - `peers`: many, idle, slow and disappearing ones
-//! - `moving`: connections that go to another worker
-//! - `lifecycle`: binding, stopping, signals, idle processor use
+//! - `peers`: thousands of connections; idle, slow and disappearing peers
+//! - `moving`: connections that move to another worker
+//! - `lifecycle`: binding, stopping, signals, CPU use of an idle server
 //! - `client`: the library's clients, also against servers that fail
 //! - `command`: the command line
-//! - `redis_clients`: Redis clients as they are
-//! - `resp`, `resp_model`: the Redis protocol, byte for byte, and beside a model
-//! - `resp_set`, `resp_clients`: SET under conditions and its kin; CLIENT KILL and CLIENT REPLY
-//! - `scan`, `keys`: SCAN, KEYS and RANDOMKEY over the wire
-//! - `steering`: classic datagrams arrive at their owner
-//! - `durable`, `stores`, `disks`: topics that are kept; stores and disks that fail
-//! - `readme`: what the README says can be done, can be done
+//! - `redis_clients`: existing Redis clients, unchanged
+//! - `resp`: the Redis protocol, byte for byte
+//! - `resp_model`: the Redis protocol, compared with a model
+//! - `resp_set`: SET with conditions, GETDEL and what clients ask about topics
+//! - `resp_clients`: CLIENT KILL, CLIENT REPLY and RESET
+//! - `scan`: SCAN over the wire
+//! - `keys`: KEYS and RANDOMKEY over the wire
+//! - `steering`: the kernel delivers classic datagrams to the owners of their topics
+//! - `startup`: warnings about limits of the machine
+//! - `stopping`: a stop serves the connections that the kernel has accepted
+//! - `durable`: topics survive restarts and kills of the real binary
+//! - `stores`: slow and failing stores
+//! - `disks`: full and read-only disks
+//! - `readme`: the README's examples and flags
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -39,6 +47,10 @@ mod resp_clients;
 mod resp_model;
 mod resp_set;
 mod scan;
+mod startup;
 mod steering;
+mod stopping;
 mod stores;
+
+#[path = "../support/mod.rs"]
 mod support;

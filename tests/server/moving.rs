@@ -1,5 +1,5 @@
-//! Connections that go to another worker: new ones to the one with the fewest, old ones to where
-//! their topics live.
+//! Connections that move to another worker: new ones to the worker with the fewest connections,
+//! others to the worker that owns their topic.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,12 +10,13 @@ use globalcounter::client::Options;
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::topic::{ShardId, Shards, Topic};
 
-use crate::resp::{assert_answered, command};
-use crate::support::{Embedded, Framed, connect, eventually, frame, info_field};
+use crate::support::{
+    Embedded, Framed, assert_answered, command, connect, eventually, frame, info_field, is_one_to_n,
+};
 
 const SHARDS: usize = 4;
 
-/// More counts of one topic than it takes to move.
+/// More counts of one topic than a connection needs before it moves.
 const MANY: u32 = 2_000;
 
 fn owner(topic: &str) -> ShardId {
@@ -23,10 +24,10 @@ fn owner(topic: &str) -> ShardId {
     Shards::new(SHARDS).unwrap().owner(topic)
 }
 
-/// A topic that another shard owns than that one.
-fn topic_elsewhere(than: ShardId) -> String {
+/// Returns a topic that a different shard owns.
+fn topic_not_of(shard: ShardId) -> String {
     let mut names = (0..).map(|n| format!("topic {n}"));
-    names.find(|name| owner(name) != than).unwrap()
+    names.find(|name| owner(name) != shard).unwrap()
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn new_connections_are_spread_evenly() {
     let mut connections: Vec<Framed> = Vec::new();
     for each in 1..=5 {
         let mut by_worker = [0; SHARDS];
-        // One after another: those that come at once may find the same worker to have the fewest.
+        // One after another: several at once may choose the same worker as the one with the fewest.
         connections.resize_with(each * SHARDS, || {
             let mut connection = Framed::connect(server.tcp);
             connection.hello(None);
@@ -49,12 +50,12 @@ fn new_connections_are_spread_evenly() {
 }
 
 #[test]
-fn a_connection_moves_to_where_its_topic_lives_and_on_when_that_changes() {
+fn a_connection_moves_to_the_owner_of_its_topic_each_time_the_topic_changes() {
     let server = Embedded::start(SHARDS);
     let mut connection = Framed::connect(server.tcp);
     for _ in 0..3 {
         let here = connection.hello(None).shard;
-        let topic = topic_elsewhere(here);
+        let topic = topic_not_of(here);
         connection.ask(Op::Reset, &topic);
         for sum in 1..=u64::from(MANY) {
             assert_eq!(connection.ask(Op::Count, &topic), Reply::Count(sum));
@@ -64,14 +65,14 @@ fn a_connection_moves_to_where_its_topic_lives_and_on_when_that_changes() {
 }
 
 #[test]
-fn a_connection_that_named_its_shard_stays() {
+fn a_connection_that_named_a_shard_stays_there() {
     let server = Embedded::start(SHARDS);
     let mut connection = Framed::connect(server.tcp);
-    // Also where it named the worker that it was at already.
+    // Also if it named the worker where it already was.
     let first = connection.hello(None).shard;
     for shard in [first.number(), 2] {
         connection.hello(Some(shard));
-        let topic = topic_elsewhere(ShardId::new(shard));
+        let topic = topic_not_of(ShardId::new(shard));
         for _ in 0..MANY {
             connection.ask(Op::Count, &topic);
         }
@@ -80,7 +81,7 @@ fn a_connection_that_named_its_shard_stays() {
 }
 
 #[test]
-fn a_connection_of_many_topics_stays() {
+fn a_connection_with_many_topics_stays_where_it_is() {
     let server = Embedded::start(SHARDS);
     let mut connection = Framed::connect(server.tcp);
     let here = connection.hello(None).shard;
@@ -90,10 +91,11 @@ fn a_connection_of_many_topics_stays() {
     assert_eq!(connection.hello(None).shard, here);
 }
 
-/// Pipelines of one topic, cut anywhere, on connections that all move to the same worker meanwhile:
-/// each gets rising sums in the order of its requests, and together they get all.
+/// Several connections send pipelines of one topic, cut at arbitrary bytes, and all move to the
+/// same worker meanwhile. Each gets rising sums in the order of its requests, and together they get
+/// all.
 #[test]
-fn moving_keeps_the_order() {
+fn moving_keeps_the_order_of_replies() {
     const CONNECTIONS: u32 = 6;
     let server = Embedded::start(SHARDS);
     let topic = "the topic";
@@ -109,7 +111,7 @@ fn moving_keeps_the_order() {
             let now = requests.len().min(900 + number as usize);
             connection.send(&requests[..now]);
             requests.drain(..now);
-            // Whole frames of 16 bytes, of which the end of one may be still to come.
+            // Frames have 16 bytes. The end of the last one may not be sent yet.
             let whole = asked.start as usize - requests.len().div_ceil(16);
             while sums.len() < whole {
                 let (id, reply) = connection.reply().unwrap();
@@ -124,18 +126,18 @@ fn moving_keeps_the_order() {
         assert_eq!(connection.hello(None).shard, owner(topic));
         sums
     };
-    let mut all: Vec<u64> = thread::scope(|scope| {
+    let all: Vec<u64> = thread::scope(|scope| {
         let counting: Vec<_> = (0..CONNECTIONS)
             .map(|number| scope.spawn(move || count(number)))
             .collect();
         let sums = counting.into_iter().flat_map(|sums| sums.join().unwrap());
         sums.collect()
     });
-    all.sort_unstable();
-    assert!(all.into_iter().eq(1..=u64::from(CONNECTIONS * MANY)));
+    assert!(is_one_to_n(all, (CONNECTIONS * MANY).into()));
 }
 
-/// A client that asked which shard owns what has a connection to each shard's worker, where it stays.
+/// A shard-aware client opens a connection to each shard's worker, and these connections stay
+/// there.
 #[tokio::test]
 async fn a_shard_aware_client_has_a_connection_at_each_worker() {
     let server = Embedded::start(SHARDS);
@@ -145,7 +147,11 @@ async fn a_shard_aware_client_has_a_connection_at_each_worker() {
     let mut watcher = connect(server.tcp);
     let mut expected = clients_by_worker(&mut watcher);
     expected.sort_unstable();
-    assert_eq!(expected, [1, 1, 1, 2], "one each, and the watcher");
+    assert_eq!(
+        expected,
+        [1, 1, 1, 2],
+        "one connection at each worker, and the watcher"
+    );
     for n in 0..4 * MANY {
         client.count(&format!("topic {}", n % 5)).await.unwrap();
     }
@@ -156,7 +162,7 @@ async fn a_shard_aware_client_has_a_connection_at_each_worker() {
     server.stop().await;
 }
 
-/// How many connections each worker has, as INFO tells.
+/// Returns how many connections each worker has, according to INFO.
 fn clients_by_worker(watcher: &mut TcpStream) -> Vec<usize> {
     watcher.write_all(b"INFO clients\r\n").unwrap();
     let mut info = vec![0; 4_096];
@@ -166,9 +172,9 @@ fn clients_by_worker(watcher: &mut TcpStream) -> Vec<usize> {
     counts.map(|count| count.parse().unwrap()).collect()
 }
 
-/// With its name, its version of the protocol, and a command that is not whole.
+/// The connection keeps its name, its protocol version and an incomplete command.
 #[test]
-fn a_redis_client_moves_with_all_that_is_its_own() {
+fn a_redis_connection_keeps_its_state_when_it_moves() {
     let server = Embedded::start(SHARDS);
     let mut watcher = connect(server.tcp);
     let before = clients_by_worker(&mut watcher);
@@ -182,11 +188,11 @@ fn a_redis_client_moves_with_all_that_is_its_own() {
     }
     let here = ShardId::new(here.iter().position(|&count| count == 1).unwrap() as u16);
 
-    let topic = topic_elsewhere(here);
+    let topic = topic_not_of(here);
     let incr = command(&["INCR", &topic]);
     let mut sent = 0;
     for sum in 1..=MANY {
-        // The first half of the next command comes with each.
+        // Each write ends with the first half of the next command.
         let mut part = incr[sent..].to_vec();
         part.extend_from_slice(&incr[..incr.len() / 2]);
         sent = incr.len() / 2;
@@ -195,10 +201,10 @@ fn a_redis_client_moves_with_all_that_is_its_own() {
     assert_answered(&mut stream, &incr[sent..], &format!(":{}\r\n", MANY + 1));
     let mut expected = before;
     expected[owner(&topic).index()] += 1;
-    eventually("it has moved", || {
+    eventually("the connection has moved", || {
         clients_by_worker(&mut watcher) == expected
     });
     assert_answered(&mut stream, b"CLIENT GETNAME\r\n", "$5\r\nmover\r\n");
-    // A null of RESP3.
+    // The null of RESP3.
     assert_answered(&mut stream, b"GET nothing\r\n", "_\r\n");
 }

@@ -1,4 +1,4 @@
-//! What the server is for: sums without gaps or repetition, in real-time order.
+//! The server's main promise: sums without gaps or repetition, in real-time order.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,20 +7,20 @@ use globalcounter::Client;
 use globalcounter::client::Options;
 use tokio::task::JoinSet;
 
-use crate::support::Embedded;
+use crate::support::{Embedded, is_one_to_n};
 
 /// One count, as its client saw it.
 #[derive(Debug, Clone, PartialEq)]
 struct Counted {
     sum: u64,
-    /// When the request was about to be sent.
+    /// The time just before the request was sent.
     start: Instant,
-    /// When its reply was there.
+    /// The time just after the reply arrived.
     end: Instant,
 }
 
-/// Two counts of one topic that break real-time order: the second began after the first had ended,
-/// and got no greater sum.
+/// Finds two counts of one topic that break real-time order: the second started after the first had
+/// ended, but its sum is not greater.
 fn violation(history: &[Counted]) -> Option<(Counted, Counted)> {
     let mut by_end: Vec<&Counted> = history.iter().collect();
     by_end.sort_by_key(|counted| counted.end);
@@ -44,48 +44,48 @@ fn violation(history: &[Counted]) -> Option<(Counted, Counted)> {
     None
 }
 
-fn is_one_to_n(history: &[Counted]) -> bool {
-    let mut sums: Vec<u64> = history.iter().map(|counted| counted.sum).collect();
-    sums.sort_unstable();
-    sums.into_iter().eq(1..=history.len() as u64)
+/// Whether the sums are 1 to n, each once.
+fn is_gapless(history: &[Counted]) -> bool {
+    let sums = history.iter().map(|counted| counted.sum).collect();
+    is_one_to_n(sums, history.len() as u64)
 }
 
 #[test]
-fn the_checker_finds_what_breaks_the_order() {
+fn the_checker_finds_violations_of_the_order() {
     let zero = Instant::now();
     let counted = |sum, start, end| Counted {
         sum,
         start: zero + Duration::from_millis(start),
         end: zero + Duration::from_millis(end),
     };
-    // Overlapping counts may come either way.
+    // Overlapping counts may get their sums in either order.
     let good = [counted(2, 0, 10), counted(1, 5, 15), counted(3, 16, 20)];
     assert_eq!(violation(&good), None);
-    assert!(is_one_to_n(&good));
-    // A touch of the clock is an overlap.
+    assert!(is_gapless(&good));
+    // Counts that share one instant overlap.
     assert_eq!(violation(&[counted(2, 0, 10), counted(1, 10, 20)]), None);
 
     let late = [counted(2, 0, 10), counted(1, 11, 20), counted(3, 21, 30)];
     assert_eq!(violation(&late), Some((late[0].clone(), late[1].clone())));
     assert!(
-        is_one_to_n(&late),
-        "a break that counting alone does not see"
+        is_gapless(&late),
+        "the sums alone do not show this violation"
     );
-    // The culprit need not be the last that ended before.
+    // The greatest earlier sum need not belong to the count that ended last.
     let hidden = [counted(9, 0, 1), counted(1, 0, 8), counted(5, 9, 10)];
     assert_eq!(
         violation(&hidden),
         Some((hidden[0].clone(), hidden[2].clone()))
     );
     let twice = [counted(1, 0, 1), counted(1, 2, 3)];
-    assert!(violation(&twice).is_some() && !is_one_to_n(&twice));
-    assert!(!is_one_to_n(&[counted(1, 0, 1), counted(3, 2, 3)]), "a gap");
+    assert!(violation(&twice).is_some() && !is_gapless(&twice));
+    assert!(!is_gapless(&[counted(1, 0, 1), counted(3, 2, 3)]), "a gap");
 }
 
 const TOPICS: usize = 50;
 const CLIENTS: usize = 64;
 const COUNTS: usize = 200_000;
-/// How many calls of one client are under way at a time.
+/// How many calls of one client are in flight at a time.
 const CONCURRENT: usize = 4;
 
 async fn count_topics(client: Client, first: usize) -> Vec<Vec<Counted>> {
@@ -106,7 +106,8 @@ async fn connect(number: usize, tcp: SocketAddr, udp: SocketAddr) -> Client {
     } else {
         format!("udp://{udp}")
     };
-    // A datagram that is sent again would count again and leave a gap: none is, here.
+    // A datagram that is sent again would count again and leave a gap, so no client sends again
+    // here.
     let options = Options::default()
         .timeout(Duration::from_secs(60))
         .attempt_timeout(Duration::from_secs(60))
@@ -133,7 +134,7 @@ async fn sixty_four_clients_see_one_order() {
     let counts: usize = histories.iter().map(Vec::len).sum();
     assert!(counts >= COUNTS, "{counts} counts");
     for (topic, history) in histories.iter().enumerate() {
-        assert!(is_one_to_n(history), "topic {topic}");
+        assert!(is_gapless(history), "topic {topic}");
         assert_eq!(violation(history), None, "topic {topic}");
     }
     server.stop().await;

@@ -1,17 +1,19 @@
-//! Peers by the thousands, idle, slow, deaf and disappearing: none costs the others anything, nor
-//! anything lasting.
+//! Thousands of peers; peers that are idle, slow, never read or disappear. None of them slows the
+//! others or leaves anything behind.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use globalcounter::protocol::{Op, Reply};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::support::{Framed, Process, connect, eventually, frame};
+use crate::support::{
+    Framed, Process, connect, eventually, frame, is_one_to_n, write_until_blocked,
+};
 
-/// How many connections this process can make, up to 10,000.
-fn connections_to_make() -> usize {
+/// Returns how many connections this process can open, up to 10,000; raises its limit if needed.
+fn possible_connections() -> usize {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
@@ -19,19 +21,19 @@ fn connections_to_make() -> usize {
     let spare = 500; // other tests, standard streams
     let possible = (hard as usize).saturating_sub(spare).min(10_000);
     if possible < 10_000 {
-        println!("only {possible} connections: the limit on file descriptors is {hard}");
+        println!("only {possible} connections: the limit on open files is {hard}");
     }
     possible
 }
 
 #[test]
-fn ten_thousand_idle_connections() {
-    let count = connections_to_make();
+fn ten_thousand_idle_connections_cost_little_memory() {
+    let count = possible_connections();
     let server = Process::start(2);
     let before = server.resident();
     let mut connections: Vec<TcpStream> = (0..count).map(|_| connect(server.tcp)).collect();
 
-    let request = frame(1, Op::Count, "idlers");
+    let request = frame(1, Op::Count, "idle");
     let mut reply = [0; 15];
     let mut sums = Vec::new();
     for _ in 0..2 {
@@ -43,34 +45,16 @@ fn ten_thousand_idle_connections() {
             sums.push(u64::from_be_bytes(reply[7..].try_into().unwrap()));
         }
     }
-    sums.sort_unstable();
-    assert!(sums.into_iter().eq(1..=2 * count as u64));
+    assert!(is_one_to_n(sums, 2 * count as u64));
     let each = server.resident().saturating_sub(before) / count;
-    println!("{each} bytes of resident memory a connection");
-    assert!(each < 4_096, "{each} bytes a connection");
+    println!("{each} bytes of resident memory per connection");
+    assert!(each < 4_096, "{each} bytes per connection");
 
     let descriptors = server.descriptors();
     drop(connections);
-    eventually("all are closed", || {
+    eventually("all connections are closed", || {
         server.descriptors() <= descriptors - count
     });
-}
-
-/// Writes requests until the server takes no more of them; returns how many bytes it took.
-fn fill(stream: &mut TcpStream, request: &[u8]) -> usize {
-    stream
-        .set_write_timeout(Some(Duration::from_millis(500)))
-        .unwrap();
-    let requests = request.repeat(1_000);
-    let mut taken = 0;
-    loop {
-        match stream.write(&requests[taken % requests.len()..]) {
-            Ok(len) => taken += len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return taken,
-            Err(error) => panic!("{error}"),
-        }
-        assert!(taken < 200_000_000, "the server reads without end");
-    }
 }
 
 #[test]
@@ -81,38 +65,41 @@ fn a_peer_that_never_reads_is_bounded_and_slows_nobody() {
         other.ask(Op::Count, "other");
         let before = server.resident();
 
-        let deaf: Vec<_> = (0..3)
+        let stalled: Vec<_> = (0..3)
             .map(|n| {
-                let mut stream = connect(server.tcp);
+                let stream = connect(server.tcp);
                 std::thread::spawn(move || {
-                    let topic = format!("deaf {n}");
-                    fill(&mut stream, &frame(1, Op::Count, &topic));
+                    let topic = format!("peer {n}");
+                    write_until_blocked(&stream, &frame(1, Op::Count, &topic));
                     stream
                 })
             })
             .collect();
-        // While they fill, and when they are full.
-        let mut worst = Duration::ZERO;
+        // Another client counts while their connections fill up, and after that.
+        let mut slowest = Duration::ZERO;
         let mut count = |other: &mut Framed| {
             let start = Instant::now();
             assert!(matches!(other.ask(Op::Count, "other"), Reply::Count(_)));
-            worst = worst.max(start.elapsed());
+            slowest = slowest.max(start.elapsed());
         };
-        while !deaf.iter().all(std::thread::JoinHandle::is_finished) {
+        while !stalled.iter().all(std::thread::JoinHandle::is_finished) {
             count(&mut other);
         }
-        let deaf: Vec<TcpStream> = deaf.into_iter().map(|deaf| deaf.join().unwrap()).collect();
+        let stalled: Vec<TcpStream> = stalled
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
         for _ in 0..1_000 {
             count(&mut other);
         }
-        println!("slowest count beside deaf peers: {worst:?}");
-        assert!(worst < Duration::from_secs(1), "{worst:?}");
+        println!("slowest count beside peers that never read: {slowest:?}");
+        assert!(slowest < Duration::from_secs(1), "{slowest:?}");
         let grown = server.resident().saturating_sub(before);
-        println!("{grown} bytes for three deaf peers");
+        println!("{grown} bytes of memory for three peers that never read");
         assert!(grown < 3 * 12 * 1024 * 1024, "{grown} bytes");
 
-        // Once it reads, every reply is there.
-        let mut stream = deaf.into_iter().next().unwrap();
+        // Once such a peer reads, it gets its replies in order.
+        let mut stream = stalled.into_iter().next().unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut reply = [0; 15];
         let mut sum = 0;
@@ -135,24 +122,24 @@ fn peers_that_disappear_leave_nothing_behind() {
             1 => stream.write_all(&request[..5]).unwrap(),
             2 => stream.write_all(&request.repeat(500)).unwrap(),
             _ => {
-                // A reset instead of a farewell.
+                // Closes with a TCP reset.
                 stream.write_all(&request.repeat(500)).unwrap();
                 let socket = socket2::SockRef::from(&stream);
                 socket.set_linger(Some(Duration::ZERO)).unwrap();
             }
         }
     }
-    eventually("all are closed", || {
+    eventually("all connections are closed", || {
         server.descriptors() == server.idle_descriptors
     });
     let mut connection = Framed::connect(server.tcp);
     assert!(matches!(connection.ask(Op::Count, "gone"), Reply::Count(_)));
 }
 
-/// Regression: replies that could not be written stayed in the worker's buffer, and went to the
+/// Regression: replies that could not be written stayed in the worker's buffer and were sent to the
 /// connection that it served next.
 #[test]
-fn what_one_peer_does_not_take_goes_to_no_other() {
+fn undelivered_replies_never_go_to_another_peer() {
     let server = Process::start(1);
     let mut other = Framed::connect(server.tcp);
     let request = frame(1, Op::Count, "gone");
@@ -182,7 +169,7 @@ fn connections_over_the_limit_are_closed() {
     let mut buffer = [0; 10];
     assert!(
         matches!(outside.read(&mut buffer), Ok(0) | Err(_)),
-        "closed"
+        "a connection over the limit is closed"
     );
     inside.pop();
     eventually("there is room again", || {
@@ -192,9 +179,9 @@ fn connections_over_the_limit_are_closed() {
     });
 }
 
-/// A slow writer holds up nobody, and is served when it is done.
+/// A client that has sent half a request delays nobody, and is served once the rest arrives.
 #[test]
-fn half_a_request_waits_without_harm() {
+fn half_a_request_delays_nobody() {
     let server = Process::start(1);
     let mut slow = Framed::connect(server.tcp);
     let request = frame(1, Op::Count, "slow");

@@ -1,5 +1,5 @@
-//! Redis clients as they are, against one shard and eight: the `redis` crate; redis-cli,
-//! redis-benchmark and Python's package where they are installed.
+//! Existing Redis clients, unchanged, against one shard and eight: the `redis` crate; and
+//! redis-cli, redis-benchmark and Python's package if they are installed.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -7,11 +7,11 @@ use std::process::{Command, Output, Stdio};
 
 use redis::{AsyncCommands, Client, Commands, ConnectionLike, ErrorKind, ServerErrorKind};
 
-use crate::support::Embedded;
+use crate::support::{Embedded, is_one_to_n};
 
 const SHARDS: [usize; 2] = [1, 8];
 
-/// Both versions of the protocol, as a URL says them.
+/// Both versions of the protocol, as URL suffixes.
 const PROTOCOLS: [&str; 2] = ["", "?protocol=resp3"];
 
 fn client(address: SocketAddr, protocol: &str) -> Client {
@@ -19,7 +19,7 @@ fn client(address: SocketAddr, protocol: &str) -> Client {
 }
 
 #[test]
-fn the_crate_counts_blocking() {
+fn the_redis_crate_counts_blocking() {
     for (shards, protocol) in SHARDS.into_iter().flat_map(|n| PROTOCOLS.map(|p| (n, p))) {
         let server = Embedded::start(shards);
         let mut connection = client(server.tcp, protocol).get_connection().unwrap();
@@ -43,7 +43,11 @@ fn the_crate_counts_blocking() {
         );
         assert_eq!(error.detail(), Some("counters only go up"));
         assert!(c.lpush::<_, _, u64>("a", 1).is_err());
-        assert_eq!(c.incr::<_, _, u64>("a", 1).unwrap(), 1, "it lives on");
+        assert_eq!(
+            c.incr::<_, _, u64>("a", 1).unwrap(),
+            1,
+            "the connection stays open"
+        );
     }
 }
 
@@ -74,7 +78,7 @@ fn the_crate_sets_once_and_takes() {
 }
 
 #[test]
-fn the_crate_pipelines() {
+fn the_redis_crate_pipelines() {
     for (shards, protocol) in SHARDS.into_iter().flat_map(|n| PROTOCOLS.map(|p| (n, p))) {
         let server = Embedded::start(shards);
         let mut connection = client(server.tcp, protocol).get_connection().unwrap();
@@ -88,7 +92,7 @@ fn the_crate_pipelines() {
 }
 
 #[test]
-fn the_crate_walks_through_all_topics() {
+fn the_redis_crate_scans_all_topics() {
     for shards in SHARDS {
         let server = Embedded::start(shards);
         let mut connection = client(server.tcp, "").get_connection().unwrap();
@@ -108,7 +112,7 @@ fn the_crate_walks_through_all_topics() {
 }
 
 #[tokio::test]
-async fn the_crate_counts_asynchronously() {
+async fn the_redis_crate_counts_asynchronously() {
     for (shards, protocol) in SHARDS.into_iter().flat_map(|n| PROTOCOLS.map(|p| (n, p))) {
         let server = Embedded::start(shards);
         let client = client(server.tcp, protocol);
@@ -124,16 +128,15 @@ async fn the_crate_counts_asynchronously() {
                 sums
             });
         }
-        let mut sums = tasks.join_all().await.concat();
-        sums.sort_unstable();
-        assert!(sums.into_iter().eq(1..=2_000), "{shards} shards");
+        let sums = tasks.join_all().await.concat();
+        assert!(is_one_to_n(sums, 2_000), "{shards} shards");
         server.stop().await;
     }
 }
 
-/// A transaction fails as a whole, and the client can tell.
+/// A transaction fails as a whole, and the client gets an error.
 #[test]
-fn the_crates_transactions_fail_and_count_nothing() {
+fn transactions_of_the_redis_crate_fail_and_count_nothing() {
     for protocol in PROTOCOLS {
         let server = Embedded::start(8);
         let mut connection = client(server.tcp, protocol).get_connection().unwrap();
@@ -145,7 +148,7 @@ fn the_crates_transactions_fail_and_count_nothing() {
     }
 }
 
-/// A program with these arguments, given that input; `None` where it is not installed.
+/// Runs a program with these arguments and this input. Returns `None` if it is not installed.
 fn run(program: &str, arguments: &[&str], input: &str) -> Option<Output> {
     let spawned = Command::new(program)
         .args(arguments)
@@ -158,7 +161,7 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Option<Output> {
         return None;
     };
     let mut stdin = child.stdin.take().unwrap();
-    // One that does not read its input may be gone by now.
+    // A program that does not read its input may have ended by now.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     Some(child.wait_with_output().unwrap())
@@ -210,7 +213,7 @@ fn redis_benchmark_runs() {
     }
 }
 
-/// What Python's package does, in both versions of the protocol.
+/// Uses Python's package, in both versions of the protocol.
 const PYTHON: &str = r#"
 import asyncio, sys, redis, redis.asyncio
 
@@ -268,9 +271,9 @@ fn has_python_package() -> bool {
     has
 }
 
-/// The script of docs/redis.md copies what the server that it is from has.
+/// The script in docs/redis.md copies all counters of one server to another.
 #[test]
-fn counters_move_over_by_the_script_of_the_docs() {
+fn the_migration_script_of_the_docs_copies_all_counters() {
     let docs = include_str!("../../docs/redis.md");
     let (_, section) = docs.split_once("## Moving over from Redis").unwrap();
     let (_, script) = section.split_once("```python\n").unwrap();
@@ -300,7 +303,7 @@ fn counters_move_over_by_the_script_of_the_docs() {
 }
 
 #[test]
-fn python_counts() {
+fn the_python_package_counts() {
     if !has_python_package() {
         return;
     }

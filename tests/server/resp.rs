@@ -1,64 +1,43 @@
-//! The Redis protocol, byte for byte: limits, bad input, peers that don't read; and one order with the
-//! other dialects.
+//! The Redis protocol, byte for byte: limits, bad input, clients that never read, and one order
+//! with the other dialects.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use globalcounter::protocol::resp::{
-    COMMANDS, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, Verb, encode_command,
+    COMMANDS, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, Verb,
 };
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::server::Config;
 
 use crate::support::{
-    Embedded, Framed, PATIENCE, Process, config, connect, datagrams, eventually, exchange,
-    exchange_to_end,
+    Embedded, Framed, Process, add, assert_answered, classic_sum, command, config, connect,
+    datagrams, eventually, exchange, exchange_to_end, is_one_to_n, write_until_blocked,
 };
 
-/// A command, as programs send it.
-pub(crate) fn command(words: &[&str]) -> Vec<u8> {
-    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    let mut out = Vec::new();
-    encode_command(&words, &mut out);
-    out
-}
-
-/// Sends `request` and reads as many bytes as `reply` has: they are the same.
-pub(crate) fn assert_answered(stream: &mut TcpStream, request: &[u8], reply: &str) {
-    stream.write_all(request).unwrap();
-    let mut got = vec![0; reply.len()];
-    stream.read_exact(&mut got).unwrap();
-    assert_eq!(String::from_utf8_lossy(&got), reply);
-}
-
 #[test]
-fn the_vectors_of_the_protocol() {
+fn the_test_vector_of_the_protocol() {
     let server = Embedded::start(2);
     let mut framed = Framed::connect(server.tcp);
     framed.ask(Op::Count, "a");
-    framed.ask(Op::Add(10.try_into().unwrap()), "a");
+    framed.ask(add(10), "a");
     let mut stream = connect(server.tcp);
     assert_answered(&mut stream, b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n", ":12\r\n");
 }
 
 #[test]
-fn one_order_over_classic_framed_and_redis_at_once() {
+fn classic_framed_and_redis_clients_share_one_order() {
     const COUNTS: u64 = 3_000;
     for shards in [1, 8] {
         let server = Embedded::start(shards);
         let topic = "one topic";
-        let mut sums: Vec<u64> = thread::scope(|scope| {
+        let sums: Vec<u64> = thread::scope(|scope| {
             let classic = scope.spawn(|| {
                 let socket = datagrams(server.udp);
                 let message = [b"\0", topic.as_bytes()].concat();
-                let count = |_| {
-                    let reply = exchange(&socket, &message);
-                    reply[1..]
-                        .iter()
-                        .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
-                };
+                let count = |_| classic_sum(&exchange(&socket, &message));
                 (0..COUNTS).map(count).collect::<Vec<u64>>()
             });
             let framed = scope.spawn(|| {
@@ -83,7 +62,7 @@ fn one_order_over_classic_framed_and_redis_at_once() {
                 writing.join().unwrap();
                 let sum = |line: &str| line.strip_prefix(':').unwrap().parse().unwrap();
                 let sums: Vec<u64> = replies.lines().map(sum).collect();
-                assert!(sums.is_sorted(), "a pipeline's sums go up");
+                assert!(sums.is_sorted(), "the sums of a pipeline rise");
                 sums
             });
             [classic, framed, redis]
@@ -91,13 +70,12 @@ fn one_order_over_classic_framed_and_redis_at_once() {
                 .flat_map(|thread| thread.join().unwrap())
                 .collect()
         });
-        sums.sort_unstable();
-        assert!(sums.into_iter().eq(1..=3 * COUNTS), "{shards} shards");
+        assert!(is_one_to_n(sums, 3 * COUNTS), "{shards} shards");
     }
 }
 
 #[test]
-fn sums_over_what_redis_can_say_are_refused_and_shown() {
+fn sums_above_the_range_of_redis_are_refused_by_incr_and_shown_by_get() {
     let server = Embedded::start(2);
     let mut framed = Framed::connect(server.tcp);
     let most = i64::MAX as u64;
@@ -118,7 +96,7 @@ fn sums_over_what_redis_can_say_are_refused_and_shown() {
 }
 
 #[test]
-fn bad_keys_are_told_and_the_connection_lives_on() {
+fn bad_keys_get_an_error_and_the_connection_stays_open() {
     let server = Embedded::with(Config {
         max_topics: 2,
         ..config(2)
@@ -143,14 +121,15 @@ fn bad_keys_are_told_and_the_connection_lives_on() {
     assert_answered(&mut stream, &command(&["DBSIZE"]), ":2\r\n");
 }
 
-/// What is no command is told, after all that was asked before it, and ends the connection.
+/// Input that is no command gets an error, after the replies to earlier commands, and ends the
+/// connection.
 #[test]
 fn protocol_errors_end_the_connection() {
     let server = Embedded::start(8);
     let too_many = format!("*{}\r\n", MAX_ARGUMENTS + 1);
     let too_long = format!("*1\r\n${}\r\n", MAX_ARGUMENT + 1);
     let endless = "x".repeat(MAX_INLINE);
-    for (bad, said) in [
+    for (bad, message) in [
         ("*x\r\n", "invalid multibulk length"),
         (&too_many, "invalid multibulk length"),
         ("*1\r\n$-1\r\n", "invalid bulk length"),
@@ -163,21 +142,21 @@ fn protocol_errors_end_the_connection() {
         let topic = bad.get(..1_000).unwrap_or(bad);
         let request = [&command(&["INCR", topic]), bad.as_bytes()].concat();
         let reply = exchange_to_end(server.tcp, &request);
-        let expected = format!(":1\r\n-ERR Protocol error: {said}\r\n");
+        let expected = format!(":1\r\n-ERR Protocol error: {message}\r\n");
         assert_eq!(String::from_utf8_lossy(&reply), expected, "{bad:.40}");
     }
-    // Inside a command, the connection's end is one, too.
+    // The end of the connection inside a command is a protocol error, too.
     let mut stream = connect(server.tcp);
     stream.write_all(b"*2\r\n$4\r\nINCR\r\n$1\r\na").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
-    let said = "-ERR Protocol error: unexpected end of the connection inside a command\r\n";
-    assert_eq!(reply, said);
+    let message = "-ERR Protocol error: unexpected end of the connection inside a command\r\n";
+    assert_eq!(reply, message);
 }
 
 #[test]
-fn a_command_has_a_limit_and_may_come_byte_by_byte_up_to_it() {
+fn a_command_up_to_the_limit_may_arrive_byte_by_byte() {
     let server = Embedded::start(2);
     let keys: Vec<String> = (0..40_000).map(|i| format!("some key {i:07}")).collect();
     let words: Vec<&str> = ["EXISTS"]
@@ -188,7 +167,8 @@ fn a_command_has_a_limit_and_may_come_byte_by_byte_up_to_it() {
     assert!(large.len() > 900_000 && large.len() < MAX_COMMAND);
     let mut stream = connect(server.tcp);
     assert_answered(&mut stream, &command(&["INCR", &keys[39_999]]), ":1\r\n");
-    // The last bytes one by one: a server that read it all again each time would take minutes.
+    // The last bytes arrive one by one. A server that parsed all of it again each time would take
+    // minutes.
     let (most, rest) = large.split_at(large.len() - 2_000);
     stream.write_all(most).unwrap();
     for byte in rest {
@@ -200,28 +180,28 @@ fn a_command_has_a_limit_and_may_come_byte_by_byte_up_to_it() {
     let over = command(&["EXISTS", &argument, &argument]);
     assert!(over.len() > MAX_COMMAND);
     let reply = exchange_to_end(server.tcp, &over);
-    let said = "-ERR Protocol error: too big command\r\n";
-    assert_eq!(String::from_utf8_lossy(&reply), said);
+    let message = "-ERR Protocol error: too big command\r\n";
+    assert_eq!(String::from_utf8_lossy(&reply), message);
 }
 
-/// Regression: the room of a long command stayed with the connection, and nobody counted it.
+/// Regression: the connection kept the buffer of a long command, outside of all accounting.
 #[test]
-fn a_long_command_leaves_no_room_behind() {
+fn the_buffer_of_a_long_command_is_freed() {
     let server = Process::start(1);
     let argument = "x".repeat(MAX_ARGUMENT - 1);
     let mut long = command(&["EXISTS", &argument]);
-    long.push(b'*'); // the next one has begun
+    long.push(b'*'); // the next command has begun
     let before = server.resident();
     let mut streams: Vec<TcpStream> = (0..100).map(|_| connect(server.tcp)).collect();
     for stream in &mut streams {
         assert_answered(stream, &long, "-ERR the key is too long\r\n");
     }
     let grown = server.resident().saturating_sub(before) / streams.len();
-    assert!(grown < 128 * 1024, "{grown} bytes a connection");
+    assert!(grown < 128 * 1024, "{grown} bytes per connection");
 }
 
 #[test]
-fn quit_and_half_closed_peers_get_all_their_replies() {
+fn all_replies_arrive_before_quit_or_after_a_half_close() {
     let server = Embedded::start(8);
     let incr: Vec<u8> = (0..100)
         .flat_map(|i| command(&["INCR", &format!("key {i}")]))
@@ -239,9 +219,9 @@ fn quit_and_half_closed_peers_get_all_their_replies() {
     assert_eq!(reply, ":2\r\n".repeat(100));
 }
 
-/// A browser that is made to send a form must not count what its body says.
+/// A browser that is made to send a form must not run the commands in its body.
 #[test]
-fn http_is_turned_away() {
+fn http_requests_are_refused() {
     let server = Embedded::start(2);
     for request in [
         "POST / HTTP/1.1\r\nContent-Length: 8\r\n\r\nINCR a\r\n",
@@ -258,26 +238,8 @@ fn http_is_turned_away() {
     assert_answered(&mut stream, &command(&["EXISTS", "a"]), ":0\r\n");
 }
 
-/// What a client does that asks on and on and never reads: until nothing more is taken from it.
-fn flood(stream: &TcpStream, request: &[u8]) -> usize {
-    let mut stream = stream.try_clone().unwrap();
-    stream
-        .set_write_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    let mut sent = 0;
-    let chunk = request.repeat(64 * 1024 / request.len() + 1);
-    while sent < 256 * 1024 * 1024 {
-        match stream.write(&chunk[sent % chunk.len()..]) {
-            Ok(len) => sent += len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return sent,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    panic!("all of {sent} bytes were taken");
-}
-
 #[test]
-fn clients_that_never_read_cost_little_memory_and_nobody_elses_time() {
+fn clients_that_never_read_cost_little_memory_and_delay_nobody() {
     let server = Process::start(8);
     let mut other = connect(server.tcp);
     let incr = command(&["INCR", "others"]);
@@ -298,12 +260,12 @@ fn clients_that_never_read_cost_little_memory_and_nobody_elses_time() {
         b"SCAN 0 COUNT 1000\r\n".to_vec(),
         command(&["ECHO", &"x".repeat(10_000)]),
     ];
-    let deaf: Vec<TcpStream> = (0..requests.len()).map(|_| connect(server.tcp)).collect();
+    let stalled: Vec<TcpStream> = (0..requests.len()).map(|_| connect(server.tcp)).collect();
     let slowest = thread::scope(|scope| {
-        let floods: Vec<_> = deaf
+        let floods: Vec<_> = stalled
             .iter()
             .zip(&requests)
-            .map(|(stream, request)| scope.spawn(move || flood(stream, request)))
+            .map(|(stream, request)| scope.spawn(move || write_until_blocked(stream, request)))
             .collect();
         let mut slowest = Duration::ZERO;
         let mut sum = 1;
@@ -323,13 +285,13 @@ fn clients_that_never_read_cost_little_memory_and_nobody_elses_time() {
         slowest < Duration::from_secs(1),
         "one count took {slowest:?}"
     );
-    let grown = server.resident().saturating_sub(before) / deaf.len();
-    // 4 MiB unsent, what one read holds, and what the allocator keeps of a buffer that grew.
-    assert!(grown < 16 * 1024 * 1024, "{grown} bytes a connection");
-    // And each is answered as soon as it reads.
-    for stream in &deaf {
+    let grown = server.resident().saturating_sub(before) / stalled.len();
+    // 4 MiB of unsent replies, the contents of one read, and the memory that the allocator keeps of
+    // a buffer that grew.
+    assert!(grown < 16 * 1024 * 1024, "{grown} bytes per connection");
+    // Each gets replies as soon as it reads.
+    for stream in &stalled {
         let mut stream = stream.try_clone().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut buffer = vec![0; 64 * 1024];
         let mut read = 0;
         while read < 1024 * 1024 {
@@ -338,7 +300,7 @@ fn clients_that_never_read_cost_little_memory_and_nobody_elses_time() {
     }
 }
 
-/// No row of the table is without an answer.
+/// Each command of the table gets a reply.
 #[test]
 fn every_command_is_answered() {
     let server = Embedded::start(2);
@@ -357,7 +319,7 @@ fn every_command_is_answered() {
     }
 }
 
-/// CLIENT LIST and CLIENT INFO tell who is connected and what they asked for last.
+/// CLIENT LIST shows who is connected, and each client's last command.
 #[test]
 fn clients_are_listed_while_they_are_connected() {
     let server = Embedded::start(8);
@@ -398,17 +360,17 @@ fn clients_are_listed_while_they_are_connected() {
     assert_eq!(
         some.matches("addr=").count(),
         2,
-        "addr and laddr of one: {some}"
+        "addr and laddr of one client: {some}"
     );
     drop(other);
-    eventually("the other is not listed", || {
+    eventually("the other client is not listed", || {
         !ask("CLIENT LIST\r\n").contains("name=other")
     });
 }
 
-/// Nothing of a transaction is done, and clients can tell.
+/// No command of a transaction is run, and clients get errors.
 #[test]
-fn transactions_are_refused_whole() {
+fn transactions_are_refused_as_a_whole() {
     let server = Embedded::start(8);
     let mut stream = connect(server.tcp);
     let refused = "-ERR no transactions here: send it without MULTI\r\n";

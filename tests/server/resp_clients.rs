@@ -4,8 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::resp::{assert_answered, command};
-use crate::support::{Embedded, connect, eventually};
+use crate::support::{Embedded, assert_answered, command, connect, eventually};
 
 /// The id of a connection.
 fn id_of(stream: &mut TcpStream) -> u64 {

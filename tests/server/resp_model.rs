@@ -1,4 +1,5 @@
-//! The Redis protocol over eight shards answers any pipeline as a plain model does, cut anywhere.
+//! The Redis protocol compared with a plain model: over eight shards, any pipeline gets the replies
+//! of the model, wherever it is cut.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -8,14 +9,13 @@ use std::thread;
 
 use globalcounter::protocol::Op;
 
-use crate::resp::{assert_answered, command};
-use crate::support::{Embedded, Framed, Random, connect, frame};
+use crate::support::{Embedded, Framed, Random, SetOnDrop, assert_answered, command, connect};
 
-/// The plainest thing that could be right: one client, one table.
+/// The simplest correct server: one client, one table.
 #[derive(Default)]
 struct Model {
     topics: BTreeMap<String, u64>,
-    /// Topics of others, which only DBSIZE sees.
+    /// The number of other clients' topics, which only DBSIZE shows.
     others: usize,
     resp3: bool,
     name: String,
@@ -65,24 +65,24 @@ impl Model {
         let before = self.value(key);
         let exists = self.topics.contains_key(key);
         let met = !(exists && options.contains(&"NX") || !exists && options.contains(&"XX"));
-        let done = match met {
+        let reply = match met {
             true => self.set(key, to),
             false => self.null(),
         };
-        match options.contains(&"GET") && !done.starts_with('-') {
+        match options.contains(&"GET") && !reply.starts_with('-') {
             true => before,
-            false => done,
+            false => reply,
         }
     }
 
-    /// The reply to a command, unless the one before it was CLIENT REPLY SKIP.
-    fn say(&mut self, words: &[&str]) -> String {
+    /// Returns the reply to a command; empty after CLIENT REPLY SKIP.
+    fn reply(&mut self, words: &[&str]) -> String {
         let skips = std::mem::take(&mut self.skips);
-        let reply = self.reply(words);
+        let reply = self.full_reply(words);
         if skips { String::new() } else { reply }
     }
 
-    fn reply(&mut self, words: &[&str]) -> String {
+    fn full_reply(&mut self, words: &[&str]) -> String {
         let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
         let upper = words[0].to_ascii_uppercase();
         match (upper.as_str(), &words[1..]) {
@@ -158,8 +158,8 @@ impl Model {
     }
 }
 
-/// A command out of a few, over a few keys.
-fn any_command(random: &mut Random) -> Vec<String> {
+/// Returns a random command over a few keys.
+fn random_command(random: &mut Random) -> Vec<String> {
     let key = |random: &mut Random| match random.below(20) {
         0 => "with spaces and a \"quote\"".to_owned(),
         1 => String::new(),
@@ -228,12 +228,12 @@ fn any_command(random: &mut Random) -> Vec<String> {
     words
 }
 
-/// A command as an array, or sometimes as a line of words.
+/// Encodes a command as an array, or sometimes as a line of words.
 fn encoded(random: &mut Random, words: &[&str]) -> Vec<u8> {
     if random.below(4) > 0 {
         return command(words);
     }
-    let mut line = words[0].to_owned(); // a letter comes first, or it would be another dialect
+    let mut line = words[0].to_owned(); // a letter must come first, or it is another dialect
     for word in &words[1..] {
         let word = word.replace('"', "\\\"");
         line.push_str(&format!(" \"{word}\""));
@@ -241,48 +241,36 @@ fn encoded(random: &mut Random, words: &[&str]) -> Vec<u8> {
     format!("{line}\r\n").into_bytes()
 }
 
-/// Counts topics of its own on all shards, so that others find them taken now and then.
-fn make_noise(address: SocketAddr, stop: &AtomicBool) {
+/// Counts `topics` on all shards until `stop` is set, so that other workers at times find a shard
+/// locked.
+fn make_noise(address: SocketAddr, topics: &[String], stop: &AtomicBool) {
     let mut connection = Framed::connect(address);
     while !stop.load(Ordering::Relaxed) {
-        let frames: Vec<u8> = (0..NOISE)
-            .flat_map(|i| frame(i as u32, Op::Count, &format!("noise {i}")))
-            .collect();
-        connection.send(&frames);
-        for _ in 0..NOISE {
-            connection.reply().expect("a reply");
-        }
+        connection.ask_each(Op::Count, topics);
     }
 }
 
 const NOISE: usize = 200;
 
-/// Any pipeline, cut wherever, over eight shards that others use as well.
+/// Random pipelines, cut at random bytes, over eight shards that other clients use as well.
 #[test]
-fn pipelines_are_answered_like_the_model() {
+fn pipelines_get_the_replies_of_the_model() {
     let mut random = Random::seeded(4);
     let server = Embedded::start(8);
     let stop = AtomicBool::new(false);
+    let noise: Vec<String> = (0..NOISE).map(|n| format!("noise {n}")).collect();
     thread::scope(|scope| {
         let mut model = Model {
             others: NOISE,
             ..Model::default()
         };
-        let mut noise = Framed::connect(server.tcp);
-        for i in 0..NOISE {
-            noise.ask(Op::Count, &format!("noise {i}"));
-        }
+        Framed::connect(server.tcp).ask_each(Op::Count, &noise);
+        let _stop = SetOnDrop(&stop);
         for _ in 0..3 {
-            scope.spawn(|| make_noise(server.tcp, &stop));
+            scope.spawn(|| make_noise(server.tcp, &noise, &stop));
         }
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for _ in 0..150 {
-                run_pipeline(server.tcp, &mut random, &mut model);
-            }
-        }));
-        stop.store(true, Ordering::Relaxed);
-        if let Err(panic) = result {
-            std::panic::resume_unwind(panic);
+        for _ in 0..150 {
+            run_pipeline(server.tcp, &mut random, &mut model);
         }
     });
 }
@@ -301,10 +289,10 @@ fn run_pipeline(address: SocketAddr, random: &mut Random, model: &mut Model) {
     }
     let (mut request, mut expected) = (Vec::new(), String::new());
     for _ in 0..1 + random.below(120) {
-        let words = any_command(random);
+        let words = random_command(random);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         request.extend(encoded(random, &words));
-        expected.push_str(&model.say(&words));
+        expected.push_str(&model.reply(&words));
     }
     let mut writer = stream.try_clone().unwrap();
     let cuts: Vec<usize> = {
@@ -336,7 +324,8 @@ fn run_pipeline(address: SocketAddr, random: &mut Random, model: &mut Model) {
     });
 }
 
-/// One pipeline, cut once at every byte: what is whole by then is answered before the rest is sent.
+/// One pipeline, cut once at every byte. Commands that are complete get their replies before the
+/// rest is sent.
 #[test]
 fn a_pipeline_may_be_cut_at_any_byte() {
     let commands: [&[&str]; 9] = [
@@ -365,10 +354,10 @@ fn a_pipeline_may_be_cut_at_any_byte() {
         let mut end = 0;
         for (words, bytes) in commands.iter().zip(&encoded) {
             end += bytes.len();
-            let said = model.say(words);
+            let reply = model.reply(words);
             match end <= cut {
-                true => first.push_str(&said),
-                false => rest.push_str(&said),
+                true => first.push_str(&reply),
+                false => rest.push_str(&reply),
             }
         }
         assert_answered(&mut stream, &request[..cut], &first);

@@ -8,8 +8,7 @@ use std::thread;
 
 use globalcounter::server::Config;
 
-use crate::resp::{assert_answered, command};
-use crate::support::{Embedded, config, connect};
+use crate::support::{Embedded, assert_answered, command, config, connect};
 
 /// A connection that sends lines and reads replies of one line, or a bulk string of one line.
 struct Client {

@@ -1,4 +1,5 @@
-//! SCAN over the wire: what is there throughout is found, whatever comes and goes meanwhile.
+//! SCAN over the wire: a walk finds every topic that exists throughout, whatever is added and
+//! deleted meanwhile.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -7,17 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use globalcounter::protocol::Op;
-use globalcounter::protocol::resp::{Value, decode_reply, encode_command};
+use globalcounter::protocol::resp::{Value, decode_reply};
 
-use crate::support::{Embedded, Framed, Random, connect, frame};
+use crate::support::{Embedded, Framed, Random, command, connect};
 
-/// A connection that scans.
+/// A connection that sends SCAN.
 struct Scanner {
     stream: TcpStream,
     input: Vec<u8>,
 }
 
-/// The head of a list, and what follows it; `None` where it breaks off.
+/// Parses the head of a list: the number of items, and the bytes after the head. `None` if it is
+/// incomplete.
 fn list(input: &[u8]) -> Option<(usize, &[u8])> {
     let end = input.windows(2).position(|pair| pair == b"\r\n")?;
     let head = std::str::from_utf8(&input[..end]).unwrap();
@@ -25,18 +27,18 @@ fn list(input: &[u8]) -> Option<(usize, &[u8])> {
     Some((items, &input[end + 2..]))
 }
 
-/// The value that `input` begins with, taken off it.
+/// Takes a string off the start of `input`. `None` if it is incomplete.
 fn bulk(input: &mut &[u8]) -> Option<String> {
     let (value, len) = decode_reply(input).unwrap()?;
     let Value::Bulk(text) = value else {
-        panic!("{value:?} is no string");
+        panic!("a string expected, not {value:?}");
     };
     let text = String::from_utf8(text.to_vec()).unwrap();
     *input = &input[len..];
     Some(text)
 }
 
-/// A whole reply to SCAN: the cursor, the topics.
+/// Parses a reply to SCAN: the cursor and the topics. `None` if it is incomplete.
 fn reply(input: &[u8]) -> Option<(u64, Vec<String>)> {
     let (2, mut rest) = list(input)? else {
         panic!("a cursor and a list expected");
@@ -56,13 +58,11 @@ impl Scanner {
         }
     }
 
-    /// One SCAN.
+    /// Sends one SCAN and returns the next cursor and the topics.
     fn scan(&mut self, cursor: u64, options: &[&str]) -> (u64, Vec<String>) {
         let cursor = cursor.to_string();
         let words = ["SCAN", &cursor].into_iter().chain(options.iter().copied());
-        let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
-        let mut request = Vec::new();
-        encode_command(&words, &mut request);
+        let request = command(&words.collect::<Vec<_>>());
         self.stream.write_all(&request).unwrap();
         self.input.clear();
         let mut buffer = [0; 16 * 1024];
@@ -76,7 +76,7 @@ impl Scanner {
         }
     }
 
-    /// All that a walk from the start to the end finds, with how often.
+    /// Walks from the start to the end and returns how often each topic was found.
     fn walk(&mut self, options: &[&str]) -> HashMap<String, u32> {
         let mut found = HashMap::new();
         let mut cursor = 0;
@@ -89,34 +89,23 @@ impl Scanner {
             if cursor == 0 {
                 return found;
             }
-            assert!(cursor < 1 << 53, "some clients keep cursors in doubles");
-        }
-    }
-}
-
-/// Does one thing to each of these topics.
-fn each(connection: &mut Framed, op: Op, topics: &[String]) {
-    for topics in topics.chunks(1_000) {
-        let frames: Vec<u8> = topics
-            .iter()
-            .flat_map(|topic| frame(1, op, topic))
-            .collect();
-        connection.send(&frames);
-        for _ in topics {
-            connection.reply().expect("a reply");
+            assert!(
+                cursor < 1 << 53,
+                "some clients store cursors as doubles: {cursor}"
+            );
         }
     }
 }
 
 #[test]
-fn a_walk_finds_all_and_only_what_is_there() {
+fn a_walk_finds_every_topic_once_and_no_others() {
     for shards in [1, 8] {
         let server = Embedded::start(shards);
         let mut scanner = Scanner::connect(server.tcp);
         assert_eq!(scanner.scan(0, &[]), (0, vec![]));
         let topics: Vec<String> = (0..3_000).map(|i| format!("topic {i}")).collect();
         let mut framed = Framed::connect(server.tcp);
-        each(&mut framed, Op::Count, &topics);
+        framed.ask_each(Op::Count, &topics);
         let all: HashMap<String, u32> = topics.iter().map(|topic| (topic.clone(), 1)).collect();
         for count in ["1", "7", "10", "1000", "18446744073709551615"] {
             assert_eq!(scanner.walk(&["COUNT", count]), all, "COUNT {count}");
@@ -124,11 +113,11 @@ fn a_walk_finds_all_and_only_what_is_there() {
         let found = scanner.walk(&["MATCH", "topic 2?9", "COUNT", "500", "TYPE", "string"]);
         assert_eq!(found.len(), 10);
         assert!(scanner.walk(&["TYPE", "list", "COUNT", "1000"]).is_empty());
-        // A few topics come in one reply, however many shards there are.
-        each(&mut framed, Op::Delete, &topics[5..]);
+        // A few topics fit into one reply, however many shards there are.
+        framed.ask_each(Op::Delete, &topics[5..]);
         let (cursor, found) = scanner.scan(0, &[]);
         assert_eq!((cursor, found.len()), (0, 5));
-        // Cursors that nobody was given end the walk.
+        // Cursors that the server never gave out do no harm.
         for cursor in [1 << 52, (1 << 53) - 1, 1 << 53, u64::MAX] {
             let (next, found) = scanner.scan(cursor, &[]);
             assert!(found.len() <= 5 && next < 1 << 53);
@@ -137,25 +126,25 @@ fn a_walk_finds_all_and_only_what_is_there() {
 }
 
 #[test]
-fn what_is_there_throughout_is_found_while_a_hundred_thousand_come_and_go() {
+fn stable_topics_are_found_once_while_a_hundred_thousand_come_and_go() {
     const STABLE: usize = 5_000;
     const PASSING: usize = 100_000;
     let mut random = Random::seeded(6);
     let server = Embedded::start(8);
     let stable: Vec<String> = (0..STABLE).map(|i| format!("stable {i}")).collect();
     let mut framed = Framed::connect(server.tcp);
-    each(&mut framed, Op::Count, &stable);
+    framed.ask_each(Op::Count, &stable);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let churn = scope.spawn(|| {
             let passing: Vec<String> = (0..PASSING).map(|i| format!("passing {i}")).collect();
-            // Some tables grow by half of them before any goes.
-            each(&mut framed, Op::Count, &passing[..PASSING / 2]);
+            // Half of them are added before any is deleted, so that some tables grow.
+            framed.ask_each(Op::Count, &passing[..PASSING / 2]);
             for (come, go) in passing[PASSING / 2..].chunks(500).zip(passing.chunks(500)) {
-                each(&mut framed, Op::Count, come);
-                each(&mut framed, Op::Delete, go);
+                framed.ask_each(Op::Count, come);
+                framed.ask_each(Op::Delete, go);
             }
-            each(&mut framed, Op::Delete, &passing[PASSING / 2..]);
+            framed.ask_each(Op::Delete, &passing[PASSING / 2..]);
             done.store(true, Ordering::Relaxed);
         });
         let mut scanner = Scanner::connect(server.tcp);
@@ -171,13 +160,13 @@ fn what_is_there_throughout_is_found_while_a_hundred_thousand_come_and_go() {
         println!("{walks} walks");
         churn.join().unwrap();
         let found = scanner.walk(&["COUNT", "1000"]);
-        assert_eq!(found.len(), STABLE, "nothing is left of what went");
+        assert_eq!(found.len(), STABLE, "no deleted topic is left");
     });
 }
 
-/// On one connection, SCAN sees what was asked before it, and nothing that was asked after it.
+/// In a pipeline, SCAN sees the effects of earlier commands, and none of later ones.
 #[test]
-fn a_scan_has_its_place_in_the_pipeline() {
+fn a_scan_keeps_its_place_in_the_pipeline() {
     let server = Embedded::start(8);
     let mut stream = connect(server.tcp);
     let mut expected = String::new();

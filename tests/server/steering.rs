@@ -1,24 +1,20 @@
-//! Classic datagrams arrive at the worker that owns their topic, where the kernel lets them.
+//! The kernel delivers classic datagrams to the worker that owns their topic, if it supports that.
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use globalcounter::server::Config;
+use globalcounter::server::{Config, Steering};
 
-use crate::support::{Embedded, config, connect, datagrams, exchange, info_field};
+use crate::support::{Embedded, config, datagrams, exchange, info, info_field};
 
-/// How many requests in datagrams arrived at their owner, and elsewhere.
-fn arrived(address: SocketAddr) -> [u64; 2] {
-    let mut stream = connect(address);
-    stream.write_all(b"INFO stats\r\nQUIT\r\n").unwrap();
-    let mut info = String::new();
-    stream.read_to_string(&mut info).unwrap();
+/// Returns how many UDP requests arrived at their owner, and how many at another worker.
+fn arrivals(address: SocketAddr) -> [u64; 2] {
+    let info = info(address, "stats");
     ["udp_requests_at_owner", "udp_requests_forwarded"]
         .map(|name| info_field(&info, name).parse().unwrap())
 }
 
-/// Counts 64 topics by one peer, and by a few others.
-fn count(udp: SocketAddr) {
+/// Counts 64 topics once from each of four sockets.
+fn count_topics(udp: SocketAddr) {
     for _ in 0..4 {
         let socket = datagrams(udp);
         for i in 0..64 {
@@ -31,27 +27,30 @@ fn count(udp: SocketAddr) {
 #[test]
 fn classic_datagrams_arrive_at_their_owner() {
     for shards in [2, 8, 64] {
-        let server = Embedded::start(shards);
-        count(server.udp);
-        let [at_owner, forwarded] = arrived(server.tcp);
+        let server = Embedded::with(Config {
+            steering: Steering::On,
+            ..config(shards)
+        });
+        count_topics(server.udp);
+        let [at_owner, forwarded] = arrivals(server.tcp);
         assert_eq!(at_owner + forwarded, 256);
         if at_owner == 256 {
             continue;
         }
-        // It says so on standard error, and serves all the same.
-        println!("{forwarded} of 256 went elsewhere: this kernel does not steer");
-        assert!(forwarded > 64, "some are steered, and some are not");
+        // The server logs that it does not steer, and serves all the same.
+        println!("{forwarded} of 256 arrived at another worker: this kernel does not steer");
+        assert!(forwarded > 64, "only some datagrams were steered");
     }
 }
 
 #[test]
-fn without_steering_a_peer_has_one_worker() {
+fn without_steering_requests_are_forwarded_to_their_owner() {
     let server = Embedded::with(Config {
-        steering: false,
+        steering: Steering::Off,
         ..config(8)
     });
-    count(server.udp);
-    let [at_owner, forwarded] = arrived(server.tcp);
+    count_topics(server.udp);
+    let [at_owner, forwarded] = arrivals(server.tcp);
     assert_eq!(at_owner + forwarded, 256);
     assert!(forwarded > 128, "{forwarded} forwarded");
 }

@@ -1,71 +1,32 @@
-//! Topics that are kept in stores which are slow, refuse, panic, forget.
+//! Stores that answer late, refuse, panic or forget, and the requests that depend on them.
 
 use std::io::{Read, Write};
-use std::ops::RangeInclusive;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SendError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::server::Config;
 use globalcounter::shard::{Change, Durability};
-use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
-use globalcounter::topic::{Shards, Topic};
+use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError};
 
-use crate::durable::{STORE, add, persistence};
-use crate::resp::assert_answered;
-use crate::support::{Embedded, Framed, PATIENCE, config, connect, datagrams, frame, info_field};
+use crate::support::{
+    Embedded, Framed, PATIENCE, STORE, ScriptedStore, add, assert_answered, config, connect,
+    datagrams, frame, info, info_field,
+};
 
-/// A store that answers when it is told to.
-struct Held {
+/// The commits that a server has started and that wait for the test to answer them.
+struct HeldCommits {
     store: MemoryStore,
-    commits: Sender<(Changes, Answer)>,
+    receiver: Receiver<(Changes, Answer)>,
 }
 
-impl Store for Held {
-    fn last_end(&self) -> LastEnd {
-        self.store.last_end()
-    }
-
-    fn load(
-        &self,
-        points: RangeInclusive<u16>,
-        found: &mut dyn FnMut(Topic<'_>, Stored),
-    ) -> Result<(), StoreError> {
-        self.store.load(points, found)
-    }
-
-    fn begin(&mut self) -> Result<(), StoreError> {
-        self.store.begin()
-    }
-
-    fn commit(&mut self, changes: Changes, answer: Answer) {
-        // Nobody is there to answer at the end of a test that has seen enough.
-        let Err(unheard) = self.commits.send((changes, answer)) else {
-            return;
-        };
-        let (changes, answer) = unheard.0;
-        self.store.apply(&changes);
-        answer.give(Ok(()));
-    }
-
-    fn finish(&mut self) -> Result<(), StoreError> {
-        self.store.finish()
-    }
-}
-
-/// The commits of a server, which wait to be answered.
-struct Commits {
-    store: MemoryStore,
-    commits: Receiver<(Changes, Answer)>,
-}
-
-impl Commits {
+impl HeldCommits {
     fn next(&self) -> (Changes, Answer) {
-        self.commits.recv_timeout(PATIENCE).unwrap()
+        self.receiver.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// Answers commits until one of them is of this topic, and returns that.
+    /// Answers commits until one changes this topic, and returns that one unanswered.
     fn until(&self, topic: &str) -> (Changes, Answer) {
         loop {
             let (changes, answer) = self.next();
@@ -79,7 +40,7 @@ impl Commits {
         }
     }
 
-    /// What the store knows of a topic.
+    /// Returns the stored ceiling of a topic, or 0 if there is none.
     fn ceiling(&self, topic: &str) -> u64 {
         let mut ceiling = 0;
         let load = self.store.load(0..=u16::MAX, &mut |found, stored| {
@@ -91,11 +52,11 @@ impl Commits {
         ceiling
     }
 
-    /// Answers this one and all that follow, until the server has ended.
+    /// Answers this commit and all that follow, until the server has ended.
     fn answer_all(self, first: (Changes, Answer)) -> JoinHandle<()> {
         std::thread::spawn(move || {
             self.succeed(first);
-            while let Ok(commit) = self.commits.recv() {
+            while let Ok(commit) = self.receiver.recv() {
                 self.succeed(commit);
             }
         })
@@ -107,27 +68,31 @@ impl Commits {
     }
 }
 
-fn held(shards: usize) -> (Embedded, Commits) {
-    let (sender, commits) = channel();
+/// Starts a server whose commits the test answers.
+fn start_with_held_commits(shards: usize) -> (Embedded, HeldCommits) {
+    let (sender, receiver) = channel();
     let store = MemoryStore::new();
-    let held = Held {
-        store: store.clone(),
-        commits: sender,
-    };
-    let server = Embedded::on(config(shards), Box::new(held));
-    (server, Commits { store, commits })
+    let held = ScriptedStore::new(store.clone(), move |store, changes, answer| {
+        // At the end of a test nobody receives the commits any more, so they succeed here.
+        if let Err(SendError((changes, answer))) = sender.send((changes, answer)) {
+            store.apply(&changes);
+            answer.give(Ok(()));
+        }
+    });
+    let server = Embedded::with_store(config(shards), Box::new(held));
+    (server, HeldCommits { store, receiver })
 }
 
 #[test]
-fn requests_wait_for_the_store_in_order_and_hold_up_nobody() {
+fn requests_wait_for_the_store_in_order_and_delay_no_other_topic() {
     for shards in [1, 4] {
-        let (server, commits) = held(shards);
+        let (server, commits) = start_with_held_commits(shards);
         let mut client = Framed::connect(server.tcp);
         client.send(&frame(1, Op::Count, "old"));
         commits.succeed(commits.until("old"));
         assert_eq!(client.reply(), Some((1, Reply::Count(1))));
 
-        // What waits: on this connection, on another, in a datagram.
+        // These wait: requests on this connection, and one in a datagram.
         let ops = [Op::Count, add(5), Op::Get, Op::Reset, Op::Count];
         for (id, op) in (2..).zip(ops) {
             client.send(&frame(id, op, "new"));
@@ -135,7 +100,7 @@ fn requests_wait_for_the_store_in_order_and_hold_up_nobody() {
         let waiting = commits.until("new");
         let udp = datagrams(server.udp);
         udp.send(b"\x00new").unwrap();
-        // What does not: the same connection, another topic.
+        // This does not wait: another topic on the same connection.
         client.send(&frame(9, Op::Get, "old"));
         assert_eq!(client.reply(), Some((9, Reply::Get(Some(1)))));
 
@@ -157,8 +122,8 @@ fn requests_wait_for_the_store_in_order_and_hold_up_nobody() {
 }
 
 #[test]
-fn redis_clients_get_their_replies_in_order_beside_a_slow_store() {
-    let (server, commits) = held(4);
+fn a_slow_store_keeps_the_order_of_redis_replies() {
+    let (server, commits) = start_with_held_commits(4);
     let mut client = connect(server.tcp);
     client
         .write_all(b"INCR a\r\nPING\r\nINCR b\r\nDBSIZE\r\nDEL a b c\r\nPING\r\n")
@@ -175,7 +140,7 @@ fn redis_clients_get_their_replies_in_order_beside_a_slow_store() {
 #[test]
 fn conditional_sets_wait_for_the_store_in_order() {
     for shards in [1, 4] {
-        let (server, commits) = held(shards);
+        let (server, commits) = start_with_held_commits(shards);
         let (mut one, mut other) = (connect(server.tcp), connect(server.tcp));
         one.write_all(b"SETNX a 5\r\nSET a 9 NX GET\r\nGETDEL a\r\nSET a 7 XX\r\nSETNX a 2\r\n")
             .unwrap();
@@ -199,7 +164,7 @@ fn conditional_sets_wait_for_the_store_in_order() {
 
 #[test]
 fn conditional_sets_are_refused_if_the_store_fails_unless_they_need_none() {
-    let (server, commits) = held(2);
+    let (server, commits) = start_with_held_commits(2);
     let mut client = connect(server.tcp);
     client.write_all(b"SETNX old 5\r\n").unwrap();
     commits.succeed(commits.until("old"));
@@ -223,18 +188,18 @@ fn conditional_sets_are_refused_if_the_store_fails_unless_they_need_none() {
     ] {
         assert_answered(&mut client, format!("{line}\r\n").as_bytes(), reply);
     }
-    server.fails_to_end_cleanly();
+    server.stop_with_store_error();
 }
 
 #[test]
-fn a_server_that_stops_answers_what_waits_for_the_store() {
-    let (server, commits) = held(2);
+fn a_stopping_server_answers_requests_that_wait_for_the_store() {
+    let (server, commits) = start_with_held_commits(2);
     let mut client = Framed::connect(server.tcp);
     let udp = datagrams(server.udp);
     client.send(&frame(1, Op::Count, "tcp"));
     let first = commits.until("tcp");
     udp.send(b"\x00udp").unwrap();
-    let second = commits.until("udp"); // so it was read
+    let second = commits.until("udp"); // now the datagram was read
     let store = commits.store.clone();
     let stopping = std::thread::spawn(move || drop(server));
     commits.succeed(first);
@@ -249,17 +214,17 @@ fn a_server_that_stops_answers_what_waits_for_the_store() {
 }
 
 #[test]
-fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
-    let (server, commits) = held(2);
+fn after_a_refusal_only_requests_that_need_the_store_fail() {
+    let (server, commits) = start_with_held_commits(2);
     let mut client = Framed::connect(server.tcp);
-    // Until there is a reserve: how fast that is depends on the clock.
+    // Count until the topic has a reserve. How many counts that takes depends on the clock.
     let mut n = 0;
     while commits.ceiling("hot") < u64::from(n) + 10 {
         client.send(&frame(n, Op::Count, "hot"));
         std::thread::scope(|scope| {
             let reply = scope.spawn(|| client.reply());
             while !reply.is_finished() {
-                if let Ok(commit) = commits.commits.recv_timeout(Duration::from_millis(1)) {
+                if let Ok(commit) = commits.receiver.recv_timeout(Duration::from_millis(1)) {
                     commits.succeed(commit);
                 }
             }
@@ -277,7 +242,7 @@ fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
     answer.give(Err(StoreError::Fenced));
     let replies: Vec<_> = (0..3).map(|_| client.reply().unwrap()).collect();
     assert_eq!(replies, [(1, STORE), (2, STORE), (3, Reply::Get(Some(0)))]);
-    // Below the ceiling, and not a number more.
+    // Numbers up to the ceiling are still handed out, and none above it.
     let mut sum = n.into();
     loop {
         match client.ask(Op::Count, "hot") {
@@ -301,7 +266,7 @@ fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
         client.ask(Op::Delete, "new"),
         Reply::Delete { existed: false }
     );
-    let info = persistence(server.tcp);
+    let info = info(server.tcp, "persistence");
     assert_eq!(info_field(&info, "store_status"), "failed");
     assert!(info_field(&info, "store_failure").contains("another server"));
     assert_eq!(info_field(&info, "aof_last_write_status"), "err");
@@ -310,15 +275,15 @@ fn a_store_that_refuses_ends_what_needs_it_and_nothing_else() {
     let mut reply = [0; 8];
     redis.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"-MISCONF");
-    server.fails_to_end_cleanly();
+    server.stop_with_store_error();
 }
 
-/// Regression: replies that waited for the store passed those that had not, where the connection was at
-/// another worker than the topic.
+/// Regression: if the topic's owner was not the connection's worker, replies that had not waited
+/// for the store were overtaken by replies that had.
 #[test]
-fn replies_to_a_topic_keep_their_order_beside_a_store() {
+fn replies_to_a_topic_keep_their_order_with_a_store() {
     const REQUESTS: u32 = 600;
-    let server = Embedded::on(config(2), Box::new(MemoryStore::new()));
+    let server = Embedded::with_store(config(2), Box::new(MemoryStore::new()));
     std::thread::scope(|scope| {
         for worker in [0, 1] {
             let address = server.tcp;
@@ -328,7 +293,7 @@ fn replies_to_a_topic_keep_their_order_beside_a_store() {
                 for round in 0..300 {
                     let mut read = Vec::new();
                     for id in 0..REQUESTS {
-                        // New ones each round, which wait at first and soon have a reserve.
+                        // New topics every ten rounds: they wait at first and soon have a reserve.
                         let topic = format!("{worker} {} {}", round / 10, id % 6);
                         read.extend(frame(id, Op::Count, &topic));
                     }
@@ -347,56 +312,31 @@ fn replies_to_a_topic_keep_their_order_beside_a_store() {
     });
 }
 
-/// A store that does what it is told to with each commit.
-struct Faulty(MemoryStore, fn(&MemoryStore, Changes, Answer));
-
-impl Store for Faulty {
-    fn last_end(&self) -> LastEnd {
-        self.0.last_end()
-    }
-
-    fn load(
-        &self,
-        points: RangeInclusive<u16>,
-        found: &mut dyn FnMut(Topic<'_>, Stored),
-    ) -> Result<(), StoreError> {
-        self.0.load(points, found)
-    }
-
-    fn begin(&mut self) -> Result<(), StoreError> {
-        self.0.begin()
-    }
-
-    fn commit(&mut self, changes: Changes, answer: Answer) {
-        self.1(&self.0, changes, answer);
-    }
-
-    fn finish(&mut self) -> Result<(), StoreError> {
-        self.0.finish()
-    }
-}
-
 #[test]
 fn a_store_that_panics_or_forgets_leaves_nobody_waiting() {
-    let panics: fn(&MemoryStore, Changes, Answer) = |_, _, _| panic!("as it is told to");
+    let panics: fn(&MemoryStore, Changes, Answer) = |_, _, _| panic!("on purpose");
     for faulty in [panics, |_, _, _| {}] {
-        let server = Embedded::on(config(2), Box::new(Faulty(MemoryStore::new(), faulty)));
+        let server = Embedded::with_store(
+            config(2),
+            Box::new(ScriptedStore::new(MemoryStore::new(), faulty)),
+        );
         let mut client = Framed::connect(server.tcp);
         for topic in ["a", "b", "c", "a"] {
             assert_eq!(client.ask(Op::Count, topic), STORE);
         }
-        let info = persistence(server.tcp);
+        let info = info(server.tcp, "persistence");
         assert_eq!(info_field(&info, "store_status"), "failed");
         assert!(info_field(&info, "store_failure").contains("no result"));
-        server.fails_to_end_cleanly();
+        server.stop_with_store_error();
     }
 }
 
-/// It may be durable: a number that is handed out then could be handed out again after a restart.
+/// A failed DELETE may be durable all the same. A number handed out after it could be handed out
+/// again after a restart.
 #[test]
-fn nothing_is_counted_behind_a_delete_that_failed() {
+fn nothing_is_counted_after_a_failed_delete_or_reset() {
     for op in [Op::Delete, Op::Reset] {
-        let does_and_denies = |store: &MemoryStore, changes: Changes, answer: Answer| {
+        let applies_but_fails = |store: &MemoryStore, changes: Changes, answer: Answer| {
             store.apply(&changes);
             let lowers = |change: &Change| {
                 change
@@ -409,16 +349,16 @@ fn nothing_is_counted_behind_a_delete_that_failed() {
             });
         };
         let store = MemoryStore::new();
-        let faulty = Faulty(store.clone(), does_and_denies);
-        let server = Embedded::on(config(1), Box::new(faulty));
+        let faulty = ScriptedStore::new(store.clone(), applies_but_fails);
+        let server = Embedded::with_store(config(1), Box::new(faulty));
         let mut client = Framed::connect(server.tcp);
         for sum in 1..=100 {
             assert_eq!(client.ask(Op::Count, "a"), Reply::Count(sum));
         }
         assert_eq!(client.ask(op, "a"), STORE);
         assert_eq!(client.ask(Op::Count, "a"), STORE);
-        server.fails_to_end_cleanly();
-        let server = Embedded::on(config(1), Box::new(store));
+        server.stop_with_store_error();
+        let server = Embedded::with_store(config(1), Box::new(store));
         assert_eq!(
             Framed::connect(server.tcp).ask(Op::Count, "a"),
             Reply::Count(1)
@@ -426,22 +366,21 @@ fn nothing_is_counted_behind_a_delete_that_failed() {
     }
 }
 
-/// In exact mode nothing is handed out ahead: each sum that is returned is durable itself.
+/// In exact mode there is no reserve: each returned sum is durable itself.
 #[test]
 fn exact_sums_are_durable_one_by_one() {
     let store = MemoryStore::new();
     let config = Config {
         durability: Durability::Exact,
-        shards: Shards::new(2).unwrap(),
         ..config(2)
     };
-    let server = Embedded::on(config, Box::new(store.clone()));
+    let server = Embedded::with_store(config, Box::new(store.clone()));
     let mut client = Framed::connect(server.tcp);
     for sum in 1..=50 {
         assert_eq!(client.ask(Op::Count, "a"), Reply::Count(sum));
-        let mut kept = 0;
-        let load = store.load(0..=u16::MAX, &mut |_, stored| kept = stored.sum);
+        let mut stored_sum = 0;
+        let load = store.load(0..=u16::MAX, &mut |_, stored| stored_sum = stored.sum);
         load.unwrap();
-        assert_eq!(kept, sum);
+        assert_eq!(stored_sum, sum);
     }
 }

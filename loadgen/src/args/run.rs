@@ -1,181 +1,181 @@
-//! The flags of a run, and the [`Plan`] that they come to.
+//! The flags of a run. [`super::plan`] checks how they go together.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::Result;
 use clap::Args;
-use globalcounter::protocol::Op;
-use globalcounter::server::affinity;
 
-use crate::drive::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
-use crate::plan::{Pace, Plan, Until};
 use crate::report::ReportFile;
-use crate::target::{self, Matching, Target, Transport};
-use crate::workload::{Distribution, Mix, Names, Spacing, Workload, method_name};
-
-/// Requests in flight on each connection where a pipeline is possible.
-const PIPELINE: usize = 64;
-
-/// How long a run warms up unless told: that part of its duration.
-const WARM_UP_SHARE: u32 = 10;
-
-/// The longest payload of UDP over IPv4: 65,535 bytes with the headers of both.
-const DATAGRAM_LEN: usize = 65_507;
-
-/// How long a datagram's reply may take.
-const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a server may say nothing over TCP.
-const STREAM_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::target::{self, Target};
+use crate::values::{
+    Bounds, parse_count, parse_milliseconds, parse_processor, parse_rate, parse_seconds,
+    parse_seconds_or_none, parse_server,
+};
+use crate::workload::{Distribution, Mix, Spacing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// What to speak: framed, udp, classic-udp, classic-tcp, resp, memcached or memcached-udp
+    /// Select the protocol: framed, udp, classic-udp, classic-tcp, resp, memcached, memcached-udp
+    ///
+    /// framed is globalcounter's framed protocol over TCP, udp the same in datagrams. classic-udp
+    /// and classic-tcp are its classic protocol; classic-tcp opens a connection for each request.
+    /// resp is the protocol of Redis and Valkey, which globalcounter speaks as well. memcached and
+    /// memcached-udp are memcached's text protocol.
     #[arg(long, value_name = "NAME", default_value = "framed", value_parser = parse_target,
         help_heading = "Target")]
-    target: &'static dyn Target,
-    /// The server's address
+    pub(super) target: &'static dyn Target,
+    /// Set the server's address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9999", value_parser = parse_server,
         help_heading = "Target")]
-    server: SocketAddr,
-    /// Requests in one datagram [target udp]
+    pub(super) server: SocketAddr,
+    /// Put up to N requests into one datagram (target udp)
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count,
         help_heading = "Target")]
-    frames_per_datagram: usize,
-    /// Send and receive runs of datagrams as one (UDP GSO and GRO)
+    pub(super) frames_per_datagram: usize,
+    /// Let the kernel split and merge datagrams (UDP GSO and GRO)
+    ///
+    /// It splits one large buffer into datagrams of the same size, and merges received ones.
     #[arg(long, help_heading = "Target")]
-    gso: bool,
-    /// Learn which shard owns which topic, and give each connection one shard [target framed]
+    pub(super) gso: bool,
+    /// Send each request to the shard that owns its topic (target framed)
+    ///
+    /// Asks the server for its shards before the run. Each connection is bound to one shard, so
+    /// --connections must be at least the number of shards that own topics, and in an open loop that
+    /// number for each of --threads.
     #[arg(long, help_heading = "Target")]
-    shard_aware: bool,
+    pub(super) shard_aware: bool,
 
-    /// How many connections
+    /// Open N connections, or UDP sockets
     #[arg(long, value_name = "N", default_value = "16", value_parser = parse_count,
         help_heading = "Load")]
-    connections: usize,
-    /// Requests in flight on each connection [default: 64, or 1 where replies have no ids over UDP]
+    pub(super) connections: usize,
+    /// Keep N requests in flight on each connection [default: 64, or 1]
+    ///
+    /// This is a closed loop: the next request is sent when a reply arrives. The default is 1 for
+    /// classic-tcp and classic-udp, and 64 for all other targets.
     #[arg(long, value_name = "N", value_parser = parse_count, conflicts_with_all = ["rate", "ramp"],
         help_heading = "Load")]
-    pipeline: Option<usize>,
-    /// Open loop: so many requests a second, whatever the server does; latency counts from when a
-    /// request was due
+    pub(super) pipeline: Option<usize>,
+    /// Send R requests per second, however fast the server replies (open loop)
+    ///
+    /// The latency of a request counts from the time at which it was due, so a pause of the server
+    /// shows in all requests that were due meanwhile.
     #[arg(long, value_name = "R", value_parser = parse_rate, conflicts_with = "ramp",
         help_heading = "Load")]
-    rate: Option<f64>,
-    /// Open loops from one rate to another: finds the highest that keeps --slo
+    pub(super) rate: Option<f64>,
+    /// Find the highest rate that keeps --slo, in open loops between two rates
+    ///
+    /// The rate is raised in steps until one is not kept, then the interval below that one is
+    /// halved. A rate is kept if p99 is at most --slo, nothing is lost or refused, and 98% of the
+    /// requests are answered while they are measured. A rate that fails is tried again: it counts as
+    /// kept if one of three tries keeps it, so that one unlucky second does not end the search. A
+    /// rate that overloads the server therefore takes up to three times --duration, and each try
+    /// up to --timeout longer.
     #[arg(long, value_name = "FROM..TO", help_heading = "Load")]
-    ramp: Option<Bounds>,
-    /// The most that p99 may be in a ramp, in milliseconds
+    pub(super) ramp: Option<Bounds>,
+    /// Set the limit on p99 in a ramp, in milliseconds
     #[arg(long, value_name = "MS", default_value = "1", value_parser = parse_milliseconds,
         requires = "ramp", help_heading = "Load")]
-    slo: Duration,
-    /// How the requests of an open loop are spaced [default: poisson]
+    pub(super) slo: Duration,
+    /// Space the requests of an open loop [default: poisson]
     #[arg(long, value_name = "HOW", help_heading = "Load")]
-    arrivals: Option<Spacing>,
-    /// How long to measure, in seconds; of a ramp, each rate
+    pub(super) arrivals: Option<Spacing>,
+    /// Measure for SECONDS (in a ramp, in each try)
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds,
         help_heading = "Load")]
-    duration: Duration,
-    /// Measure so many requests instead
+    pub(super) duration: Duration,
+    /// Measure N requests instead of a duration
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
         conflicts_with_all = ["duration", "ramp"], help_heading = "Load")]
-    requests: Option<u64>,
-    /// How long to go before measuring begins, in seconds [default: a tenth of --duration]
+    pub(super) requests: Option<u64>,
+    /// Warm up for SECONDS first [default: a tenth of --duration]
+    ///
+    /// With --requests, the default is no warm-up.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds_or_none, help_heading = "Load")]
-    warmup: Option<Duration>,
-    /// After how many seconds a datagram is lost [default: 1], or a TCP server is given up for
-    /// saying nothing [default: 5]
+    pub(super) warmup: Option<Duration>,
+    /// Wait SECONDS for replies [default: 1 over UDP, 5 over TCP]
+    ///
+    /// Over UDP, a request without a reply by then counts as lost. Over TCP, the run fails if the
+    /// server sends nothing for that long while requests are in flight.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, help_heading = "Load")]
-    timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
 
-    /// How many topics
+    /// Spread the requests over N topics
     #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..),
         help_heading = "Requests")]
-    topics: u32,
-    /// Bytes of a topic's name
+    pub(super) topics: u32,
+    /// Make topic names BYTES long
     #[arg(long, value_name = "BYTES", default_value = "16", value_parser = parse_count,
         help_heading = "Requests")]
-    topic_len: usize,
-    /// How often each topic: uniform, zipf, zipf:EXPONENT, or hot, hot:SHARE for one topic
+    pub(super) topic_len: usize,
+    /// Choose topics: uniform, zipf, zipf:EXPONENT, hot or hot:SHARE
+    ///
+    /// uniform requests all topics equally often. zipf requests the topic of rank k in proportion
+    /// to 1/k^EXPONENT (default 1). hot sends SHARE of all requests (default 1, every request) to
+    /// one topic and the others to all topics equally.
     #[arg(
         long,
         value_name = "HOW",
         default_value = "uniform",
         help_heading = "Requests"
     )]
-    distribution: Distribution,
-    /// Which methods, with their weights: count, add, get, reset, delete, advance
+    pub(super) distribution: Distribution,
+    /// Send these methods, by weight, as in count=90,get=10
+    ///
+    /// The methods are count, add, get, reset, delete and advance; not every target has all of them.
+    /// A method without a weight has the weight 1.
     #[arg(
         long,
         value_name = "METHOD=N,…",
         default_value = "count",
         help_heading = "Requests"
     )]
-    mix: Mix,
-    /// Where all that is random comes from: the same seed sends the same requests
+    pub(super) mix: Mix,
+    /// Set the random seed: the same seed sends the same requests
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Requests")]
-    seed: u64,
-    /// Count every topic once before, so that all exist (always so for memcached)
+    pub(super) seed: u64,
+    /// Count every topic once before the run, so that all of them exist
+    ///
+    /// For memcached this is always done, without counting: its incr does not create a topic.
     #[arg(long, help_heading = "Requests")]
-    prepare: bool,
+    pub(super) prepare: bool,
 
-    /// How many threads make requests
+    /// Send requests from N threads
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count,
         help_heading = "This machine")]
-    threads: usize,
-    /// Keep the threads on these processors, in turn
+    pub(super) threads: usize,
+    /// Pin the threads to these CPUs, in turn
+    ///
+    /// Pin the server to other CPUs if it runs on this machine (globalcounter serve --pin, or
+    /// taskset): sharing CPUs makes the results noisy.
     #[arg(long, value_name = "CPU,…", value_delimiter = ',', value_parser = parse_processor,
         help_heading = "This machine")]
-    pin: Vec<usize>,
-    /// The server's process, for its processor time and memory [default: whoever listens there]
+    pub(super) pin: Vec<usize>,
+    /// Report CPU time and memory of process PID [default: the listener]
     #[arg(long, value_name = "PID", help_heading = "This machine")]
-    pid: Option<i32>,
+    pub(super) pid: Option<i32>,
 
-    /// Check what every reply said: no sum twice, real-time order, no gaps. Nobody else may count
-    /// these topics meanwhile
+    /// Check every reply: no sum twice, real-time order, no gaps
+    ///
+    /// No other client may count these topics meanwhile. The replies are kept in memory; the run ends
+    /// early at 67,108,864 of them (2 GiB).
     #[arg(long, conflicts_with = "ramp", help_heading = "Report")]
-    verify: bool,
-    /// Write the report as JSON
+    pub(super) verify: bool,
+    /// Write the report to FILE as JSON
     #[arg(long, value_name = "FILE", help_heading = "Report")]
-    json: Option<PathBuf>,
-    /// Write the report as a page with plots
+    pub(super) json: Option<PathBuf>,
+    /// Write the report to FILE as an HTML page with plots
     #[arg(long, value_name = "FILE", help_heading = "Report")]
-    html: Option<PathBuf>,
+    pub(super) html: Option<PathBuf>,
 }
 
-/// Where reports go.
+/// The files for reports.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) json: Option<ReportFile>,
     pub(crate) html: Option<ReportFile>,
-}
-
-/// The rates between which a ramp goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Bounds {
-    pub(crate) from: f64,
-    pub(crate) to: f64,
-}
-
-impl FromStr for Bounds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (from, to) = text
-            .split_once("..")
-            .ok_or("it must be two rates, as in 10000..1000000")?;
-        let bounds = Self {
-            from: parse_rate(from)?,
-            to: parse_rate(to)?,
-        };
-        if bounds.from >= bounds.to {
-            return Err("the second rate must be the higher one".into());
-        }
-        Ok(bounds)
-    }
 }
 
 fn parse_target(name: &str) -> Result<&'static dyn Target, String> {
@@ -185,81 +185,12 @@ fn parse_target(name: &str) -> Result<&'static dyn Target, String> {
     })
 }
 
-fn parse_server(text: &str) -> Result<SocketAddr, String> {
-    let addresses = text.to_socket_addrs().map_err(|error| match error.kind() {
-        ErrorKind::InvalidInput => "it must be a host and a port, as in 127.0.0.1:9999".to_owned(),
-        _ => format!("this host is not known ({error})"),
-    })?;
-    let mut addresses: Vec<SocketAddr> = addresses.collect();
-    // Where a name has both kinds, servers here listen on the older one unless told.
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    addresses
-        .first()
-        .copied()
-        .ok_or_else(|| "it has no address".into())
-}
-
-fn parse_count(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|&count| (1..=1_000_000).contains(&count))
-        .ok_or_else(|| "it must be a number from 1 to 1000000".into())
-}
-
-/// A processor that this process may use.
-pub(crate) fn parse_processor(text: &str) -> Result<usize, String> {
-    let processors = affinity::processors();
-    text.parse()
-        .ok()
-        .filter(|processor| processors.contains(processor))
-        .ok_or_else(|| {
-            let numbers: Vec<String> = processors.iter().map(usize::to_string).collect();
-            format!(
-                "it must be a processor of this machine: {}",
-                numbers.join(", ")
-            )
-        })
-}
-
-fn parse_rate(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|rate: &f64| (0.1..=1e9).contains(rate))
-        .ok_or_else(|| "it must be a number of requests a second, up to 1000000000".into())
-}
-
-fn parse_seconds_or_none(text: &str) -> Result<Duration, String> {
-    /// A day: more is a slip of the finger.
-    const MOST: f64 = 86_400.0;
-    text.parse()
-        .ok()
-        .filter(|seconds: &f64| (0.0..=MOST).contains(seconds))
-        .map(Duration::from_secs_f64)
-        .ok_or_else(|| "it must be a number of seconds, up to 86400".into())
-}
-
-/// A length of time, in seconds.
-pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    parse_seconds_or_none(text)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "it must be a number of seconds above 0, up to 86400".into())
-}
-
-fn parse_milliseconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .filter(|millis: &f64| *millis > 0.0 && *millis < 1e6)
-        .map(|millis| Duration::from_secs_f64(millis / 1e3))
-        .ok_or_else(|| "it must be a number of milliseconds above 0".into())
-}
-
 impl Arguments {
-    /// Where reports go.
+    /// Opens the files for reports.
     ///
     /// # Errors
     ///
-    /// A file that can't be written.
+    /// A file cannot be written.
     pub(crate) fn output(&self) -> Result<Output> {
         let open = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::open).transpose();
         Ok(Output {
@@ -268,163 +199,13 @@ impl Arguments {
         })
     }
 
-    /// The rates to try, and the limit on p99.
+    /// Returns the rates of a ramp and the limit on p99. `None` if no ramp is wanted.
     pub(crate) fn ramp(&self) -> Option<(Bounds, Duration)> {
         self.ramp.map(|bounds| (bounds, self.slo))
     }
 
-    /// The server's process, as it was told.
+    /// Returns the id of the server's process, if it was given.
     pub(crate) fn pid(&self) -> Option<i32> {
         self.pid
-    }
-
-    /// The plan.
-    ///
-    /// # Errors
-    ///
-    /// Flags that don't go together; the message names them.
-    pub(crate) fn plan(&self) -> Result<Plan> {
-        let target = self.target;
-        let transport = target.transport();
-        let packed = transport == Transport::Datagrams { packed: true };
-        let datagrams = transport.is_udp();
-        ensure!(
-            packed || self.frames_per_datagram == 1,
-            "--frames-per-datagram is for the target udp, not {}",
-            target.name()
-        );
-        ensure!(
-            datagrams || !self.gso,
-            "--gso is for targets over UDP, not {}",
-            target.name()
-        );
-        ensure!(
-            target.knows_shards() || !self.shard_aware,
-            "--shard-aware is for the target framed, not {}",
-            target.name()
-        );
-        for op in self.mix.ops() {
-            ensure!(
-                target.has(op),
-                "{} has no method {}",
-                target.name(),
-                method_name(op)
-            );
-            let checked = matches!(op, Op::Count | Op::Add(_) | Op::Get);
-            if self.verify && !checked {
-                bail!(
-                    "--verify checks count, add and get; {} would change sums",
-                    method_name(op)
-                );
-            }
-        }
-        ensure!(
-            self.threads <= self.connections,
-            "--threads {} is more than --connections {}",
-            self.threads,
-            self.connections
-        );
-        ensure!(
-            self.arrivals.is_none() || self.rate.is_some() || self.ramp.is_some(),
-            "--arrivals is for open loops: it needs --rate or --ramp"
-        );
-        ensure!(
-            self.json.is_none() || self.json != self.html,
-            "--json and --html can't both be written to one file"
-        );
-        let pace = self.pace()?;
-        if let Pace::Closed { pipeline } = pace {
-            ensure!(
-                self.frames_per_datagram <= pipeline,
-                "--frames-per-datagram {} is more than --pipeline {pipeline} lets be in flight",
-                self.frames_per_datagram
-            );
-        }
-        ensure!(
-            self.topic_len <= target.topic_len_limit(),
-            "{} has names of at most {} bytes, not {}",
-            target.name(),
-            target.topic_len_limit(),
-            self.topic_len
-        );
-        let names = Names::new(self.topics, self.topic_len)?;
-        if datagrams {
-            let len = self.longest_request(&names) * self.frames_per_datagram;
-            ensure!(
-                len <= DATAGRAM_LEN,
-                "a datagram has at most {DATAGRAM_LEN} bytes, and these would have {len}"
-            );
-        }
-        let warm_up = match (self.warmup, self.requests) {
-            (Some(warm_up), _) => warm_up,
-            (None, Some(_)) => Duration::ZERO,
-            (None, None) => self.duration / WARM_UP_SHARE,
-        };
-        Ok(Plan {
-            target,
-            server: self.server,
-            workload: Workload {
-                names,
-                distribution: self.distribution,
-                mix: self.mix.clone(),
-                seed: self.seed,
-            },
-            pace,
-            connections: self.connections,
-            per_datagram: self.frames_per_datagram,
-            gso: self.gso,
-            shard_aware: self.shard_aware,
-            threads: self.threads,
-            processors: self.pin.clone(),
-            prepare: self.prepare,
-            warm_up,
-            until: match self.requests {
-                Some(requests) => Until::Requests(requests),
-                None => Until::Elapsed(self.duration),
-            },
-            timeout: self.timeout.unwrap_or(if datagrams {
-                DATAGRAM_TIMEOUT
-            } else {
-                STREAM_TIMEOUT
-            }),
-            verify: self.verify,
-        })
-    }
-
-    /// Bytes of the longest of the requests.
-    fn longest_request(&self, names: &Names) -> usize {
-        let len = |op| {
-            let mut request = Vec::new();
-            self.target.encode(0, op, &names.buffer(), &mut request);
-            request.len()
-        };
-        self.mix.ops().map(len).max().unwrap_or(0)
-    }
-
-    fn pace(&self) -> Result<Pace> {
-        let transport = self.target.transport();
-        let name = self.target.name();
-        if let Some(rate) = self.rate.or(self.ramp.map(|bounds| bounds.from)) {
-            return Ok(Pace::Open {
-                rate,
-                spacing: self.arrivals.unwrap_or(Spacing::Poisson),
-            });
-        }
-        let (usual, most) = match (transport, self.target.matching()) {
-            (Transport::OneShot, _) => (1, 1),
-            (Transport::Datagrams { .. }, Matching::InOrder) => (1, MAX_IN_FLIGHT),
-            (_, Matching::ById(u16::BITS)) => (PIPELINE, MAX_IN_FLIGHT_BY_ID16),
-            _ => (PIPELINE, MAX_IN_FLIGHT),
-        };
-        let pipeline = self.pipeline.unwrap_or(usual);
-        ensure!(
-            pipeline <= most,
-            "--pipeline is at most {most} for {name}, not {pipeline}"
-        );
-        ensure!(
-            !self.verify || pipeline == 1 || usual > 1,
-            "--verify needs --pipeline 1 for {name}: its replies don't say which request they are for"
-        );
-        Ok(Pace::Closed { pipeline })
     }
 }

@@ -1,5 +1,5 @@
-//! What is compared: each row is a load, who meets it, and the ratio that globalcounter should stay
-//! under. docs/benchmarks.md explains them in the same order.
+//! The rows of a comparison: each is a load, the servers to measure under it, and the highest ratio
+//! that globalcounter should have. docs/benchmarks.md explains them in the same order.
 
 use super::servers::Server;
 
@@ -8,19 +8,19 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) measure: Measure,
-    /// The most that the ratio of `ours` should be; of memory, the bytes a topic.
+    /// The most that the ratio of `ours` should be; for memory, the most bytes per topic.
     pub(super) to_reach: Option<f64>,
-    /// Which entry that is for.
+    /// The index of the entry that the goal is for.
     pub(super) ours: usize,
     pub(super) entries: &'static [Entry],
 }
 
-/// What is measured of a server.
+/// What a row measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Measure {
-    /// Processor time a request, and the rate.
+    /// CPU time per request, and the rate.
     Processor,
-    /// Resident memory a topic.
+    /// Resident memory per topic.
     Memory,
 }
 
@@ -28,7 +28,7 @@ pub(super) enum Measure {
 pub(super) struct Entry {
     pub(super) server: Server,
     pub(super) load: Load,
-    /// The entry of the row that it is compared with: the first of these that was measured.
+    /// The indices of entries to compare with: the first one that was measured is used.
     pub(super) bases: &'static [usize],
 }
 
@@ -82,12 +82,12 @@ impl Load {
     }
 }
 
-/// An entry that is compared with the first of its row.
+/// Returns an entry that is compared with the first one of its row.
 const fn entry(server: Server, load: Load) -> Entry {
     against(&[0], server, load)
 }
 
-/// An entry that is compared with another one, by number.
+/// Returns an entry that is compared with others, by index.
 const fn against(bases: &'static [usize], server: Server, load: Load) -> Entry {
     Entry {
         server,
@@ -103,7 +103,7 @@ const REDIS: Server = Server::Redis { options: &[] };
 const VALKEY: Server = Server::Valkey { options: &[] };
 const MEMCACHED: Server = Server::Memcached { threads: 1 };
 
-/// A row about processor time, where the first entry is what sockets cost and the second is ours.
+/// Returns a row about CPU time whose first entry is `loadgen null` and whose second is ours.
 const fn against_least(
     name: &'static str,
     about: &'static str,
@@ -185,7 +185,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     against_least(
         "udp-classic",
-        "UDP classic, one datagram a request, 64 sockets",
+        "UDP classic, one datagram per request, 64 sockets",
         1.03,
         &[
             entry(NULL, load("classic-udp", 64, 1)),
@@ -204,7 +204,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     against_least(
         "udp-framed",
-        "UDP framed, 32 a datagram, 16 sockets, 64 in flight",
+        "UDP framed, 32 per datagram, 16 sockets, 64 in flight",
         1.2,
         &[
             entry(NULL, load("udp", 16, 64).per_datagram(32)),
@@ -322,7 +322,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "memory",
-        about: "Resident memory a topic, 10 million names of 16 bytes",
+        about: "Resident memory per topic, 10 million names of 16 bytes",
         measure: Measure::Memory,
         to_reach: Some(64.0),
         ours: 0,

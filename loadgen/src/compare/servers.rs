@@ -1,5 +1,5 @@
-//! The servers that are compared: where they are installed, how each is started so that it does what
-//! the others do, and stopped.
+//! The servers of a comparison: where they are installed, how each is started so that all do the same
+//! work, and how they are stopped.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ use crate::target::Transport;
 /// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether one has started that does not say so.
+/// How often to check whether a server has started, if it does not announce that.
 const START_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Memory that memcached may use, in MiB: more than any row needs.
@@ -31,11 +31,11 @@ const MEMCACHED_MEMORY: &str = "4096";
 /// A server to start.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Server {
-    /// This project's, in memory.
+    /// This project's server, in memory.
     Globalcounter {
         shards: u16,
     },
-    /// This project's, one shard, with a data directory.
+    /// This project's server, one shard, with a data directory.
     Durable,
     /// `loadgen null`.
     Null {
@@ -58,7 +58,7 @@ impl Server {
     }
 }
 
-/// Where each program is.
+/// The path of each program.
 #[derive(Debug, Serialize)]
 pub(super) struct Installed {
     #[serde(skip)]
@@ -73,19 +73,19 @@ pub(super) struct Installed {
 pub(super) struct Program {
     #[serde(skip)]
     path: PathBuf,
-    /// As it says it itself.
+    /// The output of `--version`.
     pub(super) version: String,
 }
 
-/// The rivals, by the name of their program, which is also that of their Debian package.
+/// The rivals' programs, which have the same names as their Debian packages.
 pub(super) const RIVALS: [&str; 3] = ["redis-server", "valkey-server", "memcached"];
 
 impl Installed {
-    /// Looks for all of them; `own` is this project's server.
+    /// Looks for all programs; `own` is the path of this project's server, if it was given.
     ///
     /// # Errors
     ///
-    /// This project's server is not there.
+    /// There is no server of this project.
     pub(super) fn find(own: Option<&Path>) -> Result<Self> {
         let [redis, valkey, memcached] = RIVALS.map(Program::find);
         Ok(Self {
@@ -96,7 +96,7 @@ impl Installed {
         })
     }
 
-    /// The rivals with what was found of them.
+    /// Returns the rivals' names and the programs found.
     pub(super) fn rivals(&self) -> [(&'static str, Option<&Program>); 3] {
         let [redis, valkey, memcached] = RIVALS;
         [
@@ -106,7 +106,7 @@ impl Installed {
         ]
     }
 
-    /// What a server is called in a table.
+    /// Returns a server's name for a table.
     pub(super) fn name(&self, server: &Server) -> String {
         let with = |name: &str, options: &[&str]| {
             let options: Vec<&str> = options.iter().map(|o| o.trim_start_matches("--")).collect();
@@ -129,12 +129,16 @@ impl Installed {
     ///
     /// # Errors
     ///
-    /// It is not installed, or does not start; with what it said.
+    /// It is not installed, or does not start; the error has its own message.
     pub(super) fn start(&self, server: &Server, processor: usize) -> Result<Running> {
         match server {
             Server::Globalcounter { shards } => {
                 let mut command = Command::new(&self.globalcounter);
                 command.args(["serve", "--in-memory", "--shards", &shards.to_string()]);
+                if *shards > 1 {
+                    // The workers share a processor here, but stand for workers that do not.
+                    command.args(["--steering", "on"]);
+                }
                 start_announcing(command, Folder::new()?, processor)
             }
             Server::Durable => {
@@ -159,7 +163,7 @@ impl Installed {
                 let mut command = Command::new(&program.path);
                 command.args(["-l", "127.0.0.1", "-p", &port, "-U", &port]);
                 command.args(["-t", &threads.to_string(), "-m", MEMCACHED_MEMORY]);
-                // As root it wants to be told who to be.
+                // As root, memcached needs a user name.
                 command.args(["-u", "root"]);
                 start_listening(command, Folder::new()?, &port, processor)
             }
@@ -170,8 +174,8 @@ impl Installed {
 impl Program {
     fn find(name: &str) -> Option<Self> {
         let path = in_path(name)?;
-        let said = Command::new(&path).arg("--version").output().ok()?;
-        let version = String::from_utf8_lossy(&said.stdout);
+        let output = Command::new(&path).arg("--version").output().ok()?;
+        let version = String::from_utf8_lossy(&output.stdout);
         Some(Self {
             path,
             version: version.lines().next().unwrap_or_default().to_owned(),
@@ -182,7 +186,7 @@ impl Program {
 fn installed<'a>(name: &str, program: &'a Option<Program>) -> Result<&'a Program> {
     program
         .as_ref()
-        .ok_or_else(|| anyhow!("not installed (Debian's package: {name})"))
+        .ok_or_else(|| anyhow!("not installed (Debian package: {name})"))
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
@@ -192,10 +196,11 @@ fn in_path(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// This project's server: the one that was told, else beside this program, else in the path.
-fn find_own(told: Option<&Path>) -> Result<PathBuf> {
+/// Returns this project's server: the given path, else the one beside this program, else the one in
+/// PATH.
+fn find_own(given: Option<&Path>) -> Result<PathBuf> {
     const NAME: &str = "globalcounter";
-    if let Some(path) = told {
+    if let Some(path) = given {
         if !path.is_file() {
             bail!("there is no server at {}", path.display());
         }
@@ -207,12 +212,12 @@ fn find_own(told: Option<&Path>) -> Result<PathBuf> {
         return Ok(beside);
     }
     in_path(NAME).context(
-        "no globalcounter beside this program or in the path: build it with \
-         `cargo build --release --workspace`, or say --server-bin",
+        "no globalcounter beside this program or in PATH: build it with \
+         `cargo build --release --workspace`, or name one with --server-bin",
     )
 }
 
-/// A server that runs; stopped when dropped.
+/// A server that accepts requests; stopped when dropped.
 pub(super) struct Running {
     _started: Started,
     process: Process,
@@ -233,7 +238,7 @@ impl Running {
     }
 }
 
-/// A folder for a server's files, and for what it says; removed when dropped.
+/// A folder for a server's data and its standard error; removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -246,12 +251,12 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where the server keeps its data.
+    /// Returns the server's data directory.
     fn data(&self) -> PathBuf {
         self.0.join("data")
     }
 
-    /// Where its standard error goes: a pipe that nobody reads would stop it once full.
+    /// Returns the file for its standard error. A pipe that nobody reads would block it when full.
     fn errors(&self) -> PathBuf {
         self.0.join("errors")
     }
@@ -263,28 +268,28 @@ impl Drop for Folder {
     }
 }
 
-/// A port that nobody has. Somebody could take it before it is used; then the start fails.
+/// Returns an unused port. Another process may take it before it is used; then the start fails.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
     Ok(listener.local_addr()?.port())
 }
 
-/// A process that was started, whether it serves yet or not; stopped when dropped.
+/// A process that was started, ready or not; stopped when dropped.
 struct Started {
     child: Child,
     folder: Folder,
 }
 
-/// Every process that runs, and its folder: what a signal has to stop and remove.
+/// Every running process with its folder: a signal has to stop the one and remove the other.
 static RUNNING: Mutex<BTreeMap<u32, PathBuf>> = Mutex::new(BTreeMap::new());
 
-/// Has SIGINT, SIGTERM and SIGHUP end this program without leaving servers or their files behind.
+/// Makes SIGINT, SIGTERM and SIGHUP stop all servers and remove their files before the program ends.
 ///
 /// # Errors
 ///
-/// The system lets no signal be handled.
+/// The signal handler cannot be installed.
 pub(super) fn stop_all_on_signals() -> Result<()> {
-    /// What a shell says of a program that a signal ended: 128 and the signal's number.
+    /// The exit code that shells use for SIGINT: 128 plus the signal's number.
     const INTERRUPTED: i32 = 130;
     let stop_all = || {
         let running = RUNNING.lock();
@@ -292,14 +297,14 @@ pub(super) fn stop_all_on_signals() -> Result<()> {
             let _ = kill(Pid::from_raw(id as i32), Signal::SIGKILL);
             let _ = std::fs::remove_dir_all(folder);
         }
-        // Still locked: nothing is started any more.
+        // `RUNNING` stays locked, so no other server starts.
         std::process::exit(INTERRUPTED);
     };
     ctrlc::set_handler(stop_all).context("handling signals")
 }
 
 impl Started {
-    /// Starts a process on `processor`: a child runs where the thread that starts it does.
+    /// Starts a process on `processor`: a child inherits the affinity of the thread that starts it.
     fn new(mut command: Command, folder: Folder, processor: usize) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null());
@@ -319,7 +324,7 @@ impl Started {
         Ok(Self { child, folder })
     }
 
-    /// It serves there.
+    /// Returns the server, which accepts requests at these addresses.
     fn running(self, tcp: SocketAddr, udp: SocketAddr) -> Result<Running> {
         Ok(Running {
             process: Process::with_pid(self.child.id() as i32)?,
@@ -329,13 +334,15 @@ impl Started {
         })
     }
 
-    /// What it said that ended instead of starting, or did nothing.
+    /// Returns the error for a server that ended or did not become ready, with its own message.
     fn did_not_start(self) -> anyhow::Error {
-        let said = std::fs::read_to_string(self.folder.errors()).unwrap_or_default();
-        let line = said.lines().find(|line| !line.trim().is_empty());
+        let output = std::fs::read_to_string(self.folder.errors()).unwrap_or_default();
+        let line = output.lines().find(|line| !line.trim().is_empty());
         match line {
             Some(line) => anyhow!("it did not start: {}", line.trim()),
-            None => anyhow!("it did not start within {START_TIMEOUT:?}, or ended without a word"),
+            None => {
+                anyhow!("it did not start within {START_TIMEOUT:?}, or ended without a message")
+            }
         }
     }
 }
@@ -343,26 +350,26 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         let mut running = RUNNING.lock();
-        // It may have ended by itself. Its number is not another's before it was waited for.
+        // It may have ended by itself. Its process id is not reused before `wait`.
         let _ = self.child.kill();
         let _ = self.child.wait();
         running.remove(&self.child.id());
     }
 }
 
-/// Starts a server of this project: it takes free ports and says which, a line each.
+/// Starts a server of this project. It takes free ports and announces each in a line.
 fn start_announcing(mut command: Command, folder: Folder, processor: usize) -> Result<Running> {
     command.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
     command.stdout(Stdio::piped());
     let mut started = Started::new(command, folder, processor)?;
     let stdout = started.child.stdout.take().context("no output to read")?;
-    let (said, lines) = mpsc::channel();
-    // Ends with the server, or with the first line that nobody wants.
+    let (sender, lines) = mpsc::channel();
+    // Ends with the server, or with the first line after the receiver is gone.
     std::thread::spawn(move || {
         let lines = BufReader::new(stdout).lines();
         lines
             .map_while(Result::ok)
-            .try_for_each(|line| said.send(line))
+            .try_for_each(|line| sender.send(line))
     });
     let deadline = Instant::now() + START_TIMEOUT;
     let address = |transport: &str| -> Option<SocketAddr> {
@@ -400,7 +407,7 @@ fn start_redis(
     start_listening(command, folder, &port, processor)
 }
 
-/// Starts a server on a port that was chosen for it, and waits until it accepts connections.
+/// Starts a server on a given port and waits until it accepts connections.
 fn start_listening(
     mut command: Command,
     folder: Folder,

@@ -1,13 +1,13 @@
-//! What was compared, for people.
+//! The tables of a comparison, for people.
 
 use std::fmt::Write;
 
+use super::results::{EntryResult, RowResult};
 use super::rows::Row;
 use super::servers::Installed;
-use super::{EntryResult, RowResult};
-use crate::report::table::{duration, grouped};
+use crate::report::{duration, grouped};
 
-/// The rows' names and what they are about.
+/// Lists the rows' names and descriptions.
 pub(super) fn list(rows: &[Row]) -> String {
     let mut out = String::new();
     for row in rows {
@@ -16,19 +16,19 @@ pub(super) fn list(rows: &[Row]) -> String {
     out
 }
 
-/// Which rivals are there.
+/// Lists the rivals, with their versions.
 pub(super) fn servers(installed: &Installed) -> String {
     let mut out = String::new();
     for (name, program) in installed.rivals() {
         let _ = match program {
             Some(program) => writeln!(out, "{name}: {}", program.version),
-            None => writeln!(out, "{name}: not installed (Debian's package: {name})"),
+            None => writeln!(out, "{name}: not installed (Debian package: {name})"),
         };
     }
     out
 }
 
-/// One row's results.
+/// Formats one row's results.
 pub(super) fn row(row: &RowResult) -> String {
     let mut out = String::new();
     let goal = match row.to_reach {
@@ -58,7 +58,7 @@ fn entry_line(entry: &EntryResult, to_reach: Option<f64>, out: &mut String) {
     }
     if let Some(bytes) = entry.bytes_per_topic {
         let verdict = verdict(entry.ours, Some(bytes), to_reach);
-        let _ = writeln!(out, " {bytes:>6.1} B a topic{verdict}");
+        let _ = writeln!(out, " {bytes:>6.1} B per topic{verdict}");
         return;
     }
     let (Some(rate), Some(nanos)) = (entry.rate, entry.nanos_per_reply) else {

@@ -1,4 +1,4 @@
-//! What the threads of a run see, put together; and what the server's process uses meanwhile.
+//! Merges the results of all threads of a run, and reads what the server's process uses meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -7,24 +7,29 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 
-use super::tally::{Event, Moment, Tick, Totals, new_histogram};
-use super::{LONGEST_TICK, Measured, Schedule, Watch};
+use super::measured::Measured;
+use super::schedule::{LONGEST_TICK, Schedule};
+use super::tally::{Event, Tick, TickSummary, Totals, new_histogram};
 use crate::observe::{Process, Usage};
 use crate::plan::Plan;
 
-/// How many ticks wait for what other threads saw in them: few threads are that far behind.
+/// How many of the latest ticks stay open for the results of other threads. Threads are rarely
+/// further apart than that.
 const OPEN_TICKS: usize = 16;
 
-/// Starts the threads and puts together what they see.
+/// A callback to watch a run: called with each tick of each thread.
+pub(super) type Watch<'a> = &'a mut dyn FnMut(&Tick);
+
+/// Starts the connected threads together and merges their results.
 pub(super) fn collect(
     plan: &Plan,
     process: Option<&Process>,
     starts: &[Sender<Schedule>],
-    seen: &Receiver<Event>,
+    events: &Receiver<Event>,
     watch: Watch<'_>,
 ) -> Result<Measured> {
     for _ in starts {
-        match seen.recv() {
+        match events.recv() {
             Ok(Event::Connected) => {}
             Ok(Event::Failed(error)) => return Err(error),
             Ok(Event::Tick(_) | Event::Ended(_)) | Err(_) => {
@@ -39,32 +44,32 @@ pub(super) fn collect(
             .context("a thread ended before it began")?;
     }
     let mut meter = process.map(|process| Meter::new(process, schedule));
-    let mut whole = Whole::new()?;
+    let mut merged = Merged::new()?;
     let mut running = starts.len();
     while running > 0 {
         let wait = meter.as_ref().map_or(LONGEST_TICK, Meter::until_next);
-        match seen.recv_timeout(wait) {
+        match events.recv_timeout(wait) {
             Ok(Event::Tick(tick)) => {
                 watch(&tick);
-                whole.add_tick(*tick)?;
+                merged.add_tick(*tick)?;
             }
             Ok(Event::Ended(totals)) => {
                 running -= 1;
-                whole.add_totals(totals);
+                merged.add_totals(totals);
             }
             Ok(Event::Failed(error)) => return Err(error),
             Ok(Event::Connected) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => bail!("a thread ended without a word"),
+            Err(RecvTimeoutError::Disconnected) => bail!("a thread ended without a result"),
         }
         if let Some(meter) = &mut meter {
             meter.read_if_due();
         }
     }
     let usage = meter.and_then(Meter::finish);
-    Ok(whole.finish(schedule, usage))
+    Ok(merged.finish(schedule, usage))
 }
 
-/// Reads what the server's process uses when measuring begins and when it ends.
+/// Reads the usage of the server's process when measuring begins and when it ends.
 struct Meter<'a> {
     process: &'a Process,
     schedule: Schedule,
@@ -82,6 +87,7 @@ impl<'a> Meter<'a> {
         }
     }
 
+    /// Returns when the next reading is due.
     fn due(&self) -> u64 {
         match (&self.before, &self.after) {
             (None, _) => self.schedule.start,
@@ -117,21 +123,21 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// What all threads saw.
-struct Whole {
-    /// The latest ticks, to which other threads may have something to add.
-    ticks: BTreeMap<u64, Tick>,
-    /// Those before them.
-    moments: Vec<Moment>,
+/// The results of all threads.
+struct Merged {
+    /// The latest ticks, to which other threads may still add.
+    open: BTreeMap<u64, Tick>,
+    /// The ticks before those.
+    closed: Vec<TickSummary>,
     latency: Histogram<u64>,
     totals: Totals,
 }
 
-impl Whole {
+impl Merged {
     fn new() -> Result<Self> {
         Ok(Self {
-            ticks: BTreeMap::new(),
-            moments: Vec::new(),
+            open: BTreeMap::new(),
+            closed: Vec::new(),
             latency: new_histogram()?,
             totals: Totals::default(),
         })
@@ -139,19 +145,19 @@ impl Whole {
 
     fn add_tick(&mut self, tick: Tick) -> Result<()> {
         self.latency.add(&tick.latency)?;
-        if let Some(same) = self.ticks.get_mut(&tick.at) {
+        if let Some(same) = self.open.get_mut(&tick.at) {
             return same.add(&tick);
         }
         let from = tick.at.saturating_mul(tick.length);
-        if let Some(past) = self.moments.iter_mut().rfind(|past| past.from == from) {
+        if let Some(past) = self.closed.iter_mut().rfind(|past| past.from == from) {
             past.add_late(&tick);
             return Ok(());
         }
-        self.ticks.insert(tick.at, tick);
-        if self.ticks.len() > OPEN_TICKS
-            && let Some((_, oldest)) = self.ticks.pop_first()
+        self.open.insert(tick.at, tick);
+        if self.open.len() > OPEN_TICKS
+            && let Some((_, oldest)) = self.open.pop_first()
         {
-            self.moments.push(oldest.moment());
+            self.closed.push(oldest.summary());
         }
         Ok(())
     }
@@ -161,14 +167,14 @@ impl Whole {
     }
 
     fn finish(self, schedule: Schedule, usage: Option<Usage>) -> Measured {
-        // By the clock also where the server stopped answering before.
+        // The clock decides, also if the server stopped answering before the end.
         let end = match schedule.end {
             u64::MAX => self.totals.ended,
             end if self.totals.full => end.min(self.totals.ended),
             end => end,
         };
-        let mut moments = self.moments;
-        moments.extend(self.ticks.values().map(Tick::moment));
+        let mut ticks = self.closed;
+        ticks.extend(self.open.values().map(Tick::summary));
         Measured {
             elapsed: Duration::from_nanos(end.saturating_sub(schedule.start).max(1)),
             replies: self.totals.replies,
@@ -177,11 +183,11 @@ impl Whole {
             first_refusal: self.totals.first_refusal,
             lost: self.totals.lost - self.totals.late.min(self.totals.lost),
             late: self.totals.late,
-            unasked: self.totals.unasked,
+            unmatched: self.totals.unmatched,
             never_sent: self.totals.never_sent,
-            silent: self.totals.silent,
+            unanswered_topics: self.totals.unanswered_topics,
             full: self.totals.full,
-            moments,
+            ticks,
             usage,
             history: self.totals.history,
         }

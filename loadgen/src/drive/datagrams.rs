@@ -1,5 +1,5 @@
-//! A connected UDP socket. Replies can be lost or late; what is late is told from what is not by
-//! ids, and where there are none, by a new socket after each loss.
+//! A connected UDP socket. Replies can be lost or late. Ids tell late replies from others; a target
+//! without ids gets a new socket after each loss instead.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
 
-use super::flight::{Asked, Flight};
-use super::lane::{Found, Lane, Shared};
+use super::connection::{Connection, Shared};
+use super::in_flight::{InFlight, Pending};
 use crate::plan::Plan;
 use crate::sockets::prepare_udp;
 use crate::target::Matching;
@@ -25,12 +25,12 @@ pub(super) struct Datagrams {
     in_order: bool,
     registry: Option<(Registry, Token)>,
     socket: UdpSocket,
-    flight: Flight,
+    in_flight: InFlight,
     outgoing: Outgoing,
-    /// Requests in the datagram that is being made.
+    /// Requests in the datagram that is still open.
     open: usize,
-    /// Where replies have no ids: the socket of a request that was given up, in case it is answered.
-    given_up: Option<(UdpSocket, Asked)>,
+    /// The socket of a request that timed out, in case its reply arrives. Only without ids.
+    timed_out: Option<(UdpSocket, Pending)>,
 }
 
 impl Datagrams {
@@ -46,10 +46,10 @@ impl Datagrams {
             in_order: matching == Matching::InOrder,
             registry: None,
             socket,
-            flight: Flight::new(matching),
+            in_flight: InFlight::new(matching),
             outgoing,
             open: 0,
-            given_up: None,
+            timed_out: None,
         })
     }
 
@@ -60,24 +60,24 @@ impl Datagrams {
         }
     }
 
-    /// Takes in one datagram.
-    fn take(&mut self, mut datagram: &[u8], now: u64, shared: &mut Shared) -> Result<()> {
+    /// Records the replies of one datagram.
+    fn record(&mut self, mut datagram: &[u8], now: u64, shared: &mut Shared) -> Result<()> {
         if datagram.is_empty() {
             shared.target.decode(datagram)?;
         }
         while !datagram.is_empty() {
             let Some(decoded) = shared.target.decode(datagram)? else {
-                bail!("the server sent a datagram that breaks off within a reply");
+                bail!("the server sent a datagram that ends within a reply");
             };
             datagram = &datagram[decoded.len..];
-            if shared.book(&mut self.flight, &decoded, now) == Found::Nothing {
-                shared.tally.unasked();
+            if !shared.record_reply(&mut self.in_flight, &decoded, now) {
+                shared.tally.unmatched();
             }
         }
         Ok(())
     }
 
-    /// Reads everything that waits.
+    /// Reads all available datagrams.
     fn receive(&mut self, shared: &mut Shared) -> Result<()> {
         let mut received = shared
             .received
@@ -89,8 +89,8 @@ impl Datagrams {
                     let now = shared.schedule.now();
                     let taken = (0..count)
                         .flat_map(|i| received.datagrams(i))
-                        .try_for_each(|span| self.take(&received.bytes()[span], now, shared));
-                    // Fewer than there was room for: that was all, and what comes later is told.
+                        .try_for_each(|span| self.record(&received.bytes()[span], now, shared));
+                    // Fewer than there is room for, so none is left: more of them cause another event.
                     if taken.is_err() || count < DATAGRAMS {
                         break taken;
                     }
@@ -104,9 +104,9 @@ impl Datagrams {
         ended
     }
 
-    /// Where there are no ids: sees whether the request that was given up is answered after all.
+    /// Reads a late reply to the request that timed out. Only without ids.
     fn receive_late(&mut self, shared: &mut Shared) -> Result<()> {
-        let Some((socket, asked)) = &self.given_up else {
+        let Some((socket, pending)) = &self.timed_out else {
             return Ok(());
         };
         let mut buffer = [0; 512];
@@ -115,28 +115,29 @@ impl Datagrams {
         {
             shared
                 .tally
-                .late(asked, &decoded.outcome, shared.schedule.now());
-            self.given_up = None;
+                .late(pending, &decoded.outcome, shared.schedule.now());
+            self.timed_out = None;
         }
         Ok(())
     }
 
-    /// Goes on with a new socket, so that replies to what was given up are not taken for others.
-    fn renew(&mut self, only: Option<Asked>, shared: &mut Shared) -> Result<()> {
+    /// Opens a new socket, so that late replies are not taken for replies to later requests. `only`
+    /// is the request that timed out, if it was a single one.
+    fn replace_socket(&mut self, only: Option<Pending>, shared: &mut Shared) -> Result<()> {
         let fresh = open(self.server, self.gso)?;
         let old = std::mem::replace(&mut self.socket, fresh);
         if let Some((registry, token)) = &self.registry {
             registry.register(&mut self.socket, *token, Interest::READABLE)?;
         }
-        let given_up = only.map(|asked| (old, asked));
-        if let Some((_, asked)) = std::mem::replace(&mut self.given_up, given_up) {
-            shared.tally.unanswered(&asked);
+        let timed_out = only.map(|pending| (old, pending));
+        if let Some((_, pending)) = std::mem::replace(&mut self.timed_out, timed_out) {
+            shared.tally.unanswered(&pending);
         }
         Ok(())
     }
 }
 
-/// A socket that talks to `server` alone.
+/// Opens a socket that is connected to `server`.
 fn open(server: SocketAddr, gso: bool) -> Result<UdpSocket> {
     let opening = || -> io::Result<_> {
         let socket = Socket::new(Domain::for_address(server), Type::DGRAM, None)?;
@@ -149,43 +150,43 @@ fn open(server: SocketAddr, gso: bool) -> Result<UdpSocket> {
     Ok(UdpSocket::from_std(socket.into()))
 }
 
-/// Says what the kernel told of a datagram: that nobody is there comes through the next call on the
-/// socket.
+/// Returns the error for a datagram that the kernel reported as refused. The kernel reports it in
+/// the next call on the socket.
 fn refused(error: io::Error, server: SocketAddr) -> anyhow::Error {
-    let what = match error.kind() {
+    let context = match error.kind() {
         ErrorKind::ConnectionRefused => format!("nobody receives datagrams at {server}"),
         _ => format!("a datagram to {server} was refused"),
     };
-    anyhow::Error::new(error).context(what)
+    anyhow::Error::new(error).context(context)
 }
 
-impl Lane for Datagrams {
+impl Connection for Datagrams {
     fn register(&mut self, registry: &Registry, token: Token) -> Result<()> {
         registry.register(&mut self.socket, token, Interest::READABLE)?;
         self.registry = Some((registry.try_clone()?, token));
         Ok(())
     }
 
-    fn flight(&self) -> &Flight {
-        &self.flight
+    fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
-    /// Without ids, more than one would have to be told apart by their order, which UDP does not
+    /// One without ids: several replies could only be matched by their order, which UDP does not
     /// keep.
     fn limit(&self) -> usize {
         if self.in_order {
             1
         } else {
-            self.flight.limit()
+            self.in_flight.limit()
         }
     }
 
     #[inline]
-    fn ask(&mut self, asked: Asked, topic: &[u8], shared: &mut Shared) -> Result<()> {
-        let id = self.flight.add(asked);
+    fn queue(&mut self, pending: Pending, topic: &[u8], shared: &mut Shared) -> Result<()> {
+        let id = self.in_flight.add(pending);
         shared
             .target
-            .encode(id, asked.op, topic, self.outgoing.open());
+            .encode(id, pending.op, topic, self.outgoing.open());
         self.open += 1;
         if self.open >= self.per_datagram {
             self.close_datagram();
@@ -200,14 +201,14 @@ impl Lane for Datagrams {
         }
         match self.outgoing.send(self.socket.as_fd()) {
             Ok(0) => Ok(()),
-            // The kernel may also return what came back for an earlier one.
+            // The kernel may also report an error for an earlier datagram.
             Ok(_) => {
                 let error = self.outgoing.take_refusal();
                 let error = error.unwrap_or_else(|| ErrorKind::ConnectionRefused.into());
                 Err(refused(error, self.server))
             }
-            // Tried again with the next reply or the next look at what is lost, soon enough. To be
-            // told of room, the kernel would tell it after each datagram.
+            // The next reply or the next check of timeouts tries again, which is soon enough. With
+            // interest in being writable, the kernel would report an event after each datagram.
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error).with_context(|| format!("sending to {}", self.server)),
         }
@@ -222,33 +223,33 @@ impl Lane for Datagrams {
     }
 
     fn expire(&mut self, before: u64, shared: &mut Shared) -> Result<()> {
-        if !self.flight.may_expire(before) {
+        if !self.in_flight.may_expire(before) {
             return Ok(());
         }
-        // What waits in the socket is not lost, however long this program did not look.
+        // Replies that wait in the socket are not lost, however late this program reads them.
         self.receive(shared)?;
         let (mut lost, mut last) = (0, None);
         let in_order = self.in_order;
-        self.flight.expire(before, |asked| {
-            shared.tally.lost(&asked);
+        self.in_flight.expire(before, |pending| {
+            shared.tally.lost(&pending);
             lost += 1;
-            // With ids it stays known, in case it is answered late.
-            if in_order && let Some(other) = last.replace(asked) {
+            // With ids, the request stays known in case its reply arrives late.
+            if in_order && let Some(other) = last.replace(pending) {
                 shared.tally.unanswered(&other);
             }
         });
-        for asked in self.flight.take_forgotten() {
-            shared.tally.unanswered(&asked);
+        for pending in self.in_flight.take_forgotten() {
+            shared.tally.unanswered(&pending);
         }
         if lost == 0 || !in_order {
             return Ok(());
         }
         if lost > 1
-            && let Some(asked) = last.take()
+            && let Some(pending) = last.take()
         {
-            // Which of them a late reply would be for can't be told.
-            shared.tally.unanswered(&asked);
+            // It would be unknown which of them a late reply belongs to.
+            shared.tally.unanswered(&pending);
         }
-        self.renew(last, shared)
+        self.replace_socket(last, shared)
     }
 }

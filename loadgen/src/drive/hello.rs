@@ -1,4 +1,4 @@
-//! Who owns which topic: HELLO of globalcounter's framed dialect, asked before a run begins.
+//! Which shard owns which topic: HELLO of globalcounter's framed dialect, pending before a run begins.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,27 +8,27 @@ use anyhow::{Context, Result, bail, ensure};
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
 use globalcounter::topic::{self, ShardId};
 
-use super::CONNECT_TIMEOUT;
+use super::connection::CONNECT_TIMEOUT;
 use crate::plan::{Pace, Plan};
 
-/// The topics of each shard, and which shard each connection is for: the shards take turns.
+/// The topics of each shard, and the shard of each connection: connections take turns over shards.
 pub(super) struct ShardMap {
     /// Topics by shard, ascending.
-    own: Vec<Arc<[u32]>>,
+    topics: Vec<Arc<[u32]>>,
     /// Shards by topic.
     owners: Arc<[u16]>,
-    /// The shards that own any topic.
-    inhabited: Vec<u16>,
-    /// So many connections in a row are for the same one of them.
+    /// The shards that own a topic at all.
+    populated: Vec<u16>,
+    /// How many consecutive connections belong to the same shard.
     stride: usize,
 }
 
 impl ShardMap {
-    /// Asks the server.
-    pub(super) fn ask(plan: &Plan) -> Result<Self> {
+    /// Asks the server for its shards.
+    pub(super) fn fetch(plan: &Plan) -> Result<Self> {
         let mut socket = TcpStream::connect_timeout(&plan.server, CONNECT_TIMEOUT)?;
         let hello = exchange(&mut socket, None)?;
-        ensure!(hello.shards > 0, "the server says that it has no shards");
+        ensure!(hello.shards > 0, "the server reports that it has no shards");
         let names = &plan.workload.names;
         let mut buffer = names.buffer();
         let owners: Arc<[u16]> = (0..names.count())
@@ -37,73 +37,76 @@ impl ShardMap {
                 topic::owner(name, hello.key, hello.multiplier, hello.shards)
             })
             .collect();
-        let mut own = vec![Vec::new(); hello.shards.into()];
+        let mut topics = vec![Vec::new(); hello.shards.into()];
         for (topic, &owner) in (0..).zip(owners.iter()) {
-            own[usize::from(owner)].push(topic);
+            topics[usize::from(owner)].push(topic);
         }
-        let inhabited: Vec<u16> = (0..hello.shards)
-            .filter(|&shard| !own[usize::from(shard)].is_empty())
+        let populated: Vec<u16> = (0..hello.shards)
+            .filter(|&shard| !topics[usize::from(shard)].is_empty())
             .collect();
-        // In an open loop, threads have the requests: each needs a connection to each shard, and
-        // they take turns with the connections.
+        // In an open loop, each thread has requests for all shards and so needs a connection to
+        // each. Connections take turns over threads.
         let stride = match plan.pace {
             Pace::Closed { .. } => 1,
             Pace::Open { .. } => plan.threads,
         };
         ensure!(
-            plan.connections / stride >= inhabited.len(),
+            plan.connections / stride >= populated.len(),
             "--shard-aware needs a connection for each of {} shards that own topics{}, and \
              --connections is {}",
-            inhabited.len(),
+            populated.len(),
             if stride > 1 { " on each thread" } else { "" },
             plan.connections
         );
         Ok(Self {
-            own: own.into_iter().map(Arc::from).collect(),
+            topics: topics.into_iter().map(Arc::from).collect(),
             owners,
-            inhabited,
+            populated,
             stride,
         })
     }
 
-    /// The shard that connection `number` is for.
+    /// Returns the shard of connection `number`.
     pub(super) fn shard_of(&self, number: usize) -> u16 {
-        self.inhabited[number / self.stride % self.inhabited.len()]
+        self.populated[number / self.stride % self.populated.len()]
     }
 
-    /// The topics of `shard`, ascending.
-    pub(super) fn own(&self, shard: u16) -> Arc<[u32]> {
-        self.own[usize::from(shard)].clone()
+    /// Returns the topics of `shard`, ascending.
+    pub(super) fn topics_of(&self, shard: u16) -> Arc<[u32]> {
+        self.topics[usize::from(shard)].clone()
     }
 
-    /// Where a thread with these connections sends each topic's requests.
-    pub(super) fn lanes(&self, connections: impl Iterator<Item = usize>) -> LanesByTopic {
-        let mut lanes = vec![Vec::new(); self.own.len()];
-        for (lane, number) in connections.enumerate() {
-            lanes[usize::from(self.shard_of(number))].push(lane);
+    /// Returns the connections for each topic in a thread that has the connections `numbers`.
+    pub(super) fn connections_by_topic(
+        &self,
+        numbers: impl Iterator<Item = usize>,
+    ) -> ConnectionsByTopic {
+        let mut by_shard = vec![Vec::new(); self.topics.len()];
+        for (index, number) in numbers.enumerate() {
+            by_shard[usize::from(self.shard_of(number))].push(index);
         }
-        LanesByTopic {
+        ConnectionsByTopic {
             owners: self.owners.clone(),
-            lanes,
+            by_shard,
         }
     }
 }
 
 /// For each topic, a thread's connections to the shard that owns it.
 #[derive(Debug)]
-pub(super) struct LanesByTopic {
+pub(super) struct ConnectionsByTopic {
     owners: Arc<[u16]>,
-    lanes: Vec<Vec<usize>>,
+    by_shard: Vec<Vec<usize>>,
 }
 
-impl LanesByTopic {
-    /// There is always one.
+impl ConnectionsByTopic {
+    /// Returns the indices of the connections for `topic`, at least one.
     pub(super) fn of(&self, topic: u32) -> &[usize] {
-        &self.lanes[usize::from(self.owners[topic as usize])]
+        &self.by_shard[usize::from(self.owners[topic as usize])]
     }
 }
 
-/// Says HELLO, for `shard` or any, and reads the answer; the socket may be blocking.
+/// Sends HELLO for `shard`, or for any, and reads the answer. The socket is blocking.
 pub(super) fn exchange(socket: &mut TcpStream, shard: Option<u16>) -> Result<HelloReply> {
     socket.set_read_timeout(Some(CONNECT_TIMEOUT))?;
     let mut request = Vec::new();

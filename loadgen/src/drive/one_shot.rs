@@ -1,4 +1,4 @@
-//! A TCP connection for each request, as the classic protocol has it: connect, send, read until the
+//! A TCP connection for each request, as in the classic protocol: connect, send, read until the
 //! server closes.
 
 use std::io::{ErrorKind, Read, Write};
@@ -9,36 +9,36 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use super::flight::{Asked, Flight};
-use super::lane::{Lane, Shared};
+use super::connection::{CONNECT_TIMEOUT, Connection, Shared};
+use super::in_flight::{InFlight, Pending};
 use crate::plan::Plan;
 
-/// The longest reply, and more.
+/// The most bytes of a reply; the longest real one is shorter.
 const REPLY_LIMIT: usize = 64;
 
 pub(super) struct OneShot {
     server: SocketAddr,
     registry: Option<(Registry, Token)>,
     socket: Option<TcpStream>,
-    flight: Flight,
+    in_flight: InFlight,
     output: Vec<u8>,
     sent: bool,
     input: Vec<u8>,
 }
 
 impl OneShot {
-    /// Connection `number` of all.
+    /// Prepares connection `number`, which connects with its first request.
     pub(super) fn new(plan: &Plan, number: usize) -> Result<Self> {
         if number == 0 {
-            // So that a server that is not there is told before the run.
-            std::net::TcpStream::connect_timeout(&plan.server, super::CONNECT_TIMEOUT)
+            // Fail before the run if the server is not there.
+            std::net::TcpStream::connect_timeout(&plan.server, CONNECT_TIMEOUT)
                 .with_context(|| format!("connecting to {}", plan.server))?;
         }
         Ok(Self {
             server: plan.server,
             registry: None,
             socket: None,
-            flight: Flight::new(plan.target.matching()),
+            in_flight: InFlight::new(plan.target.matching()),
             output: Vec::new(),
             sent: false,
             input: Vec::new(),
@@ -53,7 +53,7 @@ impl OneShot {
             return Err(error).with_context(|| format!("connecting to {}", self.server));
         }
         match socket.write(&self.output) {
-            // A message is one packet: the socket's buffer is empty, so it goes whole or not.
+            // A message fits into one packet and the socket's buffer is empty: all or nothing.
             Ok(n) if n == self.output.len() => self.sent = true,
             Ok(n) => bail!("only {n} of {} bytes were sent", self.output.len()),
             Err(error) if is_not_yet(error.kind()) => {}
@@ -62,7 +62,7 @@ impl OneShot {
         Ok(())
     }
 
-    /// Reads what there is; whether the server is done.
+    /// Reads the available bytes; returns whether the server has closed the connection.
     fn receive(&mut self) -> Result<bool> {
         let Some(socket) = self.socket.as_mut().filter(|_| self.sent) else {
             return Ok(false);
@@ -83,31 +83,33 @@ impl OneShot {
     }
 }
 
-/// Whether a socket says that it is not connected or has nothing yet.
+/// Returns whether the socket is not connected yet, or has nothing to read yet.
 fn is_not_yet(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::NotConnected)
 }
 
-impl Lane for OneShot {
+impl Connection for OneShot {
     fn register(&mut self, registry: &Registry, token: Token) -> Result<()> {
         self.registry = Some((registry.try_clone()?, token));
         Ok(())
     }
 
-    fn flight(&self) -> &Flight {
-        &self.flight
+    fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     fn limit(&self) -> usize {
         1
     }
 
-    fn ask(&mut self, asked: Asked, topic: &[u8], shared: &mut Shared) -> Result<()> {
-        let id = self.flight.add(asked);
+    fn queue(&mut self, pending: Pending, topic: &[u8], shared: &mut Shared) -> Result<()> {
+        let id = self.in_flight.add(pending);
         self.output.clear();
         self.input.clear();
         self.sent = false;
-        shared.target.encode(id, asked.op, topic, &mut self.output);
+        shared
+            .target
+            .encode(id, pending.op, topic, &mut self.output);
         let mut socket = TcpStream::connect(self.server)
             .with_context(|| format!("connecting to {}", self.server))?;
         if let Some((registry, token)) = &self.registry {
@@ -119,7 +121,7 @@ impl Lane for OneShot {
     }
 
     fn flush(&mut self, _: &mut Shared) -> Result<()> {
-        Ok(()) // Once it is connected.
+        Ok(()) // `ready` sends as soon as the socket is connected.
     }
 
     fn ready(&mut self, _: &Event, shared: &mut Shared) -> Result<()> {
@@ -140,7 +142,7 @@ impl Lane for OneShot {
             "the server sent {} bytes after its reply",
             self.input.len() - decoded.len
         );
-        shared.book(&mut self.flight, &decoded, now);
+        shared.record_reply(&mut self.in_flight, &decoded, now);
         Ok(())
     }
 }

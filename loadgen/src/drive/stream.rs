@@ -8,19 +8,19 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use super::flight::{Asked, Flight};
-use super::lane::{Found, Lane, Shared};
-use super::{CONNECT_TIMEOUT, hello};
+use super::connection::{CONNECT_TIMEOUT, Connection, Shared};
+use super::hello;
+use super::in_flight::{InFlight, Pending};
 use crate::plan::Plan;
 use crate::sockets::Partial;
 
 pub(super) struct Stream {
     socket: TcpStream,
-    flight: Flight,
+    in_flight: InFlight,
     output: Vec<u8>,
-    /// How much of `output` is written.
+    /// How many bytes of `output` are written.
     written: usize,
-    /// The beginning of a reply whose end has not come yet.
+    /// The beginning of a reply that is not complete yet.
     partial: Partial,
 }
 
@@ -39,31 +39,31 @@ impl Stream {
         let socket = connecting().with_context(|| format!("connecting to {}", plan.server))?;
         Ok(Self {
             socket: TcpStream::from_std(socket),
-            flight: Flight::new(plan.target.matching()),
+            in_flight: InFlight::new(plan.target.matching()),
             output: Vec::new(),
             written: 0,
             partial: Partial::default(),
         })
     }
 
-    /// Reads everything that waits and books it.
+    /// Reads all available replies and records them.
     ///
     /// # Errors
     ///
-    /// What is no reply; an [`io::Error`] where the connection ended.
+    /// Bytes that are no reply; an [`io::Error`] if the connection ended.
     fn read(&mut self, shared: &mut Shared) -> Result<()> {
         let mut buffer = std::mem::take(&mut shared.buffer);
-        let ended = loop {
+        let result = loop {
             match self.socket.read(&mut buffer) {
                 Ok(0) => break Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
                 Ok(n) => {
                     let now = shared.schedule.now();
-                    let flight = &mut self.flight;
-                    let take = |input: &[u8]| take_replies(flight, input, now, shared);
-                    if let Err(error) = self.partial.take_in(&buffer[..n], take) {
+                    let in_flight = &mut self.in_flight;
+                    let consume = |input: &[u8]| record_replies(in_flight, input, now, shared);
+                    if let Err(error) = self.partial.feed(&buffer[..n], consume) {
                         break Err(error);
                     }
-                    // Less than there was room for: that was all, and what comes later is told.
+                    // The buffer was not filled, so nothing is left: more bytes cause another event.
                     if n < buffer.len() {
                         break Ok(());
                     }
@@ -74,18 +74,23 @@ impl Stream {
             }
         };
         shared.buffer = buffer;
-        ended
+        result
     }
 }
 
-/// Books every whole reply in `input`; returns how many bytes they take.
-fn take_replies(flight: &mut Flight, input: &[u8], now: u64, shared: &mut Shared) -> Result<usize> {
+/// Records every complete reply in `input`; returns how many bytes they take.
+fn record_replies(
+    in_flight: &mut InFlight,
+    input: &[u8],
+    now: u64,
+    shared: &mut Shared,
+) -> Result<usize> {
     let mut at = 0;
     while let Some(decoded) = shared.target.decode(&input[at..])? {
         at += decoded.len;
-        if shared.book(flight, &decoded, now) == Found::Nothing {
+        if !shared.record_reply(in_flight, &decoded, now) {
             bail!(
-                "the server sent a reply to nothing that was asked (id {})",
+                "the server sent a reply that matches no request (id {})",
                 decoded.id
             );
         }
@@ -93,20 +98,22 @@ fn take_replies(flight: &mut Flight, input: &[u8], now: u64, shared: &mut Shared
     Ok(at)
 }
 
-impl Lane for Stream {
+impl Connection for Stream {
     fn register(&mut self, registry: &Registry, token: Token) -> Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         Ok(registry.register(&mut self.socket, token, interest)?)
     }
 
-    fn flight(&self) -> &Flight {
-        &self.flight
+    fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     #[inline]
-    fn ask(&mut self, asked: Asked, topic: &[u8], shared: &mut Shared) -> Result<()> {
-        let id = self.flight.add(asked);
-        shared.target.encode(id, asked.op, topic, &mut self.output);
+    fn queue(&mut self, pending: Pending, topic: &[u8], shared: &mut Shared) -> Result<()> {
+        let id = self.in_flight.add(pending);
+        shared
+            .target
+            .encode(id, pending.op, topic, &mut self.output);
         Ok(())
     }
 
@@ -117,7 +124,7 @@ impl Lane for Stream {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // What the server said before it closed the connection tells more.
+                    // The server's last replies before it closed the connection say more.
                     let read = self
                         .read(shared)
                         .map_err(anyhow::Error::downcast::<io::Error>);
@@ -145,11 +152,12 @@ impl Lane for Stream {
     }
 }
 
-/// Says that a connection ended while it was needed, and what the server had refused before.
+/// Returns the error for a connection that ended while it was needed, with the server's first
+/// refusal before that.
 fn closed(error: io::Error, shared: &Shared) -> anyhow::Error {
-    let what = match shared.tally.first_refusal() {
-        Some(said) => format!("the server closed the connection after it had said {said:?}"),
+    let context = match shared.tally.first_refusal() {
+        Some(message) => format!("the server closed the connection after it had said {message:?}"),
         None => "the server closed the connection".to_owned(),
     };
-    anyhow::Error::new(error).context(what)
+    anyhow::Error::new(error).context(context)
 }

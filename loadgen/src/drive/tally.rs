@@ -1,4 +1,5 @@
-//! What a thread sees: replies, latencies, refusals, losses; by ticks, so that a plot can be made.
+//! Counts the results of one thread: replies, latencies, refusals and losses. They are divided into
+//! ticks, so that they can be plotted over time.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
@@ -7,15 +8,15 @@ use anyhow::Result;
 use globalcounter::protocol::Op;
 use hdrhistogram::Histogram;
 
-use super::Schedule;
-use super::flight::Asked;
+use super::in_flight::Pending;
+use super::schedule::Schedule;
 use crate::target::Outcome;
 use crate::verify::History;
 
-/// The longest latency that is told apart from longer ones, in nanoseconds: a minute.
-const LONGEST: u64 = 60_000_000_000;
+/// The longest latency that is recorded exactly, in nanoseconds: a minute. Longer ones count as this.
+const LONGEST_LATENCY: u64 = 60_000_000_000;
 
-/// What a thread tells the one that started it.
+/// Messages from a thread to the collector.
 #[derive(Debug)]
 pub(super) enum Event {
     /// All its connections are open.
@@ -25,27 +26,27 @@ pub(super) enum Event {
     Failed(anyhow::Error),
 }
 
-/// What was seen in a short while.
+/// The results of a short interval.
 #[derive(Debug, Clone)]
 pub(crate) struct Tick {
-    /// Its number since measuring began.
+    /// The number of the tick, from the beginning of the measurement.
     pub(crate) at: u64,
-    /// How long a tick is, in nanoseconds.
+    /// The length of a tick, in nanoseconds.
     pub(crate) length: u64,
-    /// Replies that came.
+    /// Replies that arrived.
     pub(crate) replies: u64,
-    /// Latencies of those that were due since measuring began, in nanoseconds.
+    /// Latencies of the requests that were due since measuring began, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
 }
 
-/// What is kept of a tick.
+/// A tick without its histogram.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
-    /// When it began, in nanoseconds since measuring began.
+pub(crate) struct TickSummary {
+    /// When the tick began, in nanoseconds since measuring began.
     pub(crate) from: u64,
-    /// How long it was, in nanoseconds.
+    /// The length of the tick, in nanoseconds.
     pub(crate) length: u64,
-    /// Replies that came.
+    /// Replies that arrived.
     pub(crate) replies: u64,
     /// Latencies, in nanoseconds.
     pub(crate) p50: u64,
@@ -53,35 +54,31 @@ pub(crate) struct Moment {
     pub(crate) max: u64,
 }
 
-/// What was seen over a whole run.
+/// The results of a whole run. The fields mean the same as in [`Measured`](super::Measured), but
+/// `lost` includes `late`.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
-    /// Replies while it was measured.
     pub(super) replies: u64,
     pub(super) refused: BTreeMap<String, u64>,
-    /// The first refusal in the server's own words.
     pub(super) first_refusal: Option<String>,
     pub(super) lost: u64,
     pub(super) late: u64,
-    pub(super) unasked: u64,
-    /// Requests of an open loop that were due and could not be made.
+    pub(super) unmatched: u64,
     pub(super) never_sent: u64,
-    /// The topics that no reply came for, where each is asked for once.
-    pub(super) silent: Vec<u32>,
-    /// Whether the run ended because no more replies could be kept.
+    pub(super) unanswered_topics: Vec<u32>,
     pub(super) full: bool,
-    /// When the last reply came.
+    /// When the last reply arrived.
     pub(super) ended: u64,
     pub(super) history: History,
 }
 
-/// An empty histogram of latencies.
+/// Returns an empty histogram of latencies.
 ///
 /// # Errors
 ///
-/// None that can happen: the bounds are fixed.
+/// Never: the bounds are valid constants.
 pub(super) fn new_histogram() -> Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, LONGEST, 3)?)
+    Ok(Histogram::new_with_bounds(1, LONGEST_LATENCY, 3)?)
 }
 
 impl Tick {
@@ -94,9 +91,9 @@ impl Tick {
         })
     }
 
-    /// What is kept of it: a histogram takes 200 KiB, and a run can have many ticks.
-    pub(super) fn moment(&self) -> Moment {
-        Moment {
+    /// Returns the tick without its histogram, which takes 200 KiB: a run can have many ticks.
+    pub(super) fn summary(&self) -> TickSummary {
+        TickSummary {
             from: self.at * self.length,
             length: self.length,
             replies: self.replies,
@@ -106,18 +103,18 @@ impl Tick {
         }
     }
 
-    /// Adds what another thread saw at the same time.
+    /// Adds the results of another thread in the same tick.
     pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
         self.replies += other.replies;
         Ok(self.latency.add(&other.latency)?)
     }
 }
 
-impl Moment {
-    /// Adds what a thread tells that was far behind the others; of the percentiles the greater ones
-    /// are kept.
+impl TickSummary {
+    /// Adds the tick of a thread that is far behind the others. Each percentile becomes the greater
+    /// of the two.
     pub(super) fn add_late(&mut self, tick: &Tick) {
-        let late = tick.moment();
+        let late = tick.summary();
         self.replies += late.replies;
         self.p50 = self.p50.max(late.p50);
         self.p99 = self.p99.max(late.p99);
@@ -130,31 +127,31 @@ impl Totals {
         self.replies += other.replies;
         self.lost += other.lost;
         self.late += other.late;
-        self.unasked += other.unasked;
+        self.unmatched += other.unmatched;
         self.never_sent += other.never_sent;
-        self.silent.extend(other.silent);
+        self.unanswered_topics.extend(other.unanswered_topics);
         self.first_refusal = self.first_refusal.take().or(other.first_refusal);
         self.full |= other.full;
         self.ended = self.ended.max(other.ended);
-        self.history.add(other.history);
+        self.history.merge(other.history);
         for (code, times) in other.refused {
             *self.refused.entry(code).or_default() += times;
         }
     }
 }
 
-/// Counts what one thread sees.
+/// Counts the results of one thread.
 pub(super) struct Tally {
     schedule: Schedule,
     tick: Tick,
-    /// The latest latency, and how many replies in a row had it: what was asked in one go and
-    /// answered in one go has the same, and is recorded in one go.
+    /// The latest latency, and how many replies in a row had it. Requests that are sent in one
+    /// batch and answered in one batch have the same latency, and are recorded in one step.
     latency: u64,
     times: u64,
     tick_end: u64,
     totals: Totals,
-    /// Whether topics are noted that no reply came for.
-    notes_silent: bool,
+    /// Whether to collect `unanswered_topics`.
+    track_unanswered: bool,
     events: Sender<Event>,
 }
 
@@ -162,7 +159,7 @@ impl Tally {
     pub(super) fn new(
         schedule: Schedule,
         history: History,
-        notes_silent: bool,
+        track_unanswered: bool,
         events: Sender<Event>,
     ) -> Result<Self> {
         Ok(Self {
@@ -175,57 +172,58 @@ impl Tally {
                 ..Totals::default()
             },
             schedule,
-            notes_silent,
+            track_unanswered,
             events,
         })
     }
 
-    /// Books a reply that came at `now`.
+    /// Records a reply that arrived at `now`.
     #[inline]
-    pub(super) fn reply(&mut self, asked: &Asked, outcome: &Outcome, now: u64) {
+    pub(super) fn reply(&mut self, pending: &Pending, outcome: &Outcome, now: u64) {
         self.totals.ended = now;
-        // A run of so many requests has no end by the clock: those of its warm-up don't count.
+        // A run of a fixed number of requests has no end by the clock: there, all replies count but
+        // those to requests of the warm-up.
         let counts = match self.schedule.end {
-            u64::MAX => asked.due >= self.schedule.start,
+            u64::MAX => pending.due >= self.schedule.start,
             end => (self.schedule.start..end).contains(&now),
         };
         if counts {
             self.totals.replies += 1;
             self.tick.replies += 1;
         }
-        let missing_matters = matches!(asked.op, Op::Count | Op::Add(_));
+        let missing_matters = matches!(pending.op, Op::Count | Op::Add(_));
         match outcome {
-            Outcome::Refused(said) => return self.refuse(said, counts),
-            Outcome::Missing if missing_matters => return self.refuse("NOT_FOUND", counts),
+            Outcome::Refused(message) => return self.record_refusal(message, counts),
+            Outcome::Missing if missing_matters => return self.record_refusal("NOT_FOUND", counts),
             _ => {}
         }
-        if asked.due >= self.schedule.start {
-            self.took(now.saturating_sub(asked.due));
+        if pending.due >= self.schedule.start {
+            self.record_latency(now.saturating_sub(pending.due));
         }
-        if self.totals.history.keeps() {
-            self.keep(asked, outcome, now);
+        if self.totals.history.is_recording() {
+            self.record_history(pending, outcome, now);
         }
     }
 
-    /// Books a request that was due, and by `now` could not be made.
+    /// Records a request of an open loop that was due and, by `now`, could not be made.
     pub(super) fn never_sent(&mut self, due: u64, now: u64) {
         self.totals.never_sent += 1;
         if due >= self.schedule.start {
-            self.took(now.saturating_sub(due));
+            self.record_latency(now.saturating_sub(due));
         }
     }
 
     #[inline]
-    fn took(&mut self, latency: u64) {
+    fn record_latency(&mut self, latency: u64) {
         if latency != self.latency {
-            self.record();
+            self.flush_latency();
             self.latency = latency;
         }
         self.times += 1;
     }
 
-    /// Records the replies in a row that had the same latency.
-    fn record(&mut self) {
+    /// Adds the latest latency to the histogram, as often as it occurred.
+    fn flush_latency(&mut self) {
         let times = std::mem::take(&mut self.times);
         if times > 0 {
             let latency = &mut self.tick.latency;
@@ -233,50 +231,51 @@ impl Tally {
         }
     }
 
-    /// Books a reply to a request that was given up.
-    pub(super) fn late(&mut self, asked: &Asked, outcome: &Outcome, now: u64) {
-        self.totals.late += u64::from(asked.due >= self.schedule.start);
-        self.reply(asked, outcome, now);
+    /// Records a reply to a request that had timed out.
+    pub(super) fn late(&mut self, pending: &Pending, outcome: &Outcome, now: u64) {
+        self.totals.late += u64::from(pending.due >= self.schedule.start);
+        self.reply(pending, outcome, now);
     }
 
-    /// Books a request that was given up.
-    pub(super) fn lost(&mut self, asked: &Asked) {
-        self.totals.lost += u64::from(asked.due >= self.schedule.start);
+    /// Records a request that timed out.
+    pub(super) fn lost(&mut self, pending: &Pending) {
+        self.totals.lost += u64::from(pending.due >= self.schedule.start);
     }
 
-    /// Books a request whose reply never came.
-    pub(super) fn unanswered(&mut self, asked: &Asked) {
-        self.totals.history.unanswered(asked.topic, asked.op);
-        if self.notes_silent {
-            self.totals.silent.push(asked.topic);
+    /// Records a request that will never be answered.
+    pub(super) fn unanswered(&mut self, pending: &Pending) {
+        self.totals.history.unanswered(pending.topic, pending.op);
+        if self.track_unanswered {
+            self.totals.unanswered_topics.push(pending.topic);
         }
     }
 
-    /// Books a reply to nothing.
-    pub(super) fn unasked(&mut self) {
-        self.totals.unasked += 1;
+    /// Records a reply that matches no request.
+    pub(super) fn unmatched(&mut self) {
+        self.totals.unmatched += 1;
     }
 
-    fn keep(&mut self, asked: &Asked, outcome: &Outcome, now: u64) {
+    fn record_history(&mut self, pending: &Pending, outcome: &Outcome, now: u64) {
         let sum = match outcome {
             Outcome::Sum(sum) => *sum,
             Outcome::Missing => 0,
             Outcome::Done | Outcome::Refused(_) => return,
         };
-        let (topic, sent) = (asked.topic, asked.sent);
-        self.totals.history.reply(topic, asked.op, sum, sent, now);
+        let (topic, sent) = (pending.topic, pending.sent);
+        self.totals.history.reply(topic, pending.op, sum, sent, now);
     }
 
-    /// Books a refusal, whose first word is its code; whether it `counts` is as with any reply.
+    /// Records a refusal; the first word of the message is its code. `counts` says whether it came
+    /// during the measurement.
     #[cold]
-    fn refuse(&mut self, said: &str, counts: bool) {
+    fn record_refusal(&mut self, message: &str, counts: bool) {
         if self.totals.first_refusal.is_none() {
-            self.totals.first_refusal = Some(said.to_owned());
+            self.totals.first_refusal = Some(message.to_owned());
         }
         if !counts {
             return;
         }
-        let code = said.split(' ').next().unwrap_or(said);
+        let code = message.split(' ').next().unwrap_or(message);
         match self.totals.refused.get_mut(code) {
             Some(times) => *times += 1,
             None => {
@@ -285,22 +284,22 @@ impl Tally {
         }
     }
 
-    /// What the server refused first, in its own words.
+    /// Returns the server's first refusal, in its own words.
     pub(super) fn first_refusal(&self) -> Option<&str> {
         self.totals.first_refusal.as_deref()
     }
 
-    /// Whether no more replies can be kept.
+    /// Returns whether no more replies can be kept.
     pub(super) fn is_full(&self) -> bool {
         self.totals.history.is_full()
     }
 
-    /// When the last reply came.
+    /// Returns when the last reply arrived.
     pub(super) fn last_reply(&self) -> u64 {
         self.totals.ended
     }
 
-    /// Hands over the tick that is past.
+    /// Hands over the current tick if it is over.
     #[inline]
     pub(super) fn tick(&mut self, now: u64) -> Result<()> {
         if now < self.tick_end || now >= self.schedule.end {
@@ -312,15 +311,15 @@ impl Tally {
     }
 
     fn hand_over(&mut self, next: u64) -> Result<()> {
-        self.record();
+        self.flush_latency();
         let next = Tick::new(next, &self.schedule)?;
         let past = std::mem::replace(&mut self.tick, next);
-        // Nobody hears it where another thread has failed.
+        // The receiver is gone if another thread has failed.
         let _ = self.events.send(Event::Tick(Box::new(past)));
         Ok(())
     }
 
-    /// Hands over the last tick, and all else that was seen.
+    /// Hands over the last tick and returns the totals.
     pub(super) fn finish(mut self) -> Result<Totals> {
         self.hand_over(u64::MAX)?;
         self.totals.full = self.is_full();

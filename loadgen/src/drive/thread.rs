@@ -1,6 +1,6 @@
-//! The loop of one thread: makes requests when they are due, takes in replies, until the end.
+//! The loop of one thread: makes requests when they are due and reads replies, until the end.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -8,57 +8,70 @@ use anyhow::{Result, bail};
 use globalcounter::server::sys::Received;
 use mio::{Events, Poll, Token};
 
-use super::flight::Asked;
-use super::hello::LanesByTopic;
-use super::lane::{Lane, Shared};
+use super::connection::{Connection, Shared};
+use super::hello::ConnectionsByTopic;
+use super::in_flight::Pending;
+use super::schedule::Schedule;
 use super::tally::{Event, Tally, Totals};
-use super::{Schedule, Signals};
 use crate::plan::Plan;
 use crate::sockets::{EVENTS, READ_LEN};
 use crate::verify::History;
 use crate::workload::{Arrivals, Names, Request, Requests};
 
-/// In an open loop, a request due sooner than this is waited for without sleeping: the system
-/// sleeps in whole milliseconds.
+/// In an open loop, the thread spins if a request is due within this time, in nanoseconds: the
+/// system sleeps in whole milliseconds.
 const SLEEP_FROM: u64 = 2_000_000;
 
-/// The longest sleep, so that ticks and timeouts are seen to.
+/// The longest sleep, so that ticks and timeouts are handled.
 const LONGEST_SLEEP: Duration = Duration::from_millis(10);
 
-/// The shortest: that of the system.
+/// The shortest sleep of the system.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
-/// How long a server may say nothing over UDP beyond the time after which a request is lost.
+/// How long a server may send nothing over UDP, in addition to the timeout of a request.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// In an open loop, how many requests that are due are made before replies are looked at.
+/// In an open loop, the most due requests that are made before replies are read.
 const BURST: usize = 256;
 
-/// Where requests come from, and how many more of them are to be measured.
+/// Signals between the threads of a run.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// A thread has failed, so the others stop as well.
+    pub(super) failed: AtomicBool,
+    /// A thread cannot keep more replies, so all threads finish early.
+    pub(super) full: AtomicBool,
+}
+
+/// A source of requests, and how many more of them are to be measured.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) requests: Requests,
     pub(super) left: u64,
 }
 
-/// Who asks when.
+/// When requests are made, and from which sources.
 #[derive(Debug)]
 pub(super) enum Sources {
-    /// Each connection has its own requests and makes the next one when a reply has come.
-    Closed { pipeline: usize, each: Vec<Source> },
-    /// The thread has requests for all its connections and makes them when they are due.
+    /// Each connection has its own source and makes a request when a reply has arrived.
+    Closed {
+        pipeline: usize,
+        by_connection: Vec<Source>,
+    },
+    /// The thread has one source for all its connections and makes requests when they are due.
     Open(Box<Open>),
 }
 
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) arrivals: Arrivals,
-    pub(super) all: Source,
-    pub(super) owners: Option<LanesByTopic>,
+    pub(super) source: Source,
+    /// The connections that a topic's requests may use. `None` if they may use all.
+    pub(super) by_topic: Option<ConnectionsByTopic>,
 }
 
 impl Source {
-    /// The next request, where one that is due at `due` is still wanted.
+    /// Returns the next request for the time `due`. `None` if all requests were made.
     #[inline]
     fn next(&mut self, due: u64, start: u64) -> Option<Request> {
         if due >= start {
@@ -69,39 +82,41 @@ impl Source {
 }
 
 pub(super) struct Thread<'a, L> {
-    lanes: Vec<L>,
+    connections: Vec<L>,
     sources: Sources,
     poll: Poll,
     shared: Shared,
     names: &'a Names,
+    /// Buffer for a topic's name.
     name: Box<[u8]>,
     timeout: u64,
-    datagrams: bool,
-    /// Nothing more is asked, replies are waited for.
+    is_udp: bool,
+    /// No more requests are made; the thread waits for replies.
     draining: bool,
-    /// The lane that the next requests of an open loop go to: those due at once go together.
+    /// The connection for the next requests of an open loop. Requests that are due at the same time
+    /// go to the same connection.
     turn: usize,
-    /// The lanes that have something to send.
+    /// Whether each connection has queued requests to flush.
     unsent: Vec<bool>,
-    /// A request of an open loop whose connection had no room.
-    held: Option<Request>,
-    /// When nothing was in flight or a reply came, last.
-    quiet_since: u64,
+    /// A request of an open loop that no connection had room for.
+    deferred: Option<Request>,
+    /// When a reply last arrived, or nothing was in flight.
+    silent_since: u64,
     next_check: u64,
 }
 
-impl<'a, L: Lane> Thread<'a, L> {
+impl<'a, L: Connection> Thread<'a, L> {
     pub(super) fn new(
         plan: &'a Plan,
         schedule: Schedule,
-        mut lanes: Vec<L>,
+        mut connections: Vec<L>,
         sources: Sources,
-        notes_silent: bool,
+        track_unanswered: bool,
         events: Sender<Event>,
     ) -> Result<Self> {
         let poll = Poll::new()?;
-        for (number, lane) in lanes.iter_mut().enumerate() {
-            lane.register(poll.registry(), Token(number))?;
+        for (number, connection) in connections.iter_mut().enumerate() {
+            connection.register(poll.registry(), Token(number))?;
         }
         let history = if plan.verify {
             History::new(plan.threads)
@@ -114,47 +129,47 @@ impl<'a, L: Lane> Thread<'a, L> {
             shared: Shared {
                 target: plan.target,
                 schedule,
-                tally: Tally::new(schedule, history, notes_silent, events)?,
+                tally: Tally::new(schedule, history, track_unanswered, events)?,
                 buffer: vec![0; READ_LEN].into(),
                 received: Some(Box::new(Received::new())),
             },
             name: names.buffer(),
             names,
             timeout: plan.timeout.as_nanos() as u64,
-            datagrams: plan.target.transport().is_udp(),
+            is_udp: plan.target.transport().is_udp(),
             draining: false,
             turn: 0,
-            unsent: vec![false; lanes.len()],
-            held: None,
-            quiet_since: 0,
+            unsent: vec![false; connections.len()],
+            deferred: None,
+            silent_since: 0,
             next_check: 0,
-            lanes,
+            connections,
             sources,
         })
     }
 
-    /// Runs until all is asked and answered, or lost, or another thread has failed.
+    /// Runs until all requests are made and answered or lost, or another thread has failed.
     pub(super) fn run(mut self, signals: &Signals) -> Result<Totals> {
         let mut events = Events::with_capacity(EVENTS);
-        for lane in 0..self.lanes.len() {
-            self.refill(lane)?;
+        for connection in 0..self.connections.len() {
+            self.refill(connection)?;
         }
         loop {
             let now = self.shared.schedule.now();
             if self.shared.tally.is_full() {
                 signals.full.store(true, Ordering::Relaxed);
             }
-            // In an open loop, what was due before the end is still to be made.
+            // An open loop still makes the requests that were due before the end.
             self.draining |= self.is_closed() && now >= self.shared.schedule.end;
             self.draining |= signals.full.load(Ordering::Relaxed);
             self.shared.tally.tick(now)?;
             if signals.failed.load(Ordering::Relaxed) {
                 bail!("another thread failed first");
             }
-            self.ask_what_is_due(now)?;
+            self.queue_due_requests(now)?;
             if now >= self.next_check || self.draining {
                 self.next_check = now + LONGEST_SLEEP.as_nanos() as u64;
-                self.check_patience(now)?;
+                self.check_timeouts(now)?;
                 if self.is_done() {
                     break;
                 }
@@ -165,57 +180,60 @@ impl<'a, L: Lane> Thread<'a, L> {
                 polled => polled?,
             }
             for event in &events {
-                let lane = event.token().0;
-                self.lanes[lane].ready(event, &mut self.shared)?;
-                self.refill(lane)?;
+                let connection = event.token().0;
+                self.connections[connection].ready(event, &mut self.shared)?;
+                self.refill(connection)?;
             }
         }
-        for lane in &self.lanes {
-            for asked in lane.flight().unanswered() {
-                self.shared.tally.unanswered(asked);
+        for connection in &self.connections {
+            for pending in connection.in_flight().unanswered() {
+                self.shared.tally.unanswered(pending);
             }
         }
         self.shared.tally.finish()
     }
 
-    /// In a closed loop: asks until the pipeline is full. In any: sends what is to be sent.
+    /// Fills the pipeline of a connection in a closed loop, and flushes it in any loop.
     fn refill(&mut self, number: usize) -> Result<()> {
-        let lane = &mut self.lanes[number];
-        if let Sources::Closed { pipeline, each } = &mut self.sources
+        let connection = &mut self.connections[number];
+        if let Sources::Closed {
+            pipeline,
+            by_connection,
+        } = &mut self.sources
             && !self.draining
         {
             let now = self.shared.schedule.now();
-            while lane.flight().len() < *pipeline {
+            while connection.in_flight().len() < *pipeline {
                 let start = self.shared.schedule.start;
-                let Some((op, topic)) = each[number].next(now, start) else {
+                let Some((op, topic)) = by_connection[number].next(now, start) else {
                     break;
                 };
-                let asked = Asked {
+                let pending = Pending {
                     op,
                     topic,
                     due: now,
                     sent: now,
                 };
                 let name = self.names.write(topic, &mut self.name);
-                lane.ask(asked, name, &mut self.shared)?;
+                connection.queue(pending, name, &mut self.shared)?;
             }
         }
-        lane.flush(&mut self.shared)
+        connection.flush(&mut self.shared)
     }
 
-    /// In an open loop: makes the requests that are due.
-    fn ask_what_is_due(&mut self, now: u64) -> Result<()> {
+    /// In an open loop, makes the requests that are due.
+    fn queue_due_requests(&mut self, now: u64) -> Result<()> {
         let Sources::Open(open) = &mut self.sources else {
             return Ok(());
         };
         let Open {
             arrivals,
-            all,
-            owners,
+            source,
+            by_topic,
         } = &mut **open;
         let schedule = self.shared.schedule;
-        // Not for ever, where the server has stopped: what is left then counts as never sent, and
-        // with at least the latency that it has by now.
+        // The thread gives up when the server has stopped for too long. The remaining requests count
+        // as never sent, with the latency that they have by now as a lower bound.
         if now > schedule.end.saturating_add(self.timeout) && !self.draining {
             while arrivals.due() < schedule.end {
                 self.shared.tally.never_sent(arrivals.due(), now);
@@ -229,57 +247,61 @@ impl<'a, L: Lane> Thread<'a, L> {
             if self.draining || due > now {
                 break;
             }
-            let drawn = self.held.take().or_else(|| all.next(due, schedule.start));
+            let drawn = self
+                .deferred
+                .take()
+                .or_else(|| source.next(due, schedule.start));
             let Some((op, topic)) = drawn else {
                 self.draining = true;
                 break;
             };
-            let own = owners.as_ref().map_or(&[][..], |owners| owners.of(topic));
-            let Some(lane) = lane_with_room(&self.lanes, own, self.turn) else {
-                // What is due now waits here, and counts from when it was due all the same.
-                self.held = Some((op, topic));
+            let allowed = by_topic.as_ref().map_or(&[][..], |map| map.of(topic));
+            let Some(connection) = connection_with_room(&self.connections, allowed, self.turn)
+            else {
+                // It waits here; its latency counts from when it was due all the same.
+                self.deferred = Some((op, topic));
                 break;
             };
             arrivals.advance();
-            let asked = Asked {
+            let pending = Pending {
                 op,
                 topic,
                 due,
                 sent: now,
             };
             let name = self.names.write(topic, &mut self.name);
-            self.lanes[lane].ask(asked, name, &mut self.shared)?;
-            self.unsent[lane] = true;
+            self.connections[connection].queue(pending, name, &mut self.shared)?;
+            self.unsent[connection] = true;
         }
-        for (lane, unsent) in self.lanes.iter_mut().zip(&mut self.unsent) {
+        for (connection, unsent) in self.connections.iter_mut().zip(&mut self.unsent) {
             if std::mem::take(unsent) {
-                lane.flush(&mut self.shared)?;
+                connection.flush(&mut self.shared)?;
                 self.turn = self.turn.wrapping_add(1);
             }
         }
         Ok(())
     }
 
-    /// Gives up datagrams that take too long; fails where the server says nothing at all.
-    fn check_patience(&mut self, now: u64) -> Result<()> {
-        let mut patience = self.timeout;
-        if self.datagrams {
-            patience += SILENCE.as_nanos() as u64;
-            for number in 0..self.lanes.len() {
+    /// Times out requests over UDP; fails if the server sends nothing at all.
+    fn check_timeouts(&mut self, now: u64) -> Result<()> {
+        let mut limit = self.timeout;
+        if self.is_udp {
+            limit += SILENCE.as_nanos() as u64;
+            for number in 0..self.connections.len() {
                 let before = now.saturating_sub(self.timeout);
-                self.lanes[number].expire(before, &mut self.shared)?;
+                self.connections[number].expire(before, &mut self.shared)?;
                 self.refill(number)?;
             }
         }
         let in_flight = self.in_flight();
         let last_reply = self.shared.tally.last_reply();
-        if in_flight == 0 || last_reply > self.quiet_since {
-            self.quiet_since = now;
+        if in_flight == 0 || last_reply > self.silent_since {
+            self.silent_since = now;
         }
-        if now - self.quiet_since > patience {
+        if now - self.silent_since > limit {
             bail!(
                 "the server has not answered for {:?}, with {in_flight} requests in flight",
-                Duration::from_nanos(patience)
+                Duration::from_nanos(limit)
             );
         }
         Ok(())
@@ -290,22 +312,25 @@ impl<'a, L: Lane> Thread<'a, L> {
     }
 
     fn in_flight(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.flight().len()).sum()
+        self.connections
+            .iter()
+            .map(|connection| connection.in_flight().len())
+            .sum()
     }
 
-    /// Whether all is asked, and answered or lost. A lane of a closed loop has none in flight only
-    /// where it has no more to ask.
+    /// Returns whether all requests are made, and answered or lost. A connection of a closed loop has
+    /// none in flight only if its source is exhausted.
     fn is_done(&self) -> bool {
-        let asked_all = self.draining || self.is_closed();
-        asked_all && self.in_flight() == 0
+        let made_all = self.draining || self.is_closed();
+        made_all && self.in_flight() == 0
     }
 
-    /// How long the thread may sleep.
+    /// Returns how long the thread may sleep.
     fn sleep(&self) -> Duration {
         let Sources::Open(open) = &self.sources else {
             return LONGEST_SLEEP;
         };
-        if self.draining || self.held.is_some() {
+        if self.draining || self.deferred.is_some() {
             return SHORTEST_SLEEP;
         }
         let wait = open
@@ -314,19 +339,26 @@ impl<'a, L: Lane> Thread<'a, L> {
             .saturating_sub(self.shared.schedule.now());
         match wait {
             ..SLEEP_FROM => Duration::ZERO,
-            // The system may take a millisecond more than it was told.
+            // The system may sleep a millisecond longer than requested.
             wait => Duration::from_nanos(wait - SLEEP_FROM / 2).min(LONGEST_SLEEP),
         }
     }
 }
 
-/// The first lane with room from `turn` on: of those in `own`, or of all where that is empty.
-fn lane_with_room<L: Lane>(lanes: &[L], own: &[usize], turn: usize) -> Option<usize> {
-    let has_room = |&lane: &usize| lanes[lane].flight().len() < lanes[lane].limit();
-    match own.len() {
-        0 => (0..lanes.len())
-            .map(|i| (turn + i) % lanes.len())
+/// Returns the first connection with room from `turn` on, among the `allowed` ones. All are allowed
+/// if that is empty.
+fn connection_with_room<L: Connection>(
+    connections: &[L],
+    allowed: &[usize],
+    turn: usize,
+) -> Option<usize> {
+    let has_room = |&connection: &usize| {
+        connections[connection].in_flight().len() < connections[connection].limit()
+    };
+    match allowed.len() {
+        0 => (0..connections.len())
+            .map(|i| (turn + i) % connections.len())
             .find(has_room),
-        len => (0..len).map(|i| own[(turn + i) % len]).find(has_room),
+        len => (0..len).map(|i| allowed[(turn + i) % len]).find(has_room),
     }
 }

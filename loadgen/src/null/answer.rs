@@ -1,33 +1,33 @@
-//! Requests to replies, in any dialect, with nothing in between. Knows no sockets.
+//! Turns requests into replies, in any dialect, and does nothing else. Knows no sockets.
 
 use globalcounter::protocol::framed::{self, Answer, Call, HelloReply};
 use globalcounter::protocol::resp::{Arguments, Progress, decode_array};
 use globalcounter::protocol::{Dialect, Op, Reply, classic};
 use globalcounter::topic::{ShardId, Shards, TOPIC_LEN_LIMIT};
 
-/// The sum of everything.
+/// The sum in every reply.
 const SUM: u64 = 1;
 
 /// Bytes of the header of a memcached datagram.
 const MEMCACHED_HEADER: usize = 8;
 
-/// What can't be answered; the connection has to be closed.
+/// Bytes that cannot be answered; the connection has to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unknown;
+pub(super) struct Unsupported;
 
-/// Appends the replies to all whole requests in `input`; returns how many bytes those take.
-/// `arguments` is room to read commands in.
+/// Appends the replies to all complete requests in `input`; returns how many bytes those take.
+/// `arguments` is a buffer for Redis commands.
 pub(super) fn stream(
     input: &[u8],
     arguments: &mut Arguments,
     out: &mut Vec<u8>,
-) -> Result<usize, Unknown> {
+) -> Result<usize, Unsupported> {
     match input.first() {
         None => Ok(0),
         Some(16..=31) => frames(input, out),
         Some(b'*') => resp(input, arguments, out),
         Some(b'a'..=b'z') => memcached(input, out),
-        Some(_) => Err(Unknown),
+        Some(_) => Err(Unsupported),
     }
 }
 
@@ -40,9 +40,9 @@ pub(super) fn message(message: &[u8], out: &mut Vec<u8>) {
     classic::encode_reply(reply, out);
 }
 
-/// Appends the reply to a datagram; nothing where it is a reply itself.
+/// Appends the reply to a datagram; nothing if the datagram is a reply itself.
 pub(super) fn datagram(datagram: &[u8], out: &mut Vec<u8>) {
-    // A request of memcached begins with any two bytes; what follows them is the same in all.
+    // A memcached request begins with any two bytes; the next six are the same in all requests.
     if let Some((header, text)) = datagram.split_first_chunk::<MEMCACHED_HEADER>()
         && header[2..] == [0, 0, 0, 1, 0, 0]
         && text.first().is_some_and(u8::is_ascii_lowercase)
@@ -76,11 +76,11 @@ fn reply_to(op: Op) -> Reply {
     }
 }
 
-fn frames(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
+fn frames(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unsupported> {
     let mut at = 0;
     loop {
         let decoded = framed::decode_request(&input[at..], TOPIC_LEN_LIMIT);
-        let Some(frame) = decoded.map_err(|_| Unknown)? else {
+        let Some(frame) = decoded.map_err(|_| Unsupported)? else {
             return Ok(at);
         };
         match frame.call {
@@ -99,7 +99,7 @@ fn frames(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
 /// The reply to INCR.
 const INCREMENTED: &[u8] = b":1\r\n";
 
-/// The reply to a command, by its name in capitals.
+/// Returns the reply to a command, by its name in capitals.
 fn reply_to_command(name: &[u8]) -> &'static [u8] {
     match name {
         b"INCR" | b"INCRBY" | b"DEL" => INCREMENTED,
@@ -110,19 +110,19 @@ fn reply_to_command(name: &[u8]) -> &'static [u8] {
     }
 }
 
-fn resp(input: &[u8], arguments: &mut Arguments, out: &mut Vec<u8>) -> Result<usize, Unknown> {
+fn resp(input: &[u8], arguments: &mut Arguments, out: &mut Vec<u8>) -> Result<usize, Unsupported> {
     let mut at = 0;
     while let Some(&first) = input.get(at) {
         if first != b'*' {
-            return Err(Unknown);
+            return Err(Unsupported);
         }
         let command = &input[at..];
         let decoded = decode_array(command, &mut Progress::default(), arguments);
-        let Some(len) = decoded.map_err(|_| Unknown)? else {
+        let Some(len) = decoded.map_err(|_| Unsupported)? else {
             break;
         };
         if arguments.is_empty() {
-            return Err(Unknown);
+            return Err(Unsupported);
         }
         let reply = match arguments.at(0, command) {
             b"INCR" => INCREMENTED,
@@ -134,14 +134,14 @@ fn resp(input: &[u8], arguments: &mut Arguments, out: &mut Vec<u8>) -> Result<us
     Ok(at)
 }
 
-fn memcached(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
-    /// The longest line: a key of 250 bytes and some numbers.
+fn memcached(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unsupported> {
+    /// The longest line: a key of 250 bytes and a few numbers.
     const LINE_LIMIT: usize = 512;
     let mut rest = input;
     loop {
         let Some(end) = rest.iter().take(LINE_LIMIT).position(|&byte| byte == b'\n') else {
             if rest.len() >= LINE_LIMIT {
-                return Err(Unknown);
+                return Err(Unsupported);
             }
             break;
         };
@@ -157,14 +157,16 @@ fn memcached(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unknown> {
             }
             b"set" | b"add" => {
                 let digits = words.nth(3).and_then(|word| std::str::from_utf8(word).ok());
-                let len: usize = digits.and_then(|text| text.parse().ok()).ok_or(Unknown)?;
+                let len: usize = digits
+                    .and_then(|text| text.parse().ok())
+                    .ok_or(Unsupported)?;
                 let Some((_, behind)) = after.split_at_checked(len.saturating_add(2)) else {
                     break;
                 };
                 after = behind;
                 out.extend_from_slice(b"STORED\r\n");
             }
-            _ => return Err(Unknown),
+            _ => return Err(Unsupported),
         }
         rest = after;
     }
@@ -177,7 +179,7 @@ mod tests {
     use crate::target::{self, Outcome, Transport};
     use crate::workload::ADD;
 
-    /// Each target's requests get replies that the target reads, cut wherever they may be.
+    /// Each target's requests get replies that the target can read, also if they arrive in parts.
     #[test]
     fn every_target_is_answered() {
         let ops = [Op::Count, Op::Add(ADD), Op::Get, Op::Reset, Op::Delete];
@@ -185,7 +187,7 @@ mod tests {
             for op in ops
                 .into_iter()
                 .chain(target.creates_with())
-                .filter(|&op| target.has(op))
+                .filter(|&op| target.supports(op))
             {
                 let mut request = Vec::new();
                 target.encode(7, op, b"topic-1", &mut request);
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_told() {
+    fn unknown_bytes_are_refused() {
         let mut out = Vec::new();
         for input in [
             &b"HTTP/1.1\r\n"[..],
@@ -228,7 +230,7 @@ mod tests {
         ] {
             assert_eq!(
                 stream(input, &mut Arguments::default(), &mut out),
-                Err(Unknown),
+                Err(Unsupported),
                 "{}",
                 input.escape_ascii()
             );

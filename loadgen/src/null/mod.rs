@@ -1,79 +1,10 @@
-//! A server that reads every dialect and answers each request, but counts nothing: what is left is
-//! what the kernel's sockets cost, the least that any server can. One thread, plain epoll, one read
-//! and one write for all requests of a turn, `recvmmsg` and `sendmmsg`. To measure against, and for
-//! nothing else: every sum is 1.
+//! A server that reads every dialect and answers each request, but counts nothing: every sum is 1. It
+//! costs what the kernel's sockets cost, the least that any server can cost, and is the baseline of
+//! measurements. One thread, plain epoll, one read and one write for all requests that have arrived,
+//! `recvmmsg` and `sendmmsg`.
 
 mod answer;
+mod command;
 mod server;
 
-use std::io::Write;
-use std::net::SocketAddr;
-use std::str::FromStr;
-
-use anyhow::{Context, Result};
-use clap::Args;
-
-use server::Server;
-
-/// Where it listens unless told: next to the default of globalcounter.
-const ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9997);
-
-#[derive(Debug, Args)]
-#[command(after_help = "Every sum that it tells is 1. It runs until it is stopped.")]
-pub(crate) struct Arguments {
-    /// Where to listen for TCP, or "off"
-    #[arg(long, value_name = "ADDR|off", default_value_t = Listen(Some(ADDRESS)))]
-    tcp: Listen,
-    /// Where to receive UDP, or "off"
-    #[arg(long, value_name = "ADDR|off", default_value_t = Listen(Some(ADDRESS)))]
-    udp: Listen,
-    /// Receive and send runs of datagrams as one (UDP GRO and GSO)
-    #[arg(long)]
-    gso: bool,
-}
-
-/// An address to listen on, or none.
-#[derive(Debug, Clone, Copy)]
-struct Listen(Option<SocketAddr>);
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(Self(None)),
-            _ => text
-                .parse()
-                .map(|address| Self(Some(address)))
-                .map_err(|_| {
-                    "it must be an address and a port, as in 127.0.0.1:9997, or off".into()
-                }),
-        }
-    }
-}
-
-impl std::fmt::Display for Listen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(address) => address.fmt(f),
-            None => f.write_str("off"),
-        }
-    }
-}
-
-/// Answers until the process is stopped.
-///
-/// # Errors
-///
-/// What kept it from starting, or from going on.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let mut server = Server::bind(arguments.tcp.0, arguments.udp.0, arguments.gso)?;
-    let mut out = std::io::stdout().lock();
-    for (transport, address) in server.addresses()? {
-        writeln!(out, "answering {transport}://{address}, counting nothing")
-            .context("writing to standard output")?;
-    }
-    out.flush().context("writing to standard output")?;
-    server.run()
-}
+pub(crate) use command::{Arguments, run};

@@ -14,8 +14,9 @@ use slab::Slab;
 use super::answer;
 use crate::sockets::{EVENTS, Partial, READ_LEN, prepare_udp};
 
-/// Replies to a peer that does not read them: beyond that, its requests are not read either.
-const UNREAD_LIMIT: usize = 1 << 20;
+/// The most bytes of unwritten replies. If a peer reads its replies too slowly, its requests are not
+/// read either.
+const UNWRITTEN_LIMIT: usize = 1 << 20;
 
 const LISTENER: Token = Token(usize::MAX - 1);
 const DATAGRAM_SOCKET: Token = Token(usize::MAX - 2);
@@ -23,8 +24,8 @@ const DATAGRAM_SOCKET: Token = Token(usize::MAX - 2);
 pub(super) struct Server {
     poll: Poll,
     listener: Option<TcpListener>,
-    /// Whether there may be peers that could not be accepted.
-    waiting_peers: bool,
+    /// Whether there may be connections that could not be accepted.
+    accept_pending: bool,
     udp: Option<Udp>,
     connections: Slab<Connection>,
     buffer: Box<[u8]>,
@@ -32,21 +33,21 @@ pub(super) struct Server {
 
 struct Connection {
     socket: TcpStream,
-    /// The beginning of a request whose end has not come yet.
+    /// The beginning of a request that is not complete yet.
     partial: Partial,
-    /// Room to read Redis commands in.
+    /// Buffer for Redis commands.
     arguments: Arguments,
     /// Replies that could not be written yet.
     unwritten: Vec<u8>,
-    /// Whether it is to be closed once those are.
+    /// Whether to close the connection when they are written.
     closing: bool,
 }
 
 struct Udp {
     socket: UdpSocket,
-    /// Whether it is told when there is room to send. Only while there was none: otherwise the
-    /// kernel tells it after each datagram, which costs 5%.
-    watches_room: bool,
+    /// Whether it waits for the socket to become writable. Only while replies are unsent: otherwise
+    /// the kernel reports an event after each datagram, which costs 5%.
+    awaits_writable: bool,
     received: Box<Received>,
     outgoing: Outgoing,
 }
@@ -83,14 +84,14 @@ impl Server {
         Ok(Self {
             poll,
             listener,
-            waiting_peers: false,
+            accept_pending: false,
             udp,
             connections: Slab::new(),
             buffer: vec![0; READ_LEN].into(),
         })
     }
 
-    /// Where it listens.
+    /// Returns the addresses that it listens on, with their transports.
     pub(super) fn addresses(&self) -> Result<Vec<(&'static str, SocketAddr)>> {
         let mut addresses = Vec::new();
         if let Some(listener) = &self.listener {
@@ -102,7 +103,7 @@ impl Server {
         Ok(addresses)
     }
 
-    /// Answers for ever.
+    /// Answers requests until an error.
     pub(super) fn run(&mut self) -> Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
@@ -133,16 +134,16 @@ impl Server {
             let mut socket = match listener.accept() {
                 Ok((socket, _)) => socket,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.waiting_peers = false;
+                    self.accept_pending = false;
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
-                // Out of descriptors, mostly: tried again when a connection ends.
+                // Mostly out of descriptors. It tries again when a connection ends.
                 Err(error) => {
-                    if !self.waiting_peers {
+                    if !self.accept_pending {
                         eprintln!("loadgen: accepting a connection: {error}");
                     }
-                    self.waiting_peers = true;
+                    self.accept_pending = true;
                     return Ok(());
                 }
             };
@@ -167,7 +168,7 @@ impl Server {
             && !connection.serve(&mut self.buffer)
         {
             self.connections.remove(number);
-            if self.waiting_peers {
+            if self.accept_pending {
                 self.accept()?;
             }
         }
@@ -176,15 +177,15 @@ impl Server {
 }
 
 impl Connection {
-    /// Reads, answers and writes; false when it is over.
+    /// Reads, answers and writes. Returns false when the connection has ended.
     fn serve(&mut self, buffer: &mut [u8]) -> bool {
         loop {
             match self.write() {
                 Ok(()) if self.closing => return false,
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if self.closing || self.unwritten.len() > UNREAD_LIMIT {
-                        return true; // Being writable will be told.
+                    if self.closing || self.unwritten.len() > UNWRITTEN_LIMIT {
+                        return true; // An event will say when the socket is writable.
                     }
                 }
                 Err(_) => return false,
@@ -192,12 +193,12 @@ impl Connection {
             match self.socket.read(buffer) {
                 Ok(0) => return false,
                 Ok(n) => {
-                    if !self.take_in(&buffer[..n]) {
+                    if !self.answer(&buffer[..n]) {
                         return false;
                     }
                     let drained = n < buffer.len() && !self.closing;
                     if drained {
-                        // What could not be written now will be when there is room.
+                        // Unwritten replies are written when the socket becomes writable.
                         return self.write().is_ok() || !self.unwritten.is_empty();
                     }
                 }
@@ -208,8 +209,8 @@ impl Connection {
         }
     }
 
-    /// Answers `read`, which came after what is in `partial`; false where it can't be understood.
-    fn take_in(&mut self, read: &[u8]) -> bool {
+    /// Answers the requests in `partial` followed by `read`. Returns false if they cannot be read.
+    fn answer(&mut self, read: &[u8]) -> bool {
         if let [0 | 1, ..] = read
             && self.partial.is_empty()
         {
@@ -223,7 +224,7 @@ impl Connection {
             ..
         } = self;
         self.partial
-            .take_in(read, |input| answer::stream(input, arguments, unwritten))
+            .feed(read, |input| answer::stream(input, arguments, unwritten))
             .is_ok()
     }
 
@@ -257,14 +258,14 @@ impl Udp {
         outgoing.set_segmentation(gso);
         Ok(Self {
             socket: UdpSocket::from_std(socket),
-            watches_room: false,
+            awaits_writable: false,
             received: Box::new(Received::new()),
             outgoing,
         })
     }
 
-    /// Answers everything that waits. Replies that the socket does not take now are kept, and
-    /// nothing more is read before they are sent.
+    /// Answers all available datagrams. Replies that the socket does not take are kept, and nothing
+    /// more is read until they are sent.
     fn answer(&mut self) {
         while self.send() {
             match self.received.receive(self.socket.as_fd()) {
@@ -278,20 +279,20 @@ impl Udp {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // That of an earlier reply whose peer is gone, say.
+                // For example, an error for an earlier reply whose peer is gone.
                 Err(_) => {}
             }
         }
     }
 
-    /// Asks to be told what it waits for.
+    /// Registers for the events that it waits for.
     fn watch(&mut self, registry: &Registry) -> io::Result<()> {
-        let waits_for_room = !self.outgoing.is_empty();
-        if waits_for_room == self.watches_room {
+        let has_unsent = !self.outgoing.is_empty();
+        if has_unsent == self.awaits_writable {
             return Ok(());
         }
-        self.watches_room = waits_for_room;
-        let interest = if waits_for_room {
+        self.awaits_writable = has_unsent;
+        let interest = if has_unsent {
             Interest::READABLE | Interest::WRITABLE
         } else {
             Interest::READABLE
@@ -310,7 +311,7 @@ impl Udp {
         }
     }
 
-    /// Whether all is sent.
+    /// Sends the replies. Returns whether all are sent.
     fn send(&mut self) -> bool {
         self.outgoing.is_empty() || self.outgoing.send(self.socket.as_fd()).is_ok()
     }

@@ -1,4 +1,4 @@
-//! Files that reports go to.
+//! The files that reports are written to.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// A file to write a report to, opened before the run: what can't be written is told before there
-/// is anything to lose. What was in it stays there until the report is written.
+/// A file for a report. It is opened before the run, so that a file that cannot be written does not
+/// cost the results. Its old contents stay until the report is written.
 #[derive(Debug)]
 pub(crate) struct ReportFile {
     path: PathBuf,
@@ -15,9 +15,11 @@ pub(crate) struct ReportFile {
 }
 
 impl ReportFile {
+    /// Opens the file for writing, and creates it if it does not exist.
+    ///
     /// # Errors
     ///
-    /// It can't be written.
+    /// The file cannot be written.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut options = File::options();
         let opened = options.write(true).create(true).truncate(false).open(path);
@@ -27,11 +29,11 @@ impl ReportFile {
         })
     }
 
-    /// Replaces what is in it.
+    /// Replaces the contents of the file.
     ///
     /// # Errors
     ///
-    /// It can't be written.
+    /// The file cannot be written.
     pub(crate) fn write(mut self, text: &str) -> Result<()> {
         let mut write = || -> io::Result<()> {
             // A pipe or a terminal has no length to set.

@@ -1,25 +1,33 @@
-//! The report as one page that needs nothing else: no scripts, no fonts, no network.
+//! The report as one HTML page that needs nothing else: no scripts, no fonts, no network.
 
 use std::fmt::Write;
 
 use anyhow::Result;
 
+use super::contents::{Load, Report};
+use super::notes;
 use super::plot::{Axis, Line, key, svg};
-use super::table::{self, duration, grouped};
-use super::{Load, Ramp, Report, Step, Summary};
+use super::ramp::{Ramp, Step};
+use super::summary::{Latency, Point, Summary};
+use super::table::table;
+use super::units::{bytes, cpu_time, duration, grouped};
 
-/// The page's frame: style, and the places that are filled in.
+/// The page's frame: the style, and the placeholders to fill in.
 const FRAME: &str = include_str!("page.html");
 
-/// The whole page.
+/// Returns the whole page.
 ///
 /// # Errors
 ///
-/// A plot can't be drawn.
+/// A plot cannot be drawn.
 pub(crate) fn page(report: &Report) -> Result<String> {
     let mut body = String::new();
     if let Some(ramp) = &report.ramp {
         ramp_section(ramp, &mut body)?;
+    }
+    let hint = notes::pinning(&report.shared_processors);
+    if !hint.is_empty() {
+        let _ = writeln!(body, "<p class=\"note\">{}</p>", escape(&hint.join("; ")));
     }
     if let Some(result) = &report.result {
         headline(&report.load, result, &mut body);
@@ -53,7 +61,7 @@ pub(crate) fn page(report: &Report) -> Result<String> {
         )?;
     }
     body.push_str("<h2>In figures</h2>\n<pre>");
-    body.push_str(&escape(&table::report(report)));
+    body.push_str(&escape(&table(report)));
     body.push_str("</pre>\n");
     let title = format!("{} at {}", report.load.target, report.load.server);
     Ok(FRAME
@@ -63,12 +71,12 @@ pub(crate) fn page(report: &Report) -> Result<String> {
         .replace("{{environment}}", &environment(report)))
 }
 
-/// What was asked for, in one sentence.
+/// Describes the load in one sentence.
 fn load(load: &Load) -> String {
     let pace = match (load.pipeline, load.rate) {
         (Some(pipeline), _) => format!("{} × {pipeline} in flight", load.connections),
         (None, Some(rate)) => format!(
-            "{} requests a second ({} arrivals) on {} connections",
+            "{} requests per second ({} arrivals) on {} connections",
             grouped(rate as u64),
             load.arrivals.unwrap_or_default(),
             load.connections
@@ -84,19 +92,19 @@ fn load(load: &Load) -> String {
 
 fn headline(load: &Load, result: &Summary, out: &mut String) {
     let mut tiles = vec![
-        ("requests a second", grouped(result.rate.round() as u64)),
+        ("requests per second", grouped(result.rate.round() as u64)),
         ("p50", duration(result.latency.p50)),
         ("p99", duration(result.latency.p99)),
         ("p99.9", duration(result.latency.p999)),
         ("max", duration(result.latency.max)),
     ];
-    if let Some(asked) = load.rate {
-        tiles.insert(1, ("asked for", grouped(asked.round() as u64)));
+    if let Some(target) = load.rate {
+        tiles.insert(1, ("target rate", grouped(target.round() as u64)));
     }
     if let Some(server) = &result.server {
         tiles.push((
-            "of the server's processor a request",
-            format!("{:.0} ns", server.nanos_per_reply),
+            "server CPU time per request",
+            cpu_time(server.nanos_per_reply),
         ));
     }
     let errors: u64 = result.errors.values().sum();
@@ -114,9 +122,9 @@ fn headline(load: &Load, result: &Summary, out: &mut String) {
     out.push_str("</div>\n");
 }
 
-/// Rates, and latencies, over time.
+/// Returns the lines of rate and of latency over time.
 fn over_time(result: &Summary) -> ([Line<'static>; 1], [Line<'static>; 3]) {
-    let line = |name, of: fn(&super::Point) -> f64| Line {
+    let line = |name, of: fn(&Point) -> f64| Line {
         name,
         points: result
             .over_time
@@ -125,7 +133,7 @@ fn over_time(result: &Summary) -> ([Line<'static>; 1], [Line<'static>; 3]) {
             .collect(),
     };
     (
-        [line("requests a second", |point| point.rate)],
+        [line("requests per second", |point| point.rate)],
         [
             line("p50", |point| point.p50),
             line("p99", |point| point.p99),
@@ -136,7 +144,7 @@ fn over_time(result: &Summary) -> ([Line<'static>; 1], [Line<'static>; 3]) {
 
 fn ramp_section(ramp: &Ramp, out: &mut String) -> Result<()> {
     let verdict = match ramp.highest {
-        Some(rate) => format!("{} a second", grouped(rate as u64)),
+        Some(rate) => format!("{} per second", grouped(rate as u64)),
         None => "no rate".to_owned(),
     };
     let slo = duration(ramp.slo);
@@ -144,14 +152,17 @@ fn ramp_section(ramp: &Ramp, out: &mut String) -> Result<()> {
         out,
         "<p class=\"verdict\"><b>{verdict}</b> with p99 up to {slo}</p>"
     );
+    if let Some(repeats) = ramp.repeats() {
+        let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(&repeats));
+    }
     let measured = ramp.steps.iter().filter(|step| step.failed.is_none());
     let mut steps: Vec<&Step> = measured.collect();
-    steps.sort_by(|a, b| a.asked.total_cmp(&b.asked));
-    let line = |name, of: fn(&super::Latency) -> f64| Line {
+    steps.sort_by(|a, b| a.target_rate.total_cmp(&b.target_rate));
+    let line = |name, of: fn(&Latency) -> f64| Line {
         name,
         points: steps
             .iter()
-            .map(|step| (step.asked, of(&step.latency)))
+            .map(|step| (step.target_rate, of(&step.latency)))
             .collect(),
     };
     let lines = [
@@ -160,7 +171,7 @@ fn ramp_section(ramp: &Ramp, out: &mut String) -> Result<()> {
         line("p99.9", |latency| latency.p999),
     ];
     plot(
-        "Latency by rate asked for",
+        "Latency by target rate",
         Axis::Rate,
         Axis::Latency,
         &lines,
@@ -181,10 +192,10 @@ fn plot(title: &str, x: Axis, y: Axis, lines: &[Line<'_>], out: &mut String) -> 
 fn environment(report: &Report) -> String {
     let here = &report.environment;
     let line = format!(
-        "{} · {} processors · {} of memory · Linux {} · {} · loadgen {}",
+        "{} · {} CPUs · {} of memory · Linux {} · {} · loadgen {}",
         here.processor,
         here.processors,
-        table::bytes(here.memory),
+        bytes(here.memory),
         here.kernel,
         here.date,
         here.version
@@ -201,4 +212,19 @@ fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ramp::tests::noisy;
+    use super::*;
+
+    #[test]
+    fn a_ramp_says_which_of_its_tries_were_noise() {
+        let mut out = String::new();
+        ramp_section(&noisy(), &mut out).unwrap();
+        let note =
+            "<p class=\"note\">2 of 3 rates took more than one try; 2 failed tries were noise";
+        assert!(out.contains(note), "{out}");
+    }
 }

@@ -1,11 +1,11 @@
-//! Plots as SVG, to be put into a page: transparent, in colours that read well on light and dark,
-//! with text in the page's own colour.
+//! Plots as SVG elements of a page: transparent, in colours that are readable on light and dark, with
+//! text in the page's own colour.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
-use super::table::grouped;
+use super::units::grouped;
 
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 300;
@@ -13,7 +13,7 @@ const HEIGHT: u32 = 300;
 /// The grid's grey, halfway between light and dark.
 const GRID: RGBColor = RGBColor(128, 128, 128);
 
-/// The colours of a plot's lines, in order: told apart also by who can't tell red from green.
+/// The colours of a plot's lines, in order. People who cannot tell red from green can tell them apart.
 const COLOURS: [RGBColor; 3] = [
     RGBColor(0x33, 0x8a, 0xe6),
     RGBColor(0xe6, 0x8a, 0x1f),
@@ -26,20 +26,20 @@ pub(super) struct Line<'a> {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// What an axis measures, and so how it is divided and labelled.
+/// What an axis measures, which decides how it is divided and labelled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Axis {
     Seconds,
-    /// Requests a second.
+    /// Requests per second.
     Rate,
-    /// Microseconds, each gridline ten times the one before.
+    /// Microseconds on a logarithmic scale: each gridline is ten times the one before.
     Latency,
-    /// Percentiles: each nine takes as much room as the one before.
+    /// Percentiles on a logarithmic scale: each additional nine takes the same space.
     Percentile,
 }
 
 impl Axis {
-    /// Where a value lies.
+    /// Returns the position of a value on the axis.
     fn place(self, value: f64) -> f64 {
         match self {
             Self::Seconds | Self::Rate => value,
@@ -48,7 +48,7 @@ impl Axis {
         }
     }
 
-    /// The value at a place, to be read.
+    /// Returns the label for a position.
     fn label(self, place: f64) -> String {
         match self {
             Self::Seconds => format!("{place} s"),
@@ -77,7 +77,7 @@ impl Axis {
         matches!(self, Self::Latency | Self::Percentile)
     }
 
-    /// From where to where it goes, for these values.
+    /// Returns the range of the axis for these values.
     fn range(self, values: impl Iterator<Item = f64>) -> Marked {
         let places: Vec<f64> = values.map(|value| self.place(value)).collect();
         let least = places.iter().copied().reduce(f64::min).unwrap_or(0.0);
@@ -96,7 +96,7 @@ impl Axis {
     }
 }
 
-/// An axis with its ends.
+/// An axis with its range.
 struct Marked {
     axis: Axis,
     from: f64,
@@ -132,11 +132,11 @@ impl ValueFormatter<f64> for Marked {
     }
 }
 
-/// An SVG element with these lines; lines of fewer than two points are marked as points alone.
+/// Draws lines as an SVG element. A line of fewer than two points becomes a dot.
 ///
 /// # Errors
 ///
-/// What plotters can't draw.
+/// The plot cannot be drawn.
 pub(super) fn svg(x: Axis, y: Axis, lines: &[Line<'_>]) -> Result<String> {
     let mut out = String::new();
     draw(x, y, lines, &mut out).map_err(|error| anyhow!("drawing a plot: {error}"))?;
@@ -181,7 +181,7 @@ fn draw(
     Ok(())
 }
 
-/// The key to the colours, as HTML.
+/// Returns the legend of the colours, as HTML.
 pub(super) fn key(lines: &[Line<'_>]) -> String {
     let entry = |(line, colour): (&Line<'_>, &RGBColor)| {
         let RGBColor(red, green, blue) = colour;
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn axes_are_labelled_by_what_they_measure() {
+    fn labels_suit_their_axis() {
         assert_eq!(Axis::Latency.label(Axis::Latency.place(1_000.0)), "1 ms");
         assert_eq!(Axis::Latency.label(2.0), "100 µs");
         assert_eq!(Axis::Latency.label(7.0), "10 s");

@@ -1,23 +1,23 @@
-//! How a run goes while it goes, on standard error: only where that is a terminal.
+//! Progress bars on standard error, shown only if that is a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::table::{duration, grouped};
+use super::units::{duration, grouped};
 use crate::drive::Tick;
 use crate::plan::{Plan, Until};
 
-/// A bar that fills over the time or the requests of a run, with rate and p99.
+/// The bar of a run: it fills with its time or its requests, and shows rate and p99.
 pub(crate) struct Progress {
     bar: ProgressBar,
     by_time: bool,
-    /// What all threads saw in the latest tick.
-    now: Option<Tick>,
+    /// The latest tick, of all threads.
+    latest: Option<Tick>,
 }
 
 impl Progress {
-    /// The bar of a run, headed by `name`.
+    /// Returns the bar of a run, with `name` in front.
     pub(crate) fn of(plan: &Plan, name: &str) -> Self {
         let (length, by_time) = match plan.until {
             Until::Elapsed(duration) => (duration.as_millis() as u64, true),
@@ -32,11 +32,11 @@ impl Progress {
         Self {
             bar,
             by_time,
-            now: None,
+            latest: None,
         }
     }
 
-    /// Takes in what a thread saw.
+    /// Shows a tick of a thread.
     pub(crate) fn tick(&mut self, tick: &Tick) {
         if self.by_time {
             let at = Duration::from_nanos((tick.at + 1) * tick.length);
@@ -44,14 +44,14 @@ impl Progress {
         } else {
             self.bar.inc(tick.replies);
         }
-        match &mut self.now {
-            // Of one shape, so that adding can't fail.
-            Some(now) if now.at == tick.at => drop(now.add(tick)),
-            now => *now = Some(tick.clone()),
+        match &mut self.latest {
+            // Adding cannot fail: all histograms have the same bounds.
+            Some(latest) if latest.at == tick.at => drop(latest.add(tick)),
+            latest => *latest = Some(tick.clone()),
         }
-        if let Some(now) = &self.now {
-            let rate = now.replies as f64 * 1e9 / tick.length as f64;
-            let p99 = duration(now.latency.value_at_quantile(0.99) as f64 / 1e3);
+        if let Some(latest) = &self.latest {
+            let rate = latest.replies as f64 * 1e9 / tick.length as f64;
+            let p99 = duration(latest.latency.value_at_quantile(0.99) as f64 / 1e3);
             self.bar
                 .set_message(format!("{}/s, p99 {p99}", grouped(rate as u64)));
         }
@@ -64,7 +64,7 @@ impl Drop for Progress {
     }
 }
 
-/// A bar that fills with measurements of a row.
+/// The bar of a row of a comparison: it fills with its measurements.
 pub(crate) struct Rounds(ProgressBar);
 
 impl Rounds {
@@ -78,7 +78,7 @@ impl Rounds {
         Self(bar)
     }
 
-    /// One more is done.
+    /// Counts one more measurement.
     pub(crate) fn inc(&self) {
         self.0.inc(1);
     }

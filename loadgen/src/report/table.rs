@@ -2,10 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{Latency, Load, Ramp, Report, Summary};
+use super::contents::{Load, Report};
+use super::notes;
+use super::ramp::Ramp;
+use super::summary::{Latency, Server, Summary};
+use super::units::{bytes, cpu_time, duration, grouped};
 
-/// The whole report.
-pub(crate) fn report(report: &Report) -> String {
+/// Returns the whole report as text.
+pub(crate) fn table(report: &Report) -> String {
     let mut out = String::new();
     if let Some(ramp) = &report.ramp {
         ramp_table(ramp, &mut out);
@@ -27,6 +31,10 @@ pub(crate) fn report(report: &Report) -> String {
             ),
         );
     }
+    let hint = notes::pinning(&report.shared_processors);
+    for (i, line) in hint.iter().enumerate() {
+        row(&mut out, if i == 0 { "note" } else { "" }, line);
+    }
     out
 }
 
@@ -35,10 +43,10 @@ fn row(out: &mut String, name: &str, value: &str) {
 }
 
 fn summary_table(load: &Load, summary: &Summary, out: &mut String) {
-    let seconds = format!("{} in {:.2} s", grouped(summary.replies), summary.seconds);
-    row(out, "requests", &seconds);
-    if let Some(asked) = load.rate {
-        row(out, "rate asked", &per_second(asked));
+    let requests = format!("{} in {:.2} s", grouped(summary.replies), summary.seconds);
+    row(out, "requests", &requests);
+    if let Some(target) = load.rate {
+        row(out, "target rate", &per_second(target));
     }
     row(out, "rate achieved", &per_second(summary.rate));
     if summary.never_sent > 0 {
@@ -62,56 +70,71 @@ fn summary_table(load: &Load, summary: &Summary, out: &mut String) {
     for (name, value) in latencies {
         row(out, &format!("latency {name}"), &duration(value));
     }
+    error_rows(summary, out);
+    if load.udp {
+        datagram_rows(summary, out);
+    }
+    if let Some(server) = &summary.server {
+        server_rows(server, out);
+    }
+}
+
+fn error_rows(summary: &Summary, out: &mut String) {
     if summary.errors.is_empty() {
         row(out, "errors", "none");
     }
     for (code, times) in &summary.errors {
         row(out, "errors", &format!("{} {code}", grouped(*times)));
     }
-    if let Some(said) = &summary.first_error
-        && !summary.errors.contains_key(said)
+    if let Some(message) = &summary.first_error
+        && !summary.errors.contains_key(message)
     {
-        row(out, "first error", said);
+        row(out, "first error", message);
     }
-    if load.udp {
+}
+
+fn datagram_rows(summary: &Summary, out: &mut String) {
+    let text = format!(
+        "{} lost, {} late",
+        grouped(summary.lost),
+        grouped(summary.late)
+    );
+    row(out, "datagrams", &text);
+    if summary.unmatched > 0 {
         let text = format!(
-            "{} lost, {} late",
-            grouped(summary.lost),
-            grouped(summary.late)
+            "{} replies that match no request",
+            grouped(summary.unmatched)
         );
-        row(out, "datagrams", &text);
-        if summary.unasked > 0 {
-            row(
-                out,
-                "",
-                &format!("{} replies to nothing asked", grouped(summary.unasked)),
-            );
-        }
+        row(out, "", &text);
     }
-    if let Some(server) = &summary.server {
-        let cost = format!(
-            "{:.0} ns of processor time a request, {:.2} processors busy",
-            server.nanos_per_reply, server.processors_busy
-        );
-        row(
-            out,
-            "server",
-            &format!("{} (process {})", server.name, server.pid),
-        );
-        row(out, "", &cost);
-        row(out, "", &format!("{} resident", bytes(server.resident)));
-    }
+}
+
+fn server_rows(server: &Server, out: &mut String) {
+    let process = format!("{} (process {})", server.name, server.pid);
+    row(out, "server", &process);
+    let cost = format!(
+        "CPU time {} per request, {:.2} cores",
+        cpu_time(server.nanos_per_reply),
+        server.processors_busy
+    );
+    row(out, "", &cost);
+    row(out, "", &format!("{} resident", bytes(server.resident)));
 }
 
 fn ramp_table(ramp: &Ramp, out: &mut String) {
     let _ = writeln!(
         out,
-        "{:>12} {:>12} {:>10} {:>10} {:>10} {:>10}",
-        "rate asked", "achieved", "p50", "p99", "p99.9", "max"
+        "{:>12} {:>12} {:>10} {:>10} {:>10} {:>10} {:>6}",
+        "target rate", "achieved", "p50", "p99", "p99.9", "max", "tries"
     );
     for step in &ramp.steps {
+        let target = grouped(step.target_rate as u64);
         if let Some(failed) = &step.failed {
-            let _ = writeln!(out, "{:>12} not kept: {failed}", grouped(step.asked as u64));
+            let tries = match step.tries {
+                1 => "1 try".to_owned(),
+                tries => format!("{tries} tries"),
+            };
+            let _ = writeln!(out, "{target:>12} not kept: {failed} ({tries})");
             continue;
         }
         let Latency {
@@ -123,15 +146,18 @@ fn ramp_table(ramp: &Ramp, out: &mut String) {
         } = step.latency;
         let _ = writeln!(
             out,
-            "{:>12} {:>12} {:>10} {:>10} {:>10} {:>10}  {}",
-            grouped(step.asked as u64),
+            "{target:>12} {:>12} {:>10} {:>10} {:>10} {:>10} {:>6}  {}",
             grouped(step.rate as u64),
             duration(p50),
             duration(p99),
             duration(p999),
             duration(max),
+            step.tries,
             if step.kept { "kept" } else { "not kept" }
         );
+    }
+    if let Some(repeats) = ramp.repeats() {
+        let _ = writeln!(out, "{repeats}");
     }
     let slo = duration(ramp.slo);
     let _ = match ramp.highest {
@@ -148,54 +174,44 @@ fn per_second(rate: f64) -> String {
     format!("{}/s", grouped(rate.round() as u64))
 }
 
-/// A number with its thousands apart.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Microseconds, in the unit that reads best.
-pub(crate) fn duration(micros: f64) -> String {
-    if micros < 1_000.0 {
-        format!("{micros:.1} µs")
-    } else if micros < 1_000_000.0 {
-        format!("{:.2} ms", micros / 1e3)
-    } else {
-        format!("{:.2} s", micros / 1e6)
-    }
-}
-
-/// Bytes, in the unit that reads best.
-pub(crate) fn bytes(bytes: u64) -> String {
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    if mebibytes < 1024.0 {
-        format!("{mebibytes:.1} MiB")
-    } else {
-        format!("{:.1} GiB", mebibytes / 1024.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::ramp::tests::noisy;
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_000), "1,000");
-        assert_eq!(grouped(12_345_678), "12,345,678");
-        assert_eq!(duration(12.34), "12.3 µs");
-        assert_eq!(duration(200_000.0), "200.00 ms");
-        assert_eq!(duration(2_500_000.0), "2.50 s");
-        assert_eq!(bytes(3 << 19), "1.5 MiB");
-        assert_eq!(bytes(3 << 29), "1.5 GiB");
+    fn a_ramp_says_how_often_each_rate_was_tried() {
+        let mut out = String::new();
+        ramp_table(&noisy(), &mut out);
+        let lines: Vec<&str> = out.lines().collect();
+        assert!(lines[0].ends_with(" tries"), "{out}");
+        assert!(lines[1].ends_with(" 1  kept"), "{out}");
+        assert!(lines[2].ends_with(" 3  kept"), "{out}");
+        assert!(
+            lines[3].ends_with("not kept: the server vanished (3 tries)"),
+            "{out}"
+        );
+        assert!(
+            lines[4].starts_with("2 of 3 rates took more than one try"),
+            "{out}"
+        );
+        assert_eq!(lines[5], "highest rate with p99 up to 1.00 ms: 2,000/s");
+    }
+
+    #[test]
+    fn the_servers_cost_reads_well() {
+        let server = Server {
+            name: "globalcounter".to_owned(),
+            pid: 7,
+            nanos_per_reply: 1_843.0,
+            processors_busy: 0.917,
+            resident: 3 << 20,
+        };
+        let mut out = String::new();
+        server_rows(&server, &mut out);
+        assert!(
+            out.contains(" CPU time 1.84 µs per request, 0.92 cores\n"),
+            "{out}"
+        );
     }
 }

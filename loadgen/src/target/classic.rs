@@ -1,10 +1,10 @@
-//! globalcounter's classic dialect: one message at a time, without ids; a datagram or a connection
-//! for each.
+//! globalcounter's classic dialect: messages without ids, each in a datagram or a connection of its
+//! own.
 
 use globalcounter::protocol::{Op, Request, classic};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
 
 pub(super) const UDP: Classic = Classic {
     name: "classic-udp",
@@ -34,17 +34,19 @@ impl Target for Classic {
         Matching::InOrder
     }
 
-    fn has(&self, op: Op) -> bool {
+    fn supports(&self, op: Op) -> bool {
         matches!(op, Op::Count | Op::Reset)
     }
 
     fn encode(&self, _: u32, op: Op, topic: &[u8], out: &mut Vec<u8>) {
-        let topic = Topic::new(topic, TOPIC_LEN_LIMIT).expect("names are made of ASCII");
-        classic::encode_request(Request { op, topic }, out).expect("a method that it has");
+        let topic =
+            Topic::new(topic, TOPIC_LEN_LIMIT).expect("topic names are ASCII of a valid length");
+        classic::encode_request(Request { op, topic }, out)
+            .expect("only supported methods are requested");
     }
 
-    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
-        let reply = classic::decode_reply(input).ok_or_else(|| Rubbish::at(input))?;
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
+        let reply = classic::decode_reply(input).ok_or_else(|| InvalidReply::at(input))?;
         Ok(Some(Decoded {
             len: input.len(),
             id: 0,

@@ -5,7 +5,7 @@ use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
 use globalcounter::protocol::{Op, Request};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport};
+use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
 
 pub(super) const TCP: Framed = Framed {
     name: "framed",
@@ -35,7 +35,7 @@ impl Target for Framed {
         Matching::ById(u32::BITS)
     }
 
-    fn has(&self, _: Op) -> bool {
+    fn supports(&self, _: Op) -> bool {
         true
     }
 
@@ -44,13 +44,14 @@ impl Target for Framed {
     }
 
     fn encode(&self, id: u32, op: Op, topic: &[u8], out: &mut Vec<u8>) {
-        let topic = Topic::new(topic, TOPIC_LEN_LIMIT).expect("names are made of ASCII");
+        let topic =
+            Topic::new(topic, TOPIC_LEN_LIMIT).expect("topic names are ASCII of a valid length");
         let call = Call::Topic(Request { op, topic });
         framed::encode_request(RequestId(id), &call, out);
     }
 
-    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
-        let Some(frame) = framed::decode_reply(input).map_err(|_| Rubbish::at(input))? else {
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
+        let Some(frame) = framed::decode_reply(input).map_err(|_| InvalidReply::at(input))? else {
             return Ok(None);
         };
         match frame.answer {
@@ -59,7 +60,7 @@ impl Target for Framed {
                 id: frame.id.0,
                 outcome: Outcome::from(reply),
             })),
-            Answer::Hello(_) | Answer::Pong(_) => Err(Rubbish::at(input)),
+            Answer::Hello(_) | Answer::Pong(_) => Err(InvalidReply::at(input)),
         }
     }
 }

@@ -1,16 +1,17 @@
-//! memcached's text protocol: incr and its kin, over TCP and over UDP, where a header of 8 bytes
-//! goes before each datagram. Source: <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>.
+//! memcached's text protocol: incr and related commands, over TCP and over UDP, where each datagram
+//! begins with a header of 8 bytes. Source: <https://github.com/memcached/memcached/blob/master/doc/protocol.txt>.
 
 use globalcounter::protocol::Op;
 use globalcounter::protocol::resp::encode_number;
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport, line, number};
+use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
+use super::text::{line, number};
 
 pub(super) const TCP: Memcached = Memcached { udp: false };
 pub(super) const UDP: Memcached = Memcached { udp: true };
 
-/// Bytes of a datagram's header: request id, sequence number, number of datagrams, reserved; each
-/// a big-endian u16.
+/// The length of a datagram's header: request id, sequence number, number of datagrams, reserved;
+/// each a big-endian u16.
 const HEADER_LEN: usize = 8;
 
 /// The longest key: KEY_MAX_LENGTH of memcached.
@@ -48,11 +49,11 @@ impl Target for Memcached {
         }
     }
 
-    fn has(&self, op: Op) -> bool {
+    fn supports(&self, op: Op) -> bool {
         !matches!(op, Op::Advance(1..))
     }
 
-    /// `incr` does not create: `add` does, and leaves alone what is there.
+    /// `incr` does not create a key. `add` does, and leaves an existing key as it is.
     fn creates_with(&self) -> Option<Op> {
         Some(Op::Advance(0))
     }
@@ -89,17 +90,17 @@ impl Target for Memcached {
         }
     }
 
-    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
         if !self.udp {
             return decode_text(input);
         }
         let Some((header, text)) = input.split_first_chunk::<HEADER_LEN>() else {
-            return Err(Rubbish::at(input));
+            return Err(InvalidReply::at(input));
         };
         let [high, low, 0, 0, 0, 1, _, _] = *header else {
-            return Err(Rubbish::at(input));
+            return Err(InvalidReply::at(input));
         };
-        let decoded = decode_text(text)?.ok_or_else(|| Rubbish::at(input))?;
+        let decoded = decode_text(text)?.ok_or_else(|| InvalidReply::at(input))?;
         Ok(Some(Decoded {
             len: HEADER_LEN + decoded.len,
             id: u16::from_be_bytes([high, low]).into(),
@@ -108,12 +109,12 @@ impl Target for Memcached {
     }
 }
 
-fn decode_text(input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
-    let rubbish = || Rubbish::at(input);
+fn decode_text(input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
+    let invalid = || InvalidReply::at(input);
     let Some((first, next)) = line(input, LINE_LIMIT)? else {
         return match input.first() {
             Some(b'0'..=b'9' | b'A'..=b'Z') | None => Ok(None),
-            Some(_) => Err(rubbish()),
+            Some(_) => Err(invalid()),
         };
     };
     let mut len = next;
@@ -126,17 +127,17 @@ fn decode_text(input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
         }
         b"VALUE" => {
             let bytes = words.nth(2).and_then(number).filter(|&bytes| bytes <= 24);
-            let bytes = bytes.ok_or_else(rubbish)? as usize;
+            let bytes = bytes.ok_or_else(invalid)? as usize;
             const END: &[u8] = b"\r\nEND\r\n";
             len += bytes + END.len();
             let Some(data) = input.get(next..len) else {
                 return Ok(None);
             };
-            let digits = data.strip_suffix(END).ok_or_else(rubbish)?;
-            // A number that became shorter is padded with spaces.
-            Outcome::Sum(number(digits.trim_ascii_end()).ok_or_else(rubbish)?)
+            let digits = data.strip_suffix(END).ok_or_else(invalid)?;
+            // memcached pads a number that became shorter with spaces.
+            Outcome::Sum(number(digits.trim_ascii_end()).ok_or_else(invalid)?)
         }
-        digits => Outcome::Sum(number(digits).ok_or_else(rubbish)?),
+        digits => Outcome::Sum(number(digits).ok_or_else(invalid)?),
     };
     Ok(Some(Decoded {
         len,

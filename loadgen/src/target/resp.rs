@@ -1,10 +1,11 @@
-//! The Redis protocol (RESP2), as Redis, Valkey and globalcounter speak it: INCR and its kin.
+//! The Redis protocol (RESP2), as Redis, Valkey and globalcounter speak it: INCR and related commands.
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use globalcounter::protocol::Op;
 use globalcounter::protocol::resp::{Value, decode_reply, encode_command, encode_number};
 
-use super::{Decoded, Matching, Outcome, Rubbish, Target, Transport, number};
+use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
+use super::text::number;
 
 pub(super) const RESP: Resp = Resp;
 
@@ -23,8 +24,8 @@ impl Target for Resp {
         Matching::InOrder
     }
 
-    fn has(&self, op: Op) -> bool {
-        // Redis can't raise without lowering: its SET is no ADVANCE.
+    fn supports(&self, op: Op) -> bool {
+        // Redis has no ADVANCE: its SET lowers a number as well.
         !matches!(op, Op::Advance(_))
     }
 
@@ -50,19 +51,19 @@ impl Target for Resp {
         }
     }
 
-    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, Rubbish> {
-        let rubbish = || Rubbish::at(input);
-        let Some((value, len)) = decode_reply(input).map_err(|_| rubbish())? else {
+    fn decode(&self, input: &[u8]) -> Result<Option<Decoded>, InvalidReply> {
+        let invalid = || InvalidReply::at(input);
+        let Some((value, len)) = decode_reply(input).map_err(|_| invalid())? else {
             return Ok(None);
         };
         let outcome = match value {
-            Value::Integer(sum) => Outcome::Sum(sum.try_into().map_err(|_| rubbish())?),
-            Value::Bulk(digits) => Outcome::Sum(number(digits).ok_or_else(rubbish)?),
+            Value::Integer(sum) => Outcome::Sum(sum.try_into().map_err(|_| invalid())?),
+            Value::Bulk(digits) => Outcome::Sum(number(digits).ok_or_else(invalid)?),
             Value::Simple(_) => Outcome::Done,
             Value::Null => Outcome::Missing,
-            Value::Error(said) => {
-                let said = String::from_utf8_lossy(said).into_owned();
-                Outcome::Refused(said.into())
+            Value::Error(message) => {
+                let message = String::from_utf8_lossy(message).into_owned();
+                Outcome::Refused(message.into())
             }
         };
         Ok(Some(Decoded {
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_read() {
+    fn replies_are_decoded() {
         assert_eq!(outcome(b":12\r\n"), Outcome::Sum(12));
         assert_eq!(outcome(b"$2\r\n12\r\n"), Outcome::Sum(12));
         assert_eq!(outcome(b"$-1\r\n"), Outcome::Missing);

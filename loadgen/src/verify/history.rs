@@ -1,41 +1,41 @@
-//! What every reply of a run said.
+//! Every reply of a run.
 
 use std::collections::HashMap;
 
 use globalcounter::protocol::Op;
 
-/// The most replies that a run keeps: 2 GiB of them, and as much again while the list
-/// grows. The run ends when they are there.
-pub(crate) const RECORDS: usize = 1 << 26;
+/// The most replies that a run keeps: they take 2 GiB, and as much again while the list grows. The
+/// run ends when there are as many.
+pub(crate) const MAX_RECORDS: usize = 1 << 26;
 
-/// Bytes that a reply takes.
+/// Bytes per reply.
 pub(crate) const RECORD_LEN: usize = size_of::<Record>();
 
-/// What a reply said. Times are nanoseconds of the run.
+/// A reply. Times are nanoseconds since the run began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record {
-    /// The sum: of a count the last number it took, of a GET what it saw.
+    /// The sum in the reply: the last number that a count took, or the sum that a GET saw.
     pub(super) sum: u64,
-    /// When it was asked, or a little before.
+    /// When the request was made, or a little before.
     pub(super) sent: u64,
-    /// When the reply was there, or a little after.
+    /// When the reply arrived, or a little after.
     pub(super) replied: u64,
     pub(super) topic: u32,
-    /// How many numbers were taken: those up to the sum. A GET takes none.
+    /// How many numbers the request took, up to the sum. A GET takes none.
     pub(super) taken: u32,
 }
 
-/// Replies of a run, and requests whose reply never came.
+/// The replies of a run, and its requests without a reply.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(super) records: Vec<Record>,
-    /// By topic, how many numbers may have been taken by requests that nobody heard of again.
+    /// By topic, how many numbers requests without a reply may have taken.
     pub(super) unanswered: HashMap<u32, u64>,
-    /// How many records make it full; 0 where it keeps none.
+    /// The most records to keep; 0 if replies are not recorded.
     limit: usize,
 }
 
-/// How many numbers `op` takes.
+/// Returns how many numbers `op` takes.
 fn taken_by(op: Op) -> u32 {
     match op {
         Op::Count => 1,
@@ -45,26 +45,26 @@ fn taken_by(op: Op) -> u32 {
 }
 
 impl History {
-    /// One that keeps replies: a share of [`RECORDS`] for each of so many threads.
+    /// Returns a history that records replies: one thread's share of [`MAX_RECORDS`].
     pub(crate) fn new(threads: usize) -> Self {
         Self {
-            limit: RECORDS / threads.max(1),
+            limit: MAX_RECORDS / threads.max(1),
             ..Self::default()
         }
     }
 
-    /// Whether it keeps anything.
+    /// Returns whether replies are recorded.
     #[inline]
-    pub(crate) fn keeps(&self) -> bool {
+    pub(crate) fn is_recording(&self) -> bool {
         self.limit > 0
     }
 
-    /// Whether it has as much as it may.
+    /// Returns whether the most replies are recorded.
     pub(crate) fn is_full(&self) -> bool {
-        self.keeps() && self.records.len() >= self.limit
+        self.is_recording() && self.records.len() >= self.limit
     }
 
-    /// Keeps a reply to `op`.
+    /// Records a reply to `op`.
     pub(crate) fn reply(&mut self, topic: u32, op: Op, sum: u64, sent: u64, replied: u64) {
         self.records.push(Record {
             sum,
@@ -75,16 +75,16 @@ impl History {
         });
     }
 
-    /// Keeps that a request to `op` may have been applied, and with which result is not known.
+    /// Records a request without a reply, which may have been applied.
     pub(crate) fn unanswered(&mut self, topic: u32, op: Op) {
         let taken = taken_by(op);
-        if self.keeps() && taken > 0 {
+        if self.is_recording() && taken > 0 {
             *self.unanswered.entry(topic).or_default() += u64::from(taken);
         }
     }
 
-    /// Adds what was seen at the same time, by the same clock.
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Adds replies of the same run, with times of the same clock.
+    pub(crate) fn merge(&mut self, other: Self) {
         if self.records.is_empty() {
             self.records = other.records;
         } else {
@@ -95,19 +95,19 @@ impl History {
         }
     }
 
-    /// Adds what was seen after all of this, by a clock that began anew.
-    pub(crate) fn then(&mut self, mut later: Self) {
-        // All of the later ones were asked after all of these were answered.
-        let past = self.records.iter().map(|record| record.replied).max();
-        let began = past.map_or(0, |past| past + 1);
+    /// Adds replies of a later run, whose clock started again at 0.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        // All later requests were made after all earlier ones were answered.
+        let last = self.records.iter().map(|record| record.replied).max();
+        let began = last.map_or(0, |last| last + 1);
         for record in &mut later.records {
             record.sent += began;
             record.replied += began;
         }
-        self.add(later);
+        self.merge(later);
     }
 
-    /// How many replies it has.
+    /// Returns the number of recorded replies.
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }

@@ -1,7 +1,7 @@
-//! Proof that the order holds: keeps what every reply said, and checks it afterwards.
+//! `--verify`: records every reply of a run and checks their order afterwards. Knows no sockets.
 
 mod check;
 mod history;
 
 pub(crate) use check::{Verdict, check};
-pub(crate) use history::{History, RECORD_LEN, RECORDS};
+pub(crate) use history::{History, MAX_RECORDS, RECORD_LEN};

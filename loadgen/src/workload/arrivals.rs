@@ -1,31 +1,33 @@
-//! When requests are due in an open loop: a schedule of its own, which does not wait for the server.
+//! When the requests of an open loop are due: a schedule that does not depend on the server.
 
 use rand_distr::{Distribution, Exp1};
 
-use super::Rng;
+use super::rng::Rng;
 
-/// How arrivals are spaced.
+/// The spacing of arrivals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Spacing {
-    /// All equally far apart
+    /// Space all requests equally
     Fixed,
-    /// At random, as from many independent callers
+    /// Space them at random, as from many independent callers
     Poisson,
 }
 
-/// The times at which requests are due, ascending and without end.
+/// The times at which requests are due, ascending and endless.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
-    /// Nanoseconds from one to the next, on average.
+    /// Average time between two requests, in nanoseconds.
     interval: f64,
     spacing: Spacing,
     rng: Rng,
-    /// Nanoseconds; kept as a fraction, so that rounding does not change the rate.
+    /// When the next request is due, in nanoseconds. A fraction, so that rounding does not change the
+    /// rate.
     due: f64,
 }
 
 impl Arrivals {
-    /// Those of thread `number` out of `among`, which have `rate` a second together, from time 0.
+    /// Returns the arrivals of thread `number` out of `among`, from time 0. All threads together have
+    /// `rate` arrivals per second.
     pub(super) fn new(rate: f64, number: usize, among: usize, spacing: Spacing, rng: Rng) -> Self {
         let interval = among as f64 * 1e9 / rate;
         let mut arrivals = Self {
@@ -35,20 +37,20 @@ impl Arrivals {
             due: 0.0,
         };
         match spacing {
-            // They take turns, so that all together are equally far apart.
+            // Threads take turns, so that the arrivals of all threads are equally spaced.
             Spacing::Fixed => arrivals.due = (number + 1) as f64 * 1e9 / rate,
             Spacing::Poisson => arrivals.advance(),
         }
         arrivals
     }
 
-    /// When the next request is due, in nanoseconds.
+    /// Returns when the next request is due, in nanoseconds.
     #[inline]
     pub(crate) fn due(&self) -> u64 {
         self.due as u64
     }
 
-    /// Goes on to the one after it.
+    /// Moves on to the request after it.
     #[inline]
     pub(crate) fn advance(&mut self) {
         self.due += match self.spacing {
@@ -89,7 +91,7 @@ mod tests {
         assert_eq!(of_thread(1, 3, Spacing::Fixed)[..3], [2_000, 5_000, 8_000]);
         let poisson = times(Spacing::Poisson);
         assert!(poisson.is_sorted());
-        // A standard deviation is a hundredth of it.
+        // The standard deviation is a hundredth of it.
         assert!(poisson[9_999].abs_diff(10_000_000) < 400_000);
         let gaps = poisson.windows(2).map(|pair| pair[1] - pair[0]);
         let short = gaps.filter(|&gap| gap < 693).count(); // half of them, by the median of Exp

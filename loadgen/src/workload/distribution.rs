@@ -1,4 +1,4 @@
-//! How often each topic is asked for.
+//! How often each topic is requested.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,31 +8,31 @@ use rand::RngExt;
 use rand_distr::Distribution as _;
 use rand_distr::Zipf;
 
-use super::Rng;
+use super::rng::Rng;
 
 /// How a request's topic is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Distribution {
     /// All topics equally often.
     Uniform,
-    /// The topic of rank k in proportion to k to the minus this.
+    /// The topic of rank k in proportion to 1 / k^exponent, with this exponent.
     Zipf(f64),
-    /// This share of all requests to one topic, the others to all topics equally.
+    /// This share of all requests goes to one topic, the others go to all topics equally.
     Hot(f64),
 }
 
-/// The exponent of Zipf's law for words, and for the popularity of most things people use.
+/// The default exponent: that of Zipf's law for words, and of the popularity of many things.
 const ZIPF_EXPONENT: f64 = 1.0;
 
-/// The share of the hot topic unless told: every request.
+/// The default share of the hot topic: every request.
 const HOT_SHARE: f64 = 1.0;
 
-/// How often a topic is drawn anew where a connection is only for the topics of one shard, before
-/// one of them is taken by lot. A connection whose shard has no popular topic would draw forever.
-const DRAWS: usize = 100;
+/// The most draws for a connection that requests only the topics of one shard. After that, it draws
+/// among these topics uniformly: a connection whose shard has no popular topic would draw forever.
+const MAX_DRAWS: usize = 100;
 
 impl Distribution {
-    /// A choice among `topics`, or among those of them in `own` (ascending).
+    /// Returns a choice among `topics`, or only among those in `own` (ascending).
     pub(super) fn choice(self, topics: u32, own: Option<Arc<[u32]>>) -> Choice {
         let zipf = match self {
             Self::Zipf(exponent) => Zipf::new(f64::from(topics), exponent).ok(),
@@ -87,7 +87,7 @@ impl fmt::Display for Distribution {
     }
 }
 
-/// A [`Distribution`] over the topics that there are.
+/// A [`Distribution`] over the topics of a run.
 #[derive(Debug)]
 pub(super) struct Choice {
     distribution: Distribution,
@@ -111,7 +111,7 @@ impl Choice {
             Distribution::Hot(share) if rng.random_bool(share) => 0,
             Distribution::Uniform | Distribution::Hot(_) => rng.random_range(0..self.topics),
             Distribution::Zipf(_) => self.zipf.map_or(0, |zipf| {
-                // Ranks begin at 1.
+                // Ranks start at 1.
                 (zipf.sample(rng) as u32 - 1).min(self.topics - 1)
             }),
         }
@@ -119,7 +119,7 @@ impl Choice {
 
     fn draw_own(&self, own: &[u32], rng: &mut Rng) -> u32 {
         if self.distribution != Distribution::Uniform {
-            for _ in 0..DRAWS {
+            for _ in 0..MAX_DRAWS {
                 let topic = self.draw_any(rng);
                 if own.binary_search(&topic).is_ok() {
                     return topic;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn topics_come_as_often_as_they_should() {
+    fn topics_are_drawn_as_often_as_the_distribution_says() {
         let near = |times: u32, expected: u32| times.abs_diff(expected) < expected / 5;
         assert!(drawn("uniform", None).iter().all(|&n| near(n, 1_000)));
         let zipf = drawn("zipf", None); // 1/k over the harmonic number of 10, 2.929
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shards_connection_keeps_to_its_topics() {
+    fn a_connection_of_a_shard_draws_only_its_topics() {
         let own: Arc<[u32]> = [1, 3, 4].into();
         for distribution in ["uniform", "zipf", "hot", "hot:0.2"] {
             let times = drawn(distribution, Some(own.clone()));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_distributions_are_refused() {
         for text in [
             "",
             "normal",
@@ -188,7 +188,7 @@ mod tests {
         ] {
             assert!(text.parse::<Distribution>().is_err(), "{text}");
         }
-        let said = "zipf:0.9".parse::<Distribution>().unwrap().to_string();
-        assert_eq!(said, "zipf:0.9");
+        let shown = "zipf:0.9".parse::<Distribution>().unwrap().to_string();
+        assert_eq!(shown, "zipf:0.9");
     }
 }

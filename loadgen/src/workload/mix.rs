@@ -1,4 +1,4 @@
-//! Which methods are asked, and how often each.
+//! Which methods are requested, and how often each.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -7,16 +7,16 @@ use std::str::FromStr;
 use globalcounter::protocol::Op;
 use rand::RngExt;
 
-use super::Rng;
+use super::rng::Rng;
 
-/// What `add` adds.
+/// The number that `add` adds.
 pub(crate) const ADD: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 
-/// What `advance` raises a topic to: what the first COUNT does anyway, so that it costs what it
-/// costs and leaves the sums of the other methods alone.
+/// The sum that `advance` raises a topic to. The first COUNT does the same, so ADVANCE has its real
+/// cost and does not change the sums of the other methods.
 const FLOOR: u64 = 1;
 
-/// Every method of a mix, by its name there.
+/// Every method, with its name in a mix.
 const METHODS: [(&str, Op); 6] = [
     ("count", Op::Count),
     ("add", Op::Add(ADD)),
@@ -26,7 +26,7 @@ const METHODS: [(&str, Op); 6] = [
     ("advance", Op::Advance(FLOOR)),
 ];
 
-/// A method's name in a mix.
+/// Returns a method's name in a mix.
 pub(crate) fn method_name(op: Op) -> &'static str {
     let same = |other: Op| std::mem::discriminant(&op) == std::mem::discriminant(&other);
     METHODS
@@ -43,7 +43,7 @@ pub(crate) struct Mix {
 }
 
 impl Mix {
-    /// The methods that come up.
+    /// Returns the methods of the mix.
     pub(crate) fn ops(&self) -> impl Iterator<Item = Op> {
         self.methods.iter().map(|&(op, _)| op)
     }
@@ -87,13 +87,13 @@ impl FromStr for Mix {
                     format!("there is no method {name:?}; there are {known}")
                 })?;
             if mix.ops().any(|other| other == op) {
-                return Err(format!("{name} is there twice"));
+                return Err(format!("{name} is given twice"));
             }
             mix.methods.push((op, weight));
             mix.total = mix
                 .total
                 .checked_add(weight)
-                .ok_or("the weights are too large together")?;
+                .ok_or("the sum of the weights is too large")?;
         }
         Ok(mix)
     }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_come_as_often_as_they_weigh() {
+    fn methods_are_drawn_by_weight() {
         let mix: Mix = "count=90,get=9,add".parse().unwrap();
         let mut rng = Rng::seed_from_u64(1);
         let mut times = [0u32; 3];
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_mixes_are_refused() {
         for text in [
             "",
             "incr",

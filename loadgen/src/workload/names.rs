@@ -1,29 +1,31 @@
-//! The names of topics: all of one length, made from their numbers on the fly, so that ten million
-//! of them take no memory and no time to look up.
+//! The names of topics: all of one length, written from their numbers when needed, so that ten
+//! million names take no memory and no time to look up.
 
 use anyhow::{Result, ensure};
 use globalcounter::topic::TOPIC_LEN_LIMIT;
 
-/// What names start with, as far as it fits before the digits.
+/// The beginning of a name, as far as it fits before the digits.
 const PREFIX: &[u8] = b"topic-";
 
 /// The most digits of a number: those of `u32::MAX`.
 const MAX_DIGITS: usize = 10;
 
-/// `count` names of `len` bytes each: "topic-", as far as it fits, then digits.
+/// The names of a number of topics: "topic-", as far as it fits, then digits.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     count: u32,
-    /// A name with only zeros for digits.
+    /// A name whose digits are all zero.
     template: Box<[u8]>,
-    /// How many of its last bytes can be other than zero.
+    /// How many digits at its end can differ from zero.
     digits: usize,
 }
 
 impl Names {
+    /// Returns `count` names of `len` bytes each.
+    ///
     /// # Errors
     ///
-    /// Where so many names can't be told apart in that many bytes, or none are asked for.
+    /// `len` bytes are too few for `count` different names or too many for a topic, or `count` is 0.
     pub(crate) fn new(count: u32, len: usize) -> Result<Self> {
         ensure!(count > 0, "there must be a topic to count");
         let digits = (count - 1).max(1).ilog10() as usize + 1;
@@ -49,17 +51,17 @@ impl Names {
         self.count
     }
 
-    /// Bytes of each name.
+    /// Returns the bytes of each name.
     pub(crate) fn len(&self) -> usize {
         self.template.len()
     }
 
-    /// A buffer for [`write`](Self::write).
+    /// Returns a buffer for [`write`](Self::write).
     pub(crate) fn buffer(&self) -> Box<[u8]> {
         self.template.clone()
     }
 
-    /// Turns `buffer` into the name of the topic of that number.
+    /// Writes the name of topic number `topic` into `buffer`.
     #[inline]
     pub(crate) fn write<'a>(&self, topic: u32, buffer: &'a mut [u8]) -> &'a [u8] {
         debug_assert!(topic < self.count && self.digits <= MAX_DIGITS);
@@ -71,7 +73,7 @@ impl Names {
         buffer
     }
 
-    /// The name of the topic of that number, to be read.
+    /// Returns the name of topic number `topic`.
     pub(crate) fn of(&self, topic: u32) -> String {
         let mut buffer = self.buffer();
         String::from_utf8_lossy(self.write(topic, &mut buffer)).into_owned()
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_told_apart_is_refused() {
+    fn too_short_names_are_refused() {
         let error = Names::new(10_001, 4).unwrap_err().to_string();
         assert_eq!(error, "10001 topics need names of 5 bytes at least, not 4");
         assert!(Names::new(0, 4).is_err());

@@ -1,3 +1,5 @@
+use globalcounter::protocol::Op;
+
 use super::*;
 
 fn workload(seed: u64) -> Workload {
@@ -15,7 +17,7 @@ fn first(seed: u64, stream: usize) -> Vec<Request> {
 }
 
 #[test]
-fn the_same_seed_asks_the_same() {
+fn the_same_seed_makes_the_same_requests() {
     assert_eq!(first(1, 0), first(1, 0));
     assert_ne!(first(1, 0), first(2, 0));
     assert_ne!(first(1, 0), first(1, 1));
@@ -23,7 +25,7 @@ fn the_same_seed_asks_the_same() {
 }
 
 #[test]
-fn each_topic_is_asked_once() {
+fn each_topic_is_requested_once() {
     let mut seen: Vec<u32> = (0..3)
         .flat_map(|number| {
             let mut requests = Requests::each(Op::Get, Topics::First(10), number, 3);

@@ -1,4 +1,4 @@
-//! What goes wrong: a clear line, an exit code, no hang.
+//! Failures: one clear line, an exit code, and no hang.
 
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
@@ -16,7 +16,7 @@ fn bad_usage_is_one_line_and_exit_code_2() {
         ("--target http", "must be one of framed, udp, classic-udp"),
         ("--server nowhere", "a host and a port"),
         ("--connections 0", "1 to 1000000"),
-        ("--rate 0", "requests a second"),
+        ("--rate 0", "requests per second"),
         ("--rate 5 --pipeline 2", "cannot be used with"),
         ("--ramp 5..2", "the higher one"),
         ("--ramp 5", "two rates"),
@@ -62,8 +62,8 @@ fn bad_usage_is_one_line_and_exit_code_2() {
         ),
         ("--arrivals fixed", "needs --rate or --ramp"),
         ("--json /tmp/a --html /tmp/a", "one file"),
-        ("--pin 99999", "a processor of this machine"),
-        ("compare --server-cpu 99999", "a processor of this machine"),
+        ("--pin 99999", "a CPU of this machine"),
+        ("compare --server-cpu 99999", "a CPU of this machine"),
         ("--server host.invalid:1", "this host is not known"),
         ("--target resp --shard-aware", "for the target framed"),
         ("--threads 17", "more than --connections 16"),
@@ -76,7 +76,7 @@ fn bad_usage_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn what_is_not_there_is_told() {
+fn absent_servers_are_reported() {
     let tcp = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -103,7 +103,7 @@ fn what_is_not_there_is_told() {
 }
 
 #[test]
-fn files_that_can_not_be_written_are_told_before_the_run() {
+fn files_that_cannot_be_written_fail_before_the_run() {
     for flag in ["--json", "--html"] {
         loadgen(&format!("{flag} /nonexistent/file")).refused(1, "writing /nonexistent/file");
     }
@@ -111,7 +111,7 @@ fn files_that_can_not_be_written_are_told_before_the_run() {
 }
 
 #[test]
-fn a_full_standard_output_is_told() {
+fn a_full_standard_output_is_reported() {
     let full = std::fs::File::options()
         .write(true)
         .open("/dev/full")
@@ -127,7 +127,7 @@ fn a_full_standard_output_is_told() {
 }
 
 #[test]
-fn a_server_that_vanishes_is_told() {
+fn a_server_that_vanishes_is_reported() {
     let answered = AtomicUsize::new(0);
     let server = answering_server(move |input| {
         let (mut at, mut replies) = (0, Vec::new());
@@ -158,8 +158,7 @@ fn a_server_that_vanishes_is_told() {
     serving.join().unwrap();
 }
 
-/// The other threads end with it, though nothing is wrong with their connections, and even before
-/// measuring begins.
+/// The other threads stop as well, though their connections are fine, even before measuring begins.
 #[test]
 fn a_run_fails_as_soon_as_one_connection_does() {
     let accepted = AtomicUsize::new(0);
@@ -177,8 +176,8 @@ fn a_run_fails_as_soon_as_one_connection_does() {
 }
 
 #[test]
-fn a_server_that_talks_rubbish_is_told() {
-    for (target, rubbish) in [
+fn a_server_that_sends_invalid_bytes_is_reported() {
+    for (target, bytes) in [
         ("framed", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]),
         ("framed --shard-aware", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         (
@@ -195,9 +194,9 @@ fn a_server_that_talks_rubbish_is_told() {
         let server = tcp_server(move |mut peer| {
             let mut buffer = [0; 4096];
             let _ = peer.read(&mut buffer);
-            let _ = std::io::Write::write_all(&mut peer, rubbish);
-            // Until the run has given up.
-            if !rubbish.is_empty() && !target.starts_with("classic") {
+            let _ = std::io::Write::write_all(&mut peer, bytes);
+            // Keep the connection open until the run has failed.
+            if !bytes.is_empty() && !target.starts_with("classic") {
                 let _ = peer.read_to_end(&mut Vec::new());
             }
         });
@@ -207,14 +206,14 @@ fn a_server_that_talks_rubbish_is_told() {
             (1, ""),
             "{target}: {ended:?}"
         );
-        let told = [
+        let messages = [
             "no reply",
-            "reply to nothing",
+            "matches no request",
             "without a reply",
             "closed the connection",
         ];
         assert!(
-            told.iter().any(|words| ended.err.contains(words)),
+            messages.iter().any(|words| ended.err.contains(words)),
             "{target}: {ended:?}"
         );
         assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
@@ -226,21 +225,21 @@ fn a_server_that_talks_rubbish_is_told() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_given_up() {
+fn a_silent_server_ends_the_run() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = silent.local_addr().unwrap();
     load(server, "--timeout 0.2").refused(1, "the server has not answered for");
     load(server, "--timeout 0.2 --rate 100").refused(1, "the server has not answered for");
     load(server, "--timeout 0.2 --target classic-tcp").refused(1, "has not answered for");
-    let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let flags = "--target udp --timeout 0.1 --duration 0.5";
-    let ended = load(deaf.local_addr().unwrap(), flags);
+    let ended = load(silent.local_addr().unwrap(), flags);
     ended.refused(1, "no request was answered while it was measured");
 }
 
-/// What it said before it closed the connection, in its own words.
+/// The server's message before it closed the connection is reported.
 #[test]
-fn the_servers_own_words_are_kept() {
+fn the_servers_own_words_are_reported() {
     let server = answering_server(|input| {
         let reply = b"-ERR max number of clients reached\r\n".to_vec();
         Some((input.len(), reply))
@@ -248,7 +247,7 @@ fn the_servers_own_words_are_kept() {
     let flags = "--target resp --connections 1 --pipeline 1 --requests 10";
     let because = "refused every request: ERR (the first: ERR max number of clients reached)";
     load(server, flags).refused(1, because);
-    // Closed right after it was said.
+    // The connection is closed right after the message.
     let server = tcp_server(|mut peer| {
         let _ = peer.read(&mut [0; 100]);
         let _ = std::io::Write::write_all(&mut peer, b"-ERR go away\r\n");
@@ -256,13 +255,13 @@ fn the_servers_own_words_are_kept() {
     load(server, flags).refused(1, "closed the connection");
 }
 
-/// It says nothing on standard output, and nothing is left of it.
+/// The server ends without any output.
 #[test]
-fn a_server_that_does_not_start_is_told() {
+fn a_server_that_does_not_start_is_reported() {
     let ended =
         loadgen("compare --row framed-16x64 --rounds 1 --duration 0.1 --server-bin /bin/true");
     if std::thread::available_parallelism().unwrap().get() < 2 {
-        return ended.refused(1, "need a processor each");
+        return ended.refused(1, "need a CPU each");
     }
-    assert!(ended.out.contains("ended without a word"), "{ended:?}");
+    assert!(ended.out.contains("ended without a message"), "{ended:?}");
 }

@@ -1,9 +1,9 @@
 //! The load generator from outside: the real binary, against servers in this process.
 //!
-//! - `runs`: every target, closed and open loops, reports
+//! - `runs`: every target, closed and open loops, ramps, reports
 //! - `order`: `--verify`, against servers that keep order, lose datagrams, or lie
-//! - `failures`: bad usage, and servers that are absent, vanish, fall silent or talk rubbish
-//! - `null_and_compare`: the server that counts nothing, and servers beside each other
+//! - `failures`: bad usage, and servers that are absent, vanish, fall silent or send invalid bytes
+//! - `null_and_compare`: the server that counts nothing, and the comparison of servers
 
 #![allow(clippy::unwrap_used)] // also outside of test functions
 

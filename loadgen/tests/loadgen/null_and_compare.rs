@@ -1,4 +1,4 @@
-//! The server that counts nothing, and servers beside each other.
+//! The server that counts nothing, and the comparison of servers.
 
 use crate::support::{Null, load, loadgen, row};
 
@@ -6,7 +6,8 @@ use crate::support::{Null, load, loadgen, row};
 fn the_server_that_counts_nothing_answers_every_target() {
     for arguments in [&[][..], &["--gso"]] {
         let null = Null::start(arguments);
-        // Over UDP few in flight: all of them fit into the socket of a server that is not scheduled.
+        // Over UDP, few requests in flight: all of them fit into the socket of a server that the
+        // system does not run.
         for target in [
             "framed",
             "udp --frames-per-datagram 16",
@@ -47,18 +48,20 @@ fn rows_are_listed() {
     }
 }
 
-/// The whole way of a comparison, as short as can be; its figures are those of a test machine.
+/// A whole comparison, as short as possible; its figures mean nothing.
 #[test]
 fn servers_are_compared() {
-    // The workspace's tests build it; this package's alone don't.
+    // The tests of the workspace build it; those of this package alone do not.
     let server =
         std::path::Path::new(env!("CARGO_BIN_EXE_loadgen")).with_file_name("globalcounter");
     if !server.is_file() {
-        eprintln!("skipped: no globalcounter beside loadgen; cargo build --workspace makes it");
+        eprintln!(
+            "skipped: no globalcounter beside loadgen; build it with cargo build --workspace"
+        );
         return;
     }
     if std::thread::available_parallelism().unwrap().get() < 2 {
-        eprintln!("skipped: servers and load need a processor each");
+        eprintln!("skipped: servers and load need a CPU each");
         return;
     }
     let json = std::env::temp_dir().join(format!("loadgen-compare-{}.json", std::process::id()));

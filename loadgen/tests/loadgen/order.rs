@@ -1,4 +1,4 @@
-//! `--verify`: passes where the order holds, also over losses, and fails where it does not.
+//! `--verify`: passes if the order holds, also when replies are lost, and fails if it does not.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -28,7 +28,7 @@ fn the_order_of_this_server_holds_under_every_target() {
             let flags = format!("--target {target} --verify --requests 3000 --topics 20");
             let ended = load(server.at(target), &flags);
             let verdict = row(ended.measured(), "verified");
-            // The sums of all topics are asked for before and after.
+            // The sums of all topics are requested before and after the run.
             assert_eq!(
                 verdict, "3,040 replies of 20 topics in one order, no gaps",
                 "{target}"
@@ -37,25 +37,25 @@ fn the_order_of_this_server_holds_under_every_target() {
     }
 }
 
-/// What a server does wrong.
+/// A way in which a server breaks the order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Lie {
     /// Every 1,000th count gets the sum of the one before it.
     Repeat,
-    /// Every 1,000th count gets a sum that was skipped earlier: late, but once.
+    /// Every 1,000th count gets a sum that was skipped before: too late, but only once.
     GoBack,
     /// Every 1,000th count skips a number.
     Skip,
-    /// GET says less than was counted.
+    /// GET returns less than was counted.
     Forget,
 }
 
-/// Counts like a server, but lies.
+/// A server that counts, but lies.
 struct Liar {
     lie: Lie,
     sums: HashMap<Vec<u8>, u64>,
     counts: u64,
-    kept_back: Option<u64>,
+    withheld: Option<u64>,
 }
 
 impl Liar {
@@ -64,7 +64,7 @@ impl Liar {
             lie,
             sums: HashMap::new(),
             counts: 0,
-            kept_back: None,
+            withheld: None,
         }
     }
 
@@ -75,12 +75,12 @@ impl Liar {
         match self.lie {
             Lie::Repeat if at == 0 && *sum > 0 => return *sum,
             Lie::GoBack if at == 1 => {
-                self.kept_back = Some(*sum + 1);
+                self.withheld = Some(*sum + 1);
                 *sum += 1;
             }
             Lie::GoBack if at == 500 => {
-                if let Some(kept) = self.kept_back.take() {
-                    return kept;
+                if let Some(sum) = self.withheld.take() {
+                    return sum;
                 }
             }
             Lie::Skip if at == 0 => *sum += 1,
@@ -92,7 +92,7 @@ impl Liar {
 
     fn reply(&mut self, call: Call<'_>) -> Reply {
         let Call::Topic(request) = call else {
-            panic!("only counts and gets are asked");
+            panic!("only counts and gets are expected");
         };
         let topic = request.topic.as_bytes();
         match request.op {
@@ -102,11 +102,11 @@ impl Liar {
                 let forgets = self.lie == Lie::Forget && sum > 0;
                 Reply::Get(Some(if forgets { sum - 1 } else { sum }))
             }
-            other => panic!("{other:?} was not asked"),
+            other => panic!("{other:?} is not expected"),
         }
     }
 
-    /// The replies to all whole frames, and how many bytes those take.
+    /// Returns how many bytes all complete frames take, and the replies to them.
     fn answer(&mut self, input: &[u8]) -> (usize, Vec<u8>) {
         let (mut at, mut replies) = (0, Vec::new());
         while let Ok(Some(frame)) = framed::decode_request(&input[at..], 1024) {
@@ -129,7 +129,7 @@ fn lying_udp(lie: Lie) -> SocketAddr {
 }
 
 #[test]
-fn a_server_that_lies_is_found_out() {
+fn a_server_that_breaks_the_order_is_found() {
     for (lie, found) in [
         (Lie::Repeat, "the same number went to two requests"),
         (Lie::GoBack, "went back"),
@@ -152,7 +152,7 @@ fn a_server_that_lies_is_found_out() {
                 "{lie:?} {target}: {ended:?}"
             );
             assert!(ended.err.contains(found), "{lie:?} {target}: {ended:?}");
-            // The two requests that can't both be right.
+            // The two requests that contradict each other.
             let pair = ended.err.lines().skip(1);
             assert_eq!(
                 pair.filter(|line| line.contains("sent at")).count(),
@@ -186,14 +186,14 @@ fn a_server_that_counts_nothing_has_no_order() {
     }
 }
 
-/// A server that counts every datagram and loses the reply to some, which leaves gaps that the
-/// losses explain.
+/// The server counts every datagram and loses the reply to some. This leaves gaps that the losses
+/// explain.
 #[test]
-fn numbers_of_lost_replies_are_gaps_and_no_lies() {
+fn numbers_of_lost_replies_are_gaps_and_no_violations() {
     let mut counter = Liar::new(Lie::Forget);
     counter.lie = Lie::Skip;
     let server = udp_server(move |number, datagram| {
-        counter.counts = 0; // It never comes to a lie.
+        counter.counts = 0; // So it never lies.
         let (_, replies) = counter.answer(datagram);
         if number % 100 == 99 {
             vec![]
@@ -201,7 +201,7 @@ fn numbers_of_lost_replies_are_gaps_and_no_lies() {
             vec![replies]
         }
     });
-    // Few in flight, or the socket of a plain server overflows.
+    // Few requests in flight: the socket of this simple server must not overflow.
     let flags = "--target udp --verify --requests 2000 --topics 5 --timeout 0.2 --pipeline 4";
     let ended = load(server, flags);
     let table = ended.measured();
@@ -221,13 +221,13 @@ fn late_replies_are_told_from_lost_ones() {
     let mut counter = Liar::new(Lie::Skip);
     let mut held: Option<Vec<u8>> = None;
     let server = udp_server(move |number, datagram| {
-        counter.counts = 0; // It never comes to a lie.
+        counter.counts = 0; // So it never lies.
         let (_, reply) = counter.answer(datagram);
         if number == 100 {
             held = Some(reply);
             return vec![];
         }
-        // With one in flight, the next one comes after that was given up.
+        // With one request in flight, the next one arrives after this one has timed out.
         held.take().into_iter().chain([reply]).collect()
     });
     let flags = "--target udp --verify --requests 300 --topics 3 --timeout 0.5";
@@ -237,9 +237,9 @@ fn late_replies_are_told_from_lost_ones() {
     assert!(row(table, "verified").ends_with("no gaps"), "{table}");
 }
 
-/// Without ids, what is late comes to the socket that its request was sent from.
+/// Without ids, a late reply arrives at the socket that its request was sent from.
 #[test]
-fn late_classic_replies_are_told_too() {
+fn late_classic_replies_are_told_from_lost_ones() {
     let (mut sums, mut held) = (HashMap::<Vec<u8>, u8>::new(), None);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Runs that measure: targets, loops, flags, reports.
+//! Runs that measure: targets, loops, ramps, flags, reports.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use globalcounter::protocol::Reply;
 use globalcounter::protocol::framed;
+use globalcounter::server::affinity;
 use serde_json::Value;
 
-use crate::support::{Embedded, answering_server, load, row, udp_server};
+use crate::support::{Embedded, Null, answering_server, load, row, udp_server};
 
-/// The rows that every run has.
+/// The rows that every table has.
 const ROWS: [&str; 8] = [
     "requests",
     "rate achieved",
@@ -60,13 +61,13 @@ fn every_target_of_this_server_is_measured() {
             losses.is_none_or(|line| line.ends_with("0 lost, 0 late")),
             "{table}"
         );
-        // The server is this very process.
+        // The server is this process.
         assert!(row(table, "server").contains(&format!("(process {})", std::process::id())));
     }
 }
 
 #[test]
-fn a_closed_loop_lasts_as_long_as_it_is_told() {
+fn a_closed_loop_lasts_for_its_duration() {
     let server = Embedded::start(1);
     let ended = load(
         server.tcp,
@@ -86,7 +87,7 @@ fn an_open_loop_keeps_its_rate() {
                 format!("--target {target} --rate 1000 --duration 0.5 --arrivals {arrivals}");
             let ended = load(server.at(target), &flags);
             let table = ended.measured();
-            assert_eq!(row(table, "rate asked"), "1,000/s");
+            assert_eq!(row(table, "target rate"), "1,000/s");
             let rate = number(row(table, "rate achieved"));
             assert!(
                 (700.0..1300.0).contains(&rate),
@@ -97,7 +98,7 @@ fn an_open_loop_keeps_its_rate() {
 }
 
 #[test]
-fn all_methods_and_distributions_are_asked() {
+fn all_methods_and_distributions_are_measured() {
     let server = Embedded::start(2);
     let mix = "--mix count=5,add,get,reset,delete,advance --requests 3000";
     for flags in [
@@ -119,15 +120,14 @@ fn refusals_are_counted_by_code() {
     ended.refused(1, "the server refused every request: TOPIC_TOO_LONG");
 }
 
-/// A server that stops for a while is seen by all requests that were due in that while, not only by
-/// those that were under way.
+/// A pause of the server shows in all requests that were due meanwhile, not only in those in flight.
 #[test]
 fn an_open_loop_shows_a_pause() {
     let answered = AtomicUsize::new(0);
     let server = answering_server(move |input| {
         let (taken, replies) = ones(input);
         let before = answered.fetch_add(taken / FRAME_LEN, Ordering::Relaxed);
-        // In the middle of the run.
+        // A pause in the middle of the run.
         if (before..before + taken / FRAME_LEN).contains(&3_000) {
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -146,12 +146,12 @@ fn an_open_loop_shows_a_pause() {
         );
     };
     at_least("p99.9", 190_000.0);
-    // A fifth of all requests were due while it slept: half of those waited for half of it or more.
+    // A fifth of all requests were due during the pause: half of those waited for half of it or more.
     at_least("p90", 90_000.0);
 }
 
-/// A classic UDP server that stops for a while when the datagram of that number has come.
-fn stopping_server(at: usize, pause: Duration) -> std::net::SocketAddr {
+/// A classic UDP server that pauses when datagram number `at` arrives.
+fn pausing_server(at: usize, pause: Duration) -> std::net::SocketAddr {
     udp_server(move |number, _| {
         if number == at {
             std::thread::sleep(pause);
@@ -160,31 +160,32 @@ fn stopping_server(at: usize, pause: Duration) -> std::net::SocketAddr {
     })
 }
 
-/// One request at a time, 200 a second: 10 to warm up, 100 measured, until 0.55 s.
+/// One request at a time, 200 per second: 10 to warm up, 100 measured, until 0.55 s.
 const ONE_AT_A_TIME: &str = "--target classic-udp --connections 1 --rate 200 --arrivals fixed \
     --duration 0.5 --warmup 0.05";
 
-/// What was due before the end is made and counted, also where the server stopped until after it.
+/// Requests that were due before the end are made and counted, also if the server pauses until after
+/// it.
 #[test]
-fn a_pause_over_the_end_is_not_left_out() {
-    let server = stopping_server(80, Duration::from_millis(300));
+fn a_pause_over_the_end_is_measured() {
+    let server = pausing_server(80, Duration::from_millis(300));
     let file = std::env::temp_dir().join(format!("loadgen-end-{}.json", std::process::id()));
     let flags = format!("{ONE_AT_A_TIME} --timeout 5 --json {}", file.display());
     load(server, &flags).measured();
     let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     std::fs::remove_file(&file).unwrap();
     let latency = &report["result"]["latency"];
-    // 30 were due in it; the first 10 of them waited for a quarter of a second.
+    // 30 requests were due in the pause; the first 10 of them waited for a quarter of a second.
     assert!(latency["p90"].as_f64().unwrap() > 200_000.0, "{latency} µs");
 }
 
 #[test]
-fn what_can_not_be_sent_is_told() {
-    let server = stopping_server(60, Duration::from_secs(30));
+fn requests_that_cannot_be_sent_are_reported() {
+    let server = pausing_server(60, Duration::from_secs(30));
     let ended = load(server, &format!("{ONE_AT_A_TIME} --timeout 0.1"));
     let table = ended.measured();
     assert!(number(row(table, "never sent")) > 20.0, "{table}");
-    // It is rated by the clock, not by when it last answered.
+    // The clock decides about the rate, not the last reply.
     assert!(row(table, "requests").ends_with("in 0.50 s"), "{table}");
 }
 
@@ -201,15 +202,15 @@ fn requests_of_the_warm_up_are_not_counted() {
 #[test]
 fn a_ramp_finds_a_rate() {
     let server = Embedded::start(1);
-    // A rate is not kept where replies are missing at the end, as on a machine that stalls: not
-    // three times in a row.
+    // A rate is not kept if replies are missing at the end, as on a machine that stalls. That does
+    // not happen three times in a row.
     let kept = (0..3).any(|_| {
         let flags = "--ramp 500..2000 --slo 10000 --duration 0.2 --arrivals fixed";
         let ended = load(server.tcp, flags);
         let table = ended.measured();
-        assert!(table.contains("rate asked"), "{table}");
-        let highest = table.lines().last().unwrap();
-        highest == "highest rate with p99 up to 10.00 s: 2,000/s"
+        assert!(table.contains("target rate"), "{table}");
+        let mut lines = table.lines();
+        lines.any(|line| line == "highest rate with p99 up to 10.00 s: 2,000/s")
     });
     assert!(kept);
     let ended = load(server.tcp, "--ramp 1000..2000 --slo 0.0001 --duration 0.1");
@@ -220,7 +221,7 @@ fn a_ramp_finds_a_rate() {
     );
 }
 
-/// A rate at which the server fails is one that it does not keep; what was measured before stays.
+/// A rate at which the server fails is not kept; the rates before it are reported.
 #[test]
 fn a_ramp_survives_a_server_that_fails() {
     let answered = AtomicUsize::new(0);
@@ -235,9 +236,9 @@ fn a_ramp_survives_a_server_that_fails() {
     assert!(table.contains("highest rate with p99"), "{table}");
 }
 
-/// Each thread reaches each shard, or it is refused.
+/// Each thread needs a connection to each shard, or the run is refused.
 #[test]
-fn open_loops_of_several_threads_know_shards() {
+fn open_loops_of_several_threads_are_shard_aware() {
     let server = Embedded::start(4);
     let flags = "--shard-aware --rate 5000 --duration 0.3 --threads 2";
     let ended = load(server.tcp, &format!("{flags} --connections 8 --verify"));
@@ -276,7 +277,7 @@ fn reports_are_written() {
     assert!(report["result"]["over_time"].as_array().unwrap().len() >= 3);
     let page = std::fs::read_to_string(&html).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.matches("<svg").count() == 3);
-    // Nothing is fetched: the only address is the name of SVG itself.
+    // The page fetches nothing: its only address is the name of SVG itself.
     let addresses = page.replace("http://www.w3.org/2000/svg", "");
     for fetched in [
         "http:",
@@ -290,19 +291,58 @@ fn reports_are_written() {
     }
     let ramp = format!("--ramp 500..1000 --slo 1000 --duration 0.1 {files}");
     load(server.tcp, &ramp).measured();
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    for step in report["ramp"]["steps"].as_array().unwrap() {
+        assert!((1..=3).contains(&step["tries"].as_u64().unwrap()), "{step}");
+    }
+    assert!(report["ramp"]["noise_tries"].is_u64());
     assert!(
         std::fs::read_to_string(&html)
             .unwrap()
-            .contains("Latency by rate asked for")
+            .contains("Latency by target rate")
     );
     std::fs::remove_file(&json).unwrap();
     std::fs::remove_file(&html).unwrap();
 }
 
-/// Bytes of a COUNT of a topic of 16 bytes.
+/// The hint to pin both appears only if load and server can use the same processors.
+#[test]
+fn load_and_server_on_the_same_processors_get_a_hint() {
+    let processors = affinity::processors();
+    let (first, last) = (processors[0], processors[processors.len() - 1]);
+    // A child may use the processors of the thread that starts it.
+    let start = move || {
+        affinity::pin(first).unwrap();
+        Null::start(&[])
+    };
+    let null = std::thread::spawn(start).join().unwrap();
+    let file = std::env::temp_dir().join(format!("loadgen-pin-{}.json", std::process::id()));
+    let run = |pin: usize| {
+        let flags = format!("--duration 0.2 --pin {pin} --json {}", file.display());
+        let table = load(null.tcp, &flags).measured().to_owned();
+        let report = std::fs::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        (table, serde_json::from_slice::<Value>(&report).unwrap())
+    };
+    let (table, report) = run(first);
+    let hint = row(&table, "note");
+    assert!(
+        hint.starts_with(&format!("load and server share CPU {first},")),
+        "{table}"
+    );
+    assert!(table.contains("globalcounter serve --pin"), "{table}");
+    assert_eq!(report["shared_processors"][0], first);
+    if first != last {
+        let (table, report) = run(last);
+        assert!(!table.contains("note"), "{table}");
+        assert!(report.get("shared_processors").is_none(), "{report}");
+    }
+}
+
+/// The length of a COUNT of a topic of 16 bytes.
 const FRAME_LEN: usize = framed::HEADER_LEN + 16;
 
-/// How many bytes of `input` are whole frames, and a reply with sum 1 to each.
+/// Returns how many bytes of `input` are complete frames, and a reply with sum 1 to each.
 fn ones(input: &[u8]) -> (usize, Vec<u8>) {
     let (mut at, mut replies) = (0, Vec::new());
     while let Ok(Some(frame)) = framed::decode_request(&input[at..], 1024) {
@@ -312,7 +352,7 @@ fn ones(input: &[u8]) -> (usize, Vec<u8>) {
     (at, replies)
 }
 
-/// The bytes of the frames that a run sent on its only connection.
+/// Returns the bytes of the frames that a run sends on its only connection.
 fn sent_with(seed: u32) -> Vec<u8> {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let seen = sent.clone();

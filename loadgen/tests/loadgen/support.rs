@@ -1,4 +1,4 @@
-//! What the tests stand on: the command, servers that count, and servers that misbehave.
+//! Shared by all tests: the command, servers that count, and servers that misbehave.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use globalcounter::server::{Config, ServeError, Server, Stop};
 use globalcounter::topic::Shards;
 
-/// Long enough for anything to happen that will; a run that takes this long fails its test.
+/// The longest time that a run may take before its test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a run ended.
+/// The exit code and output of a run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: i32,
@@ -21,14 +21,14 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// That it measured; returns its table.
+    /// Asserts that it succeeded, and returns its table.
     #[track_caller]
     pub(crate) fn measured(&self) -> &str {
         assert_eq!((self.code, self.err.as_str()), (0, ""), "{self:?}");
         &self.out
     }
 
-    /// That it failed with `code` and one line, which says `because`.
+    /// Asserts that it failed with `code` and one line that contains `because`.
     #[track_caller]
     pub(crate) fn refused(&self, code: i32, because: &str) {
         assert_eq!(self.code, code, "{self:?}");
@@ -39,7 +39,7 @@ impl Ended {
     }
 }
 
-/// Runs `loadgen` with these arguments, apart at spaces.
+/// Runs `loadgen` with these arguments, separated by spaces.
 pub(crate) fn loadgen(arguments: &str) -> Ended {
     let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_loadgen"))
         .args(arguments.split_whitespace())
@@ -47,7 +47,7 @@ pub(crate) fn loadgen(arguments: &str) -> Ended {
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    // Tests run what is not optimised, and know.
+    // Tests run a binary that is not optimised, so its warning is expected.
     let err = text(output.stderr);
     let lines = err.lines().filter(|line| !line.contains("not optimised"));
     Ended {
@@ -57,12 +57,12 @@ pub(crate) fn loadgen(arguments: &str) -> Ended {
     }
 }
 
-/// Runs it against a server.
+/// Runs `loadgen` against a server.
 pub(crate) fn load(server: SocketAddr, arguments: &str) -> Ended {
     loadgen(&format!("--server {server} {arguments}"))
 }
 
-/// The value of a row of the table.
+/// Returns the value of a row of a table.
 #[track_caller]
 pub(crate) fn row<'a>(table: &'a str, name: &str) -> &'a str {
     let line = table.lines().find_map(|line| line.strip_prefix(name));
@@ -96,7 +96,7 @@ impl Embedded {
         }
     }
 
-    /// Where a target finds it.
+    /// Returns its address for a target.
     pub(crate) fn at(&self, target: &str) -> SocketAddr {
         if target.contains("udp") {
             self.udp
@@ -116,7 +116,7 @@ impl Drop for Embedded {
     }
 }
 
-/// `loadgen null`, a process of its own; killed when dropped.
+/// `loadgen null` in a process of its own; killed when dropped.
 pub(crate) struct Null {
     pub(crate) child: Child,
     pub(crate) tcp: SocketAddr,
@@ -160,8 +160,8 @@ impl Drop for Null {
     }
 }
 
-/// A TCP server that gives each connection to `serve`, one after another, on threads that end with
-/// their peers.
+/// Starts a TCP server that calls `serve` for each connection, on a thread of its own, which ends
+/// with the peer.
 pub(crate) fn tcp_server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -175,8 +175,8 @@ pub(crate) fn tcp_server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> S
     address
 }
 
-/// A TCP server that answers what each read brought by what `answer` makes of all bytes that were
-/// not answered yet: how many it took, and what to say. It closes the connection on `None`.
+/// Starts a TCP server that calls `answer` after each read, with all bytes that are not answered yet.
+/// It returns how many of them it took, and the reply; `None` closes the connection.
 pub(crate) fn answering_server(
     answer: impl Fn(&[u8]) -> Option<(usize, Vec<u8>)> + Send + Sync + 'static,
 ) -> SocketAddr {
@@ -195,7 +195,8 @@ pub(crate) fn answering_server(
     })
 }
 
-/// A UDP server: `answer` is told each datagram and its number, and has it answered, or not.
+/// Starts a UDP server that calls `answer` with the number and bytes of each datagram. It returns the
+/// replies, if any.
 pub(crate) fn udp_server(
     mut answer: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static,
 ) -> SocketAddr {

@@ -1,5 +1,6 @@
-//! What was kept, into the shards, before anybody counts.
+//! Loads the stored topics into the shards, before the server serves.
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,30 +14,32 @@ use crate::server::exchange::Shared;
 use crate::server::net::coarse_seconds;
 use crate::shard::Ceilings;
 use crate::store::{FjallStore, LastEnd, Skipped, Store, StoreError};
+use crate::topic::ShardId;
 
-/// A store, and what was in it.
+/// An open store, and a summary of what was loaded from it.
 pub(crate) struct Durable {
     pub(crate) store: Box<dyn Store>,
     pub(crate) loaded: Loaded,
 }
 
-/// What a server found of topics that were kept.
+/// A summary of the topics that a server loaded from its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loaded {
-    /// How many topics.
+    /// The number of topics.
     pub topics: u64,
-    /// How the server ended that had them before.
+    /// How the previous server on this store ended.
     pub last_end: LastEnd,
-    /// Of how many topics the last server may have had numbers left that it never handed out, since
-    /// it did not end cleanly. These are skipped.
+    /// The number of topics that may skip numbers: the previous server did not end cleanly, so it
+    /// is not known which numbers up to their ceilings it handed out.
     pub skipped_topics: u64,
-    /// How many numbers that are at most.
+    /// How many numbers these topics skip together at most.
     pub skipped_numbers: u64,
-    /// How long it took.
+    /// How long loading took.
     pub took: Duration,
 }
 
-/// Opens the data directory of a server.
+/// Opens the data directory of a server. Another process that finds the directory in use is told
+/// the addresses that `config` names.
 pub(crate) fn directory(path: &Path, config: &Config) -> Result<Box<dyn Store>, StoreError> {
     let listen = [("tcp", config.tcp), ("udp", config.udp)];
     let listen = listen
@@ -46,7 +49,7 @@ pub(crate) fn directory(path: &Path, config: &Config) -> Result<Box<dyn Store>, 
     Ok(Box::new(FjallStore::open(path, &owner)?))
 }
 
-/// Makes the shards, with the topics that `store` has.
+/// Creates the shards, with the topics of `store` if there is one.
 pub(crate) fn load(
     config: &Config,
     store: Option<Box<dyn Store>>,
@@ -66,50 +69,62 @@ pub(crate) fn load(
     Ok((shared, Some(Durable { store, loaded })))
 }
 
-/// Loads each shard's topics, some shards at a time.
+/// Loads the topics of all shards, on as many threads as there are processors.
 fn load_shards(config: &Config, shared: &Shared, store: &dyn Store) -> Result<Loaded, StoreError> {
     let started = Instant::now();
-    let mut loaded = Loaded {
-        topics: 0,
-        last_end: store.last_end(),
-        skipped_topics: 0,
-        skipped_numbers: 0,
-        took: Duration::ZERO,
-    };
     let ids: Vec<_> = config.shards.ids().collect();
     let next = AtomicUsize::new(0);
-    let all = Mutex::new((&mut loaded, Skipped::default(), None));
-    let load_some = || {
+    let total = Mutex::new((0, Skipped::default()));
+    on_threads(ids.len(), || {
         while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (mut topics, mut skipped) = (0, Skipped::default());
-            let result = shared.with_idle(id, |shard| {
-                store.load(config.shards.points(id), &mut |topic, stored| {
-                    shard.restore(topic, stored.sum);
-                    topics += 1;
-                    skipped.add(stored);
-                })
-            });
-            let (loaded, all_skipped, error) = &mut *all.lock();
-            loaded.topics += topics;
+            let (topics, skipped) = load_shard(config, shared, store, id)?;
+            let (all_topics, all_skipped) = &mut *total.lock();
+            *all_topics += topics;
             all_skipped.merge(skipped);
-            if let Err(failure) = result {
-                *error = Some(failure);
-            }
         }
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+        Ok(())
+    })?;
+    let (topics, skipped) = total.into_inner();
+    Ok(Loaded {
+        topics,
+        last_end: store.last_end(),
+        skipped_topics: skipped.topics,
+        skipped_numbers: skipped.numbers,
+        took: started.elapsed(),
+    })
+}
+
+/// Loads the topics of one shard. Returns the number of topics, and how much they skip.
+fn load_shard(
+    config: &Config,
+    shared: &Shared,
+    store: &dyn Store,
+    id: ShardId,
+) -> Result<(u64, Skipped), StoreError> {
+    let (mut topics, mut skipped) = (0, Skipped::default());
+    shared.with_idle(id, |shard| {
+        store.load(config.shards.points(id), &mut |topic, stored| {
+            shard.restore(topic, stored.sum);
+            topics += 1;
+            skipped.add(stored);
+        })
+    })?;
+    Ok((topics, skipped))
+}
+
+/// Runs `work` on as many threads as there are processors, but at most on `limit`; this thread is
+/// one of them. Returns the first error.
+fn on_threads(
+    limit: usize,
+    work: impl Fn() -> Result<(), StoreError> + Sync,
+) -> Result<(), StoreError> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        for _ in 1..threads.min(ids.len()) {
-            scope.spawn(load_some);
-        }
-        load_some();
-    });
-    let (_, skipped, error) = all.into_inner();
-    if let Some(error) = error {
-        return Err(error);
-    }
-    loaded.skipped_topics = skipped.topics;
-    loaded.skipped_numbers = skipped.numbers;
-    loaded.took = started.elapsed();
-    Ok(loaded)
+        let others = (1..processors.min(limit)).map(|_| scope.spawn(&work));
+        let others: Vec<_> = others.collect();
+        let own = work();
+        others.into_iter().fold(own, |result, other| {
+            result.and(other.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })
+    })
 }

@@ -1,6 +1,6 @@
-//! A durable server: what was kept is loaded into the shards, a thread of its own makes durable what
-//! they want, and at the end they leave the exact sums behind. Knows what a store promises, not how it
-//! keeps it, and no worker.
+//! Durability: at the start the stored topics are loaded into the shards, then a thread makes the
+//! shards' changes durable, and at the end it stores the exact sums. The folder knows the promises
+//! of a store, but not how a store keeps them, and it knows no worker.
 
 mod load;
 mod thread;

@@ -1,5 +1,5 @@
-//! The thread that has the store: it makes durable what the shards want, one commit for all that wait,
-//! and at the end leaves their exact sums behind.
+//! The store's thread. It commits the changes of all shards, several in one commit, and at the end
+//! it stores the exact sums.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -8,13 +8,15 @@ use std::{mem, thread};
 use tokio::sync::mpsc;
 
 use crate::server::error::ServeError;
-use crate::server::exchange::{Answers, Shared};
+use crate::server::exchange::{CommitResult, Shared};
 use crate::store::{Answer, Changes, Store, StoreError};
+use crate::topic::ShardId;
 
-/// The most changes of a commit at the end.
+/// The maximum number of changes in a commit of exact sums, at the end.
 const SETTLE_CHANGES: usize = 64 * 1024;
 
-/// Starts the thread that has the store. It ends after the last worker, and says how.
+/// Starts the thread that has the store. The thread ends after the last worker, and reports the
+/// result to `ended`.
 pub(crate) fn spawn(
     mut store: Box<dyn Store>,
     shared: Arc<Shared>,
@@ -24,11 +26,11 @@ pub(crate) fn spawn(
     let failed = ended.clone();
     let spawned = thread::Builder::new().name(name).spawn(move || {
         commit_all(&shared, &mut *store);
-        let settled = match shared.commits().is_abandoned() {
+        let settled = match shared.change_queue().is_poisoned() {
             true => Ok(()),
             false => settle(&shared, &mut *store),
         };
-        // Given back before anybody hears that the server has ended.
+        // The store must be released before anybody learns that the server has ended.
         drop(store);
         let _ = ended.send(settled.map_err(ServeError::Store));
     });
@@ -37,36 +39,22 @@ pub(crate) fn spawn(
     }
 }
 
-/// Makes durable what the shards want, until nothing more comes. A store that failed is asked for
-/// nothing more: what the shards want until each of them knows is refused here.
+/// Commits the changes of the shards until no more come. After the store has failed it gets no
+/// further changes: they are refused here until every shard knows of the failure and sends none.
 fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
     loop {
         let (mut changes, mut shards) = (Vec::new(), Vec::new());
-        if !shared.commits().next(&mut changes, &mut shards) {
+        if !shared.change_queue().next_commit(&mut changes, &mut shards) {
             return;
         }
         let changes: Changes = changes.into();
-        let (to, asked) = (Arc::clone(shared), Arc::clone(&changes));
-        let answer = Answer::new(move |result| {
-            if let Err(error) = &result {
-                to.store_failed(error);
-            }
-            let mut first = 0;
-            for (shard, count) in shards {
-                to.deliver(Answers {
-                    shard,
-                    changes: Arc::clone(&asked),
-                    range: first..first + count,
-                    durable: result.is_ok(),
-                });
-                first += count;
-            }
-        });
+        let answer = answer_to_shards(shared, &changes, shards);
         if shared.store_failure().is_some() {
             answer.give(Err(StoreError::Failed));
             continue;
         }
-        // A panic drops the answer, which says that they failed. The store is asked for nothing more.
+        // If the commit panics, the answer is dropped, which reports to the shards that it failed.
+        // The store gets no further changes.
         let committed = panic::catch_unwind(AssertUnwindSafe(|| store.commit(changes, answer)));
         if committed.is_err() {
             shared.store_failed(&StoreError::Unanswered);
@@ -74,7 +62,33 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
     }
 }
 
-/// Leaves the exact sums behind, and the mark of a clean end. No worker is left.
+/// Returns an answer that delivers the result of a commit to the workers of its shards. `shards`
+/// names each shard with its number of changes, in the order of `changes`.
+fn answer_to_shards(
+    shared: &Arc<Shared>,
+    changes: &Changes,
+    shards: Vec<(ShardId, usize)>,
+) -> Answer {
+    let (shared, changes) = (Arc::clone(shared), Arc::clone(changes));
+    Answer::new(move |result| {
+        if let Err(error) = &result {
+            shared.store_failed(error);
+        }
+        let mut first = 0;
+        for (shard, count) in shards {
+            shared.deliver(CommitResult {
+                shard,
+                changes: Arc::clone(&changes),
+                range: first..first + count,
+                durable: result.is_ok(),
+            });
+            first += count;
+        }
+    })
+}
+
+/// Stores the exact sums of all shards and the mark of a clean shutdown, after the last worker has
+/// ended.
 fn settle(shared: &Shared, store: &mut dyn Store) -> Result<(), StoreError> {
     if shared.store_failure().is_some() {
         return Err(StoreError::Failed);
@@ -90,6 +104,7 @@ fn settle(shared: &Shared, store: &mut dyn Store) -> Result<(), StoreError> {
                 }
             });
             match (settled, changes.is_empty()) {
+                // A change is still unanswered, so nobody knows what the store has.
                 (false, _) => Err(StoreError::Unanswered),
                 (true, true) => result,
                 (true, false) => result.and_then(|()| store.commit_and_wait(changes)),

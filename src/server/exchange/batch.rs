@@ -1,49 +1,54 @@
-//! Requests on their way to a shard, and their replies on the way back.
+//! A batch: requests on their way to a shard, then their replies on the way back.
 //!
-//! A request carries its origin: the worker and the connection, or the peer of its datagram, and
-//! its id. So a reply finds its way back from any thread and at any later time; nothing depends on
-//! its being made at once.
+//! A batch carries the origin of each request: the worker, the connection or the peer of the
+//! datagram, and the request's id. So any thread can send a reply at any later time; nothing
+//! depends on a reply being made at once.
 
 use super::buffers::empty;
-use super::commits::Answers;
-use super::origin::{Asker, ConnectionKey, Datagram, LateReply, Shard, WorkerId};
-use super::requests::{Queued, Source, run, waiting};
+use super::commits::CommitResult;
+use super::origin::{ConnectionKey, Datagram, LateReply, Requester, Shard, WorkerId};
+use super::requests::{Queued, Source, count_waiting, run};
 use super::walk::Walk;
 use crate::protocol::Reply;
 use crate::topic::ShardId;
 
-/// Requests handed over to whoever runs their shard. It goes back to where it came from with the
-/// replies; its buffers are used again.
+/// Requests that a worker hands over to the worker that runs their shard. The batch comes back with
+/// the replies, and its buffers are used again. Instead of requests a batch may carry a walk, a
+/// commit result, or late replies.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// The worker that it goes back to.
+    /// The worker that the batch goes back to.
     pub(crate) from: WorkerId,
-    /// The shard that it is for.
+    /// The shard that the batch is for. Late replies have none.
     pub(crate) shard: ShardId,
-    /// The connection that it came from; `None`: `datagrams`.
+    /// The connection that the requests came from; `None` if they came in `datagrams`.
     pub(crate) connection: Option<ConnectionKey>,
-    /// The datagrams that its requests came in.
+    /// The datagrams that the requests came in.
     pub(crate) datagrams: Vec<Datagram>,
-    /// Whether its worker waits for it, though it has no replies to write.
+    /// Whether the batch must wake its worker when it comes back, even if the worker has nothing to
+    /// write: it used the worker's last credit.
     pub(crate) awaited: bool,
-    /// What looks at the shard's topics, instead of requests.
+    /// A walk that visits the shard, instead of requests.
     pub(crate) walk: Option<Box<Walk>>,
-    /// What the store says to the shard, instead of requests.
-    pub(crate) answers: Option<Answers>,
-    /// Replies that are on their way to their worker, instead of requests.
+    /// The store's result for changes of the shard, instead of requests.
+    pub(crate) commit_result: Option<CommitResult>,
+    /// Replies that waited for the store, on their way to worker `from`, instead of requests.
     pub(crate) late: Vec<LateReply>,
     requests: Vec<Queued>,
+    /// The topics of `requests`, one after another.
     topics: Vec<u8>,
+    /// The outcome of each request, once the batch ran; `None` if the request waits for the store.
     replies: Vec<Option<Reply>>,
 }
 
-/// A recycled batch keeps room for no more than this many requests, and bytes of their topics.
-/// Larger ones come from reads that are full to the brim, which have other costs.
+/// A recycled batch keeps room for at most this many requests, and for this many bytes of their
+/// topics. Larger batches come only from reads that fill their whole buffer; those have other
+/// costs.
 const KEEP_REQUESTS: usize = 2 * 1024;
 const KEEP_BYTES: usize = 64 * 1024;
 
 impl Batch {
-    /// An empty batch of `from`.
+    /// Creates an empty batch of worker `from`.
     pub(crate) fn new(from: WorkerId) -> Self {
         Self {
             from,
@@ -52,7 +57,7 @@ impl Batch {
             datagrams: Vec::new(),
             awaited: false,
             walk: None,
-            answers: None,
+            commit_result: None,
             late: Vec::new(),
             requests: Vec::new(),
             topics: Vec::new(),
@@ -60,7 +65,8 @@ impl Batch {
         }
     }
 
-    /// Makes it a batch for `shard` of these requests, whose topics lie in `bytes`.
+    /// Refills the batch with `requests` for `shard`. Copies their topics from `bytes`, and from
+    /// `source` the datagrams that they came in.
     pub(crate) fn fill(
         &mut self,
         shard: ShardId,
@@ -91,14 +97,15 @@ impl Batch {
         }
     }
 
-    /// Has the shard apply its requests, or hear from the store, or looks at its topics. `late` gets
-    /// the replies to those who waited.
+    /// Runs the batch on its shard: makes a step of the walk, reports the store's result, or
+    /// applies the requests. Appends to `late` the replies to requests that waited for the store's
+    /// result.
     pub(crate) fn run(&mut self, shard: &mut Shard, late: &mut Vec<LateReply>) {
         if let Some(walk) = &mut self.walk {
             walk.step(shard);
         }
-        if let Some(answers) = self.answers.take() {
-            answers.tell(shard, late);
+        if let Some(result) = self.commit_result.take() {
+            result.apply_to(shard, late);
         }
         let source = match self.connection {
             Some(key) => Source::Connection(key),
@@ -114,37 +121,37 @@ impl Batch {
         run(requests, topics, *from, source, shard, replies);
     }
 
-    /// Those of its requests that have replies, once it ran.
+    /// Returns the requests that have replies, with their replies, after the batch ran.
     pub(crate) fn replies(&self) -> impl Iterator<Item = (&Queued, Reply)> {
         debug_assert_eq!(self.requests.len(), self.replies.len());
         let replies = self.requests.iter().zip(self.replies.iter().copied());
         replies.filter_map(|(request, reply)| Some((request, reply?)))
     }
 
-    /// Whether it has replies for that connection.
+    /// Returns whether the batch has replies for the connection `key`.
     pub(crate) fn is_of(&self, key: ConnectionKey) -> bool {
-        let late = |(origin, _): &LateReply| match origin.asker {
-            Asker::Connection(asker) => asker == key,
-            Asker::Datagram(_) => false,
+        let has_key = |(origin, _): &LateReply| match origin.requester {
+            Requester::Connection(connection) => connection == key,
+            Requester::Datagram(_) => false,
         };
-        self.connection == Some(key) || self.late.iter().any(late)
+        self.connection == Some(key) || self.late.iter().any(has_key)
     }
 
-    /// How many requests it has.
+    /// Returns the number of requests.
     pub(crate) fn len(&self) -> usize {
         self.requests.len()
     }
 
-    /// How many of its requests wait for the store.
-    pub(crate) fn waiting(&self) -> usize {
-        waiting(&self.replies)
+    /// Returns how many of the requests wait for the store, after the batch ran.
+    pub(crate) fn count_waiting(&self) -> usize {
+        count_waiting(&self.replies)
     }
 
     fn clear(&mut self) {
         self.connection = None;
         self.awaited = false;
         self.walk = None;
-        self.answers = None;
+        self.commit_result = None;
         self.late.clear();
         empty(&mut self.datagrams, KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);

@@ -1,4 +1,5 @@
-//! From the bytes of a read to requests on their way to shards, for every transport.
+//! Decodes the bytes of a read into requests for shards, for framed and classic messages of every
+//! transport.
 
 use std::ops::Range;
 
@@ -8,37 +9,38 @@ use crate::protocol::framed::{self, Answer, Call, Hello, HelloReply, NotARequest
 use crate::protocol::{ErrorCode, Reply, Request, classic};
 use crate::topic::{ShardId, Shards};
 
-/// What decoding needs to know of the server: the limit on topics, and what HELLO is answered with.
+/// The decoder of one worker. It has the settings that decoding needs: the maximum length of a
+/// topic, and the values that the reply to HELLO contains.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Intake {
     shards: Shards,
-    /// The shard that this worker serves without hops.
+    /// The shard that the worker serves without hops.
     shard: ShardId,
     max_topic_len: usize,
 }
 
-/// Where the frames of a read ended.
+/// Where the whole frames of a read end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FramesEnd {
-    /// With the last byte, or inside a frame: this many bytes were whole frames.
+    /// At the last byte, or before an incomplete frame. This many bytes were whole frames.
     At(usize),
-    /// At something that is no request; what follows means nothing. It is answered already.
+    /// Before bytes that are no request, so that the rest cannot be decoded. The error is answered
+    /// already if it has an answer.
     Lost,
-    /// After a connection's HELLO, not answered, that names a shard. This many bytes were whole
-    /// frames, the HELLO among them.
+    /// After a connection's HELLO that names a shard. The HELLO is not answered yet.
     Hello {
-        /// As [`At`](Self::At).
+        /// This many bytes were whole frames, including the HELLO.
         at: usize,
-        /// Its id.
+        /// The id of the HELLO.
         id: RequestId,
-        /// The worker of that shard.
+        /// The worker of the named shard.
         to: WorkerId,
     },
 }
 
 impl Intake {
-    /// Of the worker of `shard`. Topics are at most `max_topic_len` bytes long: no more than
-    /// [`TOPIC_LEN_LIMIT`](crate::topic::TOPIC_LEN_LIMIT).
+    /// Creates the decoder of the worker that serves `shard` without hops. Topics may have
+    /// `max_topic_len` bytes, which is at most [`TOPIC_LEN_LIMIT`](crate::topic::TOPIC_LEN_LIMIT).
     pub(crate) fn new(shards: Shards, shard: ShardId, max_topic_len: usize) -> Self {
         Self {
             shards,
@@ -47,28 +49,29 @@ impl Intake {
         }
     }
 
-    /// The shard that this worker serves without hops.
+    /// Returns the shard that this worker serves without hops.
     pub(crate) fn shard(&self) -> ShardId {
         self.shard
     }
 
-    /// The longest topic, in bytes.
+    /// Returns the maximum length of a topic, in bytes.
     pub(crate) fn max_topic_len(&self) -> usize {
         self.max_topic_len
     }
 
-    /// What this worker answers to HELLO.
+    /// Returns this worker's reply to HELLO.
     pub(crate) fn hello(&self) -> HelloReply {
         let max_topic_len = self.max_topic_len as u16; // at most TOPIC_LEN_LIMIT
         HelloReply::new(self.shards, self.shard, max_topic_len)
     }
 
-    /// The worker that a HELLO wants to be served by.
+    /// Returns the worker that a HELLO asks for: the worker of the shard that it names, or this
+    /// one.
     ///
     /// # Errors
     ///
-    /// BAD_FRAME where it names a shard that there is not.
-    fn shard_of(&self, hello: Hello<'_>) -> Result<WorkerId, ErrorCode> {
+    /// BAD_FRAME if the HELLO names a shard that does not exist.
+    fn worker_for(&self, hello: Hello<'_>) -> Result<WorkerId, ErrorCode> {
         let Some(shard) = hello.shard else {
             return Ok(WorkerId::of(self.shard));
         };
@@ -78,9 +81,9 @@ impl Intake {
         }
     }
 
-    /// Takes in all whole frames of `bytes[span]`. Requests for topics go into `requests`; `answer`
-    /// gets what is answered at once. `datagram` says which one this is; `None`: a connection, which
-    /// can move to the worker of a shard.
+    /// Decodes all whole frames of `bytes[span]`. Pushes requests for topics into `requests`, and
+    /// passes answers that need no shard to `answer`. `datagram` is the index of the datagram; it
+    /// is `None` for a connection, which can move to the worker of a shard.
     pub(crate) fn take_frames(
         &self,
         bytes: &[u8],
@@ -108,7 +111,7 @@ impl Intake {
                     requests.push(&request, queued(&request, at, frame.id, datagram));
                 }
                 Ok(Call::Ping(body)) => answer(frame.id, Answer::Pong(body)),
-                Ok(Call::Hello(hello)) => match self.shard_of(hello) {
+                Ok(Call::Hello(hello)) => match self.worker_for(hello) {
                     Ok(to) if hello.shard.is_some() && datagram.is_none() => {
                         return FramesEnd::Hello {
                             at: at - span.start,
@@ -124,11 +127,11 @@ impl Intake {
         }
     }
 
-    /// Takes in the classic message `bytes[span]`.
+    /// Decodes the classic message `bytes[span]`, and pushes its request into `requests`.
     ///
     /// # Errors
     ///
-    /// The code to refuse it with.
+    /// The code of the error that answers the message.
     pub(crate) fn take_message(
         &self,
         bytes: &[u8],
@@ -146,12 +149,13 @@ impl Intake {
     }
 }
 
-/// What answers a call with an error.
+/// Returns the answer to a request that is refused with `error`.
 pub(crate) fn refusal(error: ErrorCode) -> Answer<'static> {
     Answer::Reply(Reply::Error(error))
 }
 
-/// `request`, whose topic ends at `end`: in every dialect a message ends with its topic.
+/// Returns `request` with the place of its topic, which ends at `end` of the buffer: a framed or
+/// classic message ends with its topic.
 fn queued(request: &Request<'_>, end: usize, id: RequestId, datagram: u32) -> Queued {
     let topic_len = request.topic.as_bytes().len();
     Queued {

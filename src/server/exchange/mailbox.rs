@@ -1,4 +1,4 @@
-//! Where a worker is found by the others: what is for it, and how it is woken.
+//! A worker's mailbox: how other threads hand something to the worker, and wake it.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -6,49 +6,52 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::batch::Batch;
-use super::commits::Answers;
+use super::commits::CommitResult;
 use super::sync::inbox::Inbox;
 
-/// Where a worker is found by the others.
+/// The mailbox of one worker.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
+    /// Batches that come back, and late replies.
     pub(crate) inbox: Inbox<Box<Batch>>,
-    /// What the store says to the worker's shard.
-    pub(crate) answers: Mutex<VecDeque<Answers>>,
-    /// Whom to wake; taken back when the worker ends, since it keeps the worker's runtime alive.
+    /// Results from the store, for the worker's shard.
+    pub(crate) commit_results: Mutex<VecDeque<CommitResult>>,
+    /// The worker's waker. It keeps the worker's runtime alive, so it is cleared when the worker
+    /// ends.
     waker: Mutex<Option<Waker>>,
 }
 
 impl Mailbox {
-    /// Empty, and nobody to wake.
+    /// Creates an empty mailbox without a waker.
     pub(crate) fn new() -> Self {
         Self {
             inbox: Inbox::new(),
-            answers: Mutex::default(),
+            commit_results: Mutex::default(),
             waker: Mutex::new(None),
         }
     }
 
-    /// Says whom to wake when something comes in; `None`: nobody any more.
+    /// Sets the waker that [`wake`](Self::wake) uses, or clears it.
     pub(crate) fn set_waker(&self, waker: Option<Waker>) {
         *self.waker.lock() = waker;
     }
 
-    /// Has the worker look into its inbox.
+    /// Wakes the worker, so that it looks into its mailbox.
     pub(crate) fn wake(&self) {
         if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
         }
     }
 
-    /// The worker's thread is about to sleep: it looks once more, or may be woken from now on.
+    /// Runs in the worker's thread just before it sleeps. Keeps the thread awake if a batch is in
+    /// the inbox; otherwise senders wake it from now on.
     pub(crate) fn before_sleep(&self) {
         if !self.inbox.try_sleep() {
             self.wake();
         }
     }
 
-    /// The worker's thread woke up.
+    /// Runs in the worker's thread just after it woke up.
     pub(crate) fn after_sleep(&self) {
         self.inbox.woke();
     }

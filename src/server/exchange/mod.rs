@@ -1,6 +1,6 @@
-//! The exchange between workers and shards: requests sorted by owner, the way to each shard and back,
-//! what all workers share. Owns the shards and the order in which batches reach them. Knows no
-//! socket, no connection and no runtime; what a shard does to a topic is [`shard`](crate::shard)'s.
+//! The exchange between workers and shards. It owns the shards, sorts requests by owner, and
+//! decides in which order batches reach each shard and how replies get back. It knows no socket, no
+//! connection and no runtime; what a request does to a topic is up to [`shard`](crate::shard).
 
 mod batch;
 mod buffers;
@@ -16,13 +16,13 @@ mod walk;
 
 pub(crate) use batch::Batch;
 pub(crate) use buffers::{empty, shrink};
-pub(crate) use commits::Answers;
+pub(crate) use commits::CommitResult;
 pub(crate) use intake::{FramesEnd, Intake, refusal};
-pub(crate) use origin::{Asker, ConnectionKey, Datagram, LateReply, WorkerId};
+pub(crate) use origin::{ConnectionKey, Datagram, LateReply, Requester, WorkerId};
 pub(crate) use requests::{Queued, Requests, Source};
 pub(crate) use router::{Outcome, Router};
 #[cfg(test)]
 pub(crate) use shared::HAND_OVER_CREDIT;
-pub(crate) use shared::{Reading, Shared};
+pub(crate) use shared::{ReadGuard, Shared};
 pub use sync::{inbox, reach};
 pub(crate) use walk::Walk;

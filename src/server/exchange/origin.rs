@@ -1,5 +1,5 @@
-//! Where a request came from, and so where its reply goes: a worker's connection, or the peer of a
-//! datagram.
+//! Where a request came from and where its reply goes: a connection of a worker, or the peer that
+//! sent a datagram.
 
 use crate::protocol::Reply;
 use crate::protocol::framed::RequestId;
@@ -7,62 +7,62 @@ use crate::server::net::sys::Peer;
 use crate::shard;
 use crate::topic::ShardId;
 
-/// A shard whose requests know the way of their replies.
+/// A shard in which each waiting request has its origin, so that its reply can be sent.
 pub(crate) type Shard = shard::Shard<Origin>;
 
-/// One worker of the server, counted from 0.
+/// The number of a worker, counted from 0. Each worker serves the shard of the same number without
+/// hops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WorkerId(pub(crate) u16);
 
-/// Each worker serves the shard of its number without hops.
 impl WorkerId {
-    /// The worker of that shard.
+    /// Returns the worker that serves `shard` without hops.
     pub(crate) fn of(shard: ShardId) -> Self {
         Self(shard.number())
     }
 
-    /// The shard of this worker.
+    /// Returns the shard that this worker serves without hops.
     pub(crate) fn shard(self) -> ShardId {
         ShardId::new(self.0)
     }
 }
 
-/// One TCP connection of a worker. Never the same for two connections, however many come and go.
+/// Identifies a TCP connection of a worker. A key is never used for a second connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConnectionKey {
-    /// Its place in the worker's table, which a later connection may take.
+    /// Index in the worker's table of connections. A later connection may get the same index.
     pub(crate) index: usize,
-    /// Counts the worker's connections.
+    /// Number of the connection among all that the worker ever had.
     pub(crate) serial: u64,
 }
 
-/// A datagram that asked something.
+/// A datagram that contained requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Datagram {
-    /// Who sent it.
+    /// The peer that sent it.
     pub(crate) peer: Peer,
-    /// Whether its replies are classic messages, or frames.
+    /// Whether its replies are classic messages; otherwise they are frames.
     pub(crate) classic: bool,
-    /// The most bytes of frames that a datagram of its replies may have.
+    /// Maximum number of bytes of frames in one datagram of its replies.
     pub(crate) reply_limit: usize,
 }
 
-/// Where a request came from that waits for the store, and where its reply goes.
+/// The origin of a request that waits for the store, to which its reply goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
-    /// The worker that has its connection, or received its datagram.
+    /// The worker that has the connection, or that received the datagram.
     pub(crate) worker: WorkerId,
-    pub(crate) asker: Asker,
-    /// What its reply carries.
+    pub(crate) requester: Requester,
+    /// The id that the reply carries.
     pub(crate) id: RequestId,
 }
 
-/// Who asked.
+/// The connection or the datagram that a request came from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Asker {
+pub(crate) enum Requester {
     Connection(ConnectionKey),
     Datagram(Datagram),
 }
 
-/// A reply that waited for the store.
+/// A reply that had to wait for the store, and its destination.
 pub(crate) type LateReply = (Origin, Reply);

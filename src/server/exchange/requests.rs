@@ -1,32 +1,33 @@
-//! Decoded requests: those of one read, sorted by the shard that owns their topics, and how a shard
-//! applies them.
+//! Decoded requests: the requests of one read, sorted by the shard that owns their topics, and how
+//! a shard applies them.
 
-use super::origin::{Asker, ConnectionKey, Datagram, Origin, Shard, WorkerId};
+use super::origin::{ConnectionKey, Datagram, Origin, Requester, Shard, WorkerId};
 use crate::protocol::framed::RequestId;
 use crate::protocol::{Op, Reply, Request};
 use crate::topic::{ShardId, Shards, Topic};
 
-/// A decoded request. Its topic's bytes stay where they were read, or are a batch's.
+/// A decoded request. It does not contain its topic, only the place of the topic in a buffer: the
+/// bytes that were read, or a batch's copy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Queued {
     pub(crate) op: Op,
-    /// Where its topic begins, in the bytes that go with it.
+    /// Offset of the topic in the buffer.
     pub(crate) topic: u32,
-    /// How long its topic is, in bytes.
+    /// Length of the topic, in bytes.
     pub(crate) topic_len: u32,
-    /// What its reply carries; unused where the dialect has no ids.
+    /// The id that the reply carries; unused if the dialect has no ids.
     pub(crate) id: RequestId,
-    /// Which datagram it came in, as an index; unused on a connection.
+    /// Index of the datagram that the request came in; unused if it came from a connection.
     pub(crate) datagram: u32,
 }
 
 impl Queued {
-    /// The topic's bytes, out of those that go with it.
+    /// Returns the topic's bytes; `bytes` is the buffer that contains them.
     pub(super) fn topic_in<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.topic as usize..][..self.topic_len as usize]
     }
 
-    /// The request, out of the bytes that go with it.
+    /// Returns the request; `bytes` is the buffer that contains its topic.
     fn request<'a>(&self, bytes: &'a [u8]) -> Request<'a> {
         Request {
             op: self.op,
@@ -35,32 +36,33 @@ impl Queued {
     }
 }
 
-/// Where the requests of one read came from.
+/// The source of the requests of one read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
-    /// One connection.
+    /// All requests came from this connection.
     Connection(ConnectionKey),
-    /// These datagrams.
+    /// The requests came in these datagrams; [`Queued::datagram`] is the index.
     Datagrams(&'a [Datagram]),
 }
 
 impl Source<'_> {
-    /// Where the reply to one of them goes, at that worker.
+    /// Returns the origin of `request`, which `worker` read.
     fn origin(self, worker: WorkerId, request: &Queued) -> Origin {
-        let asker = match self {
-            Self::Connection(key) => Asker::Connection(key),
-            Self::Datagrams(datagrams) => Asker::Datagram(datagrams[request.datagram as usize]),
+        let requester = match self {
+            Self::Connection(key) => Requester::Connection(key),
+            Self::Datagrams(datagrams) => Requester::Datagram(datagrams[request.datagram as usize]),
         };
         Origin {
             worker,
-            asker,
+            requester,
             id: request.id,
         }
     }
 }
 
-/// Has the shard apply requests that worker `from` read, and whose topics lie in `bytes`; `replies`
-/// gets what became of each, nothing of those that wait for the store.
+/// Applies requests to `shard`. Worker `from` has read them from `source`, and their topics lie in
+/// `bytes`. Appends to `replies` the outcome of each request: its reply, or `None` if it waits for
+/// the store.
 pub(crate) fn run(
     list: &[Queued],
     bytes: &[u8],
@@ -73,8 +75,8 @@ pub(crate) fn run(
     shard.apply_all(requests, |i| source.origin(from, &list[i]), replies);
 }
 
-/// How many of the requests with these replies wait for the store.
-pub(crate) fn waiting(replies: &[Option<Reply>]) -> usize {
+/// Returns how many of these outcomes are of requests that wait for the store.
+pub(crate) fn count_waiting(replies: &[Option<Reply>]) -> usize {
     replies.iter().filter(|reply| reply.is_none()).count()
 }
 
@@ -83,12 +85,14 @@ pub(crate) fn waiting(replies: &[Option<Reply>]) -> usize {
 pub(crate) struct Requests {
     shards: Shards,
     by_shard: Vec<Vec<Queued>>,
-    /// The shards that have any, in the order in which they came up.
+    /// The shards that have requests, in the order of their first requests.
     touched: Vec<ShardId>,
+    /// The number of requests for all shards.
     count: usize,
 }
 
 impl Requests {
+    /// Creates an empty list for these shards.
     pub(crate) fn new(shards: Shards) -> Self {
         Self {
             shards,
@@ -98,7 +102,8 @@ impl Requests {
         }
     }
 
-    /// Adds `request`; `queued` says the same, with its origin.
+    /// Adds `request` to the list of its owner. `queued` is the same request with the place of its
+    /// topic, its id and its datagram.
     pub(crate) fn push(&mut self, request: &Request<'_>, queued: Queued) {
         let owner = self.shards.owner(request.topic);
         let list = &mut self.by_shard[owner.index()];
@@ -109,12 +114,13 @@ impl Requests {
         self.count += 1;
     }
 
+    /// Returns the number of requests.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
-    /// Passes each shard's requests to `take`, in the order in which the shards came up, and forgets
-    /// them.
+    /// Passes the requests of each shard to `take`, in the order of the shards' first requests, and
+    /// removes them.
     pub(super) fn drain(&mut self, mut take: impl FnMut(ShardId, &[Queued])) {
         for shard in self.touched.drain(..) {
             let list = &mut self.by_shard[shard.index()];
@@ -124,13 +130,13 @@ impl Requests {
         self.count = 0;
     }
 
-    /// The shard that most of them are for, where there are any.
+    /// Returns the shard with the most requests; `None` if there are no requests.
     pub(crate) fn most_wanted(&self) -> Option<ShardId> {
         let wanted = self.touched.iter().copied();
         wanted.max_by_key(|&shard| self.count_for(shard))
     }
 
-    /// How many of them are for that shard.
+    /// Returns the number of requests for `shard`.
     pub(crate) fn count_for(&self, shard: ShardId) -> usize {
         self.by_shard[shard.index()].len()
     }

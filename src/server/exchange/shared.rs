@@ -1,5 +1,5 @@
-//! What all workers share: the shards and the way to each, where each worker is found, the way to the
-//! store, and what has to be done before the last of them may end.
+//! The state that all workers share: the way to each shard, the mailbox of each worker, the queue
+//! of changes for the store, and the counts that decide when the workers may end.
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use tracing::error;
 
 use super::batch::Batch;
-use super::commits::{Answers, Commits};
+use super::commits::{ChangeQueue, CommitResult};
 use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
 use super::sync::reach::Reach;
@@ -17,34 +17,33 @@ use crate::shard::{Ceilings, TopicQuota};
 use crate::store::StoreError;
 use crate::topic::{ShardId, Shards};
 
-/// The most batches that a worker has away at one shard. Enough that a burst of small batches does
-/// not congest it while another worker finishes its turn; small enough to bound what a shard can
-/// be behind.
+/// The maximum number of batches that a worker has in flight at one shard. It is large enough that
+/// a burst of small batches does not congest the worker while another worker finishes its turn, and
+/// small enough to bound how far a shard can be behind.
 pub(crate) const HAND_OVER_CREDIT: usize = 16;
 
-/// A shard, and the way to it. Batches are boxed all along: what moves between threads is a
-/// pointer.
+/// A shard and the way to it. Batches are always boxed, so only a pointer moves between threads.
 pub(crate) type ShardReach = CachePadded<Reach<Shard, Box<Batch>>>;
 
-/// What all workers share.
+/// The state that all workers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     ids: Shards,
     quota: TopicQuota,
     pub(crate) shards: Box<[ShardReach]>,
     mailboxes: Box<[CachePadded<Mailbox>]>,
-    /// The way to the store; unused in memory.
-    commits: Commits,
-    /// Requests in datagrams that are handed over, or wait for the store.
-    waiting_datagrams: AtomicUsize,
-    /// How many workers may still read requests.
-    reading: AtomicUsize,
-    /// Why the store failed, once it did.
+    /// Changes for the store; unused if topics are only kept in memory.
+    change_queue: ChangeQueue,
+    /// The number of requests from datagrams that are handed over, or wait for the store.
+    datagrams_in_flight: AtomicUsize,
+    /// The number of workers that may still read requests, each with a [`ReadGuard`].
+    reading_workers: AtomicUsize,
+    /// Why the store failed, if it did.
     failure: OnceLock<String>,
 }
 
 impl Shared {
-    /// As many shards as workers, with room for `max_topics` topics in all.
+    /// Creates one shard for each worker. All shards together have room for `max_topics` topics.
     pub(crate) fn new(ids: Shards, max_topics: usize, ceilings: Ceilings) -> Self {
         let quota = TopicQuota::new(max_topics);
         let room = usize::from(ids.count()) * HAND_OVER_CREDIT;
@@ -57,114 +56,123 @@ impl Shared {
                 .ids()
                 .map(|_| CachePadded::new(Mailbox::new()))
                 .collect(),
-            commits: Commits::new(ids),
-            waiting_datagrams: AtomicUsize::new(0),
-            reading: AtomicUsize::new(ids.count().into()),
+            change_queue: ChangeQueue::new(ids),
+            datagrams_in_flight: AtomicUsize::new(0),
+            reading_workers: AtomicUsize::new(ids.count().into()),
             failure: OnceLock::new(),
         }
     }
 
-    /// Whether none reads any, and none that came in datagrams is under way: so nothing more is asked
-    /// of the store for them, and no worker is needed to hear its answers.
-    pub(crate) fn datagrams_are_done(&self) -> bool {
-        // What a worker read before it stopped is seen to be under way, or to be done.
-        self.reading.load(Ordering::Acquire) == 0
-            && self.waiting_datagrams.load(Ordering::Acquire) == 0
+    /// Returns whether no worker reads requests any more and no request from a datagram is in
+    /// flight. From then on no request from a datagram needs the store, and no worker is needed to
+    /// receive the store's results.
+    pub(crate) fn all_datagrams_served(&self) -> bool {
+        // In this order: once no worker reads, every request that was read is in the count, or is
+        // served already.
+        self.reading_workers.load(Ordering::Acquire) == 0
+            && self.datagrams_in_flight.load(Ordering::Acquire) == 0
     }
 
-    /// The store failed. What comes after the first time follows from it.
+    /// Records that the store failed. Only the first failure is kept and logged; later ones follow
+    /// from it.
     pub(crate) fn store_failed(&self, failure: &StoreError) {
         let text = chain(failure);
         if self.failure.set(text.clone()).is_ok() {
             error!(
                 error = text,
-                "the store failed: what it would have to keep is refused with STORE from now on, \
-                 sums below their ceilings are still handed out; restart the server once the \
-                 cause is gone"
+                "the store failed: requests that need it are refused with STORE from now on, sums \
+                 below their ceilings are still handed out; remove the cause, then restart the \
+                 server"
             );
         }
     }
 
-    /// Why the store failed, if it did.
+    /// Returns why the store failed, if it did.
     pub(crate) fn store_failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
     }
 
-    /// The way to the store.
-    pub(crate) fn commits(&self) -> &Commits {
-        &self.commits
+    /// Returns the queue of changes for the store.
+    pub(crate) fn change_queue(&self) -> &ChangeQueue {
+        &self.change_queue
     }
 
-    /// That many of them have their replies.
-    pub(crate) fn datagrams_answered(&self, requests: usize) {
-        self.waiting_datagrams
+    /// Subtracts requests from datagrams that have their replies.
+    pub(crate) fn sub_datagrams_in_flight(&self, requests: usize) {
+        self.datagrams_in_flight
             .fetch_sub(requests, Ordering::Release);
     }
 
-    /// That many requests in datagrams are handed over, or wait for the store.
-    pub(crate) fn datagrams_wait(&self, requests: usize) {
+    /// Adds requests from datagrams that are handed over, or wait for the store.
+    pub(crate) fn add_datagrams_in_flight(&self, requests: usize) {
         if requests > 0 {
-            self.waiting_datagrams
+            self.datagrams_in_flight
                 .fetch_add(requests, Ordering::Release);
         }
     }
 
-    /// Has a shard's worker tell it what the store says.
-    pub(crate) fn deliver(&self, answers: Answers) {
-        let mailbox = self.mailbox(WorkerId::of(answers.shard));
-        mailbox.answers.lock().push_back(answers);
+    /// Puts a result of the store into the mailbox of the shard's worker, and wakes that worker.
+    pub(crate) fn deliver(&self, result: CommitResult) {
+        let mailbox = self.mailbox(WorkerId::of(result.shard));
+        mailbox.commit_results.lock().push_back(result);
         mailbox.wake();
     }
 
-    /// Does something with a shard that no worker runs, before the first of them is there or after
-    /// the last has ended; after it was told what the store still had to say.
+    /// Runs `work` on a shard while no worker exists: before the first has started or after the
+    /// last has ended. First reports to the shard the store's results that are still in the
+    /// mailbox.
+    ///
+    /// # Panics
+    ///
+    /// Panics if another thread runs the shard.
     pub(crate) fn with_idle<T>(&self, id: ShardId, work: impl FnOnce(&mut Shard) -> T) -> T {
-        let answers = mem::take(&mut *self.mailbox(WorkerId::of(id)).answers.lock());
+        let results = mem::take(&mut *self.mailbox(WorkerId::of(id)).commit_results.lock());
         let ran = self.shards[id.index()].try_run(
             |shard, mut batch| batch.run(shard, &mut Vec::new()),
             |shard| {
-                for answers in answers {
-                    answers.tell(shard, &mut Vec::new());
+                for result in results {
+                    result.apply_to(shard, &mut Vec::new());
                 }
                 work(shard)
             },
         );
-        ran.expect("nobody else runs it").0
+        ran.expect("no worker runs the shard").0
     }
 
-    /// Which shards there are.
+    /// Returns the shards of the server.
     pub(crate) fn shards(&self) -> Shards {
         self.ids
     }
 
-    /// How many topics all shards have together.
+    /// Returns the number of topics in all shards together.
     pub(crate) fn topics(&self) -> usize {
         self.quota.taken()
     }
 
-    /// The way to a shard.
+    /// Returns the way to a shard.
     #[cfg(test)]
     pub(crate) fn reach(&self, id: ShardId) -> &ShardReach {
         &self.shards[id.index()]
     }
 
-    /// A worker's mailbox.
+    /// Returns a worker's mailbox.
     pub(crate) fn mailbox(&self, worker: WorkerId) -> &Mailbox {
         &self.mailboxes[usize::from(worker.0)]
     }
 }
 
-/// Says, when it is dropped, that its worker reads no more: whether it stopped, failed, or never was.
+/// Counts a worker that may read requests. It is dropped when the worker reads no more: because the
+/// worker stopped, failed, or never started.
 #[derive(Debug)]
-pub(crate) struct Reading(pub(crate) Arc<Shared>);
+pub(crate) struct ReadGuard(pub(crate) Arc<Shared>);
 
-impl Drop for Reading {
+impl Drop for ReadGuard {
     fn drop(&mut self) {
-        self.0.reading.fetch_sub(1, Ordering::Release);
+        self.0.reading_workers.fetch_sub(1, Ordering::Release);
     }
 }
 
-/// An error and its causes, in one line.
+/// Returns the texts of an error and its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let texts: Vec<String> = causes.map(ToString::to_string).collect();

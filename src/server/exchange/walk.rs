@@ -1,73 +1,69 @@
-//! A walk through the topics of all shards, shard by shard, a bounded step at a time. Cursors are
-//! stable: a topic's place is its hash, whatever comes, goes and grows meanwhile.
+//! A walk through the topics of all shards, one shard after another, in bounded steps. Cursors are
+//! stable: the position of a topic depends only on its hash, however topics are inserted and
+//! removed and tables grow meanwhile.
 
 use crate::shard::{Position, Shard};
 use crate::topic::{ShardId, Shards};
 
-/// One stretch of a walk: how far it may still go, and which topics it found.
+/// One part of a walk, from one cursor to the next: how far it may still go, and the topics that it
+/// found.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    /// Where to go on; `None`: all shards are through.
+    /// Where the walk continues; `None` if it has visited all shards.
     place: Option<(ShardId, Position)>,
     shards: Shards,
-    /// How many topics it may still look at, and how many bytes of names.
-    count: usize,
-    bytes: usize,
-    /// The names, one after another, and where each ends.
+    /// How many topics it may still report, and how many bytes of names.
+    topics_left: usize,
+    bytes_left: usize,
+    /// The names of the topics that it found, one after another, and the end of each.
     names: Vec<u8>,
     ends: Vec<usize>,
 }
 
-/// A cursor is a place in the order of hashes, and the shard above it: below 2^53, since some clients
-/// keep it in a double.
-fn place(cursor: u64, shards: Shards) -> Option<(ShardId, Position)> {
+/// Decodes a cursor; `None` if it is not valid. The lower bits of a cursor are a position in the
+/// order of hashes, the bits above are the shard. A cursor is below 2^53, because some clients keep
+/// it in a double.
+fn decode_cursor(cursor: u64, shards: Shards) -> Option<(ShardId, Position)> {
     let shard = u16::try_from(cursor >> Position::BITS).ok()?;
     let position = Position::new(cursor & ((1 << Position::BITS) - 1))?;
     Some((shards.shard(shard)?, position))
 }
 
 impl Walk {
-    /// A walk from `cursor` on (0: from the start) that looks at `count` topics, or `bytes` bytes of
-    /// names, whichever comes first, and then ends at the next place where it can.
-    pub(crate) fn new(cursor: u64, shards: Shards, count: usize, bytes: usize) -> Self {
+    /// Creates a walk from `cursor` on; cursor 0 is the start. It ends at the first possible place
+    /// after it has found `topics` topics or `bytes` bytes of names, whichever comes first.
+    pub(crate) fn new(cursor: u64, shards: Shards, topics: usize, bytes: usize) -> Self {
         Self {
-            place: place(cursor, shards),
+            place: decode_cursor(cursor, shards),
             shards,
-            count,
-            bytes,
+            topics_left: topics,
+            bytes_left: bytes,
             names: Vec::new(),
             ends: Vec::new(),
         }
     }
 
-    /// The shard that it has to look at next; `None`: it has gone as far as it may.
+    /// Returns the shard that the walk has to visit next; `None` if the walk has ended.
     pub(crate) fn next(&self) -> Option<ShardId> {
         let (shard, _) = self.place?;
-        (self.count > 0 && self.bytes > 0).then_some(shard)
+        (self.topics_left > 0 && self.bytes_left > 0).then_some(shard)
     }
 
-    /// Looks at the shard that [`next`](Self::next) named.
+    /// Makes one step through `shard`, which [`next`](Self::next) returned.
     pub(crate) fn step<W>(&mut self, shard: &Shard<W>) {
         let Some((id, from)) = self.place else { return };
-        let Self {
-            count,
-            bytes,
-            names,
-            ends,
-            ..
-        } = self;
-        let mut found = 0;
-        let before = names.len();
-        let next = shard.scan(from, *count, *bytes, |topic| {
-            found += 1;
+        let Self { names, ends, .. } = self;
+        let (topics_before, bytes_before) = (ends.len(), names.len());
+        let next = shard.scan(from, self.topics_left, self.bytes_left, |topic| {
             names.extend_from_slice(topic.as_bytes());
             ends.push(names.len());
         });
-        *count = count.saturating_sub(found);
-        *bytes = bytes.saturating_sub(names.len() - before);
+        let (topics, bytes) = (ends.len() - topics_before, names.len() - bytes_before);
+        self.topics_left = self.topics_left.saturating_sub(topics);
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
         self.place = match next {
             Some(position) => {
-                self.count = 0; // it has held this shard for long enough
+                self.topics_left = 0; // the walk has had this shard for long enough
                 Some((id, position))
             }
             None => Some(id.number() + 1)
@@ -76,14 +72,14 @@ impl Walk {
         };
     }
 
-    /// Where to go on; 0: all topics were looked at.
+    /// Returns the cursor of the next part of the walk; 0 if all topics were visited.
     pub(crate) fn cursor(&self) -> u64 {
         self.place.map_or(0, |(shard, position)| {
             u64::from(shard.number()) << Position::BITS | position.number()
         })
     }
 
-    /// The topics that were found.
+    /// Returns the names of the topics that the walk found.
     pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts

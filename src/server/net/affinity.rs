@@ -1,11 +1,11 @@
-//! Which processors there are, and keeping a thread on one.
+//! The processors that this process may use, and pinning a thread to one.
 
 use std::io;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// The processors that this process may use, by the system's numbers.
+/// Returns the numbers of the processors that this process may use; empty if the system does not tell.
 #[must_use]
 pub fn processors() -> Vec<usize> {
     let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
@@ -16,11 +16,11 @@ pub fn processors() -> Vec<usize> {
         .collect()
 }
 
-/// Keeps this thread, and what it starts from now on, on `processor`.
+/// Pins this thread, and the threads and processes that it starts from now on, to `processor`.
 ///
 /// # Errors
 ///
-/// What the system says: it is none that this process may use.
+/// The system's error: this process may not use that processor.
 pub fn pin(processor: usize) -> io::Result<()> {
     let mut only = CpuSet::new();
     only.set(processor)?;

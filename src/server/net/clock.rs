@@ -1,9 +1,9 @@
-//! A clock that costs next to nothing to look at.
+//! A clock that is cheap to read.
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Seconds since some time before this process started; never goes back. Exact to a
-/// tick of the kernel.
+/// Returns the seconds since some moment before this process started. Never goes back; the resolution
+/// is one tick of the kernel.
 pub(crate) fn coarse_seconds() -> u64 {
     match clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) {
         Ok(time) => time.tv_sec().unsigned_abs(),

@@ -376,13 +376,13 @@ impl Session {
         let mut walk: Option<Box<Walk>> = link.take_walk().or_else(next);
         while let Some(shard) = walk.as_ref().and_then(|walk| walk.next()) {
             let Some(away) = walk.take() else { break };
-            link.departed(1);
+            link.add_in_flight(1);
             walk = worker.walk(shard, away, key);
             if walk.is_none() {
                 self.waits = Some(WaitsFor::Search(search)); // until the walk comes back
                 return Progress::Going;
             }
-            link.arrived(1);
+            link.sub_in_flight(1);
         }
         let progress = search.advance(walk.as_deref(), link, worker.stopping());
         if progress == Progress::Going {

@@ -1,5 +1,5 @@
-//! The connections of all workers together: how many there may be and are, which worker has how many,
-//! and so where one may go.
+//! The counts of connections, of all workers together and of each worker. They limit the number of
+//! connections and decide to which worker a connection may move.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,33 +10,37 @@ use tokio::sync::Notify;
 
 use crate::server::exchange::WorkerId;
 
-/// So many more connections than that any worker may have.
-const FEW_CONNECTIONS: usize = 4;
+/// How many connections any worker may have in addition to one and a half times its share.
+const EXTRA_CONNECTIONS: usize = 4;
 
-/// The connections of all workers together.
+/// The counts of connections of all workers.
 #[derive(Debug)]
 pub(crate) struct Connections {
+    /// How many connections are open.
     open: AtomicUsize,
+    /// How many connections may be open.
     max: usize,
-    /// How many of the open ones each worker has, or will have in a moment.
+    /// How many connections each worker has, including those that are on their way to it.
     by_worker: Box<[CachePadded<AtomicUsize>]>,
-    /// How many were ever accepted, and how many of these were closed for being over `max`.
+    /// How many connections were ever accepted, including refused ones.
     accepted: AtomicU64,
+    /// How many connections were closed at once because `max` were open.
     refused: AtomicU64,
-    /// How many workers may still accept one.
+    /// How many workers may still accept connections.
     accepting: AtomicUsize,
+    /// Notified when `open` or `accepting` becomes 0.
     ended: Notify,
 }
 
-/// One of them.
+/// Counts one open connection until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenConnection {
     all: Arc<Connections>,
-    /// Whose it is.
+    /// The worker that has the connection.
     worker: WorkerId,
 }
 
-/// Held by a worker as long as it may accept connections.
+/// A guard that a worker holds as long as it may accept connections.
 #[derive(Debug)]
 pub(crate) struct Accepting {
     all: Arc<Connections>,
@@ -44,7 +48,8 @@ pub(crate) struct Accepting {
 }
 
 impl Connections {
-    /// None yet, and at most `max` at a time, for so many workers.
+    /// Creates the counts for this many workers, without connections. At most `max` connections may
+    /// be open at a time.
     pub(crate) fn new(max: usize, workers: u16) -> Self {
         Self {
             open: AtomicUsize::new(0),
@@ -57,41 +62,44 @@ impl Connections {
         }
     }
 
-    /// One worker more that may accept connections.
+    /// Counts a worker that may accept connections, and returns its guard.
     pub(crate) fn accept(self: &Arc<Self>, worker: WorkerId) -> Accepting {
         self.accepting.fetch_add(1, Ordering::Relaxed);
         let all = Arc::clone(self);
         Accepting { all, worker }
     }
 
-    /// How many each worker has, in the order of their numbers.
+    /// Returns how many connections each worker has, in the order of the workers' numbers.
     pub(crate) fn by_worker(&self) -> impl Iterator<Item = usize> {
         let counts = self.by_worker.iter();
         counts.map(|count| count.load(Ordering::Relaxed))
     }
 
-    /// How many connections a worker has.
+    /// Returns the count of a worker's connections.
     fn of(&self, worker: WorkerId) -> &AtomicUsize {
         &self.by_worker[usize::from(worker.0)]
     }
 
-    /// The worker with the fewest connections, and how many it has. Of several, the next after
-    /// `here`: workers that look at the same time then take different ones.
+    /// Returns the worker with the fewest connections, and how many it has. If several have the
+    /// fewest, returns the next after `here`, so that workers that ask at the same time choose
+    /// different ones.
     fn fewest(&self, here: WorkerId) -> Option<(WorkerId, usize)> {
         let workers = (0..).map(WorkerId).zip(self.by_worker());
         workers.min_by_key(|&(worker, count)| (count, worker.0 <= here.0, worker.0))
     }
 
-    /// Whether a worker may have another connection that comes by itself. One that owns what everybody
-    /// counts would else have them all, and the other processors nothing to do: so it gets no more
-    /// than one and a half times its share, and a few.
+    /// Returns whether another connection may move to a worker on the server's own decision. The
+    /// limit is one and a half times the worker's share, plus [`EXTRA_CONNECTIONS`]. Without a
+    /// limit, the owner of a topic that all clients count would get all connections, and the other
+    /// processors would have nothing to do.
     fn has_room_at(&self, worker: WorkerId) -> bool {
         let open = self.open.load(Ordering::Relaxed);
         let share = open.div_ceil(self.by_worker.len());
-        self.of(worker).load(Ordering::Relaxed) < share + share / 2 + FEW_CONNECTIONS
+        self.of(worker).load(Ordering::Relaxed) < share + share / 2 + EXTRA_CONNECTIONS
     }
 
-    /// How many are open, were ever accepted, and were refused for being too many.
+    /// Returns how many connections are open, how many were ever accepted, and how many were
+    /// refused because too many were open.
     pub(crate) fn counts(&self) -> [u64; 3] {
         [
             self.open.load(Ordering::Relaxed) as u64,
@@ -100,21 +108,23 @@ impl Connections {
         ]
     }
 
-    /// Returns when there is no connection left and none can come: nothing moves between workers
-    /// any more either.
+    /// Waits until no connection is open and no worker accepts any. From then on no connection
+    /// moves between workers either.
     pub(crate) async fn all_ended(&self) {
         loop {
             let mut ended = pin!(self.ended.notified());
             ended.as_mut().enable();
-            let left = |count: &AtomicUsize| count.load(Ordering::Acquire) > 0;
-            if !left(&self.accepting) && !left(&self.open) {
+            let is_zero = |count: &AtomicUsize| count.load(Ordering::Acquire) == 0;
+            if is_zero(&self.accepting) && is_zero(&self.open) {
                 return;
             }
             ended.await;
         }
     }
 
-    fn one_less(&self, count: &AtomicUsize) {
+    /// Subtracts 1 from `open` or `accepting`. Notifies [`all_ended`](Self::all_ended) if it
+    /// becomes 0.
+    fn decrement(&self, count: &AtomicUsize) {
         if count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.ended.notify_waiters();
         }
@@ -122,7 +132,8 @@ impl Connections {
 }
 
 impl Accepting {
-    /// Counts one more connection; `None` where that would be one too many.
+    /// Counts an accepted connection. Returns `None` if the maximum number of connections is open:
+    /// the connection is refused.
     pub(crate) fn open(&self) -> Option<OpenConnection> {
         let Self { all, worker } = self;
         let open = OpenConnection {
@@ -140,20 +151,21 @@ impl Accepting {
 }
 
 impl OpenConnection {
-    /// Whose it is.
+    /// Returns the worker that has the connection.
     pub(crate) fn worker(&self) -> WorkerId {
         self.worker
     }
 
-    /// It is that worker's from now on.
+    /// Counts the connection at `worker` from now on.
     pub(crate) fn move_to(&mut self, worker: WorkerId) {
         self.all.of(worker).fetch_add(1, Ordering::Relaxed);
         self.all.of(self.worker).fetch_sub(1, Ordering::Relaxed);
         self.worker = worker;
     }
 
-    /// A new one goes to the worker with the fewest. The system spreads them by chance, which serves
-    /// many well and few badly.
+    /// Moves a new connection to the worker with the fewest connections, if that worker has at
+    /// least two fewer than this one. The kernel distributes connections at random, which is good
+    /// for many connections and bad for few.
     pub(crate) fn move_to_fewest(&mut self) {
         let here = self.all.of(self.worker).load(Ordering::Relaxed);
         if let Some((worker, fewest)) = self.all.fewest(self.worker)
@@ -163,7 +175,7 @@ impl OpenConnection {
         }
     }
 
-    /// Whether it may go to that worker by itself.
+    /// Returns whether the connection may move to `worker` on the server's own decision.
     pub(crate) fn may_move_to(&self, worker: WorkerId) -> bool {
         self.all.has_room_at(worker)
     }
@@ -171,14 +183,14 @@ impl OpenConnection {
 
 impl Drop for Accepting {
     fn drop(&mut self) {
-        self.all.one_less(&self.all.accepting);
+        self.all.decrement(&self.all.accepting);
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.all.of(self.worker).fetch_sub(1, Ordering::Relaxed);
-        self.all.one_less(&self.all.open);
+        self.all.decrement(&self.all.open);
     }
 }
 
@@ -215,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn no_worker_gets_many_more_than_its_share_by_itself() {
+    fn connections_move_to_a_worker_only_up_to_a_limit_above_its_share() {
         for (workers, connections, most) in
             [(2, 8, 8), (2, 64, 52), (4, 6, 6), (4, 100, 41), (8, 18, 8)]
         {
@@ -228,7 +240,10 @@ mod tests {
                 }
             }
             let counts = by_worker(&open[0]);
-            assert_eq!(counts[0], most, "of {connections} at {workers} workers");
+            assert_eq!(
+                counts[0], most,
+                "of {connections} connections, {workers} workers"
+            );
             assert_eq!(counts.iter().sum::<usize>(), connections);
         }
     }

@@ -1,59 +1,64 @@
-//! What one worker has counted of its own work. It alone writes, without locked instructions; anybody
-//! reads.
+//! The counters of one worker. Only that worker writes them, so it needs no locked instructions;
+//! any thread may read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::protocol::resp::{COMMANDS, Verb};
 
-/// A worker has the time taken of one read in so many, on average: a look at the clock costs as much
-/// as a count.
+/// A worker measures the time of one read in this many, on average, because reading the clock costs
+/// as much as a count.
 const SAMPLE_INTERVAL: u64 = 64;
 
-/// What one worker has done for Redis clients, and with datagrams. It alone writes; anybody reads.
+/// Counts what one worker has done for Redis clients and with datagrams. Only that worker writes;
+/// any thread may read.
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(super) commands: [CommandCounters; COMMANDS.len()],
-    /// Replies that were errors.
+    /// Replies to Redis clients that were errors.
     pub(super) errors: AtomicU64,
-    /// Requests in datagrams that arrived at their owner's worker, and at another.
+    /// Requests in datagrams whose topics this worker owns.
     pub(super) at_owner: AtomicU64,
-    pub(super) astray: AtomicU64,
+    /// Requests in datagrams whose topics another worker owns.
+    pub(super) forwarded: AtomicU64,
+    /// Reads from Redis clients.
     reads: AtomicU64,
-    /// The number of the read whose time is taken next.
+    /// The number of the next read to measure.
     sample_at: AtomicU64,
 }
 
-/// What was asked of one command.
+/// The counters of one command.
 #[derive(Debug)]
 pub(super) struct CommandCounters {
     pub(super) calls: AtomicU64,
     pub(super) refused: AtomicU64,
-    /// Estimated from samples, in nanoseconds.
+    /// The time of all calls, in nanoseconds, estimated from samples.
     pub(super) nanoseconds: AtomicU64,
 }
 
-/// What was asked of a command, of all workers.
+/// The calls of one command, summed over all workers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Calls {
-    /// How often it was done.
+    /// How often the command was executed.
     pub(crate) calls: u64,
-    /// How often it was refused for what it said.
+    /// How often it was refused because of its arguments or because of a transaction.
     pub(crate) refused: u64,
-    /// How long that took, about, in microseconds.
+    /// How long the calls took, in microseconds; an estimate.
     pub(crate) microseconds: u64,
 }
 
-/// A read whose time is taken.
+/// A measurement of the time that one read takes.
 #[derive(Debug)]
 pub(crate) struct Sample {
     start: Instant,
     /// How many reads it stands for.
     reads: u64,
+    /// The calls of each command before the read.
     calls: [u64; COMMANDS.len()],
 }
 
 impl Counters {
+    /// Creates counters that are all 0.
     pub(super) fn new() -> Self {
         Self {
             commands: std::array::from_fn(|_| CommandCounters {
@@ -63,44 +68,45 @@ impl Counters {
             }),
             errors: AtomicU64::new(0),
             at_owner: AtomicU64::new(0),
-            astray: AtomicU64::new(0),
+            forwarded: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             sample_at: AtomicU64::new(SAMPLE_INTERVAL),
         }
     }
 
-    /// A command is done.
+    /// Counts a command that is executed.
     pub(crate) fn called(&self, verb: Verb) {
         add(&self.commands[verb.index()].calls, 1);
     }
 
-    /// A command is refused for what it said.
+    /// Counts a command that is refused.
     pub(crate) fn refused(&self, verb: Verb) {
         add(&self.commands[verb.index()].refused, 1);
     }
 
-    /// That many more replies were errors.
-    pub(crate) fn erred(&self, errors: u64) {
+    /// Adds replies that were errors.
+    pub(crate) fn count_errors(&self, errors: u64) {
         if errors > 0 {
             add(&self.errors, errors);
         }
     }
 
-    /// So many requests in datagrams arrived where their topics are owned, and elsewhere.
-    pub(crate) fn datagram_requests(&self, at_owner: usize, astray: usize) {
+    /// Adds requests in datagrams: those whose topics this worker owns, and those whose topics
+    /// another worker owns.
+    pub(crate) fn datagram_requests(&self, at_owner: usize, forwarded: usize) {
         add(&self.at_owner, at_owner as u64);
-        add(&self.astray, astray as u64);
+        add(&self.forwarded, forwarded as u64);
     }
 
-    /// A read begins to be served; some have their time taken.
+    /// Counts a read. Begins a measurement if it is time for one.
     pub(crate) fn sample(&self) -> Option<Sample> {
         add(&self.reads, 1);
         let reads = self.reads.load(Ordering::Relaxed);
         if reads < self.sample_at.load(Ordering::Relaxed) {
             return None;
         }
-        // At irregular intervals, which clients' own rhythms don't fall in with: bits of a product
-        // with the golden ratio, up to twice the interval.
+        // The intervals are irregular, so that they do not coincide with a rhythm of the clients.
+        // They are bits of a product with the golden ratio, and at most twice SAMPLE_INTERVAL.
         let irregular = reads.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let next = 1 + irregular % (2 * SAMPLE_INTERVAL);
         self.sample_at.store(reads + next, Ordering::Relaxed);
@@ -111,26 +117,28 @@ impl Counters {
         })
     }
 
-    /// It is served. Its time stands for that of all reads until the next one whose is taken, and is
-    /// shared out among what it called.
+    /// Ends a measurement, after the read was served. Its time stands for the time of all reads
+    /// until the next measurement. It is divided among the commands of the measured read.
     pub(crate) fn sampled(&self, sample: &Sample) {
         let elapsed = sample.start.elapsed().as_nanos() as u64 * sample.reads;
         let calls = self.calls();
-        let since = |i: usize| calls[i] - sample.calls[i];
-        let all: u64 = (0..calls.len()).map(since).sum();
+        let calls_of_read = |i: usize| calls[i] - sample.calls[i];
+        let all: u64 = (0..calls.len()).map(calls_of_read).sum();
         for (i, command) in self.commands.iter().enumerate() {
-            if since(i) > 0 {
-                add(&command.nanoseconds, elapsed / all * since(i));
+            let own = calls_of_read(i);
+            if own > 0 {
+                add(&command.nanoseconds, elapsed / all * own);
             }
         }
     }
 
+    /// Returns how often each command was executed.
     fn calls(&self) -> [u64; COMMANDS.len()] {
         std::array::from_fn(|i| self.commands[i].calls.load(Ordering::Relaxed))
     }
 }
 
-/// Adds to what only this thread writes: no locked instruction is needed.
+/// Adds to a counter that only this thread writes, so no locked instruction is needed.
 fn add(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
@@ -139,9 +147,9 @@ fn add(counter: &AtomicU64, n: u64) {
 mod tests {
     use super::*;
 
-    /// Clients whose reads come in a rhythm are sampled as often as others, at every beat.
+    /// Reads that alternate are sampled evenly: neither odd nor even reads are preferred.
     #[test]
-    fn samples_are_irregular_and_as_many_as_they_stand_for() {
+    fn samples_are_irregular_and_stand_for_all_reads() {
         let counters = Counters::new();
         let (mut samples, mut stood_for, mut odd) = (0, 0, 0);
         for read in 0..100_000 {
@@ -161,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_sample_is_shared_out_among_what_it_called() {
+    fn the_time_of_a_sample_is_divided_among_its_commands() {
         let counters = Counters::new();
         let sample = Sample {
             start: Instant::now() - std::time::Duration::from_millis(4),

@@ -1,5 +1,6 @@
-//! What is known of the server as a whole: its settings and age, who is connected, what each worker has
-//! counted. Workers write it, INFO and CLIENT LIST read it. Knows no socket and no request.
+//! The state of the server as a whole: its settings, its age, its connections and clients, and the
+//! counters of each worker. Workers write it; INFO, CONFIG GET and CLIENT LIST read it. It knows no
+//! socket and no request.
 
 mod clients;
 mod connections;

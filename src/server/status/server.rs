@@ -1,5 +1,4 @@
-//! What is known of the server as a whole: its settings, its age, what each worker has counted of its
-//! own work, who is connected. INFO, CONFIG GET and CLIENT LIST tell it.
+//! The state of the server as a whole, which INFO, CONFIG GET and CLIENT LIST report.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -16,23 +15,24 @@ use crate::server::durable::Loaded;
 use crate::server::exchange::WorkerId;
 use crate::server::net::coarse_seconds;
 
-/// The server, as all workers know it.
+/// The state of the server as a whole. All workers share it.
 #[derive(Debug)]
 pub(crate) struct Status {
-    /// Its settings, with the addresses that it has.
+    /// The settings, with the addresses that are bound.
     pub(crate) config: Config,
-    /// Tells this run of the server from all others: 40 hexadecimal digits.
+    /// Identifies this run of the server: 40 hexadecimal digits.
     pub(crate) run_id: String,
     pub(crate) connections: Arc<Connections>,
     pub(crate) clients: Arc<Clients>,
-    /// What was loaded of topics that are kept; `None`: none are.
+    /// What was loaded from the store; `None` if topics are only kept in memory.
     pub(crate) loaded: Option<Loaded>,
+    /// When the server started, by [`coarse_seconds`].
     started: u64,
     workers: Box<[CachePadded<Counters>]>,
 }
 
 impl Status {
-    /// A server that starts now.
+    /// Creates the state of a server that starts now.
     pub(crate) fn new(
         config: Config,
         connections: Arc<Connections>,
@@ -53,42 +53,47 @@ impl Status {
         }
     }
 
-    /// For how many seconds it has been running.
+    /// Returns for how many seconds the server has been running.
     pub(crate) fn uptime(&self) -> u64 {
         coarse_seconds().saturating_sub(self.started)
     }
 
-    /// What a worker counts.
+    /// Returns the counters of a worker.
     pub(crate) fn counters(&self, worker: WorkerId) -> &Counters {
         &self.workers[usize::from(worker.0)]
     }
 
-    /// What was asked of a command, of all workers.
+    /// Returns the calls of a command, summed over all workers.
     pub(crate) fn calls(&self, verb: Verb) -> Calls {
-        let mut all = Calls::default();
+        let commands = self.workers.iter().map(|w| &w.commands[verb.index()]);
+        let mut sum = Calls::default();
         let mut nanoseconds = 0;
-        for worker in &self.workers {
-            let command = &worker.commands[verb.index()];
-            all.calls += command.calls.load(Ordering::Relaxed);
-            all.refused += command.refused.load(Ordering::Relaxed);
+        for command in commands {
+            sum.calls += command.calls.load(Ordering::Relaxed);
+            sum.refused += command.refused.load(Ordering::Relaxed);
             nanoseconds += command.nanoseconds.load(Ordering::Relaxed);
         }
-        all.microseconds = nanoseconds / 1_000;
-        all
+        sum.microseconds = nanoseconds / 1_000;
+        sum
     }
 
-    /// How many requests in datagrams arrived at their owner's worker, and at another.
+    /// Returns how many requests in datagrams arrived at their owner's worker, and how many at
+    /// another worker.
     pub(crate) fn datagram_requests(&self) -> [u64; 2] {
-        let sum = |of: fn(&Counters) -> &AtomicU64| {
-            let count = |worker: &CachePadded<Counters>| of(worker).load(Ordering::Relaxed);
-            self.workers.iter().map(count).sum()
-        };
-        [sum(|worker| &worker.at_owner), sum(|worker| &worker.astray)]
+        [
+            self.sum(|worker| &worker.at_owner),
+            self.sum(|worker| &worker.forwarded),
+        ]
     }
 
-    /// How many replies to Redis clients were errors.
+    /// Returns how many replies to Redis clients were errors.
     pub(crate) fn errors(&self) -> u64 {
-        let errors = |worker: &CachePadded<Counters>| worker.errors.load(Ordering::Relaxed);
-        self.workers.iter().map(errors).sum()
+        self.sum(|worker| &worker.errors)
+    }
+
+    /// Returns the sum of one counter over all workers.
+    fn sum(&self, counter: fn(&Counters) -> &AtomicU64) -> u64 {
+        let counts = self.workers.iter().map(|worker| counter(worker));
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 }

@@ -1,58 +1,144 @@
-//! Accepting connections: one task a worker, on a listener of its own.
+//! Accepts connections: one task per worker, each on a listener of its own. Also takes over the
+//! connections that other workers move here.
 
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tracing::warn;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, warn};
 
 use super::connection::Connection;
 use super::moved::Moved;
 use super::port::TcpPort;
+use crate::server::net;
 use crate::server::status::Accepting;
 
-/// How long to wait when the process has no more file descriptors. Until one is free every accept
-/// fails at once, so without the wait the worker would do nothing else.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// How long to wait after an accept failed because the process has no file descriptor left. Until one
+/// is free every accept fails at once, so without the pause the worker would do nothing else.
+const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections and serves each in a task, until it is dropped.
-pub(crate) async fn accept(port: Rc<TcpPort>, listener: TcpListener, accepting: Accepting) {
-    // Told at 1, 2, 4, 8, …: a flood of connections must not become a flood of lines.
-    let mut refused: u64 = 0;
-    let mut failed: u64 = 0;
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let Some(mut open) = accepting.open() else {
-                    refused += 1;
-                    if refused.is_power_of_two() {
-                        warn!(refused, "closed a connection over --max-connections");
-                    }
-                    continue;
-                };
-                open.move_to_fewest();
-                if open.worker() == port.worker.id {
-                    let connection = Connection::new(Rc::clone(&port), stream, open);
-                    port.worker.spawn(connection.serve());
-                } else if let Ok(moved) = Moved::accepted(stream, open) {
-                    port.move_away(moved);
-                }
+/// How long a stopping listener waits for handshakes in progress: a round trip within a data centre.
+const HANDSHAKE_GRACE: Duration = Duration::from_millis(10);
+
+/// The longest time for emptying a listener's queue, in case connections keep coming or no file
+/// descriptor becomes free.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// Accepts connections and serves each in a task, until `stop` turns true. Then accepts the
+/// connections that the kernel has completed already, so that none of them is closed without a reply,
+/// and closes the listener.
+pub(crate) async fn accept(
+    port: Rc<TcpPort>,
+    listener: TcpListener,
+    accepting: Accepting,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut acceptor = Acceptor {
+        port,
+        listener,
+        accepting,
+        refused: 0,
+        failed: 0,
+    };
+    tokio::select! {
+        () = acceptor.accept_all() => {}
+        // An error means that the sender is gone, and the server with it.
+        _ = stop.wait_for(|&stop| stop) => {}
+    }
+    acceptor.drain().await;
+}
+
+/// One worker's listener. `refused` and `failed` count what its warnings report.
+struct Acceptor {
+    port: Rc<TcpPort>,
+    listener: TcpListener,
+    accepting: Accepting,
+    refused: u64,
+    failed: u64,
+}
+
+impl Acceptor {
+    /// Accepts connections for ever.
+    async fn accept_all(&mut self) {
+        loop {
+            let accepted = self.listener.accept().await;
+            if let Err(error) = self.admit(accepted.map(|(stream, _)| stream)) {
+                self.warn_about(&error);
+                sleep(OUT_OF_DESCRIPTORS_PAUSE).await;
             }
-            Err(error) if is_about_the_peer(&error) => {}
-            Err(error) => {
-                failed += 1;
-                if failed.is_power_of_two() {
-                    warn!(failed, %error, "can't accept connections now");
-                }
-                tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+        }
+    }
+
+    /// Accepts the connections in the listener's queue, after having the kernel let no new ones in.
+    /// Handshakes in progress have [`HANDSHAKE_GRACE`] to complete.
+    async fn drain(&mut self) {
+        if let Err(error) = net::drop_new_connections(&self.listener) {
+            debug!(%error, "cannot filter new connections while the listener's queue is emptied");
+        }
+        let start = Instant::now();
+        while start.elapsed() < DRAIN_LIMIT {
+            let accepted = timeout_at(start + HANDSHAKE_GRACE, self.listener.accept());
+            let Ok(accepted) = accepted.await else {
+                return; // the queue is empty and the grace period is over
+            };
+            if let Err(error) = self.admit(accepted.map(|(stream, _)| stream)) {
+                self.warn_about(&error);
+                sleep(HANDSHAKE_GRACE).await; // connections that end free their descriptors
             }
+        }
+    }
+
+    /// Serves a new connection here, or hands it to the worker with the fewest connections.
+    ///
+    /// # Errors
+    ///
+    /// The accept failed for a reason other than that the peer has left.
+    fn admit(&mut self, accepted: io::Result<tokio::net::TcpStream>) -> io::Result<()> {
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) if is_about_the_peer(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Some(mut open) = self.accepting.open() else {
+            self.refused += 1;
+            // Logged at 1, 2, 4, 8, …: a flood of connections must not become a flood of lines.
+            if self.refused.is_power_of_two() {
+                warn!(self.refused, "closed a connection over --max-connections");
+            }
+            return Ok(());
+        };
+        open.move_to_fewest();
+        if open.worker() == self.port.worker.id {
+            let connection = Connection::new(Rc::clone(&self.port), stream, open);
+            self.port.worker.spawn(connection.serve());
+        } else if let Ok(moved) = Moved::accepted(stream, open) {
+            self.port.move_away(moved);
+        }
+        Ok(())
+    }
+
+    fn warn_about(&mut self, error: &io::Error) {
+        self.failed += 1;
+        if !self.failed.is_power_of_two() {
+            return;
+        }
+        let failed = self.failed;
+        if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+            warn!(
+                failed,
+                "cannot accept connections: too many open files; raise the descriptor limit \
+                 (`ulimit -n`)"
+            );
+        } else {
+            warn!(failed, %error, "cannot accept connections");
         }
     }
 }
 
-/// A peer that left before it was accepted is no trouble of the listener's.
+/// Returns whether an accept failed only because the peer left before.
 fn is_about_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(
@@ -66,7 +152,7 @@ pub(crate) async fn take_in(port: Rc<TcpPort>, mut arrivals: mpsc::UnboundedRece
     while let Some(moved) = arrivals.recv().await {
         match Connection::arrive(Rc::clone(&port), moved) {
             Ok(connection) => drop(port.worker.spawn(connection.serve())),
-            Err(error) => warn!(%error, "lost a connection that was moved here"),
+            Err(error) => warn!(%error, "lost a connection that was moved to this worker"),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! TCP connections: accepting them, one task each, and how they move between workers. Knows a
-//! worker and what its tasks share; a request's shard is reached through that.
+//! TCP connections: how they are accepted, served (one task each) and moved between workers. A
+//! connection reaches shards through its [`worker`](super::worker) alone, and knows no other
+//! connection.
 
 mod accept;
 mod connection;
@@ -7,6 +8,7 @@ mod drift;
 mod moved;
 mod moving;
 mod port;
+mod reading;
 
 pub(crate) use accept::{accept, take_in};
 pub(crate) use moved::Moved;

@@ -1,4 +1,4 @@
-//! A connection on its way to another worker, with all that is its own.
+//! A connection in transit to another worker, with everything that belongs to it.
 
 use std::io;
 
@@ -8,54 +8,54 @@ use crate::protocol::framed::RequestId;
 use crate::server::exchange::WorkerId;
 use crate::server::resp::Session;
 use crate::server::status::OpenConnection;
-use crate::server::worker::Spoken;
+use crate::server::worker::ReplyEncoder;
 
-/// A connection on its way to another worker. Nothing of it is in flight.
+/// A connection in transit to another worker. None of its requests is in flight.
 #[derive(Debug)]
 pub(crate) struct Moved {
     pub(super) stream: std::net::TcpStream,
-    /// As the connection had them.
+    /// See [`Connection`](super::connection::Connection).
     pub(super) partial: Vec<u8>,
     pub(super) unserved: bool,
-    pub(super) spoken: Spoken,
+    pub(super) encoder: ReplyEncoder,
     pub(super) unsent: Vec<u8>,
-    pub(super) onward: Onward,
-    /// Which says where to.
+    pub(super) resume: Resume,
+    /// Counts it, at the worker that it moves to.
     pub(super) open: OpenConnection,
 }
 
-/// What a connection that moves goes on with.
+/// What a moved connection resumes with.
 #[derive(Debug)]
-pub(super) enum Onward {
-    /// Its first byte.
+pub(super) enum Resume {
+    /// Its first byte, which tells the dialect.
     Opening,
-    /// A HELLO that named the shard of the worker it moves to, who answers it.
+    /// The answer to a HELLO that named the new worker's shard.
     Hello(RequestId),
-    /// Frames.
+    /// The framed dialect.
     Framed,
-    /// Commands of the Redis protocol.
+    /// The Redis protocol.
     Resp(Box<Session>),
 }
 
 impl Moved {
-    /// A connection that was just accepted.
+    /// Puts a connection in transit that was just accepted.
     ///
     /// # Errors
     ///
-    /// Where the runtime can't let go of its socket.
+    /// The runtime could not release its socket.
     pub(crate) fn accepted(stream: TcpStream, open: OpenConnection) -> io::Result<Self> {
         Ok(Self {
             stream: stream.into_std()?,
             partial: Vec::new(),
             unserved: false,
-            spoken: Spoken::Framed,
+            encoder: ReplyEncoder::Framed,
             unsent: Vec::new(),
-            onward: Onward::Opening,
+            resume: Resume::Opening,
             open,
         })
     }
 
-    /// The worker that it moves to.
+    /// Returns the worker that it moves to.
     pub(crate) fn to(&self) -> WorkerId {
         self.open.worker()
     }

@@ -1,4 +1,5 @@
-//! How a connection goes to another worker: when it is new, when a HELLO names a shard, or by itself.
+//! How a connection moves to another worker: because a HELLO named that worker's shard, or because most
+//! of its requests go there.
 
 use std::io;
 use std::mem;
@@ -7,18 +8,18 @@ use std::rc::Rc;
 use tokio::net::TcpStream;
 
 use super::connection::{Connection, End, Entry, Phase, Step};
-use super::moved::{Moved, Onward};
+use super::moved::{Moved, Resume};
 use super::port::TcpPort;
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::server::exchange::WorkerId;
 use crate::topic::ShardId;
 
 impl Connection {
-    /// A connection that another worker moved here.
+    /// Resumes a connection that another worker moved here.
     ///
     /// # Errors
     ///
-    /// Where the runtime can't watch its socket.
+    /// The runtime could not register its socket.
     pub(super) fn arrive(port: Rc<TcpPort>, moved: Moved) -> io::Result<Self> {
         let stream = TcpStream::from_std(moved.stream)?;
         let mut connection = Self {
@@ -27,28 +28,28 @@ impl Connection {
             ..Self::new(port, stream, moved.open)
         };
         let Entry { link, .. } = &connection.entry;
-        link.set_spoken(moved.spoken);
+        link.set_encoder(moved.encoder);
         link.append(&moved.unsent);
         link.set_unserved(connection.partial.len());
-        connection.go_on(moved.onward);
+        connection.resume(moved.resume);
         Ok(connection)
     }
 
-    fn go_on(&mut self, onward: Onward) {
-        self.phase = match onward {
-            Onward::Opening => Phase::Opening,
-            Onward::Hello(id) => {
-                self.settle(id);
+    fn resume(&mut self, resume: Resume) {
+        self.phase = match resume {
+            Resume::Opening => Phase::Opening,
+            Resume::Hello(id) => {
+                self.stay_here(id);
                 return;
             }
-            Onward::Framed => Phase::Framed,
-            Onward::Resp(session) => Phase::Resp(session),
+            Resume::Framed => Phase::Framed,
+            Resume::Resp(session) => Phase::Resp(session),
         };
     }
 
-    /// Answers a HELLO that named this worker's shard, and goes on behind it. The client chose, so
-    /// here the connection stays.
-    pub(super) fn settle(&mut self, hello: RequestId) {
+    /// Answers a HELLO that named this worker's shard. The client has chosen, so the connection does
+    /// not move by itself any more.
+    pub(super) fn stay_here(&mut self, hello: RequestId) {
         let mut reply = Vec::new();
         let answer = Answer::Hello(self.entry.worker().intake.hello());
         framed::encode_answer(hello, &answer, &mut reply);
@@ -58,7 +59,12 @@ impl Connection {
         self.drift = None;
     }
 
-    pub(super) fn depart(self, to: WorkerId, onward: Onward) -> io::Result<()> {
+    /// Hands the connection to worker `to`. Nothing of it may be in flight.
+    ///
+    /// # Errors
+    ///
+    /// The runtime could not release its socket; the connection is closed.
+    pub(super) fn move_to(self, to: WorkerId, resume: Resume) -> io::Result<()> {
         let Self {
             entry, mut open, ..
         } = self;
@@ -67,16 +73,16 @@ impl Connection {
             stream: self.stream.into_std()?,
             partial: self.partial,
             unserved: self.unserved,
-            spoken: entry.link.take_spoken(),
+            encoder: entry.link.take_encoder(),
             unsent: entry.link.take_unsent(),
-            onward,
+            resume,
             open,
         });
         Ok(())
     }
 
-    /// Another worker's shard draws the connection, if it is not full.
-    pub(super) fn follow(&mut self, shard: ShardId) {
+    /// Begins to move to the worker of `shard`, unless that worker has too many connections.
+    pub(super) fn move_towards(&mut self, shard: ShardId) {
         let to = WorkerId::of(shard);
         let may_move = match &self.phase {
             Phase::Framed => true,
@@ -86,23 +92,23 @@ impl Connection {
         if !may_move || !self.open.may_move_to(to) {
             return;
         }
-        let onward = match mem::replace(&mut self.phase, Phase::Opening) {
-            Phase::Resp(session) => Onward::Resp(session),
-            _ => Onward::Framed,
+        let resume = match mem::replace(&mut self.phase, Phase::Opening) {
+            Phase::Resp(session) => Resume::Resp(session),
+            _ => Resume::Framed,
         };
-        self.phase = Phase::Moving { to, onward };
+        self.phase = Phase::Moving { to, resume };
     }
 
-    /// One step of a connection that is about to move.
+    /// Does one step of a connection that is about to move.
     pub(super) fn leave(&mut self) -> Step {
         let stopping = self.entry.worker().stopping();
         if !stopping && self.entry.link.in_flight() > 0 {
             return Step::Wait;
         }
         match mem::replace(&mut self.phase, Phase::Opening) {
-            // The other worker may have stopped already.
-            Phase::Moving { onward, .. } if stopping => self.go_on(onward),
-            Phase::Moving { to, onward } => return Step::End(End::Move { to, onward }),
+            // The other worker may have stopped already, so the connection stays.
+            Phase::Moving { resume, .. } if stopping => self.resume(resume),
+            Phase::Moving { to, resume } => return Step::End(End::Move { to, resume }),
             other => self.phase = other,
         }
         Step::Again

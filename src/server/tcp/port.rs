@@ -1,4 +1,4 @@
-//! What all connections of one worker share, beside what all its tasks do.
+//! What the connections of one worker share with each other, but not with its other tasks.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,12 +19,12 @@ pub(super) const READ_LEN: usize = classic::MAX_MESSAGE;
 pub(crate) struct TcpPort {
     pub(super) worker: Rc<Worker>,
     pub(super) scratch: RefCell<Scratch>,
-    /// Where every worker gets the connections that move to it. No more can be on their way than may
-    /// be open.
+    /// The channel of each worker for connections that move to it. Not more of them can be in transit
+    /// than may be open.
     departures: Arc<[mpsc::UnboundedSender<Moved>]>,
 }
 
-/// Buffers that a worker's connections share: each is used within one poll of one connection.
+/// Buffers that a worker's connections share. Each use is within one poll of one connection.
 pub(super) struct Scratch {
     pub(super) input: Box<[u8]>,
     pub(super) output: Vec<u8>,
@@ -42,7 +42,7 @@ impl Scratch {
 }
 
 impl TcpPort {
-    /// The TCP half of `worker`; each other worker is reached through its one of `departures`.
+    /// Creates the TCP half of `worker`. `departures` has a channel to each worker, in their order.
     pub(crate) fn new(worker: Rc<Worker>, departures: Arc<[mpsc::UnboundedSender<Moved>]>) -> Self {
         let scratch = RefCell::new(Scratch::new(worker.shared().shards()));
         Self {
@@ -52,9 +52,9 @@ impl TcpPort {
         }
     }
 
-    /// Has the worker that a connection moves to serve it from now on.
+    /// Hands a connection to the worker that it moves to.
     pub(super) fn move_away(&self, moved: Moved) {
-        // Where that worker is gone, the connection is dropped here, which closes it.
+        // If that worker is gone, the connection is dropped here, which closes it.
         let _ = self.departures[usize::from(moved.to().0)].send(moved);
     }
 }

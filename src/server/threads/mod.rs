@@ -1,10 +1,12 @@
-//! The threads of a server: starting the workers and the store's thread, a worker's life from its
-//! first task to its graceful stop. The top of the server: it knows every other part, and none knows
-//! it but [`Server`](super::Server).
+//! The threads of a server: how the workers and the store's thread start, what a worker's thread runs,
+//! and how it stops gracefully. This is the top of the server: it uses every other folder, and only
+//! [`Server`](super::Server) uses it.
 
+mod limits;
 mod start;
 mod worker;
 
+pub(crate) use limits::warn_of_limits;
 pub(crate) use start::{Prepared, start};
 
 #[cfg(test)]

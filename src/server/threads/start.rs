@@ -1,4 +1,4 @@
-//! Starting all threads of a server, and hearing how each ended.
+//! Starts the threads of a server, and reports how each of them ended.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,41 +9,60 @@ use tokio::sync::{mpsc, watch};
 
 use super::worker;
 use crate::server::config::Config;
-use crate::server::durable::{self, Durable};
+use crate::server::durable::{self, Durable, Loaded};
 use crate::server::error::ServeError;
-use crate::server::exchange::{Reading, Shared, WorkerId};
+use crate::server::exchange::{ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::{Connections, Status};
+use crate::topic::ShardId;
 
-/// Everything that a server's threads are made of: it holds its addresses and what was kept.
+/// Everything that the threads of a server need. It holds the addresses and the loaded topics.
 pub(crate) struct Prepared {
-    /// With the ports that the system chose.
+    /// The settings, with the ports that the system chose.
     pub(crate) config: Config,
-    /// A listener for each worker; none without TCP.
+    /// A listener for each worker. Empty without TCP.
     pub(crate) tcp: Vec<TcpListener>,
-    /// A socket for each worker; none without UDP.
+    /// A socket for each worker. Empty without UDP.
     pub(crate) udp: Vec<Socket>,
     /// Turns true when the server is to stop.
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) shared: Arc<Shared>,
+    /// `None` in memory.
     pub(crate) durable: Option<Durable>,
 }
 
-/// Starts the workers and the store's thread; the channel says how each ended, and closes after the
-/// last.
-pub(crate) fn start(prepared: Prepared) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
+/// Starts the workers and the store's thread. The channel reports how each of them ended, and closes
+/// after the last one.
+pub(crate) fn start(mut prepared: Prepared) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
+    let (ended, receiver) = mpsc::unbounded_channel();
+    let shared = Arc::clone(&prepared.shared);
+    let mut loaded = None;
+    if let Some(durable) = prepared.durable.take() {
+        loaded = Some(durable.loaded);
+        durable::spawn(durable.store, Arc::clone(&shared), ended.clone());
+    }
+    let last_worker = Arc::new(LastWorker(shared));
+    for plan in plans(prepared, loaded) {
+        let report = Report {
+            worker: plan.id.0,
+            last_worker: Arc::clone(&last_worker),
+            ended: ended.clone(),
+        };
+        spawn(plan, report);
+    }
+    receiver
+}
+
+/// Shares the listeners, sockets and processors out among the workers.
+fn plans(prepared: Prepared, loaded: Option<Loaded>) -> Vec<worker::Plan> {
     let Prepared {
         config,
         tcp,
         udp,
         stop,
         shared,
-        durable,
+        ..
     } = prepared;
-    let (store, loaded) = match durable {
-        Some(Durable { store, loaded }) => (Some(store), Some(loaded)),
-        None => (None, None),
-    };
     let (departures, arrivals): (Vec<_>, Vec<_>) = config
         .shards
         .ids()
@@ -54,70 +73,57 @@ pub(crate) fn start(prepared: Prepared) -> mpsc::UnboundedReceiver<Result<(), Se
         config.max_connections,
         config.shards.count(),
     ));
-    let status = Arc::new(Status::new(
-        config.clone(),
-        Arc::clone(&connections),
-        loaded,
-    ));
-    let processors = if config.pin {
-        affinity::processors()
-    } else {
-        Vec::new()
+    let processors = match config.pin {
+        true => affinity::processors(),
+        false => Vec::new(),
     };
     let mut processors = processors.into_iter().cycle();
+    let (ids, max_topic_len) = (config.shards.ids(), config.max_topic_len);
+    let status = Arc::new(Status::new(config, Arc::clone(&connections), loaded));
     let (mut tcp, mut udp) = (tcp.into_iter(), udp.into_iter());
-    let (ended, receiver) = mpsc::unbounded_channel();
-    if let Some(store) = store {
-        durable::spawn(store, Arc::clone(&shared), ended.clone());
-    }
-    let last_worker = Arc::new(LastWorker(Arc::clone(&shared)));
-    for (id, arrivals) in config.shards.ids().zip(arrivals) {
-        let worker = id.number();
-        let plan = worker::Plan {
-            id: WorkerId(worker),
-            shared: Arc::clone(&shared),
-            max_topic_len: config.max_topic_len,
-            status: Arc::clone(&status),
-            tcp: tcp
-                .next()
-                .map(|listener| (listener, connections.accept(WorkerId(worker)))),
-            udp: udp.next(),
-            processor: processors.next(),
-            arrivals,
-            departures: Arc::clone(&departures),
-            reading: Reading(Arc::clone(&shared)),
-            stop: stop.clone(),
-        };
-        let report = Report {
-            worker,
-            ended: ended.clone(),
-            last_worker: Arc::clone(&last_worker),
-        };
-        let spawned = thread::Builder::new()
-            .name(format!("worker-{worker}"))
-            .spawn(move || report.run(plan));
-        if let Err(source) = spawned {
-            // Nobody listens only if the server was dropped.
-            let _ = ended.send(Err(ServeError::Worker { worker, source }));
-        }
-    }
-    receiver
+    let plan = |(id, arrivals): (ShardId, _)| worker::Plan {
+        id: WorkerId::of(id),
+        shared: Arc::clone(&shared),
+        max_topic_len,
+        status: Arc::clone(&status),
+        tcp: tcp
+            .next()
+            .map(|listener| (listener, connections.accept(WorkerId::of(id)))),
+        udp: udp.next(),
+        processor: processors.next(),
+        arrivals,
+        departures: Arc::clone(&departures),
+        reading: ReadGuard(Arc::clone(&shared)),
+        stop: stop.clone(),
+    };
+    ids.zip(arrivals).map(plan).collect()
 }
 
-/// Says how a worker ended, also when it panics.
+fn spawn(plan: worker::Plan, report: Report) {
+    let (worker, ended) = (report.worker, report.ended.clone());
+    let spawned = thread::Builder::new()
+        .name(format!("worker-{worker}"))
+        .spawn(move || report.run(plan));
+    if let Err(source) = spawned {
+        // It fails only if the server was dropped, and with it the receiver.
+        let _ = ended.send(Err(ServeError::Worker { worker, source }));
+    }
+}
+
+/// Reports how a worker ended, also if it panics.
 struct Report {
     worker: u16,
-    /// Let go of before `ended`, so that whoever sees that closed finds nothing left of the workers.
+    /// Dropped before `ended`: whoever sees that channel closed finds that all workers are gone.
     last_worker: Arc<LastWorker>,
     ended: mpsc::UnboundedSender<Result<(), ServeError>>,
 }
 
-/// Dropped with the last worker: nothing more comes for the store then.
+/// Dropped with the last worker. From then on, no shard asks for anything to be made durable.
 struct LastWorker(Arc<Shared>);
 
 impl Drop for LastWorker {
     fn drop(&mut self) {
-        self.0.commits().close();
+        self.0.change_queue().close();
     }
 }
 
@@ -133,7 +139,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if thread::panicking() {
             let worker = self.worker;
-            self.last_worker.0.commits().abandon();
+            self.last_worker.0.change_queue().poison();
             let _ = self.ended.send(Err(ServeError::Panicked { worker }));
         }
     }

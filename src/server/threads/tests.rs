@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::start;
 use crate::server::exchange::{self, Shared, WorkerId};
-use crate::server::{Config, ServeError, Server};
+use crate::server::{Config, ServeError, Server, Steering};
 use crate::shard::Ceilings;
 use crate::topic::{Shards, Topic};
 
@@ -70,7 +70,7 @@ fn a_congested_worker_stops_soon_and_answers() {
         tcp: None,
         udp: Some(([127, 0, 0, 1], 0).into()),
         shards: Shards::new(2).unwrap(),
-        steering: false, // all of a peer's datagrams go to one worker
+        steering: Steering::Off, // all of a peer's datagrams go to one worker
         ..Config::default()
     };
     let server = Server::bind(config).unwrap();
@@ -113,7 +113,7 @@ fn a_congested_worker_stops_soon_and_answers() {
     assert_eq!(ran.len(), exchange::HAND_OVER_CREDIT);
     let mut router = exchange::Router::new(ran[0].from, Arc::clone(&shared));
     for batch in ran {
-        shared.datagrams_answered(batch.len());
+        shared.sub_datagrams_in_flight(batch.len());
         router.give_back(batch);
     }
     let mut reply = [0; 15];

@@ -1,4 +1,4 @@
-//! The life of a worker's thread: it sets up a runtime and the worker's tasks, and stops them gracefully.
+//! The thread of a worker: its runtime, its tasks, and its graceful stop.
 
 use std::io;
 use std::net::TcpListener;
@@ -11,38 +11,38 @@ use tokio::runtime::{Builder, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-use crate::server::exchange::{Intake, Reading, Shared, WorkerId};
+use crate::server::exchange::{Intake, ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::{Accepting, Connections, Status};
 use crate::server::tcp::{self, Moved, TcpPort};
 use crate::server::udp::{self, UdpPort};
 use crate::server::worker::{DatagramReplies, Worker};
 
-/// How long a stopping worker waits for peers to take their last replies.
+/// How long a stopping worker waits for peers to read their last replies.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long it sleeps between two looks whether all is done.
+/// How long it sleeps between two checks whether everything is finished.
 const STOP_STEP: Duration = Duration::from_millis(1);
 
-/// What a worker's thread is started with.
+/// What a worker's thread starts with.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) id: WorkerId,
     pub(super) shared: Arc<Shared>,
     pub(super) max_topic_len: usize,
     pub(super) status: Arc<Status>,
-    /// Where it accepts connections; the second is dropped when it accepts no more.
+    /// Its listener, and a guard that is dropped when it accepts no more.
     pub(super) tcp: Option<(TcpListener, Accepting)>,
     pub(super) udp: Option<Socket>,
-    /// The processor to stay on.
+    /// The processor to pin the thread to.
     pub(super) processor: Option<usize>,
-    /// Connections that other workers moved here.
+    /// Connections that other workers move here.
     pub(super) arrivals: mpsc::UnboundedReceiver<Moved>,
-    /// Where every worker gets those. No more can be on their way than may be open.
+    /// The channels to every worker for such connections, in the order of the workers.
     pub(super) departures: Arc<[mpsc::UnboundedSender<Moved>]>,
-    /// Held as long as it may read requests.
-    pub(super) reading: Reading,
-    /// Turns true when the worker is to stop; a task that panics turns it, too.
+    /// Held as long as the worker may read requests.
+    pub(super) reading: ReadGuard,
+    /// Turns true when the worker is to stop. A task that panics sets it.
     pub(super) stop: watch::Sender<bool>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Plan {
 ///
 /// # Errors
 ///
-/// Where the thread can't be set up: a runtime, a processor to stay on, a socket to register.
+/// The thread cannot be set up: its runtime, its processor, or the registration of a socket.
 pub(super) fn run(plan: Plan) -> io::Result<()> {
     if let Some(processor) = plan.processor {
         affinity::pin(processor)?;
@@ -84,54 +84,50 @@ async fn serve(plan: Plan) -> io::Result<()> {
     ));
     let tcp = Rc::new(TcpPort::new(Rc::clone(&worker), plan.departures));
 
-    worker.spawn(Rc::clone(&worker).errands());
+    worker.spawn(Rc::clone(&worker).run_deferred_work());
     if let Some(udp) = &udp {
         worker.spawn(udp::serve_datagrams(Rc::clone(&worker), Rc::clone(udp)));
     }
-    let acceptor = match plan.tcp {
-        Some((listener, accepting)) => Some(worker.spawn(tcp::accept(
+    if let Some((listener, accepting)) = plan.tcp {
+        worker.spawn(tcp::accept(
             Rc::clone(&tcp),
             tokio::net::TcpListener::from_std(listener)?,
             accepting,
-        ))),
-        None => None,
-    };
-
+            plan.stop.subscribe(),
+        ));
+    }
     worker.spawn(tcp::take_in(tcp, plan.arrivals));
 
     let mut stop = plan.stop.subscribe();
-    // It can't fail: this worker could send, too.
+    // This cannot fail: the plan holds a sender.
     let _ = stop.wait_for(|&stop| stop).await;
-    // The shard that it had, and what the worker's tasks share, may be half changed.
+    // After a panic, the shard that it ran and the state that tasks share may be inconsistent.
     assert!(!worker.panicked(), "a task of this worker panicked");
-    if let Some(acceptor) = acceptor {
-        acceptor.abort();
-        let _ = acceptor.await; // until its listener is closed; it was aborted, as it says
-    }
     stop_serving(&worker, udp.as_deref(), &plan.status.connections).await;
     assert!(!worker.panicked(), "a task of this worker panicked");
     Ok(())
 }
 
-/// Lets connections answer what they read, then returns; gives up on peers that don't take it.
+/// Lets connections answer the requests that they have read, then returns. Gives up on peers that do
+/// not read their replies.
 async fn stop_serving(worker: &Worker, udp: Option<&UdpPort>, all: &Connections) {
     worker.begin_stop();
     if let Some(udp) = udp {
         udp.wake();
     }
     let all_gone = async {
-        // Those of other workers too: one may be about to move here.
+        // Also those of other workers: one of them may be about to move here.
         all.all_ended().await;
-        // Batches that others left to this worker, or that it could not hand over yet; and no
-        // reply that is not sent.
+        // Then wait for batches that others left to this worker or that it could not hand over yet,
+        // and until every reply to a datagram is sent.
         loop {
             if let Some(udp) = udp {
                 udp.flushed().await;
             }
-            if !worker.busy() && worker.shared().datagrams_are_done() {
+            if !worker.busy() && worker.shared().all_datagrams_served() {
                 return;
             }
-            // Not a mere yield: only a thread that sleeps is told what came back.
+            // A mere yield does not do: only a thread that sleeps is woken for returned batches.
             tokio::time::sleep(STOP_STEP).await;
         }
     };
@@ -140,7 +136,7 @@ async fn stop_serving(worker: &Worker, udp: Option<&UdpPort>, all: &Connections)
     if !in_time && left > 0 {
         warn!(
             left,
-            "gave up on connections that did not take their replies"
+            "closed connections whose peers did not read their replies in time"
         );
     }
 }

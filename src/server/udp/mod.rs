@@ -1,9 +1,10 @@
-//! Datagrams: receiving them in batches, packing and sending their replies, and having the kernel give
-//! each to the worker that owns its topic. One task and one socket a worker; all workers' sockets
-//! share the address.
+//! Datagrams: receiving them in batches, packing and sending their replies, and steering each to the
+//! worker that owns its topic. One task and one socket per worker; all sockets share the address.
+//! Requests reach shards through the [`worker`](super::worker) alone.
 
 mod pack;
 mod port;
+mod program;
 mod receive;
 mod steering;
 

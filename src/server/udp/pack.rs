@@ -1,4 +1,4 @@
-//! Replies into datagrams: those to one datagram together, as many as fit.
+//! Packs replies into datagrams. The replies to one datagram go together, as many as fit.
 
 use std::cell::RefMut;
 
@@ -7,15 +7,15 @@ use crate::protocol::framed::{self, Answer, RequestId};
 use crate::server::exchange::Datagram;
 use crate::server::net::sys::Outgoing;
 
-/// Packs replies into datagrams: those to one datagram together, as many as fit.
+/// Packs replies into [`Outgoing`]. The last datagram is complete once the packer is dropped.
 pub(super) struct Packer<'a> {
     outgoing: RefMut<'a, Outgoing>,
-    /// The datagram that is being answered, and its index.
+    /// The datagram whose replies are being packed, and its index.
     current: Option<(u32, Datagram)>,
 }
 
 impl<'a> Packer<'a> {
-    /// Packs into `outgoing`.
+    /// Creates a packer that appends to `outgoing`.
     pub(super) fn new(outgoing: RefMut<'a, Outgoing>) -> Self {
         Self {
             outgoing,
@@ -23,7 +23,7 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Adds one reply to `datagram`, whose other replies come with the same `index`, all in a row.
+    /// Appends one reply to `datagram`. All replies to it come in a row and with the same `index`.
     pub(super) fn add(
         &mut self,
         index: u32,

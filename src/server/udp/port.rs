@@ -1,4 +1,4 @@
-//! A worker's UDP socket, and the replies that wait to be sent from it.
+//! A worker's UDP socket and the replies that wait to be sent from it.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,26 +12,32 @@ use tracing::debug;
 
 use super::pack::Packer;
 use crate::protocol::framed::Answer;
-use crate::server::exchange::{Asker, Batch, Datagram, LateReply};
+use crate::server::exchange::{Batch, Datagram, LateReply, Requester};
 use crate::server::net::sys::{self, Outgoing};
 use crate::server::worker::DatagramReplies;
 
-/// A worker's UDP socket and what waits to be sent from it.
+/// A worker's UDP socket and the replies that wait to be sent from it.
 pub(crate) struct UdpPort {
     pub(super) socket: UdpSocket,
     outgoing: RefCell<Outgoing>,
     /// Batches whose replies are in `outgoing`.
     answered: RefCell<Vec<Box<Batch>>>,
-    /// The task that serves the socket; it also sends what could not be sent at once.
+    /// Wakes the task that receives. It also sends what the socket did not take at once.
     pub(super) waker: RefCell<Option<Waker>>,
+    /// Notified whenever all replies are sent.
     flushed: tokio::sync::Notify,
 }
 
 impl UdpPort {
+    /// Registers the socket with the worker's runtime.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot register it.
     pub(crate) fn new(socket: Socket) -> io::Result<Self> {
-        // An older kernel hands over datagrams one by one, and is given them one by one.
+        // An older kernel receives and sends datagrams one by one.
         if let Err(error) = sys::enable_gro(socket.as_fd()) {
-            debug!(%error, "no UDP_GRO");
+            debug!(%error, "cannot enable UDP_GRO; datagrams are received one by one");
         }
         let mut outgoing = Outgoing::new();
         outgoing.set_segmentation(sys::knows_segmentation(socket.as_fd()));
@@ -44,26 +50,26 @@ impl UdpPort {
         })
     }
 
-    /// Has the task look again.
+    /// Wakes the task that receives.
     pub(crate) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
     }
 
-    /// Returns when all replies are sent.
+    /// Waits until all replies are sent.
     pub(crate) async fn flushed(&self) {
         while !self.is_flushed() {
             self.flushed.notified().await;
         }
     }
 
-    /// Whether no reply waits to be sent.
+    /// Returns whether all replies are sent.
     pub(super) fn is_flushed(&self) -> bool {
         self.outgoing.borrow().is_empty()
     }
 
-    /// What packs replies into what waits to be sent.
+    /// Returns a packer whose datagrams [`flush`](DatagramReplies::flush) sends.
     pub(super) fn packer(&self) -> Packer<'_> {
         Packer::new(self.outgoing.borrow_mut())
     }
@@ -86,7 +92,7 @@ impl DatagramReplies for UdpPort {
         let mut index = 0;
         let mut last: Option<Datagram> = None;
         for &(origin, reply) in replies {
-            let Asker::Datagram(datagram) = origin.asker else {
+            let Requester::Datagram(datagram) = origin.requester else {
                 continue;
             };
             if !last.is_some_and(|last| last.peer == datagram.peer && !datagram.classic) {
@@ -105,7 +111,7 @@ impl DatagramReplies for UdpPort {
                 .try_io(Interest::WRITABLE, || outgoing.send(self.socket.as_fd()));
             match sent {
                 Ok(0) => {}
-                Ok(refused) => debug!(refused, "replies that the kernel would not send"),
+                Ok(refused) => debug!(refused, "the kernel refused to send replies"),
                 Err(_) => {
                     self.wake();
                     return Vec::new();

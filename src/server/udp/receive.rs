@@ -1,5 +1,5 @@
-//! Datagrams: receives them in batches, has their requests counted, packs the replies. One task and
-//! one socket a worker; all workers' sockets share the address.
+//! The task that receives a worker's datagrams: a batch per system call, its requests to their shards,
+//! and the replies that are known at once back to the peers.
 
 use std::io;
 use std::ops::Range;
@@ -13,52 +13,50 @@ use tracing::{debug, warn};
 use super::port::UdpPort;
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
-use crate::server::exchange::{
-    Datagram, FramesEnd, Outcome as Submitted, Requests, Source, refusal,
-};
+use crate::server::exchange::{Datagram, FramesEnd, Outcome, Requests, Source, refusal};
 use crate::server::net::sys::{DATAGRAMS, Peer, Received};
 use crate::server::worker::{Worker, give_way};
 
-/// The most bytes of replies in one datagram, unless the request's was larger: what fits an
-/// Ethernet frame with room for tunnels.
+/// The longest datagram of replies, in bytes, unless the request's datagram was longer. It fits an
+/// Ethernet frame, with room for tunnels.
 const REPLY_DATAGRAM: usize = 1_400;
 
-/// The most receive calls in one turn of the task, so that a flood of datagrams does not keep
-/// connections waiting.
+/// The most receive calls in one turn of the task, so that a flood of datagrams does not keep the
+/// worker's connections waiting.
 const RECEIVES_PER_TURN: usize = 4;
 
-/// What a request came to, until all of its datagram's are there.
-enum Outcome {
+/// The response to a request, until the responses to all requests of its datagram are known.
+enum Response {
     Reply(Reply),
     Hello(HelloReply),
-    /// To PING: where its body lies among those of the exchange.
+    /// The reply to PING: the range of its body in [`ReceivedBatch::pings`].
     Pong(Range<usize>),
 }
 
-/// What becomes of one receive call's datagrams.
-struct Exchange {
+/// The datagrams of one receive call while they are served. Its buffers are used for every call.
+struct ReceivedBatch {
     datagrams: Vec<Datagram>,
     requests: Requests,
-    /// Which datagram, which request, what became of it.
-    outcomes: Vec<(u32, RequestId, Outcome)>,
+    /// The index of the datagram, the id of the request, and its response.
+    responses: Vec<(u32, RequestId, Response)>,
     /// The bodies of PINGs, one after another.
     pings: Vec<u8>,
 }
 
-/// The task that receives a worker's datagrams; it never ends.
+/// Receives a worker's datagrams and serves them, for ever.
 pub(crate) async fn serve_datagrams(worker: Rc<Worker>, port: Rc<UdpPort>) {
     let mut received = Received::new();
-    let mut exchange = Exchange {
+    let mut batch = ReceivedBatch {
         datagrams: Vec::with_capacity(DATAGRAMS),
         requests: Requests::new(worker.shared().shards()),
-        outcomes: Vec::new(),
+        responses: Vec::new(),
         pings: Vec::new(),
     };
     std::future::poll_fn(|context| {
         *port.waker.borrow_mut() = Some(context.waker().clone());
         for _ in 0..RECEIVES_PER_TURN {
             match receive(&worker, &port, &mut received, context) {
-                Poll::Ready(()) => exchange.serve(&worker, &port, &received),
+                Poll::Ready(()) => batch.serve(&worker, &port, &received),
                 Poll::Pending => return Poll::<()>::Pending,
             }
         }
@@ -68,8 +66,8 @@ pub(crate) async fn serve_datagrams(worker: Rc<Worker>, port: Rc<UdpPort>) {
     .await;
 }
 
-/// Receives once. Pending where nothing is to be received, or may be: then the task is woken
-/// when that changes.
+/// Receives once. Pending if no datagram is there or none may be received now; the task is woken when
+/// that changes.
 fn receive(
     worker: &Worker,
     port: &UdpPort,
@@ -80,22 +78,22 @@ fn receive(
         if port.socket.poll_send_ready(context).is_pending() {
             return Poll::Pending;
         }
-        worker.after_routing(); // flushes, and gives back what is answered
+        worker.after_routing(); // sends, and returns the batches that are answered
     }
     if worker.stopping() || worker.congested(context.waker()) {
         return Poll::Pending;
     }
     loop {
         if let Err(error) = ready!(port.socket.poll_recv_ready(context)) {
-            warn!(%error, "can't wait for datagrams any more");
+            warn!(%error, "cannot wait for datagrams; this worker receives none any more");
             return Poll::Pending;
         }
         let mut count = 0;
         let result = port.socket.try_io(Interest::READABLE, || {
             count = received.receive(port.socket.as_fd())?;
             if count < DATAGRAMS {
-                // Nothing more waits, and what comes later is told anew (edge-triggered).
-                // Saying so saves the next call, which would only find out.
+                // No more datagrams are there, and epoll reports later ones anew (edge-triggered). To
+                // say so here saves the next call, which would only find that out.
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Ok(())
@@ -106,14 +104,14 @@ fn receive(
         if let Err(error) = result
             && error.kind() != io::ErrorKind::WouldBlock
         {
-            // A datagram of our own that could not be delivered, say; not the next one's fault.
-            debug!(%error, "receiving datagrams");
+            // For example, an earlier reply of ours could not be delivered.
+            debug!(%error, "cannot receive datagrams");
         }
     }
 }
 
-impl Exchange {
-    /// Serves all that one call received.
+impl ReceivedBatch {
+    /// Serves the datagrams of one receive call.
     fn serve(&mut self, worker: &Worker, port: &UdpPort, received: &Received) {
         for i in 0..received.count() {
             let peer = received.peer(i);
@@ -121,48 +119,60 @@ impl Exchange {
                 self.take(worker, received.bytes(), span, peer);
             }
         }
+        self.submit(worker, received.bytes());
+        self.pack(port);
+        worker.after_routing(); // sends the replies
+    }
+
+    /// Takes the requests to their shards, and collects the replies that are known at once.
+    fn submit(&mut self, worker: &Worker, bytes: &[u8]) {
         let Self {
             datagrams,
             requests,
-            outcomes,
-            pings,
+            responses,
+            ..
         } = self;
         let at_owner = requests.count_for(worker.shard());
         let counters = worker.counters();
         counters.datagram_requests(at_owner, requests.count() - at_owner);
-        worker.submit(
-            requests,
-            received.bytes(),
-            Source::Datagrams(datagrams),
-            |outcome| {
-                if let Submitted::Reply(request, reply) = outcome {
-                    outcomes.push((request.datagram, request.id, Outcome::Reply(*reply)));
-                }
-            },
-        );
-        // Replies came shard by shard, and errors first; a datagram's go out together.
-        if !outcomes.is_sorted_by_key(|&(datagram, ..)| datagram) {
-            outcomes.sort_by_key(|&(datagram, ..)| datagram);
+        let source = Source::Datagrams(datagrams);
+        worker.submit(requests, bytes, source, |outcome| {
+            if let Outcome::Reply(request, reply) = outcome {
+                responses.push((request.datagram, request.id, Response::Reply(*reply)));
+            }
+        });
+    }
+
+    /// Packs the responses and clears the buffers.
+    fn pack(&mut self, port: &UdpPort) {
+        let Self {
+            datagrams,
+            responses,
+            pings,
+            ..
+        } = self;
+        // Errors came first and replies shard by shard, but a datagram's replies are sent together.
+        if !responses.is_sorted_by_key(|&(datagram, ..)| datagram) {
+            responses.sort_by_key(|&(datagram, ..)| datagram);
         }
         let mut packer = port.packer();
-        for (index, id, outcome) in outcomes.drain(..) {
-            let answer = match outcome {
-                Outcome::Reply(reply) => Answer::Reply(reply),
-                Outcome::Hello(hello) => Answer::Hello(hello),
-                Outcome::Pong(body) => Answer::Pong(&pings[body]),
+        for (index, id, response) in responses.drain(..) {
+            let answer = match response {
+                Response::Reply(reply) => Answer::Reply(reply),
+                Response::Hello(hello) => Answer::Hello(hello),
+                Response::Pong(body) => Answer::Pong(&pings[body]),
             };
             packer.add(index, &datagrams[index as usize], id, &answer);
         }
         drop(packer);
         datagrams.clear();
         pings.clear();
-        worker.after_routing(); // sends them
     }
 
-    /// Takes in the requests of the datagram `bytes[span]`.
+    /// Decodes the datagram `bytes[span]`: its requests are queued, and what needs no shard is answered.
     fn take(&mut self, worker: &Worker, bytes: &[u8], span: Range<usize>, peer: Peer) {
         let message = &bytes[span.clone()];
-        // An empty datagram has no op code: that is one that nobody knows.
+        // An empty datagram has no op code, so its dialect is unknown.
         let dialect = message
             .first()
             .map_or(Dialect::Unknown, |&first| Dialect::of(first));
@@ -177,29 +187,29 @@ impl Exchange {
         });
         let Self {
             requests,
-            outcomes,
+            responses,
             pings,
             ..
         } = self;
         if dialect != Dialect::Framed {
             if let Err(error) = worker.intake.take_message(bytes, span, index, requests) {
-                let outcome = Outcome::Reply(Reply::Error(error));
-                outcomes.push((index, RequestId::NONE, outcome));
+                let response = Response::Reply(Reply::Error(error));
+                responses.push((index, RequestId::NONE, response));
             }
             return;
         }
         let len = message.len();
         let mut answer = |id, answer: Answer<'_>| {
-            let outcome = match answer {
-                Answer::Reply(reply) => Outcome::Reply(reply),
-                Answer::Hello(hello) => Outcome::Hello(hello),
+            let response = match answer {
+                Answer::Reply(reply) => Response::Reply(reply),
+                Answer::Hello(hello) => Response::Hello(hello),
                 Answer::Pong(body) => {
                     let start = pings.len();
                     pings.extend_from_slice(body);
-                    Outcome::Pong(start..pings.len())
+                    Response::Pong(start..pings.len())
                 }
             };
-            outcomes.push((index, id, outcome));
+            responses.push((index, id, response));
         };
         let end = worker
             .intake

@@ -1,18 +1,21 @@
-//! How a worker's tasks answer datagrams, whichever of them ran the requests.
+//! The interface through which every task of a worker can answer datagrams.
 
 use crate::server::exchange::{Batch, LateReply};
 
 /// The worker's UDP socket, for replies.
 pub(crate) trait DatagramReplies {
-    /// Packs the replies of a batch of datagrams that ran here; [`flush`](Self::flush) sends them.
+    /// Packs the replies of a batch of datagrams that this worker ran. [`flush`](Self::flush) sends
+    /// them.
     fn answer(&self, batch: Box<Batch>);
 
-    /// Packs those of these replies that go to datagrams; [`flush`](Self::flush) sends them. Frames
-    /// to one peer go together, as many as fit.
+    /// Packs the replies that go to datagrams, and ignores the others. [`flush`](Self::flush) sends
+    /// them. Consecutive frames to one peer share a datagram, as many as fit.
     fn answer_late(&self, replies: &[LateReply]);
 
-    /// Sends what waits. What the socket does not take now is sent when it does; until then the
-    /// worker receives no datagrams. Returns the batches whose replies are all sent: not before, so
-    /// that the other workers' credit bounds what waits here.
+    /// Sends the packed replies. Replies that the socket does not take now are sent when it is
+    /// writable again; until then the worker receives no datagrams.
+    ///
+    /// Returns the batches whose replies are all sent. They are not returned earlier, so that the
+    /// other workers' credit bounds the replies that wait here.
     fn flush(&self) -> Vec<Box<Batch>>;
 }

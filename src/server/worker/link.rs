@@ -1,5 +1,6 @@
-//! What is known of a connection outside its task: where replies go that come back later, how much
-//! the peer has not taken, and whether there is room for more. Knows no socket.
+//! The part of a connection that tasks other than its own reach: it queues replies that come back
+//! later, knows how much the peer has not taken, and decides whether the connection may be read. It
+//! knows no socket.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
@@ -11,58 +12,66 @@ use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
 use crate::server::exchange::{Batch, Walk, empty, shrink};
 
-/// What an emptied buffer of a connection keeps, in bytes; idle connections hold little.
+/// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
+/// hold little memory.
 pub(crate) const KEEP_LEN: usize = 4 * 1024;
 
-/// A connection with this many bytes of replies that its peer does not take is not read from.
+/// A connection is not read while it holds this many bytes of replies that its peer has not taken.
 /// A client may well write 100,000 requests before it reads a reply; those replies are 1.5 MB.
 pub(crate) const UNSENT_LIMIT: usize = 4 * 1024 * 1024;
 
-/// When a worker's connections hold this many bytes together, of replies and of requests that have
-/// not come to their end, each is held to [`TIGHT_LIMIT`].
+/// While the connections of a worker together hold this many bytes of replies, and of requests that
+/// are incomplete or not served yet, each connection is limited to [`TIGHT_LIMIT`].
 const WORKER_LIMIT: usize = 256 * 1024 * 1024;
 
-/// What a connection may hold where the worker has too much.
+/// How many bytes a connection may hold while the connections of its worker exceed
+/// [`WORKER_LIMIT`].
 const TIGHT_LIMIT: usize = 64 * 1024;
 
-/// A connection with this many handed-over requests is not read from: about one full read's.
+/// A connection is not read while it has this many handed-over requests: about as many as one full
+/// read brings.
 const IN_FLIGHT_LIMIT: usize = 8 * 1024;
 
-/// One connection, as its worker knows it.
+/// The part of one connection that its worker's tasks share.
 pub(crate) struct Link {
     serial: u64,
-    dialect: RefCell<Spoken>,
+    encoder: RefCell<ReplyEncoder>,
+    /// The number of requests on their way to shards or back.
     in_flight: Cell<usize>,
-    /// Replies that the peer has not taken yet, in order; the first `written` bytes it has.
+    /// Encoded replies, in order. The peer has taken the first `written` bytes.
     replies: RefCell<Vec<u8>>,
     written: Cell<usize>,
-    /// Bytes that this connection holds, and the sum of those of all of the worker.
+    /// How many bytes this connection holds: unsent replies, text in the ring, unserved
+    /// input, a collected reply.
     held: Cell<usize>,
+    /// How many bytes all connections of the worker hold.
     worker_held: Rc<Cell<usize>>,
-    /// Bytes of requests that were read and not served.
+    /// How many bytes were read and not served yet.
     unserved: Cell<usize>,
-    /// Bytes of a reply that is still being collected, or sent in pieces as there is room.
+    /// How many bytes of a reply are collected, and not appended to the ring yet.
     collected: Cell<usize>,
-    /// The walk of a SCAN that came back.
+    /// The walk of a SCAN, after it came back.
     walk: RefCell<Option<Box<Walk>>>,
+    /// The waker of the connection's task.
     waker: RefCell<Option<Waker>>,
 }
 
-/// How replies are said.
+/// Encodes the replies of a connection, in its dialect.
 #[derive(Debug)]
-pub(crate) enum Spoken {
+pub(crate) enum ReplyEncoder {
     Classic,
     Framed,
-    /// In the order of the requests.
+    /// The ring holds replies back until all earlier requests have theirs.
     Resp(Ring),
 }
 
 impl Link {
-    /// Nothing in flight, nothing unsent. `worker_held` is kept up to date with every change.
+    /// Creates the link of a new connection, which speaks frames until a setter says otherwise.
+    /// `worker_held` is updated with every change of the bytes that the connection holds.
     pub(crate) fn new(serial: u64, worker_held: &Rc<Cell<usize>>) -> Self {
         Self {
             serial,
-            dialect: RefCell::new(Spoken::Framed),
+            encoder: RefCell::new(ReplyEncoder::Framed),
             in_flight: Cell::new(0),
             replies: RefCell::default(),
             written: Cell::new(0),
@@ -75,80 +84,81 @@ impl Link {
         }
     }
 
+    /// Returns the connection's
     /// [`ConnectionKey::serial`](crate::server::exchange::ConnectionKey::serial).
     pub(crate) fn serial(&self) -> u64 {
         self.serial
     }
 
-    /// It speaks the classic dialect. Until it is told, a connection is taken to speak frames.
+    /// Makes the connection speak the classic dialect.
     pub(crate) fn set_classic(&self) {
-        self.dialect.replace(Spoken::Classic);
+        self.encoder.replace(ReplyEncoder::Classic);
     }
 
-    /// It speaks the Redis protocol.
+    /// Makes the connection speak the Redis protocol.
     pub(crate) fn set_resp(&self) {
-        self.dialect.replace(Spoken::Resp(Ring::default()));
+        self.encoder.replace(ReplyEncoder::Resp(Ring::default()));
     }
 
-    /// It speaks as it did at the worker that it comes from.
-    pub(crate) fn set_spoken(&self, spoken: Spoken) {
-        self.dialect.replace(spoken);
+    /// Sets the encoder that the connection had at the worker that it comes from.
+    pub(crate) fn set_encoder(&self, encoder: ReplyEncoder) {
+        self.encoder.replace(encoder);
     }
 
-    /// How it speaks, for the worker that it moves to. Nothing is in flight.
-    pub(crate) fn take_spoken(&self) -> Spoken {
-        self.dialect.replace(Spoken::Framed)
+    /// Takes the encoder, for the worker that the connection moves to. No request is in flight.
+    pub(crate) fn take_encoder(&self) -> ReplyEncoder {
+        self.encoder.replace(ReplyEncoder::Framed)
     }
 
-    /// The ring of replies of a connection that speaks the Redis protocol.
+    /// Returns the ring of replies of a connection that speaks the Redis protocol.
     ///
     /// # Panics
     ///
-    /// For any other.
+    /// Panics if the connection speaks another dialect.
     pub(crate) fn ring(&self) -> RefMut<'_, Ring> {
-        RefMut::map(self.dialect.borrow_mut(), |dialect| match dialect {
-            Spoken::Resp(ring) => ring,
+        RefMut::map(self.encoder.borrow_mut(), |encoder| match encoder {
+            ReplyEncoder::Resp(ring) => ring,
             _ => unreachable!("a RESP session called set_resp"),
         })
     }
 
-    /// Appends a reply in the connection's dialect to `out`, or puts it into its slot.
+    /// Appends a reply in the connection's dialect to `out`, or puts it into its slot of the ring.
     pub(crate) fn encode(&self, id: RequestId, reply: Reply, out: &mut Vec<u8>) {
-        match &mut *self.dialect.borrow_mut() {
-            Spoken::Framed => framed::encode_reply(id, reply, out),
-            Spoken::Classic => classic::encode_reply(reply, out),
-            Spoken::Resp(ring) => ring.fill(id, reply),
+        match &mut *self.encoder.borrow_mut() {
+            ReplyEncoder::Framed => framed::encode_reply(id, reply, out),
+            ReplyEncoder::Classic => classic::encode_reply(reply, out),
+            ReplyEncoder::Resp(ring) => ring.fill(id, reply),
         }
     }
 
-    /// Appends what has to wait for nothing any more. Returns how many of these replies were errors
-    /// that are counted.
+    /// Appends to `out` the replies in the ring that wait for no earlier reply. Returns how many
+    /// error replies to count; only connections with a ring count them.
     pub(crate) fn drain(&self, out: &mut Vec<u8>) -> u64 {
-        match &mut *self.dialect.borrow_mut() {
-            Spoken::Resp(ring) => ring.drain(out),
+        match &mut *self.encoder.borrow_mut() {
+            ReplyEncoder::Resp(ring) => ring.drain(out),
             _ => 0,
         }
     }
 
-    /// How many requests are on their way to shards or back.
+    /// Returns the number of requests on their way to shards or back.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.get()
     }
 
-    /// That many more requests are on their way.
-    pub(crate) fn departed(&self, requests: usize) {
+    /// Adds requests that are submitted to shards.
+    pub(crate) fn add_in_flight(&self, requests: usize) {
         self.in_flight.update(|count| count + requests);
     }
 
-    /// That many requests have their replies.
-    pub(crate) fn arrived(&self, requests: usize) {
+    /// Subtracts requests that have their replies.
+    pub(crate) fn sub_in_flight(&self, requests: usize) {
         self.in_flight.update(|count| count - requests);
     }
 
-    /// A batch came back: takes its replies, and wakes the task to write them. Returns as
-    /// [`drain`](Self::drain).
-    pub(crate) fn returned(&self, batch: &mut Batch) -> u64 {
-        self.came_back(|replies| {
+    /// Queues the replies of a batch that came back, or takes its walk. Wakes the connection's
+    /// task. Returns the same as [`drain`](Self::drain).
+    pub(crate) fn queue_replies(&self, batch: &mut Batch) -> u64 {
+        self.queue_with(|replies| {
             let mut count = 0;
             for (request, reply) in batch.replies() {
                 self.encode(request.id, reply, replies);
@@ -162,47 +172,50 @@ impl Link {
         })
     }
 
-    /// A reply came that waited for the store: as [`returned`](Self::returned).
-    pub(crate) fn returned_late(&self, id: RequestId, reply: Reply) -> u64 {
-        self.came_back(|replies| {
+    /// Queues a reply that waited for the store, as [`queue_replies`](Self::queue_replies) does.
+    pub(crate) fn queue_late_reply(&self, id: RequestId, reply: Reply) -> u64 {
+        self.queue_with(|replies| {
             self.encode(id, reply, replies);
             1
         })
     }
 
-    /// Appends what `encode` has to say to the unsent, of as many requests as it tells.
-    fn came_back(&self, encode: impl FnOnce(&mut Vec<u8>) -> usize) -> u64 {
+    /// Has `encode` append replies to the unsent ones; it returns the number of requests that they
+    /// answer.
+    fn queue_with(&self, encode: impl FnOnce(&mut Vec<u8>) -> usize) -> u64 {
         let mut replies = self.replies.borrow_mut();
         let count = encode(&mut replies);
         let errors = self.drain(&mut replies);
         drop(replies);
-        self.arrived(count);
-        self.account();
+        self.sub_in_flight(count);
+        self.update_held();
         self.wake();
         errors
     }
 
-    /// The walk that came back, if one did.
+    /// Takes the walk that came back, if there is one.
     pub(crate) fn take_walk(&self) -> Option<Box<Walk>> {
         self.walk.take()
     }
 
-    /// Bytes of replies that the peer has not taken.
+    /// Returns how many bytes of replies the peer has not taken.
     pub(crate) fn unsent(&self) -> usize {
         self.replies.borrow().len() - self.written.get()
     }
 
-    /// Whether the peer may ask more before it takes its replies. Where not, the connection's task
-    /// is woken when it takes some (by the write that left them unsent) or when some come back.
+    /// Returns whether more requests of the peer may be served before it takes its replies. If not,
+    /// the connection's task is woken when the peer takes some (by the write that left them unsent)
+    /// or when replies come back.
     pub(crate) fn has_room(&self) -> bool {
-        let ring = match &*self.dialect.borrow() {
-            Spoken::Resp(ring) => ring.has_room(),
+        let ring_has_room = match &*self.encoder.borrow() {
+            ReplyEncoder::Resp(ring) => ring.has_room(),
             _ => true,
         };
-        ring && self.in_flight() < IN_FLIGHT_LIMIT && self.room() > 0
+        ring_has_room && self.in_flight() < IN_FLIGHT_LIMIT && self.room() > 0
     }
 
-    /// How many more bytes of replies it may hold before it is not read from.
+    /// Returns how many more bytes of replies the connection may hold before it is not read any
+    /// more.
     pub(crate) fn room(&self) -> usize {
         let limit = if self.worker_has_room() {
             UNSENT_LIMIT
@@ -212,28 +225,28 @@ impl Link {
         limit.saturating_sub(self.held.get() - self.unserved.get() - self.collected.get())
     }
 
-    /// Whether the connections of the worker hold no more than they should.
+    /// Returns whether the connections of the worker together hold less than [`WORKER_LIMIT`].
     pub(crate) fn worker_has_room(&self) -> bool {
         self.worker_held.get() < WORKER_LIMIT
     }
 
-    /// That many bytes were read from the peer and are kept, not served.
+    /// Sets how many bytes of input the connection keeps unserved.
     pub(crate) fn set_unserved(&self, len: usize) {
         self.unserved.set(len);
-        self.account();
+        self.update_held();
     }
 
-    /// Sets how many bytes of a reply are collected and not appended yet. They count for what the
+    /// Sets how many bytes of a reply are collected, and not appended yet. They count for what the
     /// worker's connections hold, but leave this connection room to send them.
     pub(crate) fn set_collected(&self, len: usize) {
         self.collected.set(len);
-        self.account();
+        self.update_held();
     }
 
-    /// Brings what it is known to hold up to date.
-    fn account(&self) {
-        let text = match &*self.dialect.borrow() {
-            Spoken::Resp(ring) => ring.text_len(),
+    /// Updates the number of bytes that the connection holds, and the worker's sum.
+    fn update_held(&self) {
+        let text = match &*self.encoder.borrow() {
+            ReplyEncoder::Resp(ring) => ring.text_len(),
             _ => 0,
         };
         let held = self.unsent() + text + self.unserved.get() + self.collected.get();
@@ -241,19 +254,20 @@ impl Link {
         self.worker_held.update(|all| all + held - before);
     }
 
-    /// Adds to what is unsent.
+    /// Appends encoded replies to the unsent ones.
     pub(crate) fn append(&self, replies: &[u8]) {
         if !replies.is_empty() {
             self.replies.borrow_mut().extend_from_slice(replies);
-            self.account();
+            self.update_held();
         }
     }
 
-    /// Passes what is unsent to `write`, until all is written (true) or no more is taken (false).
+    /// Passes the unsent replies to `write` until all are written, then returns true, or until
+    /// `write` takes no more, then returns false.
     ///
     /// # Errors
     ///
-    /// What `write` fails with.
+    /// Returns the error of `write`.
     pub(crate) fn write_to(
         &self,
         mut write: impl FnMut(&[u8]) -> Poll<io::Result<usize>>,
@@ -261,39 +275,40 @@ impl Link {
         if self.unsent() == 0 {
             return Ok(true);
         }
-        let mut replies = self.replies.borrow_mut();
-        let mut all = true;
-        while self.written.get() < replies.len() {
+        while self.unsent() > 0 {
+            let replies = self.replies.borrow();
             let Poll::Ready(taken) = write(&replies[self.written.get()..]) else {
-                // What is written is forgotten once that is most of it.
-                if self.written.get() > replies.len() / 2 {
-                    replies.drain(..self.written.take());
-                    shrink(&mut replies, KEEP_LEN);
-                }
-                all = false;
                 break;
             };
             let taken = taken?;
             self.written.update(|written| written + taken);
         }
-        if all {
-            self.written.set(0);
-            empty(&mut replies, KEEP_LEN);
-        }
-        drop(replies);
-        self.account();
-        Ok(all)
+        self.forget_written();
+        self.update_held();
+        Ok(self.unsent() == 0)
     }
 
-    /// Takes out all that is unsent.
+    /// Removes the written replies from the buffer if they are all of it, or more than half.
+    fn forget_written(&self) {
+        let mut replies = self.replies.borrow_mut();
+        if self.written.get() == replies.len() {
+            self.written.set(0);
+            empty(&mut replies, KEEP_LEN);
+        } else if self.written.get() > replies.len() / 2 {
+            replies.drain(..self.written.take());
+            shrink(&mut replies, KEEP_LEN);
+        }
+    }
+
+    /// Takes all unsent replies.
     pub(crate) fn take_unsent(&self) -> Vec<u8> {
         let mut replies = self.replies.take();
         replies.drain(..self.written.take());
-        self.account();
+        self.update_held();
         replies
     }
 
-    /// Says which task to wake.
+    /// Sets the waker of the connection's task.
     pub(crate) fn set_waker(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
         if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -301,7 +316,7 @@ impl Link {
         }
     }
 
-    /// Has the connection's task look again.
+    /// Wakes the connection's task.
     pub(crate) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();

@@ -1,5 +1,6 @@
-//! What the tasks of one worker share: [`Worker`], and what each knows of a connection outside that
-//! connection's own task ([`Link`]). Knows the way to the shards; no socket, and none of the tasks.
+//! The state that the tasks of one worker share: [`Worker`], and for each connection the part that
+//! other tasks reach ([`Link`]). It knows the way to the shards, but no socket and none of the
+//! tasks.
 
 mod datagrams;
 mod link;
@@ -7,6 +8,6 @@ mod ring;
 mod tasks;
 
 pub(crate) use datagrams::DatagramReplies;
-pub(crate) use link::{KEEP_LEN, Link, Spoken, UNSENT_LIMIT};
+pub(crate) use link::{KEEP_LEN, Link, ReplyEncoder, UNSENT_LIMIT};
 pub(crate) use ring::Ring;
 pub(crate) use tasks::{Worker, give_way};

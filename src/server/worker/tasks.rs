@@ -1,5 +1,5 @@
-//! What the tasks of one worker share: its way to the shards, its connections, its counters. They run
-//! on one thread, and none holds a borrow of it while it waits.
+//! The state that the tasks of one worker share: the router, the connections and the counters. The
+//! tasks run on one thread, and no task holds a borrow across an await.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -17,42 +17,43 @@ use tracing::debug;
 use super::datagrams::DatagramReplies;
 use super::link::Link;
 use crate::server::exchange::{
-    Asker, Batch, ConnectionKey, Intake, LateReply, Outcome, Reading, Requests, Router, Shared,
-    Source, Walk, WorkerId,
+    Batch, ConnectionKey, Intake, LateReply, Outcome, ReadGuard, Requester, Requests, Router,
+    Shared, Source, Walk, WorkerId,
 };
 use crate::server::status::{Counters, Status};
 use crate::topic::{ShardId, Shards};
 
-/// See the [module](self).
+/// The state that the tasks of one worker share.
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) intake: Intake,
     pub(crate) status: Arc<Status>,
-    /// Where datagrams are answered from; `None`: nowhere, this server has no UDP.
+    /// Answers datagrams; `None` if the server does not serve UDP.
     datagrams: Option<Rc<dyn DatagramReplies>>,
-    /// Bytes that connections hold: replies that are not taken, requests that are not whole.
+    /// How many bytes all connections hold: replies that peers have not taken, and requests that
+    /// are incomplete or not served yet.
     held: Rc<Cell<usize>>,
     shared: Arc<Shared>,
     router: RefCell<Router>,
     connections: RefCell<Slab<Rc<Link>>>,
-    /// Counts connections; see [`ConnectionKey::serial`].
+    /// The next [`ConnectionKey::serial`].
     serial: Cell<u64>,
-    /// Tasks that would read if the worker were not congested.
+    /// Wakers of the tasks that will read when the worker is no longer congested.
     stalled: RefCell<Vec<Waker>>,
     stopping: Cell<bool>,
-    /// How many killed clients were known when the worker last woke its connections to let them end.
+    /// The number of killed clients when the worker last woke its connections to let them end.
     kills: Cell<u64>,
+    /// Stops the whole server.
     stop: watch::Sender<bool>,
-    /// Whether a task panicked.
     panicked: Cell<bool>,
-    /// Until it stops.
-    reading: Cell<Option<Reading>>,
+    /// Dropped when the worker stops reading.
+    read_guard: Cell<Option<ReadGuard>>,
 }
 
-/// Ends the whole server when a task of a worker panics.
-struct EndsOnPanic(Rc<Worker>);
+/// Stops the whole server if the task that holds this guard panics.
+struct StopOnPanic(Rc<Worker>);
 
-impl Drop for EndsOnPanic {
+impl Drop for StopOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.panicked.set(true);
@@ -61,22 +62,22 @@ impl Drop for EndsOnPanic {
     }
 }
 
-/// Ends a task's turn, which has more to do: it goes on after everybody else who is ready, and after
-/// a look at who has become so. A mere wake-up would put it before that look, which the runtime
-/// makes only every 61 turns.
+/// Ends the turn of a task that has more to do. The task continues after all tasks that are ready,
+/// and after the runtime has polled its sockets for more. If the task only woke itself, it would
+/// continue before that poll, which the runtime makes only every 61 turns while tasks are ready.
 pub(crate) fn give_way(context: &mut Context<'_>) {
-    // Polled once, it has the runtime do all that; it need not live to the end.
+    // One poll registers the task with the runtime; the future need not complete.
     let _ = pin!(tokio::task::yield_now()).poll(context);
 }
 
 impl Worker {
-    /// A worker without connections. `stop` turns true when it is to stop, or has a task that panics
-    /// turn it.
+    /// Creates a worker without connections. `stop` turns true when the server is to stop; the
+    /// worker sets it to true if one of its tasks panics.
     pub(crate) fn new(
         shared: Arc<Shared>,
         intake: Intake,
         status: Arc<Status>,
-        reading: Reading,
+        read_guard: ReadGuard,
         datagrams: Option<Rc<dyn DatagramReplies>>,
         stop: watch::Sender<bool>,
     ) -> Self {
@@ -96,39 +97,39 @@ impl Worker {
             kills: Cell::new(0),
             stop,
             panicked: Cell::new(false),
-            reading: Cell::new(Some(reading)),
+            read_guard: Cell::new(Some(read_guard)),
         }
     }
 
-    /// The shards there are, and where the others are found.
+    /// Returns the state that all workers share.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 
-    /// Starts a task of this worker. If it panics, the whole server ends: the runtime alone would
-    /// only end the task.
+    /// Starts a task of this worker. If the task panics, the whole server stops; the runtime by
+    /// itself would end only the task.
     pub(crate) fn spawn(
         self: &Rc<Self>,
         task: impl Future<Output = ()> + 'static,
     ) -> JoinHandle<()> {
-        let guard = EndsOnPanic(Rc::clone(self));
+        let guard = StopOnPanic(Rc::clone(self));
         tokio::task::spawn_local(async move {
             let _guard = guard;
             task.await;
         })
     }
 
-    /// Whether there are other workers.
+    /// Returns whether there are other workers.
     pub(crate) fn has_others(&self) -> bool {
         self.shared.shards() != Shards::ONE
     }
 
-    /// Whether to answer what was read, and read no more.
+    /// Returns whether the worker is stopping: it answers what was read, and reads no more.
     pub(crate) fn stopping(&self) -> bool {
         self.stopping.get()
     }
 
-    /// Enters a new connection.
+    /// Adds a new connection.
     pub(crate) fn connect(&self) -> (ConnectionKey, Rc<Link>) {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
@@ -137,15 +138,15 @@ impl Worker {
         (ConnectionKey { index, serial }, link)
     }
 
-    /// Forgets a connection; replies still on their way to it are dropped when they arrive.
+    /// Removes a connection. Replies on their way to it are dropped when they arrive.
     pub(crate) fn disconnect(&self, key: ConnectionKey) {
         self.connections.borrow_mut().remove(key.index);
     }
 
-    /// Takes a read's requests to their shards. `outcome` gets the replies that are there at once, and
-    /// sees what came back meanwhile before that goes to where it belongs: to the connections'
-    /// [`Link`]s, this one's perhaps among them. What comes later goes there as well, or is answered by
-    /// whoever gets it.
+    /// Submits the requests of a read to their shards. `outcome` gets the replies that are there at
+    /// once. It also sees each batch that came back, before the batch's replies go to the [`Link`]s
+    /// of their connections; the caller's own connection may be among them. Replies that come later
+    /// go to the link too, or, for datagrams, are sent by the worker that gets them.
     pub(crate) fn submit(
         &self,
         requests: &mut Requests,
@@ -154,18 +155,18 @@ impl Worker {
         mut outcome: impl FnMut(&Outcome<'_>),
     ) {
         let mut router = self.router.borrow_mut();
-        router.submit(requests, bytes, source, |what| {
-            outcome(&what);
-            if let Outcome::Returned(batch) = what {
-                self.returned(batch);
+        router.submit(requests, bytes, source, |result| {
+            outcome(&result);
+            if let Outcome::Returned(batch) = result {
+                self.deliver_replies(batch);
             }
         });
         drop(router);
         self.after_routing();
     }
 
-    /// Has a walk of the connection of that key look at a shard: returned where that could be done at
-    /// once, otherwise it comes to the connection's [`Link`].
+    /// Makes a step of a walk through a shard. Returns the walk if the shard was free; otherwise
+    /// the walk comes later to the [`Link`] of the connection `key`.
     pub(crate) fn walk(
         &self,
         shard: ShardId,
@@ -177,17 +178,18 @@ impl Worker {
         back
     }
 
-    /// What it counts of its work.
+    /// Returns the counters of this worker.
     pub(crate) fn counters(&self) -> &Counters {
         self.status.counters(self.id)
     }
 
-    /// The shard that this worker serves without hops.
+    /// Returns the shard that this worker serves without hops.
     pub(crate) fn shard(&self) -> ShardId {
         self.id.shard()
     }
 
-    /// Whether nothing may be read now. If so, `waker` is woken when that is over.
+    /// Returns whether the worker is congested, so that no task may read. If so, `waker` is woken
+    /// when it no longer is.
     pub(crate) fn congested(&self, waker: &Waker) -> bool {
         let congested = self.router.borrow().congested();
         if congested {
@@ -196,25 +198,25 @@ impl Worker {
         congested
     }
 
-    /// Whether something is put off that the errands task must still do.
+    /// Returns whether there is deferred work, or a batch that could not be handed over yet.
     pub(crate) fn busy(&self) -> bool {
         let router = self.router.borrow();
-        router.has_errands() || router.congested()
+        router.has_deferred() || router.congested()
     }
 
-    /// The task that takes back batches when nobody else does, and does what was put off. It sleeps
-    /// until the mailbox or [`after_routing`](Self::after_routing) wakes it.
-    pub(crate) async fn errands(self: Rc<Self>) {
+    /// The task that takes batches back if no other task does, and does the deferred work. It
+    /// sleeps until the mailbox or [`after_routing`](Self::after_routing) wakes it. It never ends.
+    pub(crate) async fn run_deferred_work(self: Rc<Self>) {
         std::future::poll_fn(|context| {
             self.shared
                 .mailbox(self.id)
                 .set_waker(Some(context.waker().clone()));
             {
                 let mut router = self.router.borrow_mut();
-                router.collect(|batch| self.returned(batch));
-                router.pass_on_answers();
-                router.run_errands();
-                router.collect(|batch| self.returned(batch));
+                router.collect(|batch| self.deliver_replies(batch));
+                router.hand_over_commit_results();
+                router.run_deferred();
+                router.collect(|batch| self.deliver_replies(batch));
             }
             self.after_routing();
             let kills = self.status.clients.kills();
@@ -226,20 +228,12 @@ impl Worker {
         .await;
     }
 
-    /// What every use of the router ends with: answers datagrams that ran here, sees to errands, or
-    /// lets those read that waited.
+    /// Ends every use of the router. Answers the datagrams that ran here. Then wakes the task for
+    /// deferred work if there is some, or otherwise the tasks that waited because of congestion.
     pub(crate) fn after_routing(&self) {
-        if let Some(datagrams) = &self.datagrams {
-            let mut router = self.router.borrow_mut();
-            while let Some(batch) = router.take_datagrams() {
-                datagrams.answer(batch);
-            }
-            for batch in datagrams.flush() {
-                router.give_back(batch);
-            }
-        }
+        self.answer_datagrams();
         let router = self.router.borrow();
-        if router.has_errands() {
+        if router.has_deferred() {
             self.shared.mailbox(self.id).wake();
         } else if !router.congested() {
             for waker in self.stalled.borrow_mut().drain(..) {
@@ -248,65 +242,83 @@ impl Worker {
         }
     }
 
-    /// A batch came back with replies: they go to its connection, if that is still there. Late ones
-    /// go to whoever waits for each.
-    fn returned(&self, batch: &mut Batch) {
+    /// Packs and sends the replies to the datagrams that ran here, and gives back the batches whose
+    /// replies are sent.
+    fn answer_datagrams(&self) {
+        let Some(datagrams) = &self.datagrams else {
+            return;
+        };
+        let mut router = self.router.borrow_mut();
+        while let Some(batch) = router.take_datagrams() {
+            datagrams.answer(batch);
+        }
+        for batch in datagrams.flush() {
+            router.give_back(batch);
+        }
+    }
+
+    /// Delivers the replies of a batch that came back to its connection, if that still exists. Late
+    /// replies go each to its own connection or datagram.
+    fn deliver_replies(&self, batch: &mut Batch) {
         if !batch.late.is_empty() {
-            self.returned_late(&batch.late);
+            self.deliver_late_replies(&batch.late);
             return;
         }
         let Some(key) = batch.connection else { return };
         match self.link(key) {
-            Some(link) => self.counters().erred(link.returned(batch)),
+            Some(link) => self.counters().count_errors(link.queue_replies(batch)),
             None => debug!(
-                requests = batch.replies().count(),
-                "peer left before its replies"
+                replies = batch.replies().count(),
+                "dropped replies: the peer has disconnected"
             ),
         }
     }
 
-    fn returned_late(&self, replies: &[LateReply]) {
-        let mut count = 0;
+    fn deliver_late_replies(&self, replies: &[LateReply]) {
+        let mut datagram_replies = 0;
         for &(origin, reply) in replies {
-            match origin.asker {
-                Asker::Connection(key) => {
+            match origin.requester {
+                Requester::Connection(key) => {
                     if let Some(link) = self.link(key) {
-                        self.counters().erred(link.returned_late(origin.id, reply));
+                        let errors = link.queue_late_reply(origin.id, reply);
+                        self.counters().count_errors(errors);
                     }
                 }
-                Asker::Datagram(_) => count += 1,
+                Requester::Datagram(_) => datagram_replies += 1,
             }
         }
-        if count > 0
+        if datagram_replies > 0
             && let Some(datagrams) = &self.datagrams
         {
             datagrams.answer_late(replies);
-            self.shared.datagrams_answered(count);
+            self.shared.sub_datagrams_in_flight(datagram_replies);
         }
     }
 
-    /// The connection of that key, if it is still there.
+    /// Returns the link of the connection `key`, if the connection still exists.
     fn link(&self, key: ConnectionKey) -> Option<Rc<Link>> {
         let connections = self.connections.borrow();
         let link = connections.get(key.index)?;
         (link.serial() == key.serial).then(|| Rc::clone(link))
     }
 
-    /// Whether a task of it panicked: then what its tasks share may be half changed.
+    /// Returns whether a task of the worker panicked. If so, the state that its tasks share may be
+    /// inconsistent.
     pub(crate) fn panicked(&self) -> bool {
         self.panicked.get()
     }
 
-    /// Reads nothing more, and has each connection answer what it read.
+    /// Begins to stop: from now on the worker reads nothing, and each connection answers what it
+    /// has read.
     pub(crate) fn begin_stop(&self) {
         self.stopping.set(true);
-        drop(self.reading.take());
+        drop(self.read_guard.take());
         self.wake_connections();
     }
 
-    /// Wakes all workers, so that the connections of clients that were killed end. All connections
-    /// look whether they are meant: kills are rare, and serving a command costs nothing more this
-    /// way.
+    /// Wakes all workers, so that the connections of killed clients end. Each worker wakes all its
+    /// connections, and each of them checks whether its client was killed: kills are rare, and this
+    /// way they cost nothing while commands are served.
     pub(crate) fn end_killed(&self) {
         for shard in self.shared.shards().ids() {
             self.shared.mailbox(WorkerId::of(shard)).wake();
@@ -326,7 +338,7 @@ impl Worker {
         }
     }
 
-    /// How many connections it has.
+    /// Returns the number of connections of this worker.
     pub(crate) fn open_connections(&self) -> usize {
         self.connections.borrow().len()
     }

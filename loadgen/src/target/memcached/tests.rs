@@ -7,7 +7,7 @@ fn outcome(input: &[u8]) -> Outcome {
 }
 
 #[test]
-fn replies_are_read() {
+fn replies_are_decoded() {
     assert_eq!(outcome(b"12\r\n"), Outcome::Sum(12));
     assert_eq!(outcome(b"VALUE a 0 2\r\n12\r\nEND\r\n"), Outcome::Sum(12));
     assert_eq!(outcome(b"END\r\n"), Outcome::Missing);

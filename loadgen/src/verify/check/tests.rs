@@ -33,7 +33,7 @@ fn refused(replies: &[(Op, u64, u64, u64)], because: &str) {
 }
 
 #[test]
-fn one_order_passes() {
+fn replies_in_one_order_pass() {
     let counts = [
         (GET, 6, 0, 1),
         (COUNT, 7, 2, 9),
@@ -46,13 +46,13 @@ fn one_order_passes() {
     assert_eq!(
         verdict(&[(COUNT, 42, 0, 1)], 0),
         Ok(0),
-        "it was counted before"
+        "it may have been counted before"
     );
     assert_eq!(verdict(&[], 0), Ok(0));
 }
 
 #[test]
-fn a_number_given_twice_is_found() {
+fn a_duplicate_number_is_found() {
     refused(
         &[(COUNT, 1, 0, 5), (COUNT, 2, 1, 6), (COUNT, 2, 2, 7)],
         "same number",
@@ -64,7 +64,7 @@ fn a_number_given_twice_is_found() {
 #[test]
 fn going_back_is_found() {
     refused(&[(COUNT, 2, 0, 1), (COUNT, 1, 2, 3)], "went back");
-    // Between them a pair that overlaps both.
+    // Another request overlaps both.
     refused(
         &[(COUNT, 3, 0, 1), (COUNT, 2, 0, 9), (COUNT, 1, 2, 3)],
         "went back",
@@ -93,7 +93,7 @@ fn a_get_that_saw_too_little_or_too_much_is_found() {
         verdict(&[(GET, 1, 0, 1), (GET, 1, 2, 3), (COUNT, 1, 0, 9)], 0),
         Ok(0)
     );
-    // Inside a range that was taken at once.
+    // Inside a range that one request took.
     refused(&[(add(10), 10, 0, 9), (GET, 5, 0, 9)], "within a range");
 }
 
@@ -116,13 +116,13 @@ fn a_range_below_zero_is_found() {
 }
 
 #[test]
-fn what_comes_then_is_after_all_before() {
+fn an_appended_run_is_later_than_all_before() {
     let mut history = History::new(1);
     history.reply(0, COUNT, 2, 50, 90);
     let mut later = History::new(1);
     later.reply(0, COUNT, 1, 10, 20);
-    history.then(later);
+    history.append(later);
     let names = Names::new(1, 1).unwrap();
     let error = check(history, &names).unwrap_err();
-    assert!(matches!(error.what, What::Backwards(..)), "{error}");
+    assert!(matches!(error.fault, Fault::Backwards(..)), "{error}");
 }

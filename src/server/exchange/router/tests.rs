@@ -1,4 +1,5 @@
-//! Two workers on one thread: while one runs a shard, inside its closure, the other finds it taken.
+//! Tests with two workers on one thread. Inside the closure with which one worker runs a shard, the
+//! other worker finds the shard taken.
 
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -18,7 +19,7 @@ const KEY: ConnectionKey = ConnectionKey {
 struct Worker {
     router: Router,
     requests: Requests,
-    /// Every reply that came to its connection, in order.
+    /// Every reply to its connection, in order.
     replies: Vec<(u32, Reply)>,
 }
 
@@ -35,7 +36,7 @@ impl Worker {
         (Arc::clone(&shared), worker(0), worker(1))
     }
 
-    /// Submits one COUNT a topic, with ids from `first` on.
+    /// Submits one COUNT for each topic, with ids from `first` on.
     fn count(&mut self, first: u32, topics: &[&str], source: Source<'_>) {
         let bytes = topics.concat();
         let mut at = 0;
@@ -57,18 +58,19 @@ impl Worker {
         let replies = &mut self.replies;
         let submit = |outcome: Outcome<'_>| match outcome {
             Outcome::Reply(request, reply) => replies.push((request.id.0, reply)),
-            Outcome::Returned(batch) => note(batch, replies),
+            Outcome::Returned(batch) => record(batch, replies),
         };
         self.router
             .submit(&mut self.requests, bytes.as_bytes(), source, submit);
     }
 
     fn collect(&mut self) {
-        self.router.collect(|batch| note(batch, &mut self.replies));
+        self.router
+            .collect(|batch| record(batch, &mut self.replies));
     }
 }
 
-fn note(batch: &Batch, replies: &mut Vec<(u32, Reply)>) {
+fn record(batch: &Batch, replies: &mut Vec<(u32, Reply)>) {
     assert_eq!(batch.connection, Some(KEY));
     replies.extend(
         batch
@@ -77,7 +79,7 @@ fn note(batch: &Batch, replies: &mut Vec<(u32, Reply)>) {
     );
 }
 
-/// Runs `meanwhile` while `worker` has the shard of `topic`, then lets it go, as `submit` does.
+/// Runs `meanwhile` while `worker` has the shard of `topic`, then releases it as `submit` does.
 fn while_taken(worker: &mut Worker, topic: &str, meanwhile: impl FnOnce()) {
     let topic = Topic::new(topic.as_bytes(), 100).unwrap();
     let id = worker.router.shared.shards().owner(topic);
@@ -89,7 +91,7 @@ fn counts(range: std::ops::RangeInclusive<u64>) -> Vec<(u32, Reply)> {
 }
 
 #[test]
-fn a_free_shard_is_run_at_once() {
+fn a_free_shard_runs_at_once() {
     let (_, mut one, mut other) = Worker::pair();
     one.count(1, &["a", "b", "a"], Source::Connection(KEY));
     one.replies.sort_by_key(|&(id, _)| id);
@@ -108,19 +110,23 @@ fn a_free_shard_is_run_at_once() {
 }
 
 #[test]
-fn a_taken_shard_gets_a_batch_and_whoever_has_it_runs_it() {
+fn a_batch_for_a_taken_shard_is_run_by_the_worker_that_has_it() {
     let (_, mut one, mut other) = Worker::pair();
     while_taken(&mut one, "a", || {
         other.count(1, &["a", "a"], Source::Connection(KEY));
-        assert_eq!(other.replies, [], "nothing ran, and nobody waited");
+        assert_eq!(
+            other.replies,
+            [],
+            "nothing ran, and the worker did not wait"
+        );
         other.count(3, &["a"], Source::Connection(KEY));
     });
-    // Both are back before `other` does anything with the shard.
+    // Both batches are back before `other` runs anything on the shard.
     other.count(4, &["a"], Source::Connection(KEY));
     assert_eq!(other.replies, counts(1..=4));
 }
 
-/// Notes that it was called.
+/// A waker that records that it was called.
 struct Flag(std::sync::atomic::AtomicBool);
 
 impl std::task::Wake for Flag {
@@ -130,38 +136,38 @@ impl std::task::Wake for Flag {
 }
 
 #[test]
-fn only_a_sleeper_is_woken() {
+fn only_a_sleeping_worker_is_woken() {
     for asleep in [false, true] {
         let (shared, mut one, mut other) = Worker::pair();
         let flag = Arc::new(Flag(false.into()));
-        let door = shared.mailbox(WorkerId(1));
-        door.set_waker(Some(Waker::from(Arc::clone(&flag))));
+        let mailbox = shared.mailbox(WorkerId(1));
+        mailbox.set_waker(Some(Waker::from(Arc::clone(&flag))));
         let woken = || flag.0.load(Ordering::Relaxed);
         while_taken(&mut one, "a", || {
             other.count(1, &["a"], Source::Connection(KEY));
             if asleep {
-                door.before_sleep();
-                assert!(!woken(), "it sleeps: nothing is in yet");
+                mailbox.before_sleep();
+                assert!(!woken(), "it sleeps while its inbox is empty");
             }
         });
         assert_eq!(woken(), asleep);
         other.collect();
         assert_eq!(other.replies, counts(1..=1));
-        door.before_sleep();
-        assert_eq!(woken(), asleep, "an empty inbox lets it sleep");
+        mailbox.before_sleep();
+        assert_eq!(woken(), asleep, "a worker with an empty inbox may sleep");
     }
 }
 
 #[test]
-fn nobody_falls_asleep_over_a_full_inbox() {
+fn a_worker_does_not_fall_asleep_if_its_inbox_is_not_empty() {
     let (shared, mut one, mut other) = Worker::pair();
     let flag = Arc::new(Flag(false.into()));
-    let door = shared.mailbox(WorkerId(1));
-    door.set_waker(Some(Waker::from(Arc::clone(&flag))));
+    let mailbox = shared.mailbox(WorkerId(1));
+    mailbox.set_waker(Some(Waker::from(Arc::clone(&flag))));
     while_taken(&mut one, "a", || {
         other.count(1, &["a"], Source::Connection(KEY));
     });
-    door.before_sleep();
+    mailbox.before_sleep();
     assert!(flag.0.load(Ordering::Relaxed));
 }
 
@@ -174,23 +180,23 @@ fn without_credit_a_worker_is_congested_until_a_batch_comes_back() {
             assert!(!other.router.congested());
             other.count(id, &["a"], Source::Connection(KEY));
         }
-        // The last one finds no credit, and stays.
+        // The last batch finds no credit and stays in the overflow.
         other.count(credit + 1, &["a"], Source::Connection(KEY));
         assert!(other.router.congested());
         other.collect();
-        assert!(!other.router.has_errands(), "nothing to do but wait");
+        assert!(!other.router.has_deferred(), "it can only wait");
     });
     other.collect();
-    assert!(other.router.has_errands());
-    other.router.run_errands();
+    assert!(other.router.has_deferred());
+    other.router.run_deferred();
     assert!(!other.router.congested());
     other.collect();
     assert_eq!(other.replies, counts(1..=u64::from(credit) + 1));
 }
 
 #[test]
-fn a_visit_ends_at_its_limit_and_the_rest_is_an_errand() {
-    // More batches than one visit runs: from four workers, all in one channel.
+fn a_visit_ends_at_its_limit_and_the_rest_is_deferred() {
+    // Seven workers push more batches into one channel than one visit runs.
     let shards = Shards::new(8).unwrap();
     let shared = Shared::new(shards, 1_000, Ceilings::NONE);
     let shared = Arc::new(shared);
@@ -209,7 +215,7 @@ fn a_visit_ends_at_its_limit_and_the_rest_is_an_errand() {
             }
         }
     });
-    let came_back = |others: &mut [Worker]| -> usize {
+    let count_returned = |others: &mut [Worker]| -> usize {
         others
             .iter_mut()
             .map(|other| {
@@ -219,20 +225,20 @@ fn a_visit_ends_at_its_limit_and_the_rest_is_an_errand() {
             .sum()
     };
     let pushed = others.len() * HAND_OVER_CREDIT;
-    let ran = came_back(others);
+    let ran = count_returned(others);
     assert!(ran < pushed, "one visit ran all {pushed}");
-    assert!(first.router.has_errands());
-    while first.router.has_errands() {
-        first.router.run_errands();
+    assert!(first.router.has_deferred());
+    while first.router.has_deferred() {
+        first.router.run_deferred();
     }
-    assert_eq!(came_back(others), pushed);
+    assert_eq!(count_returned(others), pushed);
     for other in others {
         assert!(other.replies.is_sorted_by_key(|&(id, _)| id));
     }
 }
 
 #[test]
-fn datagrams_are_answered_by_whoever_ran_them() {
+fn datagrams_are_answered_by_the_worker_that_ran_them() {
     let (_, mut one, mut other) = Worker::pair();
     let datagrams = [Datagram {
         peer: crate::server::net::sys::Peer::connected(),
@@ -243,7 +249,7 @@ fn datagrams_are_answered_by_whoever_ran_them() {
         other.count(1, &["a"], Source::Datagrams(&datagrams));
     });
     assert!(other.router.take_datagrams().is_none());
-    let batch = one.router.take_datagrams().expect("it ran here");
+    let batch = one.router.take_datagrams().expect("the batch ran here");
     let replies: Vec<_> = batch.replies().map(|(_, reply)| reply).collect();
     assert_eq!(replies, [Reply::Count(1)]);
     assert_eq!(batch.datagrams.len(), 1);
@@ -253,11 +259,11 @@ fn datagrams_are_answered_by_whoever_ran_them() {
     one.router.give_back(batch);
     other.collect();
     assert_eq!(other.router.credit[id], HAND_OVER_CREDIT);
-    assert_eq!(other.replies, [], "its worker has nothing left to answer");
+    assert_eq!(other.replies, [], "its own worker has nothing to answer");
 }
 
 #[test]
-fn a_refusal_comes_back_like_any_reply() {
+fn a_refusal_is_returned_like_any_reply() {
     let shards = Shards::ONE;
     let shared = Shared::new(shards, 1, Ceilings::NONE);
     let mut only = Worker {

@@ -1,34 +1,35 @@
-//! Where a worker gets its handed-over batches back, and replies that waited for the store, and how
-//! it is woken for them: only if it sleeps. Knows nothing of what is in a batch, nor of the runtime that sleeps.
+//! The inbox of a worker. It receives the worker's handed-over batches and the replies that waited
+//! for the store. A sender wakes the worker only if it sleeps. The inbox does not know what a batch
+//! contains, nor which runtime puts the worker to sleep.
 //!
-//! The same rule as in [`reach`](super::reach): who puts something in looks afterwards whether the
-//! owner sleeps, who goes to sleep looks afterwards whether something is in; a fence on each side
-//! lets at least one of them see it.
+//! The rule is the same as in [`reach`](super::reach): a sender puts an item in, then looks whether
+//! the owner sleeps; an owner that goes to sleep says so, then looks whether an item is in. Each
+//! side has a fence between its write and its look, so at least one of them sees the other's write.
 
 use super::primitives::{AtomicBool, Ordering, Queue, fence};
 
-/// A channel to one worker. What may be in it is bounded by those who send: batches by their worker's
-/// credit, late replies by the requests that wait.
+/// A channel to one worker. It has no bound of its own, but the senders limit what is in it: a
+/// worker's credit limits its batches, and the number of waiting requests limits late replies.
 #[derive(Debug)]
 pub struct Inbox<T> {
     queue: Queue<T>,
     asleep: AtomicBool,
 }
 
-/// What the sender must do after putting something into an [`Inbox`].
+/// Tells a sender, after it put an item into an [`Inbox`], whether it must wake the inbox's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a sleeper that nobody wakes sleeps on"]
+#[must_use = "a sleeping owner that nobody wakes sleeps on"]
 pub enum Owner {
-    /// It is awake and will look by itself.
+    /// The owner is awake and will look into its inbox by itself.
     Awake,
-    /// It slept: the sender must wake it. Only one sender is told so.
+    /// The owner was asleep: the sender must wake it. Only one sender gets this answer.
     Asleep,
 }
 
 impl<T> Inbox<T> {
-    /// An empty one.
+    /// Creates an empty inbox.
     #[must_use]
-    #[allow(clippy::new_without_default)] // nobody makes one without knowing what it is
+    #[allow(clippy::new_without_default)] // an inbox always belongs to one worker
     pub fn new() -> Self {
         Self {
             queue: Queue::unbounded(),
@@ -39,6 +40,7 @@ impl<T> Inbox<T> {
     /// Puts an item in.
     pub fn put(&self, item: T) -> Owner {
         self.put_quietly(item);
+        // Orders the push before the look at `asleep`.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
             Owner::Asleep
@@ -47,25 +49,28 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Puts an item in that need not wake a sleeping owner: it is found when something else does.
+    /// Puts an item in that does not have to wake a sleeping owner. The owner finds it when
+    /// something else wakes it.
     pub fn put_quietly(&self, item: T) {
         let pushed = self.queue.push(item);
-        debug_assert!(pushed.is_ok(), "there is room for any number");
+        debug_assert!(pushed.is_ok(), "the queue is unbounded");
     }
 
-    /// The owner takes the first item.
+    /// Takes the first item. Only the owner calls this.
     pub fn take(&self) -> Option<T> {
         self.queue.pop()
     }
 
-    /// Whether something is in.
+    /// Returns whether no item is in the inbox.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// The owner wants to sleep. False where something is in: it must look first.
+    /// Marks the owner as asleep. Returns false, and leaves it awake, if an item is in the inbox:
+    /// the owner must look at it first.
     pub fn try_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
+        // Orders the store to `asleep` before the look at the queue.
         fence(Ordering::SeqCst);
         if self.queue.is_empty() {
             return true;
@@ -74,7 +79,7 @@ impl<T> Inbox<T> {
         false
     }
 
-    /// The owner woke up, for whatever reason.
+    /// Marks the owner as awake, whatever woke it.
     pub fn woke(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }

@@ -1,5 +1,6 @@
-//! What threads share without waiting for one another: [`reach`], the way to a shard, and [`inbox`], the
-//! way back to a worker. Knows neither counters nor sockets; `tests/model` tries every interleaving.
+//! Data structures that threads share without blocking one another: [`reach`] is the way to a
+//! shard, [`inbox`] is the way back to a worker. They know neither counters nor sockets;
+//! `tests/model` tries every interleaving.
 
 pub mod inbox;
 mod primitives;

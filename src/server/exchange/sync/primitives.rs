@@ -1,12 +1,13 @@
-//! What [`reach`](super::reach) and [`inbox`](super::inbox) need of the machine. The model test
-//! compiles those two files against `primitives` of its own, which try every interleaving.
+//! The lock, the channel and the atomics on which [`reach`](super::reach) and
+//! [`inbox`](super::inbox) are built. `tests/model` compiles those two files against `primitives`
+//! of its own, which try every interleaving.
 
 pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 pub(super) use parking_lot::Mutex;
 
-/// A channel, both ends in one place.
+/// Both ends of a channel.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     sender: Sender<T>,
@@ -14,19 +15,19 @@ pub(super) struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Room for `capacity` items.
+    /// Creates a queue with room for `capacity` items.
     pub(super) fn new(capacity: usize) -> Self {
         let (sender, receiver) = crossbeam_channel::bounded(capacity);
         Self { sender, receiver }
     }
 
-    /// Room for any number of items.
+    /// Creates a queue with room for any number of items.
     pub(super) fn unbounded() -> Self {
         let (sender, receiver) = crossbeam_channel::unbounded();
         Self { sender, receiver }
     }
 
-    /// Appends an item, or returns it where there is no room.
+    /// Appends an item, or returns it as the error if there is no room.
     pub(super) fn push(&self, item: T) -> Result<(), T> {
         self.sender.try_send(item).map_err(TrySendError::into_inner)
     }

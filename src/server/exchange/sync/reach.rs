@@ -1,41 +1,43 @@
-//! Reaching a shard: whoever has work for a shard that nobody runs now, runs it; whoever finds it
-//! taken leaves the work in its channel and goes on. Nobody waits for a lock and no thread is woken
-//! to count. Owns the lock and the channel; knows nothing of counters, sockets or runtimes.
+//! Reaching a shard without blocking. A worker that has a batch for a shard runs the shard itself
+//! if no other worker runs it now; otherwise it leaves the batch in the shard's channel and goes
+//! on. Nobody waits for a lock, and no thread is woken to count. [`Reach`] owns the lock and the
+//! channel; it knows nothing of counters, sockets or runtimes.
 //!
-//! The rule that strands no batch: after *unlocking*, look at the channel again; after *pushing*,
-//! try the lock again. One of the two always sees the other's write, because each side puts a
-//! sequentially consistent fence between its write and its look. Without the fences both may look
-//! too early (on x86 too: a push is a plain store, which a failed try-lock's load can overtake);
-//! `tests/model` shows both halves.
+//! One rule makes sure that no batch is stranded in the channel: after *unlocking*, look at the
+//! channel again; after *pushing*, try the lock again. Each side puts a sequentially consistent
+//! fence between its write and its look, so one of the two always sees the other's write. Without
+//! the fences both may look too early. That happens on x86 too: a push is a plain store, and the
+//! load of a failed try-lock can overtake it. `tests/model` shows both: no batch is lost with the
+//! fences, and one is lost without them.
 
 use super::primitives::{Mutex, Ordering, Queue, fence};
 
-/// The most batches that one visit runs for others after its own, so that a worker gets back to its
-/// sockets: with more to do it leaves a [`Backlog::Left`].
+/// The maximum number of batches that one visit runs for others after its own, so that the worker
+/// gets back to its sockets. If more are left, the visit returns [`Backlog::Left`].
 const VISIT_LIMIT: usize = 64;
 
-/// A shard, the lock that says who runs it now, and the channel of batches for whoever that is.
+/// A shard, the lock whose holder runs the shard, and the channel of batches for that holder.
 ///
-/// `S` is what is run, `B` a batch of work for it. Every method takes `run`, which runs one batch
-/// out of the channel; it must not call back into this `Reach`.
+/// `S` is the shard, `B` a batch of work for it. Every method takes a closure `run`, which runs one
+/// batch from the channel. It must not call back into this `Reach`.
 #[derive(Debug)]
 pub struct Reach<S, B> {
     shard: Mutex<S>,
     queue: Queue<B>,
 }
 
-/// Whether a visit left batches in the channel.
+/// Tells whether a visit left batches in the channel that the caller must run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a backlog that nobody visits is a batch that nobody runs"]
 pub enum Backlog {
-    /// Nothing that this caller must care for.
+    /// No batch is left for this caller: the channel is empty, or another worker runs the shard.
     None,
     /// The visit ended at its limit: the caller must [`visit`](Reach::visit) the shard again.
     Left,
 }
 
 impl<S, B> Reach<S, B> {
-    /// A shard whose channel has room for `capacity` batches.
+    /// Creates the way to `shard`, with a channel that has room for `capacity` batches.
     pub fn new(shard: S, capacity: usize) -> Self {
         Self {
             shard: Mutex::new(shard),
@@ -43,15 +45,17 @@ impl<S, B> Reach<S, B> {
         }
     }
 
-    /// Where nobody runs the shard now: runs what waits in the channel, then `own`, then what has
-    /// come meanwhile. `None`, and nothing run, where somebody does.
+    /// Runs the batches in the channel, then `own`, then releases the shard and runs the batches
+    /// that arrived meanwhile. Returns `None`, and runs nothing, if another worker runs the shard
+    /// now.
     pub fn try_run<R>(
         &self,
         mut run: impl FnMut(&mut S, B),
         own: impl FnOnce(&mut S) -> R,
     ) -> Option<(R, Backlog)> {
         let mut shard = self.shard.try_lock()?;
-        // All that the caller ever pushed is among these, so its own requests keep their order.
+        // All batches that the caller pushed earlier are among these, so they run before `own`, and
+        // the caller's requests keep their order.
         for _ in 0..self.queue.len() {
             let Some(batch) = self.queue.pop() else { break };
             run(&mut shard, batch);
@@ -61,25 +65,28 @@ impl<S, B> Reach<S, B> {
         Some((result, self.visit(run)))
     }
 
-    /// Leaves `batch` to whoever runs the shard, or runs it where that has just ended.
+    /// Pushes `batch` into the channel, for the worker that runs the shard. Runs the batch here if
+    /// that worker has released the shard meanwhile.
     ///
     /// # Panics
     ///
-    /// Where the channel is full: callers limit what they have in it.
+    /// Panics if the channel is full. Callers limit how many batches they have in it, so that this
+    /// cannot happen.
     pub fn hand_over(&self, batch: B, run: impl FnMut(&mut S, B)) -> Backlog {
         assert!(
             self.queue.push(batch).is_ok(),
-            "callers hold no more than their share of the channel"
+            "callers keep to their share of the channel's room"
         );
         self.visit(run)
     }
 
-    /// Runs what waits in the channel, unless somebody is at it: they look again after they let
-    /// go.
+    /// Runs the batches in the channel, unless another worker runs the shard: that worker looks at
+    /// the channel again after it has released the shard.
     pub fn visit(&self, mut run: impl FnMut(&mut S, B)) -> Backlog {
         let mut left = VISIT_LIMIT;
         loop {
-            // Orders the write before (unlocking, or pushing) with the looks after it.
+            // Orders the write before it (unlocking, or pushing) before the looks after it (at the
+            // channel, and at the lock).
             fence(Ordering::SeqCst);
             if self.queue.is_empty() {
                 return Backlog::None;

@@ -1,9 +1,13 @@
 //! Over loopback, where what is sent has arrived when the call returns.
 
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::outgoing::{MESSAGE_LEN, limit_after};
 use super::*;
 
 const LOCALHOST: &str = "127.0.0.1:0";

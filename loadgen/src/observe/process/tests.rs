@@ -17,7 +17,7 @@ fn the_process_behind_a_port_is_found() {
     assert!(Process::with_pid(i32::MAX).is_err());
 }
 
-/// What threads used stays counted when they end.
+/// The CPU time of threads that have ended still counts.
 #[test]
 fn processor_time_never_goes_back() {
     let own = Process::with_pid(std::process::id() as i32).unwrap();

@@ -1,0 +1,241 @@
+//! From flags to a [`Plan`]: checks which flags go together, and fills in defaults that depend on
+//! other flags.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use globalcounter::protocol::Op;
+
+use super::run::Arguments;
+use crate::drive::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
+use crate::plan::{Pace, Plan, Until};
+use crate::target::{Matching, Transport};
+use crate::workload::{Names, Spacing, Workload, method_name};
+
+/// Requests in flight on each connection of a target that supports pipelining.
+const PIPELINE: usize = 64;
+
+/// The default warm-up is the duration divided by this.
+const WARM_UP_SHARE: u32 = 10;
+
+/// The longest payload of UDP over IPv4: 65,535 bytes with the headers of both.
+const DATAGRAM_LEN: usize = 65_507;
+
+/// How long a datagram's reply may take by default.
+const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a server may send nothing over TCP by default.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Arguments {
+    /// Returns the plan that the flags describe.
+    ///
+    /// # Errors
+    ///
+    /// Flags contradict each other; the message names them.
+    pub(crate) fn plan(&self) -> Result<Plan> {
+        self.check_target()?;
+        self.check_methods()?;
+        self.check_verify()?;
+        self.check_counts()?;
+        self.check_arrivals()?;
+        self.check_reports()?;
+        let pace = self.pace()?;
+        self.check_pipeline(pace)?;
+        let names = self.names()?;
+        self.check_datagrams(&names)?;
+        Ok(Plan {
+            target: self.target,
+            server: self.server,
+            workload: Workload {
+                names,
+                distribution: self.distribution,
+                mix: self.mix.clone(),
+                seed: self.seed,
+            },
+            pace,
+            connections: self.connections,
+            per_datagram: self.frames_per_datagram,
+            gso: self.gso,
+            shard_aware: self.shard_aware,
+            threads: self.threads,
+            processors: self.pin.clone(),
+            prepare: self.prepare,
+            warm_up: self.warm_up(),
+            until: self.until(),
+            timeout: self.timeout(),
+            verify: self.verify,
+        })
+    }
+
+    /// Flags that only some targets support.
+    fn check_target(&self) -> Result<()> {
+        let target = self.target;
+        let packed = target.transport() == Transport::Datagrams { packed: true };
+        ensure!(
+            packed || self.frames_per_datagram == 1,
+            "--frames-per-datagram is for the target udp, not {}",
+            target.name()
+        );
+        ensure!(
+            self.is_udp() || !self.gso,
+            "--gso is for targets over UDP, not {}",
+            target.name()
+        );
+        ensure!(
+            target.knows_shards() || !self.shard_aware,
+            "--shard-aware is for the target framed, not {}",
+            target.name()
+        );
+        Ok(())
+    }
+
+    fn check_methods(&self) -> Result<()> {
+        for op in self.mix.ops() {
+            ensure!(
+                self.target.supports(op),
+                "{} has no method {}",
+                self.target.name(),
+                method_name(op)
+            );
+        }
+        Ok(())
+    }
+
+    /// Methods whose sums can be verified.
+    fn check_verify(&self) -> Result<()> {
+        for op in self.mix.ops() {
+            ensure!(
+                !self.verify || matches!(op, Op::Count | Op::Add(_) | Op::Get),
+                "--verify checks count, add and get; {} would change sums",
+                method_name(op)
+            );
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Result<()> {
+        ensure!(
+            self.threads <= self.connections,
+            "--threads {} is more than --connections {}",
+            self.threads,
+            self.connections
+        );
+        Ok(())
+    }
+
+    fn check_arrivals(&self) -> Result<()> {
+        ensure!(
+            self.arrivals.is_none() || self.rate.is_some() || self.ramp.is_some(),
+            "--arrivals is for open loops: it needs --rate or --ramp"
+        );
+        Ok(())
+    }
+
+    fn check_reports(&self) -> Result<()> {
+        ensure!(
+            self.json.is_none() || self.json != self.html,
+            "--json and --html cannot both be written to one file"
+        );
+        Ok(())
+    }
+
+    /// A datagram can hold no more requests than may be in flight.
+    fn check_pipeline(&self, pace: Pace) -> Result<()> {
+        if let Pace::Closed { pipeline } = pace {
+            ensure!(
+                self.frames_per_datagram <= pipeline,
+                "--frames-per-datagram {} is more than --pipeline {pipeline} lets be in flight",
+                self.frames_per_datagram
+            );
+        }
+        Ok(())
+    }
+
+    /// The longest request, times the requests per datagram, must fit into a datagram.
+    fn check_datagrams(&self, names: &Names) -> Result<()> {
+        if self.is_udp() {
+            let len = self.longest_request(names) * self.frames_per_datagram;
+            ensure!(
+                len <= DATAGRAM_LEN,
+                "a datagram has at most {DATAGRAM_LEN} bytes, and these would have {len}"
+            );
+        }
+        Ok(())
+    }
+
+    fn is_udp(&self) -> bool {
+        self.target.transport().is_udp()
+    }
+
+    /// Returns the topics' names.
+    fn names(&self) -> Result<Names> {
+        let limit = self.target.topic_len_limit();
+        ensure!(
+            self.topic_len <= limit,
+            "{} has names of at most {limit} bytes, not {}",
+            self.target.name(),
+            self.topic_len
+        );
+        Names::new(self.topics, self.topic_len)
+    }
+
+    /// Returns the length of the longest request, in bytes.
+    fn longest_request(&self, names: &Names) -> usize {
+        let len = |op| {
+            let mut request = Vec::new();
+            self.target.encode(0, op, &names.buffer(), &mut request);
+            request.len()
+        };
+        self.mix.ops().map(len).max().unwrap_or(0)
+    }
+
+    fn pace(&self) -> Result<Pace> {
+        if let Some(rate) = self.rate.or(self.ramp.map(|bounds| bounds.from)) {
+            return Ok(Pace::Open {
+                rate,
+                spacing: self.arrivals.unwrap_or(Spacing::Poisson),
+            });
+        }
+        let name = self.target.name();
+        let (default, limit) = match (self.target.transport(), self.target.matching()) {
+            (Transport::OneShot, _) => (1, 1),
+            (Transport::Datagrams { .. }, Matching::InOrder) => (1, MAX_IN_FLIGHT),
+            (_, Matching::ById(u16::BITS)) => (PIPELINE, MAX_IN_FLIGHT_BY_ID16),
+            _ => (PIPELINE, MAX_IN_FLIGHT),
+        };
+        let pipeline = self.pipeline.unwrap_or(default);
+        ensure!(
+            pipeline <= limit,
+            "--pipeline is at most {limit} for {name}, not {pipeline}"
+        );
+        ensure!(
+            !self.verify || pipeline == 1 || default > 1,
+            "--verify needs --pipeline 1 for {name}: its replies do not name their request"
+        );
+        Ok(Pace::Closed { pipeline })
+    }
+
+    fn warm_up(&self) -> Duration {
+        match (self.warmup, self.requests) {
+            (Some(warm_up), _) => warm_up,
+            (None, Some(_)) => Duration::ZERO,
+            (None, None) => self.duration / WARM_UP_SHARE,
+        }
+    }
+
+    fn until(&self) -> Until {
+        match self.requests {
+            Some(requests) => Until::Requests(requests),
+            None => Until::Elapsed(self.duration),
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        let default = if self.is_udp() {
+            DATAGRAM_TIMEOUT
+        } else {
+            STREAM_TIMEOUT
+        };
+        self.timeout.unwrap_or(default)
+    }
+}

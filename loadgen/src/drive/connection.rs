@@ -1,0 +1,73 @@
+//! What the loop of a thread needs of a connection, whatever its transport.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use globalcounter::server::sys::Received;
+use mio::event::Event;
+use mio::{Registry, Token};
+
+use super::in_flight::{InFlight, Pending, ReplyMatch};
+use super::schedule::Schedule;
+use super::tally::Tally;
+use crate::target::{Decoded, Target};
+
+/// How long a connection may take to open.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What all connections of a thread share while they work.
+pub(super) struct Shared {
+    pub(super) target: &'static dyn Target,
+    pub(super) schedule: Schedule,
+    pub(super) tally: Tally,
+    /// Read buffer for streams.
+    pub(super) buffer: Box<[u8]>,
+    /// Receive buffer for datagrams. `None` while a connection uses it.
+    pub(super) received: Option<Box<Received>>,
+}
+
+/// A connection, or UDP socket, that requests are made on.
+pub(super) trait Connection {
+    /// Registers for events. A connection that opens sockets later keeps the registry.
+    fn register(&mut self, registry: &Registry, token: Token) -> Result<()>;
+
+    /// Returns the requests in flight.
+    fn in_flight(&self) -> &InFlight;
+
+    /// Returns the most requests in flight in an open loop.
+    fn limit(&self) -> usize {
+        self.in_flight().limit()
+    }
+
+    /// Makes a request; [`flush`](Self::flush) sends it.
+    fn queue(&mut self, pending: Pending, topic: &[u8], shared: &mut Shared) -> Result<()>;
+
+    /// Sends as much as the socket takes.
+    fn flush(&mut self, shared: &mut Shared) -> Result<()>;
+
+    /// Handles an event: reads and records the replies.
+    fn ready(&mut self, event: &Event, shared: &mut Shared) -> Result<()>;
+
+    /// Times out requests sent before `before`, if the transport can lose replies.
+    fn expire(&mut self, _before: u64, _shared: &mut Shared) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Records a reply that was read at `now`. Returns whether it belongs to a request.
+    #[inline]
+    pub(super) fn record_reply(
+        &mut self,
+        in_flight: &mut InFlight,
+        decoded: &Decoded,
+        now: u64,
+    ) -> bool {
+        match in_flight.take(decoded.id) {
+            ReplyMatch::InTime(pending) => self.tally.reply(&pending, &decoded.outcome, now),
+            ReplyMatch::Late(pending) => self.tally.late(&pending, &decoded.outcome, now),
+            ReplyMatch::Unknown => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,219 @@
+//! Starts the threads of a run and gives each its connections and requests.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use globalcounter::protocol::Op;
+
+use super::collect::{Watch, collect};
+use super::connection::Connection;
+use super::datagrams::Datagrams;
+use super::hello::ShardMap;
+use super::measured::Measured;
+use super::one_shot::OneShot;
+use super::schedule::Schedule;
+use super::stream::Stream;
+use super::tally::{Event, Totals};
+use super::thread::{Open, Signals, Source, Sources, Thread};
+use crate::observe::{self, Process};
+use crate::plan::{Pace, Plan, Until};
+use crate::target::Transport;
+use crate::verify::History;
+use crate::workload::{Requests, Topics};
+
+/// The requests of a run.
+#[derive(Debug, Clone)]
+enum Job {
+    /// Requests that the workload draws, at the plan's pace.
+    Workload,
+    /// One request for each of these topics, as fast as possible.
+    Each(Op, Topics),
+}
+
+/// Carries out the plan and reports its progress to `watch`.
+///
+/// # Errors
+///
+/// The server is not there, closes a connection, sends nothing for too long, or sends bytes that are
+/// no reply.
+pub(crate) fn run(plan: &Plan, process: Option<&Process>, watch: Watch<'_>) -> Result<Measured> {
+    execute(plan, &Job::Workload, process, watch)
+}
+
+/// Makes one request per topic, as fast as possible: to create the topics, or to learn their sums.
+/// If replies are lost, it repeats the requests for those topics. Returns the results of the last
+/// round with the history of all rounds.
+///
+/// # Errors
+///
+/// Those of [`run`]; also if a topic gets no reply in any round.
+pub(crate) fn each_topic(plan: &Plan, op: Op) -> Result<Measured> {
+    /// Enough to be fast on every target, and few enough for every socket's buffer.
+    const PIPELINE: usize = 32;
+    const TRIES: u32 = 5;
+    let mut plan = plan.clone();
+    plan.warm_up = Duration::ZERO;
+    plan.shard_aware = false;
+    let pipeline = match (plan.pace, plan.target.transport()) {
+        (Pace::Closed { pipeline }, _) => pipeline,
+        (Pace::Open { .. }, Transport::Stream) => PIPELINE,
+        (Pace::Open { .. }, _) => 1,
+    };
+    plan.pace = Pace::Closed { pipeline };
+    let mut topics = Topics::First(plan.workload.names.count());
+    let mut history = History::default();
+    for _ in 0..TRIES {
+        plan.until = Until::Requests(topics.len() as u64);
+        let job = Job::Each(op, topics);
+        let mut seen = execute(&plan, &job, None, &mut |_| {})?;
+        history.append(std::mem::take(&mut seen.history));
+        if seen.unanswered_topics.is_empty() {
+            seen.history = history;
+            return Ok(seen);
+        }
+        topics = Topics::These(seen.unanswered_topics.into());
+    }
+    bail!("{} topics got no reply in {TRIES} tries", topics.len())
+}
+
+/// Starts the threads of a run and collects their results.
+fn execute(
+    plan: &Plan,
+    job: &Job,
+    process: Option<&Process>,
+    watch: Watch<'_>,
+) -> Result<Measured> {
+    let shards = if plan.shard_aware {
+        Some(
+            ShardMap::fetch(plan)
+                .with_context(|| format!("asking {} for its shards", plan.server))?,
+        )
+    } else {
+        None
+    };
+    let signals = Signals::default();
+    let run = Run {
+        plan,
+        job,
+        shards: shards.as_ref(),
+        signals: &signals,
+    };
+    std::thread::scope(|scope| {
+        let (events, received) = mpsc::channel();
+        let mut starts = Vec::new();
+        for number in 0..plan.threads {
+            let (start, started) = mpsc::channel();
+            starts.push(start);
+            let (run, events) = (run.clone(), events.clone());
+            scope.spawn(move || {
+                let ended = run.thread(number, &started, events.clone());
+                let event = ended.map_or_else(Event::Failed, Event::Ended);
+                // The receiver is gone only when another thread failed.
+                let _ = events.send(event);
+            });
+        }
+        drop(events);
+        // Returning drops `starts`, which ends a thread that still waits for its schedule.
+        collect(plan, process, &starts, &received, watch)
+            .inspect_err(|_| signals.failed.store(true, Ordering::Relaxed))
+    })
+    .with_context(|| format!("measuring {} at {}", plan.target.name(), plan.server))
+}
+
+/// What all threads of a run share.
+#[derive(Clone)]
+struct Run<'a> {
+    plan: &'a Plan,
+    job: &'a Job,
+    shards: Option<&'a ShardMap>,
+    signals: &'a Signals,
+}
+
+impl Run<'_> {
+    /// Runs thread `number`: connects, waits for the schedule, makes requests until the end.
+    fn thread(
+        &self,
+        number: usize,
+        started: &Receiver<Schedule>,
+        events: Sender<Event>,
+    ) -> Result<Totals> {
+        let plan = self.plan;
+        if !plan.processors.is_empty() {
+            observe::pin(plan.processors[number % plan.processors.len()])?;
+        }
+        match plan.target.transport() {
+            Transport::Stream => {
+                let connect = |i| Stream::connect(plan, self.shards.map(|map| map.shard_of(i)));
+                self.run(number, connect, started, events)
+            }
+            Transport::OneShot => self.run(number, |i| OneShot::new(plan, i), started, events),
+            Transport::Datagrams { .. } => {
+                self.run(number, |_| Datagrams::connect(plan), started, events)
+            }
+        }
+    }
+
+    fn run<L: Connection>(
+        &self,
+        number: usize,
+        connect: impl Fn(usize) -> Result<L>,
+        started: &Receiver<Schedule>,
+        events: Sender<Event>,
+    ) -> Result<Totals> {
+        let plan = self.plan;
+        let numbers = (number..plan.connections).step_by(plan.threads);
+        let connections = numbers.clone().map(connect).collect::<Result<Vec<L>>>()?;
+        let _ = events.send(Event::Connected);
+        let Ok(schedule) = started.recv() else {
+            bail!("another thread failed first");
+        };
+        let sources = match plan.pace {
+            Pace::Closed { pipeline } => Sources::Closed {
+                pipeline,
+                by_connection: numbers.map(|i| self.connection_source(i)).collect(),
+            },
+            Pace::Open { rate, spacing } => Sources::Open(Box::new(Open {
+                arrivals: plan.workload.arrivals(number, plan.threads, rate, spacing),
+                source: self.source(plan.workload.requests(number, None), number, plan.threads),
+                by_topic: self.shards.map(|map| map.connections_by_topic(numbers)),
+            })),
+        };
+        let track_unanswered = matches!(self.job, Job::Each(..));
+        let thread = Thread::new(
+            plan,
+            schedule,
+            connections,
+            sources,
+            track_unanswered,
+            events,
+        )?;
+        thread.run(self.signals)
+    }
+
+    /// Returns the requests of connection `i` in a closed loop.
+    fn connection_source(&self, i: usize) -> Source {
+        let plan = self.plan;
+        let requests = match self.job {
+            Job::Each(op, topics) => Requests::each(*op, topics.clone(), i, plan.connections),
+            Job::Workload => {
+                let own = self.shards.map(|map| map.topics_of(map.shard_of(i)));
+                plan.workload.requests(i, own)
+            }
+        };
+        self.source(requests, i, plan.connections)
+    }
+
+    /// Limits `requests` to the share of one in `among` of the plan's requests.
+    fn source(&self, requests: Requests, number: usize, among: usize) -> Source {
+        let left = match self.plan.until {
+            Until::Elapsed(_) => u64::MAX,
+            Until::Requests(total) => {
+                let (number, among) = (number as u64, among as u64);
+                total / among + u64::from(number < total % among)
+            }
+        };
+        Source { requests, left }
+    }
+}

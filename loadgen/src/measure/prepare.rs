@@ -1,0 +1,49 @@
+//! Steps that all measurements share: topics are prepared before a run, and a run that served nothing
+//! is an error.
+
+use anyhow::{Context, Result, bail};
+use globalcounter::protocol::Op;
+
+use crate::drive::{self, Measured};
+use crate::plan::Plan;
+
+/// Creates every topic, if the plan says so or counting does not create topics.
+///
+/// # Errors
+///
+/// Those of a run.
+pub(crate) fn prepare(plan: &Plan) -> Result<()> {
+    let op = match plan.target.creates_with() {
+        Some(op) => op,
+        None if plan.prepare => Op::Count,
+        None => return Ok(()),
+    };
+    let plan = Plan {
+        verify: false,
+        ..plan.clone()
+    };
+    let created = drive::each_topic(&plan, op).context("preparing the topics")?;
+    ensure_served(&created).context("preparing the topics")
+}
+
+/// Returns an error if no request was served.
+pub(super) fn ensure_served(measured: &Measured) -> Result<()> {
+    if measured.replies > measured.refused.values().sum() {
+        return Ok(());
+    }
+    if measured.refused.is_empty() {
+        bail!(
+            "no request was answered while it was measured ({} were lost)",
+            measured.lost
+        );
+    }
+    let codes: Vec<&str> = measured.refused.keys().map(String::as_str).collect();
+    let first = measured.first_refusal.as_deref().unwrap_or_default();
+    match codes[..] {
+        [code] if code == first => bail!("the server refused every request: {code}"),
+        _ => bail!(
+            "the server refused every request: {} (the first: {first})",
+            codes.join(", ")
+        ),
+    }
+}

@@ -1,0 +1,95 @@
+//! Running batches on a shard, and the work that is left once the shard is released.
+
+use crate::server::exchange::batch::Batch;
+use crate::server::exchange::origin::{LateReply, Shard, WorkerId};
+use crate::server::exchange::shared::Shared;
+use crate::server::exchange::sync::inbox::Owner;
+use crate::shard::Change;
+use crate::topic::ShardId;
+
+/// Collects, while a worker runs a shard, the work that is left to do after the shard is released.
+#[derive(Debug, Default)]
+pub(super) struct AfterRun {
+    /// Batches of datagrams that ran here, and whose replies are sent from here.
+    datagrams: Vec<Box<Batch>>,
+    /// Workers to wake: they were asleep when a batch was put into their inbox.
+    to_wake: Vec<WorkerId>,
+    /// Changes of the shard for the store.
+    changes: Vec<Change>,
+    /// Whether a request waits for the store; `None` if there is nothing for the change queue.
+    urgent: Option<bool>,
+    /// Late replies of the current batch; empty between two batches.
+    late: Vec<LateReply>,
+}
+
+impl AfterRun {
+    /// Runs a batch on its shard. Puts the replies to connections into the inboxes of their workers
+    /// before the shard is released. So a worker finds them before it can run later requests for
+    /// the same topics.
+    pub(super) fn run_batch(&mut self, shared: &Shared, shard: &mut Shard, mut batch: Box<Batch>) {
+        batch.run(shard, &mut self.late);
+        self.fetch_changes(shard);
+        self.put_late_replies(shared);
+        if batch.datagrams.is_empty() {
+            self.put(shared, batch);
+        } else {
+            shared.sub_datagrams_in_flight(batch.len() - batch.count_waiting());
+            self.datagrams.push(batch);
+        }
+    }
+
+    /// Takes a batch of datagrams that ran here.
+    pub(super) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
+        self.datagrams.pop()
+    }
+
+    /// Pushes the changes that were fetched from `shard` into the change queue. The shard is
+    /// released by now.
+    pub(super) fn push_changes(&mut self, shared: &Shared, shard: ShardId) {
+        if let Some(urgent) = self.urgent.take() {
+            let changes = &mut self.changes;
+            shared.change_queue().push(shard, changes, urgent);
+        }
+    }
+
+    /// Wakes the workers that got a batch while they were asleep. The shard is released by now.
+    pub(super) fn wake_workers(&mut self, shared: &Shared) {
+        for worker in self.to_wake.drain(..) {
+            shared.mailbox(worker).wake();
+        }
+    }
+
+    /// Fetches the changes that the shard needs to be durable.
+    fn fetch_changes(&mut self, shard: &mut Shard) {
+        if let Some(urgent) = shard.fetch(&mut self.changes) {
+            self.urgent = Some(urgent | self.urgent.unwrap_or_default());
+        }
+    }
+
+    /// Puts the late replies into the inboxes of their workers, in one batch for each worker.
+    fn put_late_replies(&mut self, shared: &Shared) {
+        let mut batches: Vec<Box<Batch>> = Vec::new();
+        for (origin, reply) in self.late.drain(..) {
+            let known = batches.iter_mut().find(|batch| batch.from == origin.worker);
+            let late = match known {
+                Some(batch) => &mut batch.late,
+                None => {
+                    batches.push(Box::new(Batch::new(origin.worker)));
+                    &mut batches.last_mut().expect("just pushed").late
+                }
+            };
+            late.push((origin, reply));
+        }
+        for batch in batches {
+            self.put(shared, batch);
+        }
+    }
+
+    /// Puts a batch into the inbox of worker `from`.
+    fn put(&mut self, shared: &Shared, batch: Box<Batch>) {
+        let from = batch.from;
+        if shared.mailbox(from).inbox.put(batch) == Owner::Asleep {
+            self.to_wake.push(from);
+        }
+    }
+}

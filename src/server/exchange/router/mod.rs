@@ -1,0 +1,343 @@
+//! A worker's way to the shards. The router runs the requests of a read on their shards if those
+//! are free, hands the others over in batches, and takes batches back. It owns no counters and no
+//! sockets, and it never blocks.
+//!
+//! Bounds: a worker has at most [`HAND_OVER_CREDIT`] batches in flight at a shard. A shard's
+//! channel has room for the batches of all workers, so it is never full. A batch over the credit
+//! waits in the overflow. While the overflow has a batch, the worker is
+//! [`congested`](Router::congested) and reads nothing, so the overflow never has more than the
+//! requests of one read.
+//!
+//! Whenever a shard was run, its new changes go to the [`ChangeQueue`](super::commits::ChangeQueue). The
+//! store's results go to the shard in batches, as requests do. The worker that runs such a batch
+//! puts the replies to the requests that waited into their workers' inboxes before it releases the
+//! shard. So these replies keep the order of their topics, as all others do.
+
+mod after_run;
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use crate::protocol::Reply;
+use crate::server::exchange::batch::Batch;
+use crate::server::exchange::origin::{ConnectionKey, WorkerId};
+use crate::server::exchange::requests::{self, Queued, Requests, Source};
+use crate::server::exchange::shared::{HAND_OVER_CREDIT, Shared};
+use crate::server::exchange::sync::inbox::Owner;
+use crate::server::exchange::sync::reach::Backlog;
+use crate::server::exchange::walk::Walk;
+use crate::shard::Change;
+use crate::topic::ShardId;
+use after_run::AfterRun;
+
+/// How many returned batches a worker keeps for reuse.
+const SPARE_BATCHES: usize = 64;
+
+/// Something to send that [`Router::submit`] passes to its caller.
+pub(crate) enum Outcome<'a> {
+    /// The reply to one of the submitted requests.
+    Reply(&'a Queued, Reply),
+    /// Replies to earlier requests, or to submitted requests that had to wait.
+    Returned(&'a mut Batch),
+}
+
+/// One worker's way to the shards.
+#[derive(Debug)]
+pub(crate) struct Router {
+    me: WorkerId,
+    shared: Arc<Shared>,
+    /// How many more batches may be in flight, for each shard.
+    credit: Vec<usize>,
+    /// Batches that could not be handed over for lack of credit.
+    overflow: VecDeque<Box<Batch>>,
+    /// Shards whose visit ended at its limit.
+    backlog: Vec<ShardId>,
+    /// Batches for reuse.
+    spare: Vec<Box<Batch>>,
+    /// The outcomes of this worker's own requests in the current run of a shard.
+    replies: Vec<Option<Reply>>,
+    /// The changes that this worker's own requests made in the current run of a shard.
+    changes: Vec<Change>,
+    /// Batches that came back before the current shard was released.
+    older: Vec<Box<Batch>>,
+    after: AfterRun,
+}
+
+impl Router {
+    /// Creates the router of worker `me`, with full credit.
+    pub(crate) fn new(me: WorkerId, shared: Arc<Shared>) -> Self {
+        let shards = shared.shards.len();
+        Self {
+            me,
+            credit: vec![HAND_OVER_CREDIT; shards],
+            shared,
+            overflow: VecDeque::new(),
+            backlog: Vec::new(),
+            spare: Vec::new(),
+            replies: Vec::new(),
+            changes: Vec::new(),
+            older: Vec::new(),
+            after: AfterRun::default(),
+        }
+    }
+
+    /// Returns whether a batch waits in the overflow. Until it is handed over, the worker must read
+    /// nothing.
+    pub(crate) fn congested(&self) -> bool {
+        !self.overflow.is_empty()
+    }
+
+    /// Submits all of `requests` to their shards; their topics lie in `bytes`. Passes to `outcome`
+    /// the replies to the requests that ran here, and every batch that came back meanwhile, in an
+    /// order that keeps the order of each topic.
+    ///
+    /// Afterwards the caller must check [`take_datagrams`](Self::take_datagrams) and
+    /// [`has_deferred`](Self::has_deferred).
+    pub(crate) fn submit(
+        &mut self,
+        requests: &mut Requests,
+        bytes: &[u8],
+        source: Source<'_>,
+        mut outcome: impl FnMut(Outcome<'_>),
+    ) {
+        debug_assert!(
+            requests.count() == 0 || !self.congested(),
+            "a congested worker reads nothing"
+        );
+        requests.drain(|shard, list| {
+            if self.try_run(shard, list, bytes, source) {
+                self.report_run(list, &mut outcome);
+            } else {
+                self.hand_over_requests(shard, list, bytes, source);
+            }
+        });
+        self.collect(|batch| outcome(Outcome::Returned(batch)));
+    }
+
+    /// Passes the results of a run of a shard to `outcome`: first the batches that came back before
+    /// the shard was released, because they are older than the requests of `list` that just ran;
+    /// then their replies. Batches that come back later may be passed on after these.
+    fn report_run(&mut self, list: &[Queued], outcome: &mut impl FnMut(Outcome<'_>)) {
+        for batch in mem::take(&mut self.older) {
+            self.take_back(batch, |batch| outcome(Outcome::Returned(batch)));
+        }
+        for (request, reply) in list.iter().zip(self.replies.drain(..)) {
+            if let Some(reply) = reply {
+                outcome(Outcome::Reply(request, reply));
+            }
+        }
+    }
+
+    /// Copies requests into a batch and hands it over.
+    fn hand_over_requests(
+        &mut self,
+        shard: ShardId,
+        list: &[Queued],
+        bytes: &[u8],
+        source: Source<'_>,
+    ) {
+        let mut batch = self.spare_batch();
+        batch.fill(shard, list, bytes, source);
+        if let Source::Datagrams(_) = source {
+            self.shared.add_datagrams_in_flight(batch.len());
+        }
+        self.hand_over(batch);
+    }
+
+    /// Makes a step of `walk` through a shard. Returns the walk if the shard was free. Otherwise
+    /// hands the walk over, and it comes back in a batch to the connection `key`.
+    ///
+    /// Afterwards the caller must check the same as after [`submit`](Self::submit).
+    pub(crate) fn walk(
+        &mut self,
+        id: ShardId,
+        mut walk: Box<Walk>,
+        key: ConnectionKey,
+    ) -> Option<Box<Walk>> {
+        let Self { shared, after, .. } = self;
+        let ran = shared.shards[id.index()].try_run(
+            |shard, batch| after.run_batch(shared, shard, batch),
+            |shard| walk.step(shard),
+        );
+        if let Some(((), backlog)) = ran {
+            self.finish_run(id, backlog);
+            return Some(walk);
+        }
+        let mut batch = self.spare_batch();
+        batch.fill(id, &[], &[], Source::Connection(key));
+        batch.walk = Some(walk);
+        self.hand_over(batch);
+        None
+    }
+
+    /// Takes all batches from this worker's inbox. Passes to `returned` the batches of connections
+    /// and the batches of late replies.
+    pub(crate) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
+        while let Some(batch) = self.shared.mailbox(self.me).inbox.take() {
+            self.take_back(batch, &mut returned);
+        }
+    }
+
+    /// Takes a batch back: gives its credit back, passes it to `returned` if it has replies to send
+    /// from here, and keeps it for reuse. A batch of late replies used no credit.
+    fn take_back(&mut self, mut batch: Box<Batch>, returned: impl FnOnce(&mut Batch)) {
+        if !batch.late.is_empty() {
+            returned(&mut batch);
+            return;
+        }
+        self.credit[batch.shard.index()] += 1;
+        if batch.connection.is_some() {
+            returned(&mut batch);
+        }
+        if self.spare.len() < SPARE_BATCHES {
+            self.spare.push(batch);
+        }
+    }
+
+    /// Hands the store's results over to this worker's shard, as far as the credit goes. The other
+    /// results stay in the mailbox until credit comes back, or until the end
+    /// ([`Shared::with_idle`]).
+    pub(crate) fn hand_over_commit_results(&mut self) {
+        let id = self.me.shard();
+        while self.credit[id.index()] > 0 {
+            let mailbox = self.shared.mailbox(self.me);
+            let next = mailbox.commit_results.lock().pop_front();
+            let Some(result) = next else { return };
+            let mut batch = self.spare_batch();
+            batch.fill(id, &[], &[], Source::Datagrams(&[]));
+            batch.commit_result = Some(result);
+            self.hand_over(batch);
+        }
+    }
+
+    /// Runs `meanwhile` while this worker has the shard, then releases it as
+    /// [`submit`](Self::submit) does.
+    #[cfg(test)]
+    pub(crate) fn while_taken(&mut self, id: ShardId, meanwhile: impl FnOnce()) {
+        let Self { shared, after, .. } = self;
+        let ran = shared.shards[id.index()].try_run(
+            |shard, batch| after.run_batch(shared, shard, batch),
+            |_| meanwhile(),
+        );
+        let ((), backlog) = ran.expect("no worker runs the shard");
+        self.finish_run(id, backlog);
+    }
+
+    /// Returns a batch for reuse, or a new one.
+    fn spare_batch(&mut self) -> Box<Batch> {
+        match self.spare.pop() {
+            Some(batch) => batch,
+            None => Box::new(Batch::new(self.me)),
+        }
+    }
+
+    /// Runs the deferred work: hands over the batches of the overflow, and visits the shards of the
+    /// backlog again.
+    pub(crate) fn run_deferred(&mut self) {
+        // A batch that finds no credit goes back into the overflow.
+        for _ in 0..self.overflow.len() {
+            if let Some(batch) = self.overflow.pop_front() {
+                self.hand_over(batch);
+            }
+        }
+        for shard in mem::take(&mut self.backlog) {
+            let Self { shared, after, .. } = self;
+            let backlog = shared.shards[shard.index()]
+                .visit(|shard, batch| after.run_batch(shared, shard, batch));
+            self.finish_run(shard, backlog);
+        }
+    }
+
+    /// Returns whether there is deferred work that [`run_deferred`](Self::run_deferred) can do now.
+    pub(crate) fn has_deferred(&self) -> bool {
+        !self.backlog.is_empty()
+            || self
+                .overflow
+                .iter()
+                .any(|batch| self.credit[batch.shard.index()] > 0)
+    }
+
+    /// Takes a batch of datagrams that ran here. The caller sends its replies, then passes the
+    /// batch to [`give_back`](Self::give_back).
+    pub(crate) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
+        self.after.take_datagrams()
+    }
+
+    /// Gives a batch of datagrams, whose replies are sent, back to its worker.
+    pub(crate) fn give_back(&mut self, batch: Box<Batch>) {
+        let mailbox = self.shared.mailbox(batch.from);
+        if !batch.awaited {
+            mailbox.inbox.put_quietly(batch);
+        } else if mailbox.inbox.put(batch) == Owner::Asleep {
+            mailbox.wake();
+        }
+    }
+
+    /// Runs the requests of `list` if the shard is free, and appends their outcomes to
+    /// `self.replies`. Returns false if another worker runs the shard.
+    fn try_run(&mut self, id: ShardId, list: &[Queued], bytes: &[u8], source: Source<'_>) -> bool {
+        let Self {
+            me,
+            shared,
+            replies,
+            changes,
+            older,
+            after,
+            ..
+        } = self;
+        let inbox = &shared.mailbox(*me).inbox;
+        let ran = shared.shards[id.index()].try_run(
+            |shard, batch| after.run_batch(shared, shard, batch),
+            |shard| {
+                requests::run(list, bytes, *me, source, shard, replies);
+                // While this worker has the shard, its inbox contains the replies to all earlier
+                // requests of its connections that this shard has run.
+                older.extend(std::iter::from_fn(|| inbox.take()));
+                shard.fetch(changes)
+            },
+        );
+        let Some((urgent, backlog)) = ran else {
+            return false;
+        };
+        if let Some(urgent) = urgent {
+            shared.change_queue().push(id, changes, urgent);
+            if let Source::Datagrams(_) = source {
+                shared.add_datagrams_in_flight(requests::count_waiting(replies));
+            }
+        }
+        self.finish_run(id, backlog);
+        true
+    }
+
+    /// Hands a batch over to its shard, or puts it into the overflow if there is no credit.
+    fn hand_over(&mut self, mut batch: Box<Batch>) {
+        let id = batch.shard;
+        let credit = &mut self.credit[id.index()];
+        if *credit == 0 {
+            self.overflow.push_back(batch);
+            return;
+        }
+        *credit -= 1;
+        // Without credit the worker may be unable to go on until this batch comes back.
+        batch.awaited = *credit == 0;
+        let Self { shared, after, .. } = self;
+        let backlog = shared.shards[id.index()].hand_over(batch, |shard, batch| {
+            after.run_batch(shared, shard, batch);
+        });
+        self.finish_run(id, backlog);
+    }
+
+    /// Does what is left after a shard was released: notes a backlog, pushes the shard's changes
+    /// for the store, and wakes workers that got a batch while they were asleep.
+    fn finish_run(&mut self, shard: ShardId, backlog: Backlog) {
+        if backlog == Backlog::Left {
+            self.backlog.push(shard);
+        }
+        self.after.push_changes(&self.shared, shard);
+        self.after.wake_workers(&self.shared);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! Limits of the machine that are lower than the settings. A server warns of them when it starts,
+//! because they fail or slow down requests only later.
+
+use nix::sys::resource::{Resource, getrlimit};
+use socket2::Socket;
+use tracing::warn;
+
+use crate::server::config::{self, Config};
+use crate::server::net;
+
+/// Logs one warning for each limit of the machine that is below the settings.
+pub(crate) fn warn_of_limits(config: &Config, udp: &[Socket]) {
+    let max_connections = config.max_connections;
+    if config.tcp.is_some()
+        && let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && limit < config.descriptors()
+    {
+        warn!(
+            limit,
+            max_connections,
+            "the limit on open files is too low for --max-connections: connections over it cannot be \
+             accepted; raise it (`ulimit -n`, or LimitNOFILE of a systemd unit)"
+        );
+    }
+    let (workers, processors) = (config.shards.count(), config::processors());
+    if usize::from(workers) > processors {
+        warn!(
+            workers,
+            processors,
+            "more workers (--shards) than processors: they share processors, so requests cost more CPU \
+             time and wait longer"
+        );
+    }
+    if let Some(socket) = udp.first()
+        && let Ok(granted) = net::udp_receive_buffer(socket)
+        && granted < net::UDP_BUFFER
+    {
+        warn!(
+            granted,
+            wanted = net::UDP_BUFFER,
+            "the kernel cut the UDP receive buffer, in bytes: bursts of datagrams may be dropped; \
+             raise net.core.rmem_max (`sysctl`)"
+        );
+    }
+}

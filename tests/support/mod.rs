@@ -1,0 +1,32 @@
+//! Shared by the test binaries `server` and `crash`: servers under test, raw connections, stores
+//! that misbehave, seeded random numbers. Knows no single test.
+
+#![allow(dead_code, unused_imports)] // each test binary uses only a part
+
+mod connection;
+mod directory;
+mod embedded;
+mod framed;
+mod process;
+mod random;
+mod resp;
+mod store;
+mod wait;
+
+pub(crate) use connection::{
+    classic_sum, connect, datagrams, exchange, exchange_to_end, write_until_blocked,
+};
+pub(crate) use directory::Directory;
+pub(crate) use embedded::{Embedded, config, port_0};
+pub(crate) use framed::{Framed, STORE, add, frame};
+pub(crate) use process::{Process, listening_address};
+pub(crate) use random::Random;
+pub(crate) use resp::{assert_answered, command, info, info_field};
+pub(crate) use store::ScriptedStore;
+pub(crate) use wait::{PATIENCE, SetOnDrop, eventually};
+
+/// Whether `sums` are the numbers 1 to `n`, each once, in any order.
+pub(crate) fn is_one_to_n(mut sums: Vec<u64>, n: u64) -> bool {
+    sums.sort_unstable();
+    sums.into_iter().eq(1..=n)
+}

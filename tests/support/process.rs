@@ -1,0 +1,121 @@
+//! The real binary, as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::sys::signal::Signal;
+
+use super::{Framed, eventually};
+
+/// A serving process. Dropping it kills the process, unless it has ended.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) tcp: SocketAddr,
+    pub(crate) udp: SocketAddr,
+    /// How many files and sockets the process has open while it has no connection.
+    pub(crate) idle_descriptors: usize,
+}
+
+impl Process {
+    pub(crate) fn start(shards: usize) -> Self {
+        Self::with(&["--shards", &shards.to_string()])
+    }
+
+    /// Starts `serve` with these arguments; with `--in-memory` unless they name a data directory.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        Self::spawn(&mut serve(arguments))
+    }
+
+    /// Does the same as [`with`](Self::with) for a server that logs nothing but errors.
+    pub(crate) fn quiet(arguments: &[&str]) -> Self {
+        Self::spawn(serve(arguments).env("RUST_LOG", "error"))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut ready = |transport| {
+            let line = lines.next().expect("the server starts").unwrap();
+            listening_address(&line, transport)
+        };
+        let mut process = Self {
+            tcp: ready("tcp"),
+            udp: ready("udp"),
+            child,
+            idle_descriptors: 0,
+        };
+        // The sockets are bound, but workers may still be starting: wait until each has answered
+        // once.
+        let mut connection = Framed::connect(process.tcp);
+        let shards = connection.hello(None).shards;
+        for shard in 0..shards {
+            connection.hello(Some(shard));
+        }
+        process.idle_descriptors = process.descriptors() - 1;
+        process
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// Waits until the process ends.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the process ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Returns how many files and sockets the process has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(path).unwrap().count()
+    }
+
+    /// Returns the process's resident memory in bytes.
+    pub(crate) fn resident(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+        kib.parse::<usize>().unwrap() * 1024
+    }
+
+    /// Returns the processor time used so far, in clock ticks of 10 ms.
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).unwrap();
+        let fields = stat.rsplit(") ").next().unwrap();
+        let field = |n: usize| fields.split(' ').nth(n).unwrap().parse::<u64>().unwrap();
+        field(11) + field(12)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(arguments: &[&str]) -> Command {
+    let in_memory = (!arguments.contains(&"--data-dir")).then_some("--in-memory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
+    command
+        .args(["serve", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
+        .args(in_memory)
+        .args(arguments);
+    command
+}
+
+/// Returns the address in the line that a server prints when it listens on a transport.
+pub(crate) fn listening_address(line: &str, transport: &str) -> SocketAddr {
+    let rest = line.strip_prefix(&format!("serving {transport}://"));
+    let address = rest.unwrap_or_else(|| panic!("not a line of {transport}: {line}"));
+    address.split(' ').next().unwrap().parse().unwrap()
+}

@@ -1,0 +1,51 @@
+//! A store whose commits a test controls.
+
+use std::ops::RangeInclusive;
+
+use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
+use globalcounter::topic::Topic;
+
+/// A [`MemoryStore`] whose commits are carried out by a function, which may delay, refuse or lose
+/// them.
+pub(crate) struct ScriptedStore<F> {
+    store: MemoryStore,
+    commit: F,
+}
+
+impl<F> ScriptedStore<F>
+where
+    F: FnMut(&MemoryStore, Changes, Answer) + Send + Sync,
+{
+    pub(crate) fn new(store: MemoryStore, commit: F) -> Self {
+        Self { store, commit }
+    }
+}
+
+impl<F> Store for ScriptedStore<F>
+where
+    F: FnMut(&MemoryStore, Changes, Answer) + Send + Sync,
+{
+    fn last_end(&self) -> LastEnd {
+        self.store.last_end()
+    }
+
+    fn load(
+        &self,
+        points: RangeInclusive<u16>,
+        found: &mut dyn FnMut(Topic<'_>, Stored),
+    ) -> Result<(), StoreError> {
+        self.store.load(points, found)
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.store.begin()
+    }
+
+    fn commit(&mut self, changes: Changes, answer: Answer) {
+        (self.commit)(&self.store, changes, answer);
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.store.finish()
+    }
+}
