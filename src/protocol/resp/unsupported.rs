@@ -104,7 +104,7 @@ const REASONS: &[(&str, &[&str])] = &[
         &["asking", "cluster", "readonly", "readwrite"],
     ),
     (
-        "ERR not supported: start with --data-dir, and each reply says what is on disk",
+        "ERR not supported: a server with --data-dir stores topics by itself",
         &["bgrewriteaof", "bgsave", "lastsave", "save"],
     ),
     (
