@@ -303,7 +303,10 @@ fn if_absent(op: Op) -> Option<Reply> {
         Op::Get => Some(Reply::Get(None)),
         Op::Delete => Some(Reply::Delete { existed: false }),
         Op::Take => Some(Reply::Absent),
-        Op::Set { when, .. } if when == Condition::IfPresent => Some(Reply::Absent),
+        Op::Set {
+            when: Condition::IfPresent,
+            ..
+        } => Some(Reply::Absent),
         Op::Count | Op::Reset | Op::Add(_) | Op::Incr(_) | Op::Advance(_) | Op::Set { .. } => None,
     }
 }

@@ -227,7 +227,7 @@ fn counts_are_collected_exactly_once() {
             let mut client = Client::connect(server.tcp);
             let mut sum = 0;
             loop {
-                let done = counting.iter().all(|thread| thread.is_finished());
+                let done = counting.iter().all(thread::ScopedJoinHandle::is_finished);
                 sum += client.ask(collect).parse().unwrap_or(0); // null if nobody counted since
                 if done {
                     return sum;

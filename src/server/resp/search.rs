@@ -51,18 +51,20 @@ impl Search {
     /// Continues after a stretch, or with the next piece of the reply. `stopping`: the server is
     /// shutting down, so a search with many stretches ends here, unless its reply has begun.
     pub(super) fn advance(&mut self, walk: Option<&Walk>, link: &Link, stopping: bool) -> Progress {
-        match (&mut *self, walk) {
+        match (self, walk) {
             (Self::Scan(scan), Some(walk)) => link.ring().say(|writer| scan.say(walk, writer)),
             (Self::RandomKey(random), Some(walk)) => {
-                let mut names = walk.names();
-                if let Some(name) = names.next() {
-                    link.ring().say(|writer| writer.bulk(name));
-                } else if !random.advance(walk) {
-                    link.ring().say(|writer| writer.null());
-                } else if !stopping {
-                    return Progress::Going;
-                } else {
+                let name = walk.names().next();
+                if name.is_none() && random.advance(walk) {
+                    if !stopping {
+                        return Progress::Going;
+                    }
                     link.ring().refuse(STOPPING);
+                } else {
+                    link.ring().say(|writer| match name {
+                        Some(name) => writer.bulk(name),
+                        None => writer.null(),
+                    });
                 }
             }
             (Self::Keys(keys), Some(walk)) => {
