@@ -1,6 +1,6 @@
-//! A command, interpreted, with the bytes that it came in.
+//! A command, interpreted, and whether it has to wait for the commands before it.
 
-use crate::protocol::resp::{Arguments, Command, Spec};
+use crate::protocol::resp::{Arguments, Command, Spec, Verb};
 
 /// A command, interpreted, with the bytes that it came in.
 pub(super) struct Invocation<'a> {
@@ -18,4 +18,18 @@ impl<'a> Invocation<'a> {
         } = *self;
         (first..arguments.len()).map(move |i| arguments.at(i, bytes))
     }
+}
+
+/// Returns whether the reply to a command depends on all commands before it on the connection.
+pub(super) fn waits_for_all_before(spec: &Spec) -> bool {
+    matches!(
+        spec.verb,
+        Verb::DbSize
+            | Verb::Scan
+            | Verb::Keys
+            | Verb::RandomKey
+            | Verb::Info
+            | Verb::Hello
+            | Verb::Reset
+    )
 }

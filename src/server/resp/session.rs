@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::answer::{self, Then};
-use super::invocation::Invocation;
+use super::invocation::{Invocation, waits_for_all_before};
 use super::keys::Keys;
 use super::random_key::RandomKey;
 use super::scan::Scan;
@@ -11,7 +11,7 @@ use super::search::{Progress, Search};
 use super::transaction::Transaction;
 use crate::protocol::Request;
 use crate::protocol::resp::{
-    self, Arguments, Command, Form, MAX_INLINE, ProtocolError, Refusal, Spec, Verb,
+    self, Arguments, Command, Form, MAX_INLINE, ProtocolError, Refusal, Spec,
 };
 use crate::server::exchange::{ConnectionKey, Queued, Requests, Walk};
 use crate::server::status::Registration;
@@ -395,18 +395,4 @@ impl Session {
 /// Appends the error for bytes that are not a command.
 fn refuse_bytes(error: ProtocolError, ring: &mut Ring) {
     ring.refuse(format_args!("ERR Protocol error: {error}"));
-}
-
-/// Returns whether the reply to a command depends on all commands before it on the connection.
-fn waits_for_all_before(spec: &Spec) -> bool {
-    matches!(
-        spec.verb,
-        Verb::DbSize
-            | Verb::Scan
-            | Verb::Keys
-            | Verb::RandomKey
-            | Verb::Info
-            | Verb::Hello
-            | Verb::Reset
-    )
 }
