@@ -48,16 +48,22 @@ const LOOKUP: [u64; COMMANDS.len()] = {
 
 /// Returns the row of the command called `name`, in capitals or small letters.
 #[must_use]
+#[inline]
 pub fn named(name: &[u8]) -> Option<&'static Spec> {
     let key = key(name);
     if key == NO_KEY {
-        let matches = |spec: &&Spec| {
-            spec.subcommand_name().is_none() && spec.name.as_bytes().eq_ignore_ascii_case(name)
-        };
-        return COMMANDS.iter().find(matches);
+        return long_named(name);
     }
     let row = LOOKUP.iter().position(|&known| known == key)?;
     Some(&COMMANDS[row])
+}
+
+/// Returns the row of a command whose name is too long to be packed.
+#[cold]
+fn long_named(name: &[u8]) -> Option<&'static Spec> {
+    COMMANDS.iter().find(|spec| {
+        spec.subcommand_name().is_none() && spec.name.as_bytes().eq_ignore_ascii_case(name)
+    })
 }
 
 /// Returns the row of the subcommand `name` of a command, in capitals or small letters.
@@ -78,6 +84,7 @@ fn subcommand_named(of: &Spec, name: &[u8]) -> Option<&'static Spec> {
 /// # Panics
 ///
 /// Panics if there are no arguments.
+#[inline]
 pub fn find<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<&'static Spec, Refusal<'a>> {
     let name = arguments.at(0, bytes);
     let Some(spec) = named(name) else {

@@ -81,7 +81,12 @@ pub enum Said {
 impl Form {
     /// Returns the content to send for `reply`.
     #[must_use]
+    #[inline]
     pub fn said(self, reply: Reply) -> Said {
+        // Nearly all replies, so they do not walk through the other cases.
+        if let (Self::Sum, Reply::Add(sum)) = (self, reply) {
+            return Said::Integer(sum);
+        }
         match (self, reply) {
             (Self::Tally { last }, reply) => Said::Tally {
                 existed: match reply {
@@ -95,7 +100,7 @@ impl Form {
             (Self::Value, Reply::Get(sum)) => Said::Value(sum),
             (Self::Kind, Reply::Get(sum)) => Said::Kind(sum.is_some()),
             (Self::Raise(to), Reply::Advance(sum)) if sum > to => Said::Below,
-            (Self::Sum, Reply::Add(sum) | Reply::Count(sum)) => Said::Integer(sum),
+            (Self::Sum, Reply::Count(sum)) => Said::Integer(sum),
             (Self::Created, Reply::Created) => Said::Integer(1),
             (Self::Created, _) => Said::Integer(0),
             (_, Reply::Below(_)) => Said::Below,

@@ -17,7 +17,11 @@ impl Transaction {
     ///
     /// Returns a [`Refusal`] if `spec` is part of a transaction, or ends one.
     pub(super) fn note(&mut self, spec: &'static Spec) -> Result<(), Refusal<'static>> {
-        match (spec.verb, self.begun) {
+        let verb = spec.verb;
+        if !self.begun && !matches!(verb, Verb::Multi | Verb::Exec | Verb::Discard) {
+            return Ok(());
+        }
+        match (verb, self.begun) {
             (Verb::Multi, false) => self.begun = true,
             (Verb::Multi, true) => return Err(Refusal::Nested),
             (Verb::Exec | Verb::Discard, false) => return Err(Refusal::NoTransaction(spec)),

@@ -86,11 +86,11 @@ impl Ring {
 
     /// Notes that the replies from now on are those to another command.
     pub(crate) fn begin_command(&mut self) {
-        self.wanted = match self.wanted {
-            Wanted::NotNext => Wanted::NotThis,
-            Wanted::NotThis => Wanted::All,
-            other => other,
-        };
+        match self.wanted {
+            Wanted::All | Wanted::Nothing => {}
+            Wanted::NotNext => self.wanted = Wanted::NotThis,
+            Wanted::NotThis => self.wanted = Wanted::All,
+        }
     }
 
     /// Returns whether the current command's reply is not sent.
@@ -138,14 +138,11 @@ impl Ring {
             debug_assert!(false, "no slot has this number");
             return;
         };
-        *slot = match *slot {
-            Slot::Waiting(form) => Slot::Said(form.said(reply)),
-            Slot::Silent => Slot::Text(0),
-            filled @ (Slot::Said(_) | Slot::Text(_)) => {
-                debug_assert!(false, "the slot was filled before");
-                filled
-            }
-        };
+        match *slot {
+            Slot::Waiting(form) => *slot = Slot::Said(form.said(reply)),
+            Slot::Silent => *slot = Slot::Text(0),
+            Slot::Said(_) | Slot::Text(_) => debug_assert!(false, "the slot was filled before"),
+        }
     }
 
     /// Appends to `out` all replies before the first that is still unknown. Returns the number of
