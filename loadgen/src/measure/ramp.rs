@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::cpu_sharing::CpuSharing;
 use super::prepare::{ensure_served, prepare};
-use super::search::search;
+use super::search::{Outcome, search};
 use crate::drive::{self, Measured};
 use crate::observe::{Environment, Process};
 use crate::plan::{Pace, Plan};
@@ -34,25 +34,24 @@ pub(crate) fn ramp(
     let slo_micros = slo.as_secs_f64() * 1e6;
     let mut steps: Vec<Step> = Vec::new();
     let mut best: Option<(f64, Summary)> = None;
-    let mut try_rate = |rate: f64, number: u32| -> Result<bool> {
-        let step = match measure(&at_rate(plan, rate), rate, number, process) {
+    let mut try_rate = |rate: f64, number: u32| -> Result<Outcome> {
+        let (step, outcome) = match measure(&at_rate(plan, rate), rate, number, process) {
             Ok(measured) => {
-                let step = step(&measured, rate, slo_micros);
+                let (step, outcome) = judge(&measured, rate, slo_micros);
                 if step.kept && best.as_ref().is_none_or(|(highest, _)| rate > *highest) {
                     best = Some((rate, Summary::of(&measured, process)));
                 }
-                step
+                (step, outcome)
             }
             // The reason is not the rate if nothing was ever measured.
             Err(error) if steps.is_empty() => return Err(error),
-            Err(error) => Step::failed(rate, &error),
+            Err(error) => (Step::failed(rate, &error), Outcome::Overloaded),
         };
-        let kept = step.kept;
         match steps.last_mut() {
             Some(last) if number > 1 => last.add_try(step),
             _ => steps.push(step),
         }
-        Ok(kept)
+        Ok(outcome)
     };
     search(bounds, &mut try_rate)?;
     let (highest, result) = best.unzip();
@@ -79,20 +78,26 @@ fn measure(plan: &Plan, rate: f64, number: u32, process: Option<&Process>) -> Re
 }
 
 /// Judges one try at a rate.
-fn step(measured: &Measured, rate: f64, slo_micros: f64) -> Step {
+fn judge(measured: &Measured, rate: f64, slo_micros: f64) -> (Step, Outcome) {
     let latency = Latency::of(&measured.latency);
     let sound = measured.refused.is_empty() && measured.lost == 0;
     // Compared with the requests that were due, not with the rate: random arrivals are a little
     // more or fewer than the rate says.
     let achieved = measured.replies as f64 >= ACHIEVED * measured.latency.len() as f64;
-    Step {
+    let outcome = match sound && achieved {
+        false => Outcome::Overloaded,
+        true if latency.p99 > slo_micros => Outcome::Late,
+        true => Outcome::Kept,
+    };
+    let step = Step {
         target_rate: rate,
         tries: 1,
         rate: measured.rate(),
         latency,
-        kept: sound && latency.p99 <= slo_micros && achieved,
+        kept: outcome == Outcome::Kept,
         failed: None,
-    }
+    };
+    (step, outcome)
 }
 
 fn at_rate(plan: &Plan, rate: f64) -> Plan {
