@@ -21,7 +21,7 @@ use crate::server::status::Accepting;
 const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a stopping listener waits for handshakes in progress: a round trip within a data centre.
-const HANDSHAKE_GRACE: Duration = Duration::from_millis(10);
+const HANDSHAKE_GRACE: Duration = Duration::from_millis(2);
 
 /// The longest time for emptying a listener's queue, in case connections keep coming or no file
 /// descriptor becomes free.
