@@ -23,7 +23,6 @@ pub(crate) struct Ramp {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Step {
     /// Requests per second.
-    #[serde(rename = "asked")]
     pub(crate) target_rate: f64,
     /// How often the rate was tried.
     pub(crate) tries: u32,

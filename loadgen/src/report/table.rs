@@ -115,7 +115,7 @@ fn server_rows(server: &Server, out: &mut String) {
     let cost = format!(
         "CPU time {} per request, {:.2} cores",
         cpu_time(server.nanos_per_reply),
-        server.processors_busy
+        server.cores
     );
     row(out, "", &cost);
     row(out, "", &format!("{} resident", bytes(server.resident)));
@@ -204,7 +204,7 @@ mod tests {
             name: "globalcounter".to_owned(),
             pid: 7,
             nanos_per_reply: 1_843.0,
-            processors_busy: 0.917,
+            cores: 0.917,
             resident: 3 << 20,
         };
         let mut out = String::new();

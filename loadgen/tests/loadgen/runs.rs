@@ -274,6 +274,8 @@ fn reports_are_written() {
             .unwrap()
             > 0.0
     );
+    assert!(report["result"]["server"]["cores"].as_f64().unwrap() > 0.0);
+    assert_eq!(report["result"]["unmatched"], 0);
     assert!(report["result"]["over_time"].as_array().unwrap().len() >= 3);
     let page = std::fs::read_to_string(&html).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.matches("<svg").count() == 3);
@@ -294,6 +296,8 @@ fn reports_are_written() {
     let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     for step in report["ramp"]["steps"].as_array().unwrap() {
         assert!((1..=3).contains(&step["tries"].as_u64().unwrap()), "{step}");
+        let target = step["target_rate"].as_f64().unwrap();
+        assert!((499.0..1_001.0).contains(&target), "{step}");
     }
     assert!(report["ramp"]["noise_tries"].is_u64());
     assert!(
