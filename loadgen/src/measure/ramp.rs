@@ -22,7 +22,7 @@ const ACHIEVED: f64 = 0.98;
 /// # Errors
 ///
 /// Returns the errors of a run, if not even one rate could be measured before. Later, such a rate
-/// is a rate that is not kept.
+/// is a rate that is not sustained.
 pub(crate) fn ramp(
     plan: &Plan,
     bounds: Bounds,
@@ -38,7 +38,7 @@ pub(crate) fn ramp(
         let step = match measure(&at_rate(plan, rate), rate, number, process) {
             Ok(measured) => {
                 let step = step(&measured, rate, slo_micros);
-                if step.kept && best.as_ref().is_none_or(|(highest, _)| rate > *highest) {
+                if step.sustained && best.as_ref().is_none_or(|(highest, _)| rate > *highest) {
                     best = Some((rate, Summary::of(&measured, process)));
                 }
                 step
@@ -47,12 +47,12 @@ pub(crate) fn ramp(
             Err(error) if steps.is_empty() => return Err(error),
             Err(error) => Step::failed(rate, &error),
         };
-        let kept = step.kept;
+        let sustained = step.sustained;
         match steps.last_mut() {
             Some(last) if number > 1 => last.add_try(step),
             _ => steps.push(step),
         }
-        Ok(kept)
+        Ok(sustained)
     };
     search(bounds, &mut try_rate)?;
     let (highest, result) = best.unzip();
@@ -90,7 +90,7 @@ fn step(measured: &Measured, rate: f64, slo_micros: f64) -> Step {
         tries: 1,
         rate: measured.rate(),
         latency,
-        kept: sound && latency.p99 <= slo_micros && achieved,
+        sustained: sound && latency.p99 <= slo_micros && achieved,
         failed: None,
     }
 }

@@ -1,4 +1,4 @@
-//! The search for the highest rate that a server keeps. Knows no clock and no server.
+//! The search for the highest rate that a server sustains. Knows no clock and no server.
 
 use anyhow::Result;
 
@@ -7,16 +7,16 @@ use crate::values::Bounds;
 /// Rates on the way up from the lower to the upper bound.
 const STEPS_UP: i32 = 8;
 
-/// How often the interval between the highest kept and the lowest failed rate is halved.
+/// How often the interval between the highest sustained and the lowest failed rate is halved.
 const HALVINGS: i32 = 4;
 
-/// Tries per rate. A rate is kept if one of them keeps it: a single unlucky second, in which the
+/// Tries per rate. A rate is sustained if one of them succeeds: a single unlucky second, in which the
 /// system ran something else, must not end the search far below the limit. The number is small
 /// because a try that overloads the server takes longer than its duration.
 const TRIES: u32 = 3;
 
-/// Searches for the highest rate that `try_rate` keeps. Raises the rate by a constant factor until
-/// one fails, then halves the interval below it. A failed rate is tried again, up to [`TRIES`]
+/// Searches for the highest rate at which `try_rate` succeeds. Raises the rate by a constant factor
+/// until one fails, then halves the interval below it. A failed rate is tried again, up to [`TRIES`]
 /// times in all; `try_rate` gets the rate and the number of the try, from 1.
 ///
 /// # Errors
@@ -28,31 +28,31 @@ pub(super) fn search(
 ) -> Result<()> {
     let Bounds { from, to } = bounds;
     let factor = (to / from).powf(1.0 / f64::from(STEPS_UP - 1));
-    let mut kept = None;
+    let mut sustained = None;
     for step in 0..STEPS_UP {
         let rate = from * factor.powi(step);
-        if keeps(rate, try_rate)? {
-            kept = Some(rate);
+        if sustains(rate, try_rate)? {
+            sustained = Some(rate);
             continue;
         }
-        let Some(kept) = kept else {
+        let Some(sustained) = sustained else {
             return Ok(()); // Rates below the lower bound are not wanted.
         };
-        return halve(kept, rate, try_rate);
+        return halve(sustained, rate, try_rate);
     }
     Ok(())
 }
 
-/// Narrows the interval between a kept and a failed rate.
+/// Narrows the interval between a sustained and a failed rate.
 fn halve(
-    mut kept: f64,
+    mut sustained: f64,
     mut failed: f64,
     try_rate: &mut impl FnMut(f64, u32) -> Result<bool>,
 ) -> Result<()> {
     for _ in 0..HALVINGS {
-        let between = (kept * failed).sqrt();
-        if keeps(between, try_rate)? {
-            kept = between;
+        let between = (sustained * failed).sqrt();
+        if sustains(between, try_rate)? {
+            sustained = between;
         } else {
             failed = between;
         }
@@ -60,8 +60,8 @@ fn halve(
     Ok(())
 }
 
-/// Returns whether one of up to [`TRIES`] tries keeps `rate`.
-fn keeps(rate: f64, try_rate: &mut impl FnMut(f64, u32) -> Result<bool>) -> Result<bool> {
+/// Returns whether one of up to [`TRIES`] tries at `rate` succeeds.
+fn sustains(rate: f64, try_rate: &mut impl FnMut(f64, u32) -> Result<bool>) -> Result<bool> {
     for number in 1..=TRIES {
         if try_rate(rate, number)? {
             return Ok(true);
@@ -79,18 +79,18 @@ mod tests {
 
     const LIMITS: [f64; 4] = [1_500.0, 40_000.0, 123_456.0, 900_000.0];
 
-    /// Returns the highest rate that was kept, and the number of tries, against a server that keeps
-    /// every rate up to `limit`, except in tries that `is_unlucky`.
+    /// Returns the highest rate that was sustained, and the number of tries, against a server that
+    /// sustains every rate up to `limit`, except in tries that `is_unlucky`.
     fn searched(limit: f64, mut is_unlucky: impl FnMut(u32) -> bool) -> (f64, u32) {
         let (mut highest, mut tries) = (0.0f64, 0);
         let bounds = "1000..1000000".parse().unwrap();
         search(bounds, &mut |rate, number| {
             tries += 1;
-            let kept = rate <= limit && !is_unlucky(number);
-            if kept {
+            let sustained = rate <= limit && !is_unlucky(number);
+            if sustained {
                 highest = highest.max(rate);
             }
-            Ok(kept)
+            Ok(sustained)
         })
         .unwrap();
         (highest, tries)
@@ -112,7 +112,7 @@ mod tests {
     }
 
     /// Guards against a search that one unlucky second ends: it found 213,618 requests a second
-    /// where the same server kept 7.7 million.
+    /// where the same server sustained 7.7 million.
     #[test]
     fn unlucky_tries_do_not_end_a_search() {
         let every_first_try = |number| number == 1;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_above_the_limit_is_tried_three_times_and_not_kept() {
+    fn a_rate_above_the_limit_is_tried_three_times_and_not_sustained() {
         assert_eq!(searched(500.0, |_| false), (0.0, TRIES));
     }
 }

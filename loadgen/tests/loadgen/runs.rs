@@ -202,9 +202,9 @@ fn requests_of_the_warm_up_are_not_counted() {
 #[test]
 fn a_ramp_finds_a_rate() {
     let server = Embedded::start(1);
-    // A rate is not kept if replies are missing at the end, as on a machine that stalls. That does
+    // A rate is not sustained if replies are missing at the end, as on a machine that stalls. That does
     // not happen three times in a row.
-    let kept = (0..3).any(|_| {
+    let sustained = (0..3).any(|_| {
         let flags = "--ramp 500..2000 --slo 10000 --duration 0.2 --arrivals fixed";
         let ended = load(server.tcp, flags);
         let table = ended.measured();
@@ -212,16 +212,16 @@ fn a_ramp_finds_a_rate() {
         let mut lines = table.lines();
         lines.any(|line| line == "highest rate with p99 up to 10.00 s: 2,000/s")
     });
-    assert!(kept);
+    assert!(sustained);
     let ended = load(server.tcp, "--ramp 1000..2000 --slo 0.0001 --duration 0.1");
     assert!(
-        ended.measured().contains("no rate kept p99"),
+        ended.measured().contains("no rate had a p99 of at most"),
         "{}",
         ended.out
     );
 }
 
-/// A rate at which the server fails is not kept; the rates before it are reported.
+/// A rate at which the server fails is not sustained; the rates before it are reported.
 #[test]
 fn a_ramp_survives_a_server_that_fails() {
     let answered = AtomicUsize::new(0);
@@ -232,7 +232,7 @@ fn a_ramp_survives_a_server_that_fails() {
     });
     let flags = "--ramp 100..10000 --slo 10000 --duration 0.5 --arrivals fixed --connections 1";
     let table = load(server, flags).measured().to_owned();
-    assert!(table.contains("not kept: measuring framed"), "{table}");
+    assert!(table.contains("not sustained: measuring framed"), "{table}");
     assert!(table.contains("highest rate with p99"), "{table}");
 }
 
