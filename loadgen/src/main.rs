@@ -2,8 +2,9 @@
 //! reports how fast they were, and checks their order.
 //!
 //! Stages are folders: `args` (flags → [`plan`]) → `workload` (requests) → `target` (their bytes on
-//! the wire) → `drive` (connections and clocks) → `verify`, `report`. `measure` runs these stages. `null` is a server that counts nothing, the baseline of measurements;
-//! `compare` measures several servers under the same load.
+//! the wire) → `drive` (connections and clocks) → `verify`, `report`. `measure` runs these stages.
+//! `null` is a server that counts nothing, the baseline of measurements; `compare` measures several
+//! servers under the same load.
 
 mod args;
 mod compare;

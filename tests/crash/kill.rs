@@ -43,7 +43,7 @@ fn restart_rounds(durability: &str, skips: Skips, mut random: Random, rounds: u6
         );
         assert!(
             was_killed || reported == 0,
-            "{reported} reported as skipped after a clean end"
+            "{reported} reported as skipped after a clean shutdown"
         );
         total_skipped += skipped;
 

@@ -10,31 +10,31 @@ use super::package::Package;
 /// Parts of a package from the bottom to the top: each may use those before it in the same chain.
 pub type Chains = [&'static [&'static str]];
 
-/// Circles of files anywhere in the package.
-pub fn circles_of_files(package: &Package, files: &Graph) -> Vec<String> {
-    let circles = files.circles();
-    let lines = circles.iter().map(|circle| files.line(circle));
+/// Lists cycles of files anywhere in the package.
+pub fn cycles_of_files(package: &Package, files: &Graph) -> Vec<String> {
+    let cycles = files.cycles();
+    let lines = cycles.iter().map(|cycle| files.line(cycle));
     lines
         .map(|line| format!("{}: {line}", package.place))
         .collect()
 }
 
-/// Circles of a folder's entries that are no circles of files, because a sub-folder is in them.
-pub fn circles_of_entries(package: &Package, files: &Graph) -> Vec<String> {
+/// Lists cycles of a folder's entries that are not cycles of files, because they contain a sub-folder.
+pub fn cycles_of_entries(package: &Package, files: &Graph) -> Vec<String> {
     let mut lines = Vec::new();
     for folder in folders(package) {
         let entries = among(files, folder);
-        for circle in entries.circles() {
-            if circle.iter().any(|entry| entry.ends_with('/')) {
-                lines.push(format!("{}: {}", package.place, entries.line(&circle)));
+        for cycle in entries.cycles() {
+            if cycle.iter().any(|entry| entry.ends_with('/')) {
+                lines.push(format!("{}: {}", package.place, entries.line(&cycle)));
             }
         }
     }
     lines
 }
 
-/// Arrows between top-level parts that no chain allows, and parts that are not in the chains or
-/// only there. `lib.rs` re-exports and nothing else: it is in no chain.
+/// Lists dependencies between top-level parts that no chain allows, parts that no chain names, and
+/// names in the chains that are no part. `lib.rs` only re-exports, so it is in no chain.
 pub fn out_of_order(package: &Package, files: &Graph, chains: &Chains) -> Vec<String> {
     let place = &package.place;
     let parts: BTreeSet<&str> = package.files.keys().map(|file| part(file)).collect();
@@ -48,7 +48,7 @@ pub fn out_of_order(package: &Package, files: &Graph, chains: &Chains) -> Vec<St
             "{place}: {name} is in the declared order but does not exist"
         ));
     }
-    for (from, to, what) in files.arrows() {
+    for (from, to, what) in files.dependencies() {
         let allows = |chain: &&[&str]| {
             let place = |file| chain.iter().position(|name| *name == part(file));
             matches!((place(from), place(to)), (Some(from), Some(to)) if to < from)
@@ -142,7 +142,7 @@ pub fn open_modules(package: &Package, folder: &str, allowed: &[&str]) -> Vec<St
 pub fn print(package: &Package, files: &Graph) -> String {
     let mut text = String::new();
     for folder in folders(package) {
-        let arrows = among(files, folder);
+        let dependencies = among(files, folder);
         let files = package.files.keys();
         let entries = entries(files.filter(|file| !package.is_test_file(file)), folder);
         if entries.is_empty() {
@@ -150,8 +150,8 @@ pub fn print(package: &Package, files: &Graph) -> String {
         }
         text += &format!("\n{}/{folder}\n", package.place);
         let name = |entry: &str| entry[folder.len()..].to_owned();
-        for entry in arrows.top_down(&entries) {
-            let targets: Vec<String> = arrows.targets(entry).map(name).collect();
+        for entry in dependencies.top_down(&entries) {
+            let targets: Vec<String> = dependencies.targets(entry).map(name).collect();
             let arrow = if targets.is_empty() { "" } else { " -> " };
             text += &format!("  {}{arrow}{}\n", name(entry), targets.join(", "));
         }
@@ -186,10 +186,10 @@ fn entry<'a>(file: &'a str, folder: &str) -> Option<&'a str> {
     Some(&file[..folder.len() + end])
 }
 
-/// The arrows between a folder's entries.
+/// The dependencies between a folder's entries.
 fn among(files: &Graph, folder: &str) -> Graph {
     let mut graph = Graph::default();
-    for (from, to, what) in files.arrows() {
+    for (from, to, what) in files.dependencies() {
         if let (Some(from), Some(to)) = (entry(from, folder), entry(to, folder)) {
             for name in what {
                 graph.add(from, to, name);

@@ -1,13 +1,13 @@
-//! Arrows between names, the circles among them, and an order from top to bottom.
+//! A graph of dependencies: its cycles, and an order from top to bottom.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// From whom, to whom, what.
+/// Edges: source file, target file, and the names that the source uses.
 #[derive(Debug, Default)]
 pub struct Graph(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>);
 
 impl Graph {
-    /// Adds an arrow with what it takes; none from a node to itself.
+    /// Adds a dependency with the name that is used. Ignores a dependency of a node on itself.
     pub fn add(&mut self, from: &str, to: &str, what: &str) {
         if from != to {
             let targets = self.0.entry(from.to_owned()).or_default();
@@ -16,45 +16,45 @@ impl Graph {
         }
     }
 
-    /// Every arrow: from, to, what it takes.
-    pub fn arrows(&self) -> impl Iterator<Item = (&str, &str, &BTreeSet<String>)> {
+    /// Returns every dependency: source, target, and the names that the source uses.
+    pub fn dependencies(&self) -> impl Iterator<Item = (&str, &str, &BTreeSet<String>)> {
         self.0.iter().flat_map(|(from, targets)| {
             let targets = targets.iter();
             targets.map(move |(to, what)| (from.as_str(), to.as_str(), what))
         })
     }
 
-    /// The nodes that a node's arrows point to.
+    /// Returns the nodes that a node depends on.
     pub fn targets(&self, from: &str) -> impl Iterator<Item = &str> {
         let targets = self.0.get(from).into_iter();
         targets.flat_map(|targets| targets.keys().map(String::as_str))
     }
 
-    /// Circles that together have every arrow that is on any circle: short ones first, and none
-    /// that adds no arrow to those before it.
-    pub fn circles(&self) -> Vec<Vec<&str>> {
-        let mut circles: Vec<Vec<&str>> = self
-            .arrows()
+    /// Returns cycles that together contain every dependency that is part of a cycle: short ones first,
+    /// and each contains a dependency that is in none of those before it.
+    pub fn cycles(&self) -> Vec<Vec<&str>> {
+        let mut cycles: Vec<Vec<&str>> = self
+            .dependencies()
             .filter_map(|(from, to, _)| self.shortest_path(to, from))
             .collect();
-        for circle in &mut circles {
-            // The same circle reads the same wherever it was entered.
-            let first = (0..circle.len()).min_by_key(|&place| circle[place]);
-            circle.rotate_left(first.unwrap_or(0));
+        for cycle in &mut cycles {
+            // The same cycle reads the same wherever it was entered.
+            let first = (0..cycle.len()).min_by_key(|&place| cycle[place]);
+            cycle.rotate_left(first.unwrap_or(0));
         }
-        circles.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        cycles.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
         let mut covered = BTreeSet::new();
-        circles.retain(|circle| {
+        cycles.retain(|cycle| {
             let mut is_new = false;
-            for (place, &from) in circle.iter().enumerate() {
-                is_new |= covered.insert((from, circle[(place + 1) % circle.len()]));
+            for (place, &from) in cycle.iter().enumerate() {
+                is_new |= covered.insert((from, cycle[(place + 1) % cycle.len()]));
             }
             is_new
         });
-        circles
+        cycles
     }
 
-    /// A shortest path along the arrows, both ends included.
+    /// Returns a shortest path along the dependencies, both ends included.
     fn shortest_path<'a>(&'a self, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
         let mut came_from = BTreeMap::from([(from, from)]);
         let mut queue = VecDeque::from([from]);
@@ -77,19 +77,20 @@ impl Graph {
         None
     }
 
-    /// A circle in one line: `a.rs -> b.rs (Name, Other) -> a.rs (Third)`. What stands in brackets
-    /// is what the arrow takes from the file before them.
-    pub fn line(&self, circle: &[&str]) -> String {
-        let mut line = circle[0].to_owned();
-        for (place, from) in circle.iter().enumerate() {
-            let to = circle[(place + 1) % circle.len()];
+    /// Formats a cycle in one line: `a.rs -> b.rs (Name, Other) -> a.rs (Third)`. The names in brackets
+    /// are those that the source uses from the file before them.
+    pub fn line(&self, cycle: &[&str]) -> String {
+        let mut line = cycle[0].to_owned();
+        for (place, from) in cycle.iter().enumerate() {
+            let to = cycle[(place + 1) % cycle.len()];
             let what: Vec<&str> = self.0[*from][to].iter().map(String::as_str).collect();
             line += &format!(" -> {to} ({})", what.join(", "));
         }
         line
     }
 
-    /// The given nodes so that arrows point down the list, save those that close a circle.
+    /// Returns the given nodes in an order in which each depends only on later ones, except for the
+    /// dependencies that close a cycle.
     pub fn top_down<'a>(&'a self, nodes: &BTreeSet<&'a str>) -> Vec<&'a str> {
         let mut finished = Vec::new();
         let mut seen = BTreeSet::new();
@@ -100,7 +101,7 @@ impl Graph {
         finished
     }
 
-    /// Appends a node to `finished` after all that it points to.
+    /// Appends a node to `finished`, after all nodes that it depends on.
     fn finish<'a>(
         &'a self,
         node: &'a str,

@@ -1,11 +1,11 @@
-//! The layout of the sources of both packages: who uses whom, read from `src/` and `loadgen/src/`
-//! themselves. An arrow goes from file A to file B for each name that A's code, tests aside, takes
-//! from B by an import or a path; a re-export of a child is none.
+//! The layout of the sources of both packages: which files use which, read from `src/` and
+//! `loadgen/src/` themselves. File A depends on file B for each name that A's code, without tests, uses
+//! from B by an import or a path. A re-export of a child is no dependency.
 //!
 //! - `code`: what one module defines, imports and names
 //! - `package`: files and modules
-//! - `arrows`: names resolved to the files that define them
-//! - `graph`: circles
+//! - `dependencies`: names resolved to the files that define them
+//! - `graph`: the dependencies, and their cycles
 //! - `checks`: what must hold
 //! - `samples`: small packages that each break a rule, and so show that the checks can fail
 //!
@@ -14,16 +14,16 @@
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-mod arrows;
 mod checks;
 mod code;
+mod dependencies;
 mod graph;
 mod package;
 mod samples;
 
 use std::sync::LazyLock;
 
-use arrows::Arrows;
+use dependencies::Dependencies;
 use package::Package;
 
 /// The order of the library's and the command's parts, from the bottom to the top. The client knows
@@ -54,20 +54,20 @@ const SERVER_ENTRIES: usize = 12;
 /// the load generator and benches, `inbox` and `reach` for benches and the model test.
 const OPEN_MODULES: [&str; 4] = ["affinity", "inbox", "reach", "sys"];
 
-/// The two packages with their arrows.
-static PACKAGES: LazyLock<[(Package, Arrows); 2]> = LazyLock::new(|| {
+/// The two packages with their dependencies.
+static PACKAGES: LazyLock<[(Package, Dependencies); 2]> = LazyLock::new(|| {
     [("src", "globalcounter"), ("loadgen/src", "loadgen")].map(|(place, name)| {
         let package = Package::read(place, name);
-        let arrows = arrows::draw(&package);
-        (package, arrows)
+        let dependencies = dependencies::find(&package);
+        (package, dependencies)
     })
 });
 
 /// Runs a check over both packages; `advice` says what to do about what it finds.
-fn expect_nothing(advice: &str, check: impl Fn(&Package, &Arrows) -> Vec<String>) {
+fn expect_nothing(advice: &str, check: impl Fn(&Package, &Dependencies) -> Vec<String>) {
     let packages = PACKAGES.iter();
     let found: Vec<String> = packages
-        .flat_map(|(package, arrows)| check(package, arrows))
+        .flat_map(|(package, dependencies)| check(package, dependencies))
         .collect();
     assert!(found.is_empty(), "\n{}\n\n{advice}\n", found.join("\n"));
 }
@@ -79,20 +79,20 @@ fn every_file_is_read() {
 }
 
 #[test]
-fn no_circle_of_files() {
-    let advice = "move what both need into a file below them (the names in brackets are what each \
-        arrow takes from the file before them)";
-    expect_nothing(advice, |package, arrows| {
-        checks::circles_of_files(package, &arrows.files)
+fn no_cycle_of_files() {
+    let advice = "move what both need into a file below them (the names in brackets are defined in \
+        the file before them and used by the file before that)";
+    expect_nothing(advice, |package, dependencies| {
+        checks::cycles_of_files(package, &dependencies.files)
     });
 }
 
 #[test]
-fn no_arrow_back_up_in_a_folder() {
+fn no_cycle_of_a_folders_entries() {
     let advice = "move what both need into a file below them, beside or inside the folder that all \
         of them may use";
-    expect_nothing(advice, |package, arrows| {
-        checks::circles_of_entries(package, &arrows.files)
+    expect_nothing(advice, |package, dependencies| {
+        checks::cycles_of_entries(package, &dependencies.files)
     });
 }
 
@@ -100,12 +100,12 @@ fn no_arrow_back_up_in_a_folder() {
 fn parts_keep_their_order() {
     let advice = "move what the lower part needs down to it, or hand it in as a value; a new part \
         gets its place in ROOT_ORDER or LOADGEN_ORDER (tests/layout/main.rs)";
-    expect_nothing(advice, |package, arrows| {
+    expect_nothing(advice, |package, dependencies| {
         let chains: &checks::Chains = match package.place.as_str() {
             "src" => &ROOT_ORDER,
             _ => &LOADGEN_ORDER,
         };
-        checks::out_of_order(package, &arrows.files, chains)
+        checks::out_of_order(package, &dependencies.files, chains)
     });
 }
 
@@ -113,9 +113,11 @@ fn parts_keep_their_order() {
 fn the_core_knows_no_tokio() {
     let advice = "keep I/O in `server` and `client`: the core takes bytes and values and returns \
         values";
-    expect_nothing(advice, |package, arrows| match package.place.as_str() {
-        "src" => checks::knows_crate(package, &arrows.outside, &WITHOUT_TOKIO, "tokio"),
-        _ => Vec::new(),
+    expect_nothing(advice, |package, dependencies| {
+        match package.place.as_str() {
+            "src" => checks::knows_crate(package, &dependencies.outside, &WITHOUT_TOKIO, "tokio"),
+            _ => Vec::new(),
+        }
     });
 }
 
@@ -144,8 +146,8 @@ fn the_servers_modules_are_private() {
 #[test]
 fn prints_the_order_if_asked() {
     if std::env::var_os("LAYOUT_PRINT").is_some() {
-        for (package, arrows) in PACKAGES.iter() {
-            println!("{}", checks::print(package, &arrows.files));
+        for (package, dependencies) in PACKAGES.iter() {
+            println!("{}", checks::print(package, &dependencies.files));
         }
     }
 }

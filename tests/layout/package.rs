@@ -13,7 +13,7 @@ pub type ModuleId = usize;
 
 /// A package: a library, a program, or both.
 pub struct Package {
-    /// Where its sources are, such as `loadgen/src`: said in messages.
+    /// The folder of its sources, such as `loadgen/src`, for messages.
     pub place: String,
     /// The library's name, by which the program calls it.
     pub name: String,

@@ -1,14 +1,14 @@
-//! Model checks of how workers reach a shard. loom runs the real files `src/server/reach.rs` and
-//! `inbox.rs` through every interleaving (most cases with a bound on preemptions) and every
-//! weak-memory outcome of small cases. Stand-ins replace the lock and the channel; they guarantee
-//! no more than the real ones do.
+//! Model checks of how workers reach a shard. loom runs the real files `reach.rs` and `inbox.rs` of
+//! `src/server/exchange/sync` through every interleaving (most cases with a bound on preemptions) and
+//! every weak-memory outcome of small cases. Stand-ins replace the lock and the channel; they
+//! guarantee no more than the real ones do.
 //!
 //! - `no_batch_is_stranded`: every batch runs exactly once, in its sender's order, and none is left
 //!   in the channel
 //! - `replies_keep_the_order_of_requests`: a worker writes its replies in the order of its requests
 //! - `a_sleeping_owner_is_woken`: no item stays in an inbox while its owner sleeps and is not woken
 //! - `…_without_fences`: the same cases fail if the fences are removed, which shows that they can
-//!   find the fault
+//!   detect a lost batch or wake-up
 
 #![allow(
     clippy::duplicate_mod,

@@ -70,8 +70,8 @@ fn a_peer_that_never_reads_is_bounded_and_slows_nobody() {
                 let stream = connect(server.tcp);
                 std::thread::spawn(move || {
                     let topic = format!("peer {n}");
-                    write_until_blocked(&stream, &frame(1, Op::Count, &topic));
-                    stream
+                    let sent = write_until_blocked(&stream, &frame(1, Op::Count, &topic));
+                    (stream, sent as u64)
                 })
             })
             .collect();
@@ -85,7 +85,7 @@ fn a_peer_that_never_reads_is_bounded_and_slows_nobody() {
         while !stalled.iter().all(std::thread::JoinHandle::is_finished) {
             count(&mut other);
         }
-        let stalled: Vec<TcpStream> = stalled
+        let stalled: Vec<(TcpStream, u64)> = stalled
             .into_iter()
             .map(|thread| thread.join().unwrap())
             .collect();
@@ -98,8 +98,8 @@ fn a_peer_that_never_reads_is_bounded_and_slows_nobody() {
         println!("{grown} bytes of memory for three peers that never read");
         assert!(grown < 3 * 12 * 1024 * 1024, "{grown} bytes");
 
-        // Once such a peer reads, it gets its replies in order.
-        let mut stream = stalled.into_iter().next().unwrap();
+        // Once such a peer reads, it gets the reply to each whole request, in order.
+        let (mut stream, sent) = stalled.into_iter().next().unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut reply = [0; 15];
         let mut sum = 0;
@@ -107,6 +107,7 @@ fn a_peer_that_never_reads_is_bounded_and_slows_nobody() {
             sum += 1;
             assert_eq!(u64::from_be_bytes(reply[7..].try_into().unwrap()), sum);
         }
+        assert_eq!(sum, sent, "replies to whole requests");
         assert!(sum > 100_000, "{sum} replies");
     }
 }

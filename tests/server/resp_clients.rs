@@ -83,18 +83,19 @@ fn killed_clients_of_every_worker_end_and_the_others_live_on() {
 fn a_client_that_does_not_read_is_killed() {
     let server = Embedded::start(2);
     let mut killer = connect(server.tcp);
-    let mut deaf = connect(server.tcp);
-    let id = id_of(&mut deaf);
-    deaf.set_write_timeout(Some(Duration::from_millis(300)))
+    let mut not_reading = connect(server.tcp);
+    let id = id_of(&mut not_reading);
+    not_reading
+        .set_write_timeout(Some(Duration::from_millis(300)))
         .unwrap();
     let info = b"INFO\r\n".repeat(10_000);
-    while deaf.write(&info).is_ok() {}
+    while not_reading.write(&info).is_ok() {}
     let kill = format!("CLIENT KILL ID {id}\r\n");
     assert_answered(&mut killer, kill.as_bytes(), ":1\r\n");
     eventually("the killed client is not listed", || {
         list(&mut killer).matches("addr=").count() == 2 // addr and laddr of one
     });
-    rest_of(&deaf);
+    rest_of(&not_reading);
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn a_client_that_kills_itself_gets_its_replies_first() {
         assert_eq!(lines.len(), 53, "{text}");
         assert_eq!(
             lines[1], ":0",
-            "clients spare themselves unless told not to"
+            "without SKIPME no, a client does not kill itself"
         );
         let last = if words.contains("SKIPME") {
             ":1"

@@ -1,5 +1,5 @@
-//! A stop loses nobody whom the kernel let in: what waits in the listeners' queues is accepted, and
-//! what it asked is answered.
+//! When the server stops, it serves every connection that the kernel has accepted: it accepts the
+//! connections in the listeners' queues and answers their requests.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,7 +11,8 @@ use crate::support::config;
 /// Connections that each worker's listener has in its queue, so that every queue has some.
 const CONNECTIONS: usize = 64;
 
-/// Connects, asks, and has the server stop before it accepts anyone; returns all replies.
+/// Connects and sends requests, then stops the server before it accepts any connection. Returns all
+/// replies.
 fn replies_of_a_stopping_server(request: &[u8]) -> Vec<Vec<u8>> {
     let server = Server::bind(Config {
         udp: None,
@@ -34,11 +35,14 @@ fn replies_of_a_stopping_server(request: &[u8]) -> Vec<Vec<u8>> {
         reply
     });
     let replies = replies.collect();
-    assert!(TcpStream::connect(address).is_err(), "it listens no more");
+    assert!(
+        TcpStream::connect(address).is_err(),
+        "the server no longer listens"
+    );
     replies
 }
 
-/// Regression: they were closed without a reply, or reset.
+/// Regression: such connections were closed without a reply, or reset.
 #[test]
 fn connections_that_the_kernel_accepted_are_served() {
     let mut sums: Vec<u8> = replies_of_a_stopping_server(b"\x00a")
@@ -54,7 +58,7 @@ fn connections_that_the_kernel_accepted_are_served() {
 }
 
 #[test]
-fn so_are_those_of_other_dialects() {
+fn connections_of_other_dialects_are_served() {
     for reply in replies_of_a_stopping_server(b"\x17\x00\x02\x00\x00\x00\x01hi") {
         assert_eq!(reply, b"\x97\x00\x02\x00\x00\x00\x01hi");
     }
@@ -63,10 +67,9 @@ fn so_are_those_of_other_dialects() {
     }
 }
 
-/// A peer that was let in and asks nothing does not hold up the stop, nor does one that asked and
-/// hung up.
+/// Neither a connection without a request nor one whose peer has shut down its side delays the stop.
 #[test]
-fn silent_connections_do_not_hold_up_a_stop() {
+fn silent_connections_do_not_delay_a_stop() {
     let server = Server::bind(Config {
         udp: None,
         ..config(2)
@@ -74,9 +77,9 @@ fn silent_connections_do_not_hold_up_a_stop() {
     .unwrap();
     let address = server.tcp_addr().unwrap();
     let mut silent = TcpStream::connect(address).unwrap();
-    let mut hung_up = TcpStream::connect(address).unwrap();
-    hung_up.write_all(b"\x00a").unwrap();
-    hung_up.shutdown(Shutdown::Write).unwrap();
+    let mut half_closed = TcpStream::connect(address).unwrap();
+    half_closed.write_all(b"\x00a").unwrap();
+    half_closed.shutdown(Shutdown::Write).unwrap();
     server.stop_handle().stop();
     let start = std::time::Instant::now();
     server.run().unwrap();
@@ -84,6 +87,6 @@ fn silent_connections_do_not_hold_up_a_stop() {
     assert!(took < std::time::Duration::from_secs(4), "{took:?}");
     assert_eq!(silent.read(&mut [0; 9]).unwrap(), 0);
     let mut reply = Vec::new();
-    hung_up.read_to_end(&mut reply).unwrap();
+    half_closed.read_to_end(&mut reply).unwrap();
     assert_eq!(reply, b"\x80\x01");
 }

@@ -47,8 +47,8 @@ pub(crate) fn classic_sum(reply: &[u8]) -> u64 {
 }
 
 /// Writes `request` again and again, and reads no replies, until the server has taken nothing for
-/// half a second.
-pub(crate) fn write_until_blocked(stream: &TcpStream, request: &[u8]) {
+/// half a second. Returns how many whole requests were written.
+pub(crate) fn write_until_blocked(stream: &TcpStream, request: &[u8]) -> usize {
     const LIMIT: usize = 200_000_000;
     let mut stream = stream.try_clone().unwrap();
     let timeout = Some(Duration::from_millis(500));
@@ -58,7 +58,7 @@ pub(crate) fn write_until_blocked(stream: &TcpStream, request: &[u8]) {
     while sent < LIMIT {
         match stream.write(&chunk[sent % chunk.len()..]) {
             Ok(len) => sent += len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return sent / request.len(),
             Err(error) => panic!("{error}"),
         }
     }

@@ -95,7 +95,7 @@ mod tests {
         let words: Vec<&str> = long.split_whitespace().collect();
         let text = words.join(" ");
         assert!(
-            text.contains("kept if one of three tries keeps it"),
+            text.contains("sustained if one of three tries succeeds"),
             "{text}"
         );
         assert!(text.contains("up to three times --duration"), "{text}");

@@ -65,12 +65,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "R", value_parser = parse_rate, conflicts_with = "ramp",
         help_heading = "Load")]
     pub(super) rate: Option<f64>,
-    /// Find the highest rate that keeps --slo, in open loops between two rates
+    /// Find the highest rate that meets --slo, in open loops between two rates
     ///
-    /// The rate is raised in steps, then the interval between the highest kept rate and the failed
-    /// one above it is halved. A rate is kept if p99 is at most --slo, nothing is lost or refused, and
+    /// The rate is raised in steps, then the interval between the highest sustained rate and the
+    /// failed one above it is halved. A rate is sustained if p99 is at most --slo, nothing is lost or refused, and
     /// 98% of the requests are answered while they are measured. A rate that fails is tried again: it
-    /// counts as kept if one of three tries keeps it. The steps end at a rate that overloads the
+    /// counts as sustained if one of three tries succeeds. The steps end at a rate that overloads the
     /// server, if the one before failed as well; a rate that is only late does not end them, because
     /// noise can make it late. A rate that fails therefore takes up to three times --duration, and
     /// each try up to --timeout longer.

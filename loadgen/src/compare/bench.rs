@@ -19,7 +19,7 @@ use crate::workload::{Distribution, Names, Workload};
 /// How long a server is warmed up before each measurement.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// The length of topic names: the goals were set for this length.
+/// The length of topic names: the targets were set for this length.
 const TOPIC_LEN: usize = 16;
 
 /// How long a server may send nothing over TCP.
@@ -180,7 +180,7 @@ impl Bench<'_> {
         RowResult {
             name: row.name,
             about: row.about,
-            to_reach: row.to_reach,
+            target_at_most: row.target_at_most,
             entries: contenders.into_iter().enumerate().map(summarise).collect(),
         }
     }

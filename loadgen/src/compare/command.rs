@@ -17,7 +17,7 @@ use crate::print::print;
 use crate::report::{self, ReportFile};
 use crate::values::{parse_processor, parse_seconds};
 
-/// Compare globalcounter with the least that sockets cost, and with Redis, Valkey, memcached
+/// Compare globalcounter with a baseline that counts nothing, and with Redis, Valkey and memcached
 ///
 /// Each row of the table is one load on several servers. All servers are pinned to one CPU and the
 /// load to another, so two CPUs are needed. The servers of a row are measured in turn, round by round.

@@ -22,8 +22,9 @@ pub(super) struct Comparison {
 pub(super) struct RowResult {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    /// The most that globalcounter's ratio should be.
-    pub(super) to_reach: Option<f64>,
+    /// The row's target: the most that globalcounter's ratio should be; for memory, the most bytes per
+    /// topic.
+    pub(super) target_at_most: Option<f64>,
     pub(super) entries: Vec<EntryResult>,
 }
 
@@ -31,7 +32,7 @@ pub(super) struct RowResult {
 #[derive(Debug, Serialize)]
 pub(super) struct EntryResult {
     pub(super) server: String,
-    /// Whether the row's goal is for this server.
+    /// Whether the row's target is for this server.
     pub(super) ours: bool,
     /// The index of the entry that `ratio` compares with.
     pub(super) base: Option<usize>,

@@ -31,33 +31,33 @@ pub(super) fn servers(installed: &Installed) -> String {
 /// Formats one row's results.
 pub(super) fn row(row: &RowResult) -> String {
     let mut out = String::new();
-    let goal = match row.to_reach {
+    let target = match row.target_at_most {
         Some(bytes)
             if row
                 .entries
                 .iter()
                 .any(|entry| entry.bytes_per_topic.is_some()) =>
         {
-            format!(" · to reach: at most {bytes} B")
+            format!(" · target: at most {bytes} B")
         }
-        Some(ratio) => format!(" · to reach: at most {ratio} ×"),
+        Some(ratio) => format!(" · target: at most {ratio} ×"),
         None => String::new(),
     };
-    let _ = writeln!(out, "\n{} · {}{goal}", row.name, row.about);
+    let _ = writeln!(out, "\n{} · {}{target}", row.name, row.about);
     for entry in &row.entries {
-        entry_line(entry, row.to_reach, &mut out);
+        entry_line(entry, row.target_at_most, &mut out);
     }
     out
 }
 
-fn entry_line(entry: &EntryResult, to_reach: Option<f64>, out: &mut String) {
+fn entry_line(entry: &EntryResult, target_at_most: Option<f64>, out: &mut String) {
     let _ = write!(out, "  {:<40}", entry.server);
     if let Some(missing) = &entry.missing {
         let _ = writeln!(out, " {missing}");
         return;
     }
     if let Some(bytes) = entry.bytes_per_topic {
-        let verdict = verdict(entry.ours, Some(bytes), to_reach);
+        let verdict = verdict(entry.ours, Some(bytes), target_at_most);
         let _ = writeln!(out, " {bytes:>6.1} B per topic{verdict}");
         return;
     }
@@ -77,7 +77,7 @@ fn entry_line(entry: &EntryResult, to_reach: Option<f64>, out: &mut String) {
         nanos,
         latency(entry.p50),
         latency(entry.p99),
-        verdict(entry.ours, entry.ratio, to_reach),
+        verdict(entry.ours, entry.ratio, target_at_most),
         match entry.lost {
             0 => String::new(),
             lost => format!("  {} datagrams lost", grouped(lost)),
@@ -85,10 +85,10 @@ fn entry_line(entry: &EntryResult, to_reach: Option<f64>, out: &mut String) {
     );
 }
 
-fn verdict(ours: bool, value: Option<f64>, to_reach: Option<f64>) -> &'static str {
-    match (ours, value, to_reach) {
-        (true, Some(value), Some(most)) if value <= most => "  reached",
-        (true, Some(_), Some(_)) => "  not reached",
+fn verdict(ours: bool, value: Option<f64>, target_at_most: Option<f64>) -> &'static str {
+    match (ours, value, target_at_most) {
+        (true, Some(value), Some(most)) if value <= most => "  target met",
+        (true, Some(_), Some(_)) => "  target missed",
         _ => "",
     }
 }

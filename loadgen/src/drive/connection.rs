@@ -1,4 +1,4 @@
-//! What the loop of a thread needs of a connection, whatever its transport.
+//! The trait of a connection, with the operations that a thread's loop needs from every transport.
 
 use std::time::Duration;
 

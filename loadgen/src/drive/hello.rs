@@ -1,4 +1,5 @@
-//! Which shard owns which topic: HELLO of globalcounter's framed dialect, pending before a run begins.
+//! The shard that owns each topic, learned before a run begins by a HELLO of globalcounter's framed
+//! dialect.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -155,16 +155,16 @@ impl Run<'_> {
         }
     }
 
-    fn run<L: Connection>(
+    fn run<C: Connection>(
         &self,
         number: usize,
-        connect: impl Fn(usize) -> Result<L>,
+        connect: impl Fn(usize) -> Result<C>,
         started: &Receiver<Schedule>,
         events: Sender<Event>,
     ) -> Result<Totals> {
         let plan = self.plan;
         let numbers = (number..plan.connections).step_by(plan.threads);
-        let connections = numbers.clone().map(connect).collect::<Result<Vec<L>>>()?;
+        let connections = numbers.clone().map(connect).collect::<Result<Vec<C>>>()?;
         let _ = events.send(Event::Connected);
         let Ok(schedule) = started.recv() else {
             bail!("another thread failed first");

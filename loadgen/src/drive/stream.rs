@@ -156,7 +156,7 @@ impl Connection for Stream {
 /// refusal before that.
 fn closed(error: io::Error, shared: &Shared) -> anyhow::Error {
     let context = match shared.tally.first_refusal() {
-        Some(message) => format!("the server closed the connection after it had said {message:?}"),
+        Some(message) => format!("the server closed the connection after it replied {message:?}"),
         None => "the server closed the connection".to_owned(),
     };
     anyhow::Error::new(error).context(context)

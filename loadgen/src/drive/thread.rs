@@ -18,17 +18,19 @@ use crate::sockets::{EVENTS, READ_LEN};
 use crate::verify::History;
 use crate::workload::{Arrivals, Names, Request, Requests};
 
-/// In an open loop, the thread spins if a request is due within this time, in nanoseconds: the
-/// system sleeps in whole milliseconds.
+/// In an open loop, the thread polls without sleeping if a request is due within this time
+/// (nanoseconds), because the system sleeps in whole milliseconds.
 const SLEEP_FROM: u64 = 2_000_000;
 
 /// The longest sleep, so that ticks and timeouts are handled.
 const LONGEST_SLEEP: Duration = Duration::from_millis(10);
 
-/// The shortest sleep of the system.
+/// How long to sleep while the thread drains or a request waits for room: the shortest sleep of
+/// epoll.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
-/// How long a server may send nothing over UDP, in addition to the timeout of a request.
+/// Over UDP, a run fails if the server sends nothing for the timeout of a request plus this time,
+/// while requests are in flight.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// In an open loop, the most due requests that are made before replies are read.
@@ -39,14 +41,15 @@ const BURST: usize = 256;
 pub(super) struct Signals {
     /// A thread has failed, so the others stop as well.
     pub(super) failed: AtomicBool,
-    /// A thread cannot keep more replies, so all threads finish early.
+    /// A thread cannot record more replies (`--verify`), so all threads finish early.
     pub(super) full: AtomicBool,
 }
 
-/// A source of requests, and how many more of them are to be measured.
+/// A source of requests.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) requests: Requests,
+    /// The number of requests that are still to be measured. Requests of the warm-up do not count.
     pub(super) left: u64,
 }
 
@@ -71,7 +74,8 @@ pub(super) struct Open {
 }
 
 impl Source {
-    /// Returns the next request for the time `due`. `None` if all requests were made.
+    /// Returns the next request, which is due at `due`; before `start` it belongs to the warm-up.
+    /// `None` if all requests were made.
     #[inline]
     fn next(&mut self, due: u64, start: u64) -> Option<Request> {
         if due >= start {
@@ -81,8 +85,9 @@ impl Source {
     }
 }
 
-pub(super) struct Thread<'a, L> {
-    connections: Vec<L>,
+/// The loop of one thread, with its connections and its sources of requests.
+pub(super) struct Thread<'a, C> {
+    connections: Vec<C>,
     sources: Sources,
     poll: Poll,
     shared: Shared,
@@ -93,23 +98,24 @@ pub(super) struct Thread<'a, L> {
     is_udp: bool,
     /// No more requests are made; the thread waits for replies.
     draining: bool,
-    /// The connection for the next requests of an open loop. Requests that are due at the same time
-    /// go to the same connection.
+    /// In an open loop, the search for a connection with room begins here. It moves on after each
+    /// flush, so that the requests made in one pass of the loop go to one connection while it has
+    /// room.
     turn: usize,
-    /// Whether each connection has queued requests to flush.
+    /// For each connection, whether it has queued requests to flush.
     unsent: Vec<bool>,
     /// A request of an open loop that no connection had room for.
     deferred: Option<Request>,
-    /// When a reply last arrived, or nothing was in flight.
+    /// The last check at which a new reply had arrived, or nothing was in flight.
     silent_since: u64,
     next_check: u64,
 }
 
-impl<'a, L: Connection> Thread<'a, L> {
+impl<'a, C: Connection> Thread<'a, C> {
     pub(super) fn new(
         plan: &'a Plan,
         schedule: Schedule,
-        mut connections: Vec<L>,
+        mut connections: Vec<C>,
         sources: Sources,
         track_unanswered: bool,
         events: Sender<Event>,
@@ -159,7 +165,8 @@ impl<'a, L: Connection> Thread<'a, L> {
             if self.shared.tally.is_full() {
                 signals.full.store(true, Ordering::Relaxed);
             }
-            // An open loop still makes the requests that were due before the end.
+            // Only a closed loop stops at the end. An open loop still makes the requests that were due
+            // before the end.
             self.draining |= self.is_closed() && now >= self.shared.schedule.end;
             self.draining |= signals.full.load(Ordering::Relaxed);
             self.shared.tally.tick(now)?;
@@ -232,8 +239,9 @@ impl<'a, L: Connection> Thread<'a, L> {
             by_topic,
         } = &mut **open;
         let schedule = self.shared.schedule;
-        // The thread gives up when the server has stopped for too long. The remaining requests count
-        // as never sent, with the latency that they have by now as a lower bound.
+        // If requests that were due before the end are still not made one timeout after the end, the
+        // thread gives up. They count as never sent, and their waiting time so far counts as their
+        // latency.
         if now > schedule.end.saturating_add(self.timeout) && !self.draining {
             while arrivals.due() < schedule.end {
                 self.shared.tally.never_sent(arrivals.due(), now);
@@ -258,7 +266,7 @@ impl<'a, L: Connection> Thread<'a, L> {
             let allowed = by_topic.as_ref().map_or(&[][..], |map| map.of(topic));
             let Some(connection) = connection_with_room(&self.connections, allowed, self.turn)
             else {
-                // It waits here; its latency counts from when it was due all the same.
+                // The request waits here. Its latency still counts from the time at which it was due.
                 self.deferred = Some((op, topic));
                 break;
             };
@@ -318,8 +326,8 @@ impl<'a, L: Connection> Thread<'a, L> {
             .sum()
     }
 
-    /// Returns whether all requests are made, and answered or lost. A connection of a closed loop has
-    /// none in flight only if its source is exhausted.
+    /// Returns whether all requests are made, and answered or lost. In a closed loop, nothing in
+    /// flight means that every source is exhausted, because `refill` fills the pipeline otherwise.
     fn is_done(&self) -> bool {
         let made_all = self.draining || self.is_closed();
         made_all && self.in_flight() == 0
@@ -345,10 +353,10 @@ impl<'a, L: Connection> Thread<'a, L> {
     }
 }
 
-/// Returns the first connection with room from `turn` on, among the `allowed` ones. All are allowed
-/// if that is empty.
-fn connection_with_room<L: Connection>(
-    connections: &[L],
+/// Returns the first connection with room, searching from `turn` on. If `allowed` is not empty, only
+/// those connections are searched.
+fn connection_with_room<C: Connection>(
+    connections: &[C],
     allowed: &[usize],
     turn: usize,
 ) -> Option<usize> {

@@ -22,7 +22,7 @@ const ACHIEVED: f64 = 0.98;
 /// # Errors
 ///
 /// Returns the errors of a run, if not even one rate could be measured before. Later, such a rate
-/// is a rate that is not kept.
+/// is a rate that is not sustained.
 pub(crate) fn ramp(
     plan: &Plan,
     bounds: Bounds,
@@ -38,7 +38,7 @@ pub(crate) fn ramp(
         let (step, outcome) = match measure(&at_rate(plan, rate), rate, number, process) {
             Ok(measured) => {
                 let (step, outcome) = judge(&measured, rate, slo_micros);
-                if step.kept && best.as_ref().is_none_or(|(highest, _)| rate > *highest) {
+                if step.sustained && best.as_ref().is_none_or(|(highest, _)| rate > *highest) {
                     best = Some((rate, Summary::of(&measured, process)));
                 }
                 (step, outcome)
@@ -87,14 +87,14 @@ fn judge(measured: &Measured, rate: f64, slo_micros: f64) -> (Step, Outcome) {
     let outcome = match sound && achieved {
         false => Outcome::Overloaded,
         true if latency.p99 > slo_micros => Outcome::Late,
-        true => Outcome::Kept,
+        true => Outcome::Sustained,
     };
     let step = Step {
         target_rate: rate,
         tries: 1,
         rate: measured.rate(),
         latency,
-        kept: outcome == Outcome::Kept,
+        sustained: outcome == Outcome::Sustained,
         failed: None,
     };
     (step, outcome)

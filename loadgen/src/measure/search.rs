@@ -1,4 +1,4 @@
-//! The search for the highest rate that a server keeps. Knows no clock and no server.
+//! The search for the highest rate that a server sustains. Knows no clock and no server.
 
 use anyhow::Result;
 
@@ -7,10 +7,10 @@ use crate::values::Bounds;
 /// Rates on the way up from the lower to the upper bound.
 const STEPS_UP: i32 = 8;
 
-/// How often the interval between the highest kept and the lowest failed rate is halved.
+/// How often the interval between the highest sustained and the lowest failed rate is halved.
 const HALVINGS: i32 = 4;
 
-/// Tries per rate. A rate is kept if one of them keeps it: a single unlucky second, in which the
+/// Tries per rate. A rate is sustained if one of them succeeds: a single unlucky second, in which the
 /// system ran something else, must not end the search far below the limit. The number is small
 /// because a try that overloads the server takes longer than its duration.
 const TRIES: u32 = 3;
@@ -23,17 +23,17 @@ pub(super) enum Outcome {
     /// It answered all requests in time, but p99 was over the limit. If the system ran something else
     /// in that second, this says little about the rate.
     Late,
-    /// It kept the rate.
-    Kept,
+    /// It sustained the rate.
+    Sustained,
 }
 
-/// Searches for the highest rate that `try_rate` keeps. Raises the rate by a constant factor, then
-/// halves the interval between the highest kept rate and the failed one above it. A failed rate is
+/// Searches for the highest rate that `try_rate` sustains. Raises the rate by a constant factor, then
+/// halves the interval between the highest sustained rate and the failed one above it. A failed rate is
 /// tried again, up to [`TRIES`] times in all; `try_rate` gets the rate and the number of the try,
 /// from 1.
 ///
-/// One failed rate does not end the way up, because a server that keeps the next rate keeps this one,
-/// too: noise makes rates late far below the limit. The way up ends at a rate that overloads the
+/// One failed rate does not end the way up, because a server that sustains the next rate
+/// sustains this one, too: noise makes rates late far below the limit. The way up ends at a rate that overloads the
 /// server, if the one before failed as well.
 ///
 /// # Errors
@@ -45,33 +45,33 @@ pub(super) fn search(
 ) -> Result<()> {
     let Bounds { from, to } = bounds;
     let factor = (to / from).powf(1.0 / f64::from(STEPS_UP - 1));
-    // The highest kept rate, and the lowest failed rate above it.
-    let (mut kept, mut failed) = (None, None);
+    // The highest sustained rate, and the lowest failed rate above it.
+    let (mut sustained, mut failed) = (None, None);
     for step in 0..STEPS_UP {
         let rate = from * factor.powi(step);
         match best_of_tries(rate, try_rate)? {
-            Outcome::Kept => (kept, failed) = (Some(rate), None),
+            Outcome::Sustained => (sustained, failed) = (Some(rate), None),
             Outcome::Overloaded if failed.is_some() => break,
             Outcome::Late | Outcome::Overloaded => failed = failed.or(Some(rate)),
         }
     }
-    match (kept, failed) {
-        (Some(kept), Some(failed)) => halve(kept, failed, try_rate),
-        // Every rate was kept, or none: rates outside the bounds are not wanted.
+    match (sustained, failed) {
+        (Some(sustained), Some(failed)) => halve(sustained, failed, try_rate),
+        // Every rate was sustained, or none: rates outside the bounds are not wanted.
         _ => Ok(()),
     }
 }
 
-/// Narrows the interval between a kept and a failed rate.
+/// Narrows the interval between a sustained and a failed rate.
 fn halve(
-    mut kept: f64,
+    mut sustained: f64,
     mut failed: f64,
     try_rate: &mut impl FnMut(f64, u32) -> Result<Outcome>,
 ) -> Result<()> {
     for _ in 0..HALVINGS {
-        let between = (kept * failed).sqrt();
-        if best_of_tries(between, try_rate)? == Outcome::Kept {
-            kept = between;
+        let between = (sustained * failed).sqrt();
+        if best_of_tries(between, try_rate)? == Outcome::Sustained {
+            sustained = between;
         } else {
             failed = between;
         }
@@ -79,7 +79,7 @@ fn halve(
     Ok(())
 }
 
-/// Returns the best outcome of up to [`TRIES`] tries at `rate`. The first that keeps it is the last.
+/// Returns the best outcome of up to [`TRIES`] tries at `rate`. The first that sustains it is the last.
 fn best_of_tries(
     rate: f64,
     try_rate: &mut impl FnMut(f64, u32) -> Result<Outcome>,
@@ -87,7 +87,7 @@ fn best_of_tries(
     let mut best = Outcome::Overloaded;
     for number in 1..=TRIES {
         best = best.max(try_rate(rate, number)?);
-        if best == Outcome::Kept {
+        if best == Outcome::Sustained {
             break;
         }
     }
@@ -103,7 +103,7 @@ mod tests {
 
     const LIMITS: [f64; 4] = [1_500.0, 40_000.0, 123_456.0, 900_000.0];
 
-    /// Returns the highest rate that was kept, and the number of tries, against a server that keeps
+    /// Returns the highest rate that was sustained, and the number of tries, against a server that sustains
     /// every rate up to `limit`, except in tries that `is_unlucky`: those are late.
     fn searched(limit: f64, mut is_unlucky: impl FnMut(f64, u32) -> bool) -> (f64, u32) {
         let (mut highest, mut tries) = (0.0f64, 0);
@@ -117,7 +117,7 @@ mod tests {
                 return Ok(Outcome::Late);
             }
             highest = highest.max(rate);
-            Ok(Outcome::Kept)
+            Ok(Outcome::Sustained)
         })
         .unwrap();
         (highest, tries)
@@ -139,7 +139,7 @@ mod tests {
     }
 
     /// Guards against a search that one unlucky second ends: it found 213,618 requests a second
-    /// where the same server kept 7.7 million.
+    /// where the same server sustained 7.7 million.
     #[test]
     fn unlucky_tries_do_not_end_a_search() {
         let every_first_try = |_, number| number == 1;

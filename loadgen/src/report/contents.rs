@@ -14,7 +14,7 @@ use crate::workload::Spacing;
 pub(crate) struct Report {
     pub(crate) environment: Environment,
     pub(crate) load: Load,
-    /// The results of the run; of a ramp, those of the highest rate that was kept.
+    /// The results of the run; of a ramp, those of the highest rate that was sustained.
     pub(crate) result: Option<Summary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ramp: Option<Ramp>,

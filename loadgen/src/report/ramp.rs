@@ -9,11 +9,12 @@ use super::summary::Latency;
 pub(crate) struct Ramp {
     /// The limit on p99, in microseconds.
     pub(crate) slo: f64,
-    /// The highest rate that was kept. `None` if none was.
+    /// The highest rate that was sustained. `None` if none was.
     pub(crate) highest: Option<f64>,
     /// Steps that took more than one try.
     repeated_steps: usize,
-    /// Failed tries at rates that a later try kept: the machine failed in them, not the server.
+    /// Failed tries at rates at which a later try succeeded: the machine failed in them, not the
+    /// server.
     noise_tries: u32,
     /// In the order in which they ran.
     pub(crate) steps: Vec<Step>,
@@ -23,15 +24,14 @@ pub(crate) struct Ramp {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Step {
     /// Requests per second.
-    #[serde(rename = "asked")]
     pub(crate) target_rate: f64,
     /// How often the rate was tried.
     pub(crate) tries: u32,
     /// Replies per second.
     pub(crate) rate: f64,
     pub(crate) latency: Latency,
-    /// Whether one of the tries kept the rate.
-    pub(crate) kept: bool,
+    /// Whether the server sustained the rate in one of the tries.
+    pub(crate) sustained: bool,
     /// Why nothing could be measured.
     pub(crate) failed: Option<String>,
 }
@@ -39,12 +39,12 @@ pub(crate) struct Step {
 impl Ramp {
     pub(crate) fn new(slo: f64, highest: Option<f64>, steps: Vec<Step>) -> Self {
         let repeated = steps.iter().filter(|step| step.tries > 1);
-        let kept = steps.iter().filter(|step| step.kept);
+        let sustained = steps.iter().filter(|step| step.sustained);
         Self {
             slo,
             highest,
             repeated_steps: repeated.count(),
-            noise_tries: kept.map(|step| step.tries - 1).sum(),
+            noise_tries: sustained.map(|step| step.tries - 1).sum(),
             steps,
         }
     }
@@ -56,8 +56,10 @@ impl Ramp {
         }
         let noise = match self.noise_tries {
             0 => "no failed try was noise".to_owned(),
-            1 => "1 failed try was noise (a later try kept its rate)".to_owned(),
-            tries => format!("{tries} failed tries were noise (a later try kept their rate)"),
+            1 => "1 failed try was noise (a later try at the same rate succeeded)".to_owned(),
+            tries => {
+                format!("{tries} failed tries were noise (a later try at the same rate succeeded)")
+            }
         };
         Some(format!(
             "{} of {} rates took more than one try; {noise}",
@@ -75,7 +77,7 @@ impl Step {
             tries: 1,
             rate: 0.0,
             latency: Latency::default(),
-            kept: false,
+            sustained: false,
             failed: Some(format!("{error:#}")),
         }
     }
@@ -94,14 +96,14 @@ impl Step {
 pub(super) mod tests {
     use super::*;
 
-    /// A ramp whose second rate was kept at the third try, and whose third rate never was.
+    /// A ramp whose second rate was sustained at the third try, and whose third rate never was.
     pub(in super::super) fn noisy() -> Ramp {
-        let step = |target_rate, kept| Step {
+        let step = |target_rate, sustained| Step {
             target_rate,
             tries: 1,
             rate: target_rate,
             latency: Latency::default(),
-            kept,
+            sustained,
             failed: None,
         };
         let failed = |rate| Step::failed(rate, &anyhow::anyhow!("the server vanished"));
@@ -120,9 +122,9 @@ pub(super) mod tests {
         let ramp = noisy();
         let tries: Vec<u32> = ramp.steps.iter().map(|step| step.tries).collect();
         assert_eq!(tries, [1, 3, 3]);
-        assert!(ramp.steps[1].kept && ramp.steps[1].failed.is_none());
+        assert!(ramp.steps[1].sustained && ramp.steps[1].failed.is_none());
         let repeats = "2 of 3 rates took more than one try; \
-            2 failed tries were noise (a later try kept their rate)";
+            2 failed tries were noise (a later try at the same rate succeeded)";
         assert_eq!(ramp.repeats().unwrap(), repeats);
         let json = serde_json::to_value(&ramp).unwrap();
         assert_eq!(json["repeated_steps"], 2);
@@ -143,7 +145,7 @@ pub(super) mod tests {
     #[test]
     fn a_step_keeps_the_last_measured_try() {
         let mut step = noisy().steps[0].clone();
-        step.kept = false;
+        step.sustained = false;
         step.add_try(Step::failed(1_000.0, &anyhow::anyhow!("gone")));
         assert_eq!((step.tries, step.rate, step.failed), (2, 1_000.0, None));
     }

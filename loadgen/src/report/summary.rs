@@ -23,7 +23,6 @@ pub(crate) struct Summary {
     pub(crate) lost: u64,
     pub(crate) late: u64,
     /// Datagrams that match no request.
-    #[serde(rename = "unasked")]
     pub(crate) unmatched: u64,
     /// Requests of an open loop that were due and could not be made.
     pub(crate) never_sent: u64,
@@ -51,8 +50,8 @@ pub(crate) struct Server {
     pub(crate) pid: i32,
     /// CPU time per reply, in nanoseconds.
     pub(crate) nanos_per_reply: f64,
-    /// CPU time per second: how many processors it kept busy.
-    pub(crate) processors_busy: f64,
+    /// CPU time per second: how many cores it used on average.
+    pub(crate) cores: f64,
     /// Resident memory, in bytes.
     pub(crate) resident: u64,
 }
@@ -78,7 +77,7 @@ impl Summary {
                 name: process.name().to_owned(),
                 pid: process.pid(),
                 nanos_per_reply,
-                processors_busy: usage.processor.as_secs_f64() / seconds,
+                cores: usage.processor.as_secs_f64() / seconds,
                 resident: usage.resident,
             });
         Self {

@@ -115,7 +115,7 @@ fn server_rows(server: &Server, out: &mut String) {
     let cost = format!(
         "CPU time {} per request, {:.2} cores",
         cpu_time(server.nanos_per_reply),
-        server.processors_busy
+        server.cores
     );
     row(out, "", &cost);
     row(out, "", &format!("{} resident", bytes(server.resident)));
@@ -134,7 +134,7 @@ fn ramp_table(ramp: &Ramp, out: &mut String) {
                 1 => "1 try".to_owned(),
                 tries => format!("{tries} tries"),
             };
-            let _ = writeln!(out, "{target:>12} not kept: {failed} ({tries})");
+            let _ = writeln!(out, "{target:>12} not sustained: {failed} ({tries})");
             continue;
         }
         let Latency {
@@ -153,7 +153,11 @@ fn ramp_table(ramp: &Ramp, out: &mut String) {
             duration(p999),
             duration(max),
             step.tries,
-            if step.kept { "kept" } else { "not kept" }
+            if step.sustained {
+                "sustained"
+            } else {
+                "not sustained"
+            }
         );
     }
     if let Some(repeats) = ramp.repeats() {
@@ -166,7 +170,7 @@ fn ramp_table(ramp: &Ramp, out: &mut String) {
             "highest rate with p99 up to {slo}: {}",
             per_second(rate)
         ),
-        None => writeln!(out, "no rate kept p99 up to {slo}"),
+        None => writeln!(out, "no rate had a p99 of at most {slo}"),
     };
 }
 
@@ -185,10 +189,10 @@ mod tests {
         ramp_table(&noisy(), &mut out);
         let lines: Vec<&str> = out.lines().collect();
         assert!(lines[0].ends_with(" tries"), "{out}");
-        assert!(lines[1].ends_with(" 1  kept"), "{out}");
-        assert!(lines[2].ends_with(" 3  kept"), "{out}");
+        assert!(lines[1].ends_with(" 1  sustained"), "{out}");
+        assert!(lines[2].ends_with(" 3  sustained"), "{out}");
         assert!(
-            lines[3].ends_with("not kept: the server vanished (3 tries)"),
+            lines[3].ends_with("not sustained: the server vanished (3 tries)"),
             "{out}"
         );
         assert!(
@@ -204,7 +208,7 @@ mod tests {
             name: "globalcounter".to_owned(),
             pid: 7,
             nanos_per_reply: 1_843.0,
-            processors_busy: 0.917,
+            cores: 0.917,
             resident: 3 << 20,
         };
         let mut out = String::new();

@@ -69,7 +69,8 @@ fn servers_are_compared() {
     let ended = loadgen(&format!("compare {flags} --json {}", json.display()));
     let table = ended.measured();
     assert!(table.contains("framed-16x64 · TCP framed"), "{table}");
-    assert!(table.contains("least (loadgen null)"), "{table}");
+    assert!(table.contains("· target: at most 1.15 ×"), "{table}");
+    assert!(table.contains("baseline (loadgen null)"), "{table}");
     let report = std::fs::read(&json).unwrap();
     std::fs::remove_file(&json).unwrap();
     let report: serde_json::Value = serde_json::from_slice(&report).unwrap();

@@ -202,9 +202,9 @@ fn requests_of_the_warm_up_are_not_counted() {
 #[test]
 fn a_ramp_finds_a_rate() {
     let server = Embedded::start(1);
-    // A rate is not kept if replies are missing at the end, as on a machine that stalls. That does
+    // A rate is not sustained if replies are missing at the end, as on a machine that stalls. That does
     // not happen three times in a row.
-    let kept = (0..3).any(|_| {
+    let sustained = (0..3).any(|_| {
         let flags = "--ramp 500..2000 --slo 10000 --duration 0.2 --arrivals fixed";
         let ended = load(server.tcp, flags);
         let table = ended.measured();
@@ -212,16 +212,16 @@ fn a_ramp_finds_a_rate() {
         let mut lines = table.lines();
         lines.any(|line| line == "highest rate with p99 up to 10.00 s: 2,000/s")
     });
-    assert!(kept);
+    assert!(sustained);
     let ended = load(server.tcp, "--ramp 1000..2000 --slo 0.0001 --duration 0.1");
     assert!(
-        ended.measured().contains("no rate kept p99"),
+        ended.measured().contains("no rate had a p99 of at most"),
         "{}",
         ended.out
     );
 }
 
-/// A rate at which the server fails is not kept; the rates before it are reported.
+/// A rate at which the server fails is not sustained; the rates before it are reported.
 #[test]
 fn a_ramp_survives_a_server_that_fails() {
     let answered = AtomicUsize::new(0);
@@ -232,7 +232,7 @@ fn a_ramp_survives_a_server_that_fails() {
     });
     let flags = "--ramp 100..10000 --slo 10000 --duration 0.5 --arrivals fixed --connections 1";
     let table = load(server, flags).measured().to_owned();
-    assert!(table.contains("not kept: measuring framed"), "{table}");
+    assert!(table.contains("not sustained: measuring framed"), "{table}");
     assert!(table.contains("highest rate with p99"), "{table}");
 }
 
@@ -274,6 +274,8 @@ fn reports_are_written() {
             .unwrap()
             > 0.0
     );
+    assert!(report["result"]["server"]["cores"].as_f64().unwrap() > 0.0);
+    assert_eq!(report["result"]["unmatched"], 0);
     assert!(report["result"]["over_time"].as_array().unwrap().len() >= 3);
     let page = std::fs::read_to_string(&html).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.matches("<svg").count() == 3);
@@ -294,6 +296,8 @@ fn reports_are_written() {
     let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     for step in report["ramp"]["steps"].as_array().unwrap() {
         assert!((1..=3).contains(&step["tries"].as_u64().unwrap()), "{step}");
+        let target = step["target_rate"].as_f64().unwrap();
+        assert!((499.0..1_001.0).contains(&target), "{step}");
     }
     assert!(report["ramp"]["noise_tries"].is_u64());
     assert!(

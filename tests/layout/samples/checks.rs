@@ -4,8 +4,8 @@ use super::super::checks;
 use super::package;
 
 #[test]
-fn a_circle_of_folders_without_a_circle_of_files_is_found() {
-    let (package, arrows) = package(&[
+fn a_cycle_of_folders_without_a_cycle_of_files_is_found() {
+    let (package, dependencies) = package(&[
         ("lib.rs", "mod f; mod g;"),
         ("f/mod.rs", "mod a; mod b; pub use a::A; pub use b::B;"),
         ("f/a.rs", "use crate::g::D; pub struct A;"),
@@ -13,16 +13,16 @@ fn a_circle_of_folders_without_a_circle_of_files_is_found() {
         ("g/mod.rs", "mod d; pub use d::D;"),
         ("g/d.rs", "use crate::f::B; pub struct D;"),
     ]);
-    assert!(checks::circles_of_files(&package, &arrows.files).is_empty());
+    assert!(checks::cycles_of_files(&package, &dependencies.files).is_empty());
     assert_eq!(
-        checks::circles_of_entries(&package, &arrows.files),
+        checks::cycles_of_entries(&package, &dependencies.files),
         ["src: f/ -> g/ (D) -> f/ (B)"]
     );
 }
 
 #[test]
-fn an_arrow_against_the_order_is_found() {
-    let (package, arrows) = package(&[
+fn a_dependency_against_the_order_is_found() {
+    let (package, dependencies) = package(&[
         (
             "lib.rs",
             "pub mod low; mod left; mod right; mod extra; pub struct InLib;",
@@ -37,7 +37,7 @@ fn an_arrow_against_the_order_is_found() {
     ]);
     let chains: [&[&str]; 2] = [&["low", "left"], &["low", "right", "gone"]];
     assert_eq!(
-        checks::out_of_order(&package, &arrows.files, &chains),
+        checks::out_of_order(&package, &dependencies.files, &chains),
         [
             "src: extra is not in the declared order",
             "src: gone is in the declared order but does not exist",
@@ -50,7 +50,7 @@ fn an_arrow_against_the_order_is_found() {
 
 #[test]
 fn a_part_that_knows_tokio_is_found() {
-    let (package, arrows) = package(&[
+    let (package, dependencies) = package(&[
         ("lib.rs", "mod core; mod io; mod pure;"),
         ("core/mod.rs", "mod task;"),
         ("core/task.rs", "fn task() { tokio::spawn(async {}); }"),
@@ -58,7 +58,7 @@ fn a_part_that_knows_tokio_is_found() {
         ("pure.rs", "/// Not tokio::spawn.\nfn pure() {}"),
     ]);
     assert_eq!(
-        checks::knows_crate(&package, &arrows.outside, &["core", "pure"], "tokio"),
+        checks::knows_crate(&package, &dependencies.outside, &["core", "pure"], "tokio"),
         ["src: core/task.rs names tokio"]
     );
 }
@@ -144,7 +144,7 @@ fn a_file_that_no_mod_line_leads_to_is_found() {
 
 #[test]
 fn the_print_goes_from_top_to_bottom() {
-    let (package, arrows) = package(&[
+    let (package, dependencies) = package(&[
         ("lib.rs", "mod a; mod b; mod f;"),
         ("a.rs", "pub struct A;"),
         ("b.rs", "use crate::f::F;"),
@@ -153,7 +153,7 @@ fn the_print_goes_from_top_to_bottom() {
         ("f/low.rs", "use crate::a::A; pub struct Low;"),
     ]);
     assert_eq!(
-        checks::print(&package, &arrows.files),
+        checks::print(&package, &dependencies.files),
         "\nsrc/\n  lib.rs\n  b.rs -> f/\n  f/ -> a.rs\n  a.rs\n\
          \nsrc/f/\n  top.rs -> low.rs\n  mod.rs\n  low.rs\n"
     );

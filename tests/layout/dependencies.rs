@@ -1,20 +1,20 @@
-//! The arrows between the files of a package: one from file A to file B for each name that A's code
-//! takes from B by an import or a path. A name that comes through a re-export is an arrow to the
-//! file that defines it, and re-exporting one's own children is no arrow.
+//! The dependencies between the files of a package: one of file A on file B for each name that A's
+//! code uses from B by an import or a path. A name that comes through a re-export is a dependency on
+//! the file that defines it. A re-export of a child is no dependency.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::Graph;
 use super::package::{ModuleId, Package};
 
-/// What a package's files take from one another, and from elsewhere.
-pub struct Arrows {
+/// The names that the files of a package use from each other, and the crates that they use.
+pub struct Dependencies {
     pub files: Graph,
     /// By file, the first names of the paths that lead out of the package, such as `tokio`.
     pub outside: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Debug, Clone, PartialEq)]
 enum Target {
     Module(ModuleId),
@@ -24,25 +24,25 @@ enum Target {
 /// Imports that are being followed, by module and number: none is followed within itself.
 type Followed = BTreeSet<(ModuleId, usize)>;
 
-/// Draws all arrows of a package.
-pub fn draw(package: &Package) -> Arrows {
-    let mut arrows = Arrows {
+/// Finds all dependencies of a package.
+pub fn find(package: &Package) -> Dependencies {
+    let mut dependencies = Dependencies {
         files: Graph::default(),
         outside: BTreeMap::new(),
     };
     for (id, module) in package.modules.iter().enumerate() {
         for import in &module.code.imports {
-            for target in arrows.resolve(package, id, &import.path) {
+            for target in dependencies.resolve(package, id, &import.path) {
                 let (file, name) = match target {
                     Target::Item { file, name } => (file, name),
                     Target::Module(of) if import.name.is_none() => {
                         (package.modules[of].file.clone(), "*".to_owned())
                     }
-                    // The paths through it are the arrows.
+                    // The paths through it are dependencies, the import alone is none.
                     Target::Module(_) => continue,
                 };
                 if !(import.reexport && file.starts_with(&module.folder)) {
-                    arrows.files.add(&module.file, &file, &name);
+                    dependencies.files.add(&module.file, &file, &name);
                 }
             }
         }
@@ -50,20 +50,21 @@ pub fn draw(package: &Package) -> Arrows {
             if path.len() == 1 && module.code.bound.contains(&path[0]) {
                 continue; // a local variable
             }
-            for target in arrows.resolve(package, id, path) {
+            for target in dependencies.resolve(package, id, path) {
                 if let Target::Item { file, name } = target {
-                    arrows.files.add(&module.file, &file, &name);
+                    dependencies.files.add(&module.file, &file, &name);
                 }
             }
         }
-        let outside = arrows.outside.entry(module.file.clone()).or_default();
+        let outside = dependencies.outside.entry(module.file.clone()).or_default();
         outside.extend(module.code.crates.iter().cloned());
     }
-    arrows
+    dependencies
 }
 
-impl Arrows {
-    /// What a path in a module's code leads to; noted as outside if nothing of this package.
+impl Dependencies {
+    /// Resolves a path in a module's code. If nothing in this package matches, records its first name
+    /// as outside.
     fn resolve(&mut self, package: &Package, at: ModuleId, path: &[String]) -> Vec<Target> {
         let found = resolve(package, at, path, true, &mut Followed::new());
         if found.is_empty()
@@ -76,7 +77,7 @@ impl Arrows {
     }
 }
 
-/// What a path leads to, as written in module `at`; nothing if it leads out of the package. With
+/// Returns the targets of a path as written in module `at`: none if it leads out of the package. With
 /// `local`, imports inside the module's functions count.
 fn resolve(
     package: &Package,
@@ -105,8 +106,9 @@ fn resolve(
     descend(package, start, rest, followed)
 }
 
-/// What a path leads to from module `at`, which has been named. A name that nothing in the package
-/// defines belongs to that module's file: a macro made it, or it is passed on from another crate.
+/// Returns the targets of a path below module `at`, which the part before it names. A name that
+/// nothing in the package defines belongs to that module's file: a macro made it, or it is a re-export
+/// from another crate.
 fn descend(
     package: &Package,
     at: ModuleId,
@@ -131,8 +133,8 @@ fn descend(
     follow(package, found, rest, followed)
 }
 
-/// Goes on along a path from what its first name can mean: through a module if anything is left of
-/// the path, else to an item if there is one of that name.
+/// Follows the rest of a path from `found`, the targets that its first name can have: through a module
+/// if the path continues, else to an item if there is one of that name.
 fn follow(
     package: &Package,
     found: Vec<Target>,
@@ -154,8 +156,8 @@ fn follow(
     targets
 }
 
-/// All that a name can mean in a module: a child, an item, what an import brings in; else what a
-/// glob import does.
+/// Returns all targets that a name can have in a module: a child, an item, or an import; if there are
+/// none, those of glob imports.
 fn lookup(
     package: &Package,
     at: ModuleId,

@@ -1,26 +1,26 @@
-//! What is an arrow, what is none, and which circles they make.
+//! Which dependencies are found, which are not, and which cycles they form.
 
 use super::super::checks;
 use super::package;
 
-/// Every arrow as `from -> to (what)`.
-fn arrows_of(files: &[(&str, &str)]) -> Vec<String> {
-    let (_, arrows) = package(files);
-    let arrows = arrows.files.arrows().map(|(from, to, what)| {
+/// Every dependency as `from -> to (what)`.
+fn dependencies_of(files: &[(&str, &str)]) -> Vec<String> {
+    let (_, dependencies) = package(files);
+    let dependencies = dependencies.files.dependencies().map(|(from, to, what)| {
         let what: Vec<&str> = what.iter().map(String::as_str).collect();
         format!("{from} -> {to} ({})", what.join(", "))
     });
-    arrows.collect()
+    dependencies.collect()
 }
 
-fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
-    let (package, arrows) = package(files);
-    checks::circles_of_files(&package, &arrows.files)
+fn cycles_of(files: &[(&str, &str)]) -> Vec<String> {
+    let (package, dependencies) = package(files);
+    checks::cycles_of_files(&package, &dependencies.files)
 }
 
 #[test]
-fn a_plain_circle_is_found() {
-    let circles = circles_of(&[
+fn a_plain_cycle_is_found() {
+    let cycles = cycles_of(&[
         ("lib.rs", "mod a; mod b; mod c;"),
         ("a.rs", "use crate::b::{Name, Other}; pub struct Third;"),
         (
@@ -30,13 +30,13 @@ fn a_plain_circle_is_found() {
         ("c.rs", "pub struct C(crate::a::Third);"),
     ]);
     assert_eq!(
-        circles,
+        cycles,
         ["src: a.rs -> b.rs (Name, Other) -> c.rs (C) -> a.rs (Third)"]
     );
 }
 
 #[test]
-fn files_that_point_one_way_are_no_circle() {
+fn files_that_point_one_way_are_no_cycle() {
     let files = [
         ("lib.rs", "mod a; mod b; pub use a::A;"),
         ("a.rs", "use crate::b::B; pub struct A(B);"),
@@ -45,24 +45,24 @@ fn files_that_point_one_way_are_no_circle() {
             "pub struct B; impl B { fn own(self) -> Self { self } }",
         ),
     ];
-    assert_eq!(arrows_of(&files), ["a.rs -> b.rs (B)"]);
-    assert!(circles_of(&files).is_empty());
+    assert_eq!(dependencies_of(&files), ["a.rs -> b.rs (B)"]);
+    assert!(cycles_of(&files).is_empty());
 }
 
 #[test]
-fn a_circle_through_a_re_export_is_found() {
-    let circles = circles_of(&[
+fn a_cycle_through_a_re_export_is_found() {
+    let cycles = cycles_of(&[
         ("lib.rs", "mod f; mod b;"),
         ("f/mod.rs", "mod a; pub(crate) use a::A;"),
         ("f/a.rs", "use crate::b::B; pub struct A;"),
         ("b.rs", "use crate::f::A; pub struct B;"),
     ]);
-    assert_eq!(circles, ["src: b.rs -> f/a.rs (A) -> b.rs (B)"]);
+    assert_eq!(cycles, ["src: b.rs -> f/a.rs (A) -> b.rs (B)"]);
 }
 
 #[test]
 fn a_re_export_leads_to_the_file_that_defines_the_name() {
-    let arrows = arrows_of(&[
+    let dependencies = dependencies_of(&[
         ("lib.rs", "mod f; mod user; mod other;"),
         (
             "f/mod.rs",
@@ -76,9 +76,9 @@ fn a_re_export_leads_to_the_file_that_defines_the_name() {
             "use crate::f; fn user() { f::a(); f::InGlob; f::Other; }",
         ),
     ]);
-    // A re-export of what is no child is an arrow of its own.
+    // A re-export of anything but a child is a dependency of its own.
     assert_eq!(
-        arrows,
+        dependencies,
         [
             "f/mod.rs -> other.rs (Other)",
             "user.rs -> f/a.rs (a)",
@@ -98,14 +98,14 @@ fn a_mod_rs_that_uses_what_it_re_exports_takes_it() {
         ]
     };
     let used = "mod a; pub use a::{A, a}; fn new() -> A { a() }";
-    assert_eq!(arrows_of(&files(used)), ["f/mod.rs -> f/a.rs (A, a)"]);
+    assert_eq!(dependencies_of(&files(used)), ["f/mod.rs -> f/a.rs (A, a)"]);
     let variable = "mod a; pub use a::{A, a}; fn add(a: u8) -> u8 { a + 1 }";
-    assert!(arrows_of(&files(variable)).is_empty());
+    assert!(dependencies_of(&files(variable)).is_empty());
 }
 
 #[test]
-fn a_child_that_uses_an_item_of_its_mod_rs_is_a_circle() {
-    let circles = circles_of(&[
+fn a_child_that_uses_an_item_of_its_mod_rs_is_a_cycle() {
+    let cycles = cycles_of(&[
         ("lib.rs", "mod f;"),
         (
             "f/mod.rs",
@@ -113,19 +113,19 @@ fn a_child_that_uses_an_item_of_its_mod_rs_is_a_circle() {
         ),
         ("f/a.rs", "use super::LIMIT; pub struct A;"),
     ]);
-    assert_eq!(circles, ["src: f/a.rs -> f/mod.rs (LIMIT) -> f/a.rs (A)"]);
+    assert_eq!(cycles, ["src: f/a.rs -> f/mod.rs (LIMIT) -> f/a.rs (A)"]);
 }
 
 #[test]
 fn a_name_that_a_mod_rs_imports_leads_to_its_definition_if_the_package_has_it() {
-    let arrows = arrows_of(&[
+    let dependencies = dependencies_of(&[
         ("lib.rs", "mod f; mod b;"),
         ("f/mod.rs", "mod a; use crate::b::B; use std::sync::Arc;"),
         ("f/a.rs", "use super::{Arc, B};"),
         ("b.rs", "pub struct B;"),
     ]);
     assert_eq!(
-        arrows,
+        dependencies,
         [
             "f/a.rs -> b.rs (B)",
             "f/a.rs -> f/mod.rs (Arc)",
@@ -136,7 +136,7 @@ fn a_name_that_a_mod_rs_imports_leads_to_its_definition_if_the_package_has_it() 
 
 #[test]
 fn test_code_is_not_looked_at() {
-    let arrows = arrows_of(&[
+    let dependencies = dependencies_of(&[
         ("lib.rs", "mod a; mod b; #[cfg(test)] mod samples;"),
         (
             "a.rs",
@@ -153,12 +153,12 @@ fn test_code_is_not_looked_at() {
         ("b/tests.rs", "use crate::a::A;"),
         ("samples.rs", "use crate::a::A;"),
     ]);
-    assert_eq!(arrows, ["b.rs -> a.rs (A)"]);
+    assert_eq!(dependencies, ["b.rs -> a.rs (A)"]);
 }
 
 #[test]
 fn super_and_self_and_crate_are_followed() {
-    let arrows = arrows_of(&[
+    let dependencies = dependencies_of(&[
         ("lib.rs", "mod a; mod f;"),
         ("a.rs", "pub struct A; pub enum Kind { One }"),
         ("f/mod.rs", "mod g; mod h; pub struct InMod;"),
@@ -174,7 +174,7 @@ fn super_and_self_and_crate_are_followed() {
         ),
     ]);
     assert_eq!(
-        arrows,
+        dependencies,
         [
             "f/g/deep.rs -> a.rs (A, Kind)",
             "f/g/deep.rs -> f/h.rs (H)",
@@ -186,7 +186,7 @@ fn super_and_self_and_crate_are_followed() {
 
 #[test]
 fn renamed_imports_are_followed() {
-    let arrows = arrows_of(&[
+    let dependencies = dependencies_of(&[
         ("lib.rs", "mod a; mod b; mod c;"),
         ("a.rs", "pub struct A; pub fn run() {}"),
         (
@@ -195,12 +195,12 @@ fn renamed_imports_are_followed() {
         ),
         ("c.rs", "pub use crate::a::A as C;"),
     ]);
-    assert_eq!(arrows, ["b.rs -> a.rs (A, run)", "c.rs -> a.rs (A)"]);
+    assert_eq!(dependencies, ["b.rs -> a.rs (A, run)", "c.rs -> a.rs (A)"]);
 }
 
 #[test]
-fn a_glob_import_is_an_arrow_and_brings_names() {
-    let arrows = arrows_of(&[
+fn a_glob_import_is_a_dependency_and_brings_names() {
+    let dependencies = dependencies_of(&[
         ("lib.rs", "mod a; mod b; mod f;"),
         ("a.rs", "use crate::f::*; fn a() -> B { todo!() }"),
         ("b.rs", "pub struct B; pub enum Kind { One }"),
@@ -208,7 +208,7 @@ fn a_glob_import_is_an_arrow_and_brings_names() {
         ("f/g.rs", "use crate::b::Kind::*; fn g() { One; }"),
     ]);
     assert_eq!(
-        arrows,
+        dependencies,
         [
             "a.rs -> b.rs (B)",
             "a.rs -> f/mod.rs (*)",
@@ -220,7 +220,7 @@ fn a_glob_import_is_an_arrow_and_brings_names() {
 
 #[test]
 fn imports_in_functions_inline_modules_macros_and_attributes_count() {
-    let arrows = arrows_of(&[
+    let dependencies = dependencies_of(&[
         ("lib.rs", "mod a; mod b; mod c; mod d; mod e;"),
         (
             "a.rs",
@@ -238,7 +238,7 @@ fn imports_in_functions_inline_modules_macros_and_attributes_count() {
         ("e.rs", "#[arg(value_parser = crate::a::say)] struct E;"),
     ]);
     assert_eq!(
-        arrows,
+        dependencies,
         [
             "b.rs -> a.rs (say)",
             "c.rs -> a.rs (A)",
@@ -250,7 +250,7 @@ fn imports_in_functions_inline_modules_macros_and_attributes_count() {
 
 #[test]
 fn a_module_and_a_crate_of_one_name_are_told_apart() {
-    let (_, arrows) = package(&[
+    let (_, dependencies) = package(&[
         ("lib.rs", "mod store; mod json;"),
         ("store/mod.rs", "mod fjall; pub use fjall::FjallStore;"),
         (
@@ -259,25 +259,25 @@ fn a_module_and_a_crate_of_one_name_are_told_apart() {
         ),
         ("json.rs", "use crate::store::FjallStore;"),
     ]);
-    assert!(arrows.outside["store/fjall.rs"].contains("fjall"));
-    assert!(arrows.outside["store/fjall.rs"].contains("tokio"));
-    assert_eq!(arrows.files.targets("store/fjall.rs").count(), 0);
+    assert!(dependencies.outside["store/fjall.rs"].contains("fjall"));
+    assert!(dependencies.outside["store/fjall.rs"].contains("tokio"));
+    assert_eq!(dependencies.files.targets("store/fjall.rs").count(), 0);
     assert_eq!(
-        arrows.files.targets("json.rs").collect::<Vec<_>>(),
+        dependencies.files.targets("json.rs").collect::<Vec<_>>(),
         ["store/fjall.rs"]
     );
 }
 
 #[test]
 fn the_program_calls_the_library_by_its_name() {
-    let arrows = arrows_of(&[
+    let dependencies = dependencies_of(&[
         ("lib.rs", "pub mod a; pub use a::A;"),
         ("main.rs", "mod cli; fn main() { cli::run() }"),
         ("cli.rs", "use sample::A; pub fn run() { sample::a::go() }"),
         ("a.rs", "pub struct A; pub fn go() {}"),
     ]);
     assert_eq!(
-        arrows,
+        dependencies,
         ["cli.rs -> a.rs (A, go)", "main.rs -> cli.rs (run)"]
     );
 }
