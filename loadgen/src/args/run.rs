@@ -68,12 +68,12 @@ pub(crate) struct Arguments {
     /// Find the highest rate that meets --slo, in open loops between two rates
     ///
     /// The rate is raised in steps, then the interval between the highest sustained rate and the
-    /// failed one above it is halved. A rate is sustained if p99 is at most --slo, nothing is lost or refused, and
-    /// 98% of the requests are answered while they are measured. A rate that fails is tried again: it
-    /// counts as sustained if one of three tries succeeds. The steps end at a rate that overloads the
-    /// server, if the one before failed as well; a rate that is only late does not end them, because
-    /// noise can make it late. A rate that fails therefore takes up to three times --duration, and
-    /// each try up to --timeout longer.
+    /// failed one above it is halved. A rate is sustained if p99 is at most --slo, nothing is lost or
+    /// refused, and at least 98% of the requests that were due are answered during the measurement. A
+    /// rate that fails is tried again: it counts as sustained if one of three tries succeeds. The steps
+    /// end at a rate that overloads the server, if the one before failed as well; a rate that is only
+    /// late does not end them, because noise can make it late. A rate that fails therefore takes up to
+    /// three times --duration, and each try up to --timeout longer.
     #[arg(long, value_name = "FROM..TO", help_heading = "Load")]
     pub(super) ramp: Option<Bounds>,
     /// Set the limit on p99 in a ramp, in milliseconds

@@ -28,13 +28,13 @@ pub(super) enum Outcome {
 }
 
 /// Searches for the highest rate that `try_rate` sustains. Raises the rate by a constant factor, then
-/// halves the interval between the highest sustained rate and the failed one above it. A failed rate is
-/// tried again, up to [`TRIES`] times in all; `try_rate` gets the rate and the number of the try,
+/// halves the interval between the highest sustained rate and the failed one above it. A failed rate
+/// is tried again, up to [`TRIES`] times in all; `try_rate` gets the rate and the number of the try,
 /// from 1.
 ///
-/// One failed rate does not end the way up, because a server that sustains the next rate
-/// sustains this one, too: noise makes rates late far below the limit. The way up ends at a rate that overloads the
-/// server, if the one before failed as well.
+/// One failed rate does not end the way up, because noise makes rates late far below the limit, and a
+/// server that sustains the next rate sustains this one, too. The way up ends at a rate that overloads
+/// the server, if the one before failed as well.
 ///
 /// # Errors
 ///
