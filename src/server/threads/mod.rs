@@ -3,8 +3,8 @@
 //! [`Server`](super::Server) uses it.
 
 mod limits;
+mod run;
 mod start;
-mod worker;
 
 pub(crate) use limits::warn_of_limits;
 pub(crate) use start::{Prepared, start};
