@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use super::connection::Connection;
+use super::context::TcpContext;
 use super::moved::Moved;
-use super::port::TcpPort;
 use crate::server::net;
 use crate::server::status::Accepting;
 
@@ -31,13 +31,13 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 /// connections that the kernel has completed already, so that none of them is closed without a reply,
 /// and closes the listener.
 pub(crate) async fn accept(
-    port: Rc<TcpPort>,
+    context: Rc<TcpContext>,
     listener: TcpListener,
     accepting: Accepting,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut acceptor = Acceptor {
-        port,
+        context,
         listener,
         accepting,
         refused: 0,
@@ -53,7 +53,7 @@ pub(crate) async fn accept(
 
 /// One worker's listener. `refused` and `failed` count what its warnings report.
 struct Acceptor {
-    port: Rc<TcpPort>,
+    context: Rc<TcpContext>,
     listener: TcpListener,
     accepting: Accepting,
     refused: u64,
@@ -111,11 +111,11 @@ impl Acceptor {
             return Ok(());
         };
         open.move_to_fewest();
-        if open.worker() == self.port.worker.id {
-            let connection = Connection::new(Rc::clone(&self.port), stream, open);
-            self.port.worker.spawn(connection.serve());
+        if open.worker() == self.context.worker.id {
+            let connection = Connection::new(Rc::clone(&self.context), stream, open);
+            self.context.worker.spawn(connection.serve());
         } else if let Ok(moved) = Moved::accepted(stream, open) {
-            self.port.move_away(moved);
+            self.context.move_away(moved);
         }
         Ok(())
     }
@@ -148,10 +148,10 @@ fn is_about_the_peer(error: &io::Error) -> bool {
 }
 
 /// Serves the connections that other workers moved here.
-pub(crate) async fn take_in(port: Rc<TcpPort>, mut arrivals: mpsc::UnboundedReceiver<Moved>) {
+pub(crate) async fn take_in(context: Rc<TcpContext>, mut arrivals: mpsc::UnboundedReceiver<Moved>) {
     while let Some(moved) = arrivals.recv().await {
-        match Connection::arrive(Rc::clone(&port), moved) {
-            Ok(connection) => drop(port.worker.spawn(connection.serve())),
+        match Connection::arrive(Rc::clone(&context), moved) {
+            Ok(connection) => drop(context.worker.spawn(connection.serve())),
             Err(error) => warn!(%error, "lost a connection that was moved to this worker"),
         }
     }

@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::context::{READ_LEN, TcpContext};
 use super::drift::Drift;
 use super::moved::Resume;
-use super::port::{READ_LEN, TcpPort};
 use crate::server::exchange::{ConnectionKey, WorkerId};
 use crate::server::resp::Session;
 use crate::server::status::OpenConnection;
@@ -54,14 +54,14 @@ pub(super) struct Connection {
 
 /// A connection's place in its worker; gives it up when dropped.
 pub(super) struct Entry {
-    pub(super) port: Rc<TcpPort>,
+    pub(super) context: Rc<TcpContext>,
     pub(super) key: ConnectionKey,
     pub(super) link: Rc<Link>,
 }
 
 impl Entry {
     pub(super) fn worker(&self) -> &Worker {
-        &self.port.worker
+        &self.context.worker
     }
 }
 
@@ -109,11 +109,11 @@ pub(super) enum End {
 
 impl Connection {
     /// Creates the task of a connection that was just accepted.
-    pub(super) fn new(port: Rc<TcpPort>, stream: TcpStream, open: OpenConnection) -> Self {
-        let (key, link) = port.worker.connect();
+    pub(super) fn new(context: Rc<TcpContext>, stream: TcpStream, open: OpenConnection) -> Self {
+        let (key, link) = context.worker.connect();
         Self {
-            drift: port.worker.has_others().then(Drift::default),
-            entry: Entry { port, key, link },
+            drift: context.worker.has_others().then(Drift::default),
+            entry: Entry { context, key, link },
             stream,
             partial: Vec::new(),
             unserved: false,
@@ -124,16 +124,16 @@ impl Connection {
 
     /// Serves the connection until it ends or another worker takes over.
     pub(super) async fn serve(mut self) {
-        if let End::Move { to, resume } = poll_fn(|context| self.poll(context)).await {
+        if let End::Move { to, resume } = poll_fn(|cx| self.poll(cx)).await {
             // It fails only if the socket is of no more use; then the connection is closed.
             let _ = self.move_to(to, resume);
         }
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        self.entry.link.set_waker(context.waker());
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.entry.link.set_waker(cx.waker());
         for _ in 0..STEPS_PER_TURN {
-            match self.step(context) {
+            match self.step(cx) {
                 Ok(Step::Again) => {}
                 Ok(Step::Wait) => return Poll::Pending,
                 Ok(Step::End(end)) => return Poll::Ready(end),
@@ -141,38 +141,38 @@ impl Connection {
                 Err(_) => return Poll::Ready(End::Close),
             }
         }
-        give_way(context);
+        give_way(cx);
         Poll::Pending
     }
 
-    fn step(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        let all_written = self.write(context)?;
+    fn step(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
+        let all_written = self.write(cx)?;
         match self.phase {
             Phase::Resp(ref session) if session.is_killed() => Ok(Step::End(End::Close)),
             Phase::Opening | Phase::Framed | Phase::Resp(_) => {
                 if self.unserved {
-                    return self.serve_unserved(context);
+                    return self.serve_unserved(cx);
                 }
                 if self.entry.worker().stopping() {
                     self.phase = self.phase_when_stopping();
                     return Ok(Step::Again);
                 }
-                self.read(context)
+                self.read(cx)
             }
             Phase::LateOpening { ref mut until } => {
-                if until.as_mut().poll(context).is_ready() {
+                if until.as_mut().poll(cx).is_ready() {
                     self.phase = Phase::Closing { linger: true };
                     return Ok(Step::Again);
                 }
-                self.read(context)
+                self.read(cx)
             }
             Phase::Moving { .. } => Ok(self.leave()),
             Phase::Closing { .. } if self.entry.link.in_flight() > 0 || !all_written => {
                 Ok(Step::Wait)
             }
             Phase::Closing { linger: false } => Ok(Step::End(End::Close)),
-            Phase::Closing { linger: true } => self.shut_down(context),
-            Phase::Lingering { .. } => self.linger(context),
+            Phase::Closing { linger: true } => self.shut_down(cx),
+            Phase::Lingering { .. } => self.linger(cx),
         }
     }
 
@@ -187,19 +187,19 @@ impl Connection {
 
     /// Writes the unsent replies as far as the peer takes them. Returns false if some are left; then
     /// the task is woken when the peer takes more.
-    fn write(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let stream = &mut self.stream;
         let link = &self.entry.link;
-        link.write_to(|replies| Pin::new(&mut *stream).poll_write(context, replies))
+        link.write_to(|replies| Pin::new(&mut *stream).poll_write(cx, replies))
     }
 
     /// Writes `output` behind the unsent replies. What the peer does not take becomes unsent. Replies
     /// that came back from other workers are among the unsent by now and are older than `output`, so
     /// the replies to a topic keep their order.
-    pub(super) fn send(&mut self, context: &mut Context<'_>, mut output: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, mut output: &[u8]) -> io::Result<()> {
         if self.entry.link.unsent() == 0 {
             while !output.is_empty() {
-                match Pin::new(&mut self.stream).poll_write(context, output) {
+                match Pin::new(&mut self.stream).poll_write(cx, output) {
                     Poll::Ready(written) => output = &output[written?..],
                     Poll::Pending => break,
                 }
@@ -210,8 +210,8 @@ impl Connection {
     }
 
     /// Shuts our side down, so that the peer sees the end once it has read every reply.
-    fn shut_down(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        let Poll::Ready(shut_down) = Pin::new(&mut self.stream).poll_shutdown(context) else {
+    fn shut_down(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
+        let Poll::Ready(shut_down) = Pin::new(&mut self.stream).poll_shutdown(cx) else {
             return Ok(Step::Wait);
         };
         shut_down?;
@@ -224,16 +224,16 @@ impl Connection {
 
     /// Discards what the peer still sends, until the peer closes or a limit is reached. A stopping
     /// server discards only what has arrived already.
-    fn linger(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
+    fn linger(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
         let Phase::Lingering { until, left } = &mut self.phase else {
             return Ok(Step::End(End::Close));
         };
-        if *left == 0 || until.as_mut().poll(context).is_ready() {
+        if *left == 0 || until.as_mut().poll(cx).is_ready() {
             return Ok(Step::End(End::Close));
         }
-        let mut scratch = self.entry.port.scratch.borrow_mut();
+        let mut scratch = self.entry.context.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch.input[..READ_LEN]);
-        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Ready(read) => {
                 read?;
                 match buffer.filled().len() {

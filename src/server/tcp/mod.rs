@@ -4,12 +4,12 @@
 
 mod accept;
 mod connection;
+mod context;
 mod drift;
 mod moved;
 mod moving;
-mod port;
 mod reading;
 
 pub(crate) use accept::{accept, take_in};
+pub(crate) use context::TcpContext;
 pub(crate) use moved::Moved;
-pub(crate) use port::TcpPort;

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use tokio::net::TcpStream;
 
 use super::connection::{Connection, End, Entry, Phase, Step};
+use super::context::TcpContext;
 use super::moved::{Moved, Resume};
-use super::port::TcpPort;
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::server::exchange::WorkerId;
 use crate::topic::ShardId;
@@ -20,12 +20,12 @@ impl Connection {
     /// # Errors
     ///
     /// The runtime could not register its socket.
-    pub(super) fn arrive(port: Rc<TcpPort>, moved: Moved) -> io::Result<Self> {
+    pub(super) fn arrive(context: Rc<TcpContext>, moved: Moved) -> io::Result<Self> {
         let stream = TcpStream::from_std(moved.stream)?;
         let mut connection = Self {
             partial: moved.partial,
             unserved: moved.unserved,
-            ..Self::new(port, stream, moved.open)
+            ..Self::new(context, stream, moved.open)
         };
         let Entry { link, .. } = &connection.entry;
         link.set_encoder(moved.encoder);
@@ -69,7 +69,7 @@ impl Connection {
             entry, mut open, ..
         } = self;
         open.move_to(to);
-        entry.port.move_away(Moved {
+        entry.context.move_away(Moved {
             stream: self.stream.into_std()?,
             partial: self.partial,
             unserved: self.unserved,

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::connection::{Connection, Entry, Phase, Step};
+use super::context::{READ_LEN, Scratch};
 use super::moved::Resume;
-use super::port::{READ_LEN, Scratch};
 use crate::protocol::framed::{self, Answer};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink};
@@ -20,12 +20,12 @@ use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
 
 impl Connection {
     /// Reads once, serves all whole requests, and writes their replies with one call.
-    pub(super) fn read(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        if !self.entry.link.has_room() || self.entry.worker().congested(context.waker()) {
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
+        if !self.entry.link.has_room() || self.entry.worker().congested(cx.waker()) {
             return Ok(Step::Wait);
         }
-        let port = Rc::clone(&self.entry.port);
-        let scratch = &mut *port.scratch.borrow_mut();
+        let context = Rc::clone(&self.entry.context);
+        let scratch = &mut *context.scratch.borrow_mut();
         // Left-over bytes are copied in front of the new ones into the worker's buffer, unless they
         // belong to a long command, which is collected in `partial`.
         let start = match self.partial.len() {
@@ -33,7 +33,7 @@ impl Connection {
             _ => 0,
         };
         let mut buffer = ReadBuf::new(&mut scratch.input[start..start + READ_LEN]);
-        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut buffer) else {
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else {
             return Ok(Step::Wait);
         };
         read?;
@@ -56,25 +56,25 @@ impl Connection {
             self.partial.extend_from_slice(&input[done..]);
             self.entry.link.set_unserved(self.partial.len());
         }
-        self.finish(context, output)
+        self.finish(cx, output)
     }
 
     /// Serves requests that were read before and had to wait, if they need not wait any longer.
-    pub(super) fn serve_unserved(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
+    pub(super) fn serve_unserved(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
         if let Phase::Resp(session) = &self.phase
             && !session.may_go_on(&self.entry.link)
         {
             return Ok(Step::Wait);
         }
-        if self.entry.worker().congested(context.waker()) {
+        if self.entry.worker().congested(cx.waker()) {
             return Ok(Step::Wait);
         }
-        let port = Rc::clone(&self.entry.port);
+        let context = Rc::clone(&self.entry.context);
         let Scratch {
             output, requests, ..
-        } = &mut *port.scratch.borrow_mut();
+        } = &mut *context.scratch.borrow_mut();
         self.serve_partial(output, requests);
-        self.finish(context, output)
+        self.finish(cx, output)
     }
 
     /// Serves the whole requests in `partial`.
@@ -88,8 +88,8 @@ impl Connection {
     }
 
     /// Writes the replies that are known already.
-    fn finish(&mut self, context: &mut Context<'_>, output: &mut Vec<u8>) -> io::Result<Step> {
-        let sent = self.send(context, output);
+    fn finish(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) -> io::Result<Step> {
+        let sent = self.send(cx, output);
         // Also after an error: the buffer is the worker's, and the next connection must find it empty.
         empty(output, UNSENT_LIMIT);
         sent.map(|()| Step::Again)
@@ -144,8 +144,8 @@ impl Connection {
     /// Takes requests to their shards; their topics lie in `input`. Replies that are known at once are
     /// appended to `output`. The requests may show that the connection should move to another worker.
     fn submit(&mut self, input: &[u8], output: &mut Vec<u8>, requests: &mut Requests) {
-        let Entry { port, key, link } = &self.entry;
-        let worker = &port.worker;
+        let Entry { context, key, link } = &self.entry;
+        let worker = &context.worker;
         let drift = self.drift.as_mut();
         let better_shard = drift.and_then(|drift| drift.note(requests, worker.shard()));
         link.add_in_flight(requests.count());
@@ -230,8 +230,8 @@ impl Connection {
         output: &mut Vec<u8>,
         requests: &mut Requests,
     ) -> usize {
-        let Entry { port, key, link } = &self.entry;
-        let worker = &port.worker;
+        let Entry { context, key, link } = &self.entry;
+        let worker = &context.worker;
         let Phase::Resp(session) = &mut self.phase else {
             return 0;
         };

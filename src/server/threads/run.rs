@@ -14,7 +14,7 @@ use tracing::warn;
 use crate::server::exchange::{Intake, ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::{Accepting, Connections, Status};
-use crate::server::tcp::{self, Moved, TcpPort};
+use crate::server::tcp::{self, Moved, TcpContext};
 use crate::server::udp::{self, UdpPort};
 use crate::server::worker::{DatagramReplies, Worker};
 
@@ -82,7 +82,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
         udp.clone().map(|udp| udp as Rc<dyn DatagramReplies>),
         plan.stop.clone(),
     ));
-    let tcp = Rc::new(TcpPort::new(Rc::clone(&worker), plan.departures));
+    let tcp = Rc::new(TcpContext::new(Rc::clone(&worker), plan.departures));
 
     worker.spawn(Rc::clone(&worker).run_deferred_work());
     if let Some(udp) = &udp {
