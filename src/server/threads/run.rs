@@ -15,7 +15,7 @@ use crate::server::exchange::{Intake, ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::{Accepting, Connections, Status};
 use crate::server::tcp::{self, Moved, TcpContext};
-use crate::server::udp::{self, UdpPort};
+use crate::server::udp::{self, DatagramSocket};
 use crate::server::worker::{DatagramReplies, Worker};
 
 /// How long a stopping worker waits for peers to read their last replies.
@@ -72,7 +72,7 @@ fn runtime(id: WorkerId, shared: &Arc<Shared>) -> io::Result<LocalRuntime> {
 }
 
 async fn serve(plan: Plan) -> io::Result<()> {
-    let udp = plan.udp.map(UdpPort::new).transpose()?.map(Rc::new);
+    let udp = plan.udp.map(DatagramSocket::new).transpose()?.map(Rc::new);
     let intake = Intake::new(plan.shared.shards(), plan.id.shard(), plan.max_topic_len);
     let worker = Rc::new(Worker::new(
         Arc::clone(&plan.shared),
@@ -110,7 +110,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
 
 /// Lets connections answer the requests that they have read, then returns. Gives up on peers that do
 /// not read their replies.
-async fn stop_serving(worker: &Worker, udp: Option<&UdpPort>, all: &Connections) {
+async fn stop_serving(worker: &Worker, udp: Option<&DatagramSocket>, all: &Connections) {
     worker.begin_stop();
     if let Some(udp) = udp {
         udp.wake();

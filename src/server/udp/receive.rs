@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tracing::{debug, warn};
 
-use super::port::UdpPort;
+use super::socket::DatagramSocket;
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
 use crate::server::exchange::{Datagram, FramesEnd, Outcome, Requests, Source, refusal};
@@ -44,7 +44,7 @@ struct ReceivedBatch {
 }
 
 /// Receives a worker's datagrams and serves them, for ever.
-pub(crate) async fn serve_datagrams(worker: Rc<Worker>, port: Rc<UdpPort>) {
+pub(crate) async fn serve_datagrams(worker: Rc<Worker>, socket: Rc<DatagramSocket>) {
     let mut received = Received::new();
     let mut batch = ReceivedBatch {
         datagrams: Vec::with_capacity(DATAGRAMS),
@@ -52,15 +52,15 @@ pub(crate) async fn serve_datagrams(worker: Rc<Worker>, port: Rc<UdpPort>) {
         responses: Vec::new(),
         pings: Vec::new(),
     };
-    std::future::poll_fn(|context| {
-        *port.waker.borrow_mut() = Some(context.waker().clone());
+    std::future::poll_fn(|cx| {
+        *socket.waker.borrow_mut() = Some(cx.waker().clone());
         for _ in 0..RECEIVES_PER_TURN {
-            match receive(&worker, &port, &mut received, context) {
-                Poll::Ready(()) => batch.serve(&worker, &port, &received),
+            match receive(&worker, &socket, &mut received, cx) {
+                Poll::Ready(()) => batch.serve(&worker, &socket, &received),
                 Poll::Pending => return Poll::<()>::Pending,
             }
         }
-        give_way(context);
+        give_way(cx);
         Poll::Pending
     })
     .await;
@@ -70,27 +70,27 @@ pub(crate) async fn serve_datagrams(worker: Rc<Worker>, port: Rc<UdpPort>) {
 /// that changes.
 fn receive(
     worker: &Worker,
-    port: &UdpPort,
+    socket: &DatagramSocket,
     received: &mut Received,
-    context: &mut Context<'_>,
+    cx: &mut Context<'_>,
 ) -> Poll<()> {
-    while !port.is_flushed() {
-        if port.socket.poll_send_ready(context).is_pending() {
+    while !socket.is_flushed() {
+        if socket.inner.poll_send_ready(cx).is_pending() {
             return Poll::Pending;
         }
         worker.after_routing(); // sends, and returns the batches that are answered
     }
-    if worker.stopping() || worker.congested(context.waker()) {
+    if worker.stopping() || worker.congested(cx.waker()) {
         return Poll::Pending;
     }
     loop {
-        if let Err(error) = ready!(port.socket.poll_recv_ready(context)) {
+        if let Err(error) = ready!(socket.inner.poll_recv_ready(cx)) {
             warn!(%error, "cannot wait for datagrams; this worker receives none any more");
             return Poll::Pending;
         }
         let mut count = 0;
-        let result = port.socket.try_io(Interest::READABLE, || {
-            count = received.receive(port.socket.as_fd())?;
+        let result = socket.inner.try_io(Interest::READABLE, || {
+            count = received.receive(socket.inner.as_fd())?;
             if count < DATAGRAMS {
                 // No more datagrams are there, and epoll reports later ones anew (edge-triggered). To
                 // say so here saves the next call, which would only find that out.
@@ -112,7 +112,7 @@ fn receive(
 
 impl ReceivedBatch {
     /// Serves the datagrams of one receive call.
-    fn serve(&mut self, worker: &Worker, port: &UdpPort, received: &Received) {
+    fn serve(&mut self, worker: &Worker, socket: &DatagramSocket, received: &Received) {
         for i in 0..received.count() {
             let peer = received.peer(i);
             for span in received.datagrams(i) {
@@ -120,7 +120,7 @@ impl ReceivedBatch {
             }
         }
         self.submit(worker, received.bytes());
-        self.pack(port);
+        self.pack(socket);
         worker.after_routing(); // sends the replies
     }
 
@@ -144,7 +144,7 @@ impl ReceivedBatch {
     }
 
     /// Packs the responses and clears the buffers.
-    fn pack(&mut self, port: &UdpPort) {
+    fn pack(&mut self, socket: &DatagramSocket) {
         let Self {
             datagrams,
             responses,
@@ -155,7 +155,7 @@ impl ReceivedBatch {
         if !responses.is_sorted_by_key(|&(datagram, ..)| datagram) {
             responses.sort_by_key(|&(datagram, ..)| datagram);
         }
-        let mut packer = port.packer();
+        let mut packer = socket.packer();
         for (index, id, response) in responses.drain(..) {
             let answer = match response {
                 Response::Reply(reply) => Answer::Reply(reply),
