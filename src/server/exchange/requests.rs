@@ -131,7 +131,7 @@ impl Requests {
     }
 
     /// Returns the shard with the most requests; `None` if there are no requests.
-    pub(crate) fn most_wanted(&self) -> Option<ShardId> {
+    pub(crate) fn busiest_shard(&self) -> Option<ShardId> {
         let wanted = self.touched.iter().copied();
         wanted.max_by_key(|&shard| self.count_for(shard))
     }

@@ -20,7 +20,7 @@ use super::moved::Resume;
 use crate::server::exchange::{ConnectionKey, WorkerId};
 use crate::server::resp::Session;
 use crate::server::status::OpenConnection;
-use crate::server::worker::{Link, Worker, give_way};
+use crate::server::worker::{Link, Worker, yield_turn};
 
 /// The most steps of a connection in one turn of its task, so that a connection that always has more
 /// to read does not keep the others waiting.
@@ -141,7 +141,7 @@ impl Connection {
                 Err(_) => return Poll::Ready(End::Close),
             }
         }
-        give_way(cx);
+        yield_turn(cx);
         Poll::Pending
     }
 

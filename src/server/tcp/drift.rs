@@ -27,7 +27,7 @@ impl Drift {
     /// is not `here`, and then starts over.
     pub(super) fn note(&mut self, requests: &Requests, here: ShardId) -> Option<ShardId> {
         if self.lead == 0 {
-            self.favourite = requests.most_wanted();
+            self.favourite = requests.busiest_shard();
         }
         let favourite = self.favourite?;
         let ours = requests.count_for(favourite) as u32;

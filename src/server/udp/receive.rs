@@ -15,7 +15,7 @@ use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
 use crate::server::exchange::{Datagram, FramesEnd, Outcome, Requests, Source, refusal};
 use crate::server::net::sys::{DATAGRAMS, Peer, Received};
-use crate::server::worker::{Worker, give_way};
+use crate::server::worker::{Worker, yield_turn};
 
 /// The longest datagram of replies, in bytes, unless the request's datagram was longer. It fits an
 /// Ethernet frame, with room for tunnels.
@@ -60,7 +60,7 @@ pub(crate) async fn serve_datagrams(worker: Rc<Worker>, socket: Rc<DatagramSocke
                 Poll::Pending => return Poll::<()>::Pending,
             }
         }
-        give_way(cx);
+        yield_turn(cx);
         Poll::Pending
     })
     .await;

@@ -10,4 +10,4 @@ mod state;
 pub(crate) use datagrams::DatagramReplies;
 pub(crate) use link::{KEEP_LEN, Link, ReplyEncoder, UNSENT_LIMIT};
 pub(crate) use ring::Ring;
-pub(crate) use state::{Worker, give_way};
+pub(crate) use state::{Worker, yield_turn};

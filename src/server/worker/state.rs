@@ -65,9 +65,9 @@ impl Drop for StopOnPanic {
 /// Ends the turn of a task that has more to do. The task continues after all tasks that are ready,
 /// and after the runtime has polled its sockets for more. If the task only woke itself, it would
 /// continue before that poll, which the runtime makes only every 61 turns while tasks are ready.
-pub(crate) fn give_way(context: &mut Context<'_>) {
+pub(crate) fn yield_turn(cx: &mut Context<'_>) {
     // One poll registers the task with the runtime; the future need not complete.
-    let _ = pin!(tokio::task::yield_now()).poll(context);
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 impl Worker {
@@ -207,10 +207,10 @@ impl Worker {
     /// The task that takes batches back if no other task does, and does the deferred work. It
     /// sleeps until the mailbox or [`after_routing`](Self::after_routing) wakes it. It never ends.
     pub(crate) async fn run_deferred_work(self: Rc<Self>) {
-        std::future::poll_fn(|context| {
+        std::future::poll_fn(|cx| {
             self.shared
                 .mailbox(self.id)
-                .set_waker(Some(context.waker().clone()));
+                .set_waker(Some(cx.waker().clone()));
             {
                 let mut router = self.router.borrow_mut();
                 router.collect(|batch| self.deliver_replies(batch));
