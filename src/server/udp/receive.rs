@@ -78,7 +78,7 @@ fn receive(
         if socket.inner.poll_send_ready(cx).is_pending() {
             return Poll::Pending;
         }
-        worker.after_routing(); // sends, and returns the batches that are answered
+        worker.finish_routing(); // sends, and returns the batches that are answered
     }
     if worker.stopping() || worker.congested(cx.waker()) {
         return Poll::Pending;
@@ -121,7 +121,7 @@ impl ReceivedBatch {
         }
         self.submit(worker, received.bytes());
         self.pack(socket);
-        worker.after_routing(); // sends the replies
+        worker.finish_routing(); // sends the replies
     }
 
     /// Takes the requests to their shards, and collects the replies that are known at once.

@@ -162,7 +162,7 @@ impl Worker {
             }
         });
         drop(router);
-        self.after_routing();
+        self.finish_routing();
     }
 
     /// Makes a step of a walk through a shard. Returns the walk if the shard was free; otherwise
@@ -174,7 +174,7 @@ impl Worker {
         key: ConnectionKey,
     ) -> Option<Box<Walk>> {
         let back = self.router.borrow_mut().walk(shard, walk, key);
-        self.after_routing();
+        self.finish_routing();
         back
     }
 
@@ -205,7 +205,7 @@ impl Worker {
     }
 
     /// The task that takes batches back if no other task does, and does the deferred work. It
-    /// sleeps until the mailbox or [`after_routing`](Self::after_routing) wakes it. It never ends.
+    /// sleeps until the mailbox or [`finish_routing`](Self::finish_routing) wakes it. It never ends.
     pub(crate) async fn run_deferred_work(self: Rc<Self>) {
         std::future::poll_fn(|cx| {
             self.shared
@@ -218,7 +218,7 @@ impl Worker {
                 router.run_deferred();
                 router.collect(|batch| self.deliver_replies(batch));
             }
-            self.after_routing();
+            self.finish_routing();
             let kills = self.status.clients.kills();
             if self.kills.replace(kills) != kills {
                 self.wake_connections();
@@ -228,9 +228,10 @@ impl Worker {
         .await;
     }
 
-    /// Ends every use of the router. Answers the datagrams that ran here. Then wakes the task for
-    /// deferred work if there is some, or otherwise the tasks that waited because of congestion.
-    pub(crate) fn after_routing(&self) {
+    /// Sends the replies to the datagrams that this worker ran. Then wakes the task for deferred work
+    /// if there is some, or otherwise the tasks that waited because of congestion. Must follow every
+    /// use of the router.
+    pub(crate) fn finish_routing(&self) {
         self.answer_datagrams();
         let router = self.router.borrow();
         if router.has_deferred() {
