@@ -54,7 +54,7 @@ enum WaitsFor {
 
 /// What became of the bytes of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct ServedInput {
     /// How many bytes were consumed.
     pub(crate) at: usize,
     /// What the other bytes are.
@@ -143,49 +143,49 @@ impl Session {
 
     /// Serves the commands at the start of `input`. Appends their requests to `requests`; the topics
     /// stay in `input`.
-    pub(crate) fn take(
+    pub(crate) fn serve_input(
         &mut self,
         worker: &Worker,
         link: &Link,
         key: ConnectionKey,
         input: &mut [u8],
         requests: &mut Requests,
-    ) -> Taken {
+    ) -> ServedInput {
         let decoded = match self.waits.take() {
             Some(WaitsFor::Replies { len }) => Some(len),
             Some(WaitsFor::Search(search)) => {
                 if self.search(search, worker, link, key) == Progress::Going {
                     let rest = Rest::Unserved;
-                    return Taken { at: 0, rest };
+                    return ServedInput { at: 0, rest };
                 }
                 None
             }
             Some(WaitsFor::Room) | None => None,
         };
-        let (mut taken, search) = self.take_commands(decoded, worker, link, input, requests);
+        let (mut served, search) = self.serve_commands(decoded, worker, link, input, requests);
         if let Some(search) = search
             && self.search(search, worker, link, key) == Progress::Finished
-            && taken.at == input.len()
+            && served.at == input.len()
         {
-            taken.rest = Rest::Partial; // finished at once, with no command behind it
+            served.rest = Rest::Partial; // finished at once, with no command behind it
         }
         self.registration.client.set_active();
         if self.waits.is_none() {
             self.arguments.trim();
         }
-        taken
+        served
     }
 
     /// Serves commands up to one that has to wait, or one that starts a search, which is returned. If
     /// the first command is decoded already, `decoded` is its length in bytes.
-    fn take_commands(
+    fn serve_commands(
         &mut self,
         mut decoded: Option<usize>,
         worker: &Worker,
         link: &Link,
         input: &mut [u8],
         requests: &mut Requests,
-    ) -> (Taken, Option<Search>) {
+    ) -> (ServedInput, Option<Search>) {
         let mut ring = link.ring();
         let mut turn = Turn {
             worker,
@@ -221,7 +221,7 @@ impl Session {
                 }
             }
         };
-        (Taken { at, rest }, search)
+        (ServedInput { at, rest }, search)
     }
 
     /// Handles that the peer shut down its side; `partial` is what it sent of an incomplete command.

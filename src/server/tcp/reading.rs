@@ -52,7 +52,7 @@ impl Connection {
             input[..start].copy_from_slice(&self.partial);
             empty(&mut self.partial, KEEP_LEN);
             let input = &mut input[..start + len];
-            let done = self.take(input, output, requests);
+            let done = self.serve_input(input, output, requests);
             self.partial.extend_from_slice(&input[done..]);
             self.entry.link.set_unserved(self.partial.len());
         }
@@ -80,7 +80,7 @@ impl Connection {
     /// Serves the whole requests in `partial`.
     fn serve_partial(&mut self, output: &mut Vec<u8>, requests: &mut Requests) {
         let mut input = mem::take(&mut self.partial);
-        let done = self.take(&mut input, output, requests);
+        let done = self.serve_input(&mut input, output, requests);
         input.drain(..done);
         shrink(&mut input, KEEP_LEN);
         self.partial = input;
@@ -113,12 +113,17 @@ impl Connection {
 
     /// Serves the whole requests that `input` begins with; `input` is all that was read since the last
     /// whole request. Returns how many bytes were consumed.
-    fn take(&mut self, input: &mut [u8], output: &mut Vec<u8>, requests: &mut Requests) -> usize {
+    fn serve_input(
+        &mut self,
+        input: &mut [u8],
+        output: &mut Vec<u8>,
+        requests: &mut Requests,
+    ) -> usize {
         self.unserved = false;
         if let Phase::Opening | Phase::LateOpening { .. } = self.phase {
             match Dialect::of(input[0]) {
                 Dialect::Framed => self.phase = Phase::Framed,
-                Dialect::Classic => self.take_message(input, requests, output),
+                Dialect::Classic => self.serve_message(input, requests, output),
                 Dialect::Resp => self.open_resp(),
                 Dialect::Reply => self.phase = Phase::Closing { linger: false },
                 Dialect::Unknown => {
@@ -129,11 +134,11 @@ impl Connection {
         }
         match &self.phase {
             Phase::Framed => {
-                let done = self.take_frames(input, requests, output);
+                let done = self.serve_frames(input, requests, output);
                 self.submit(input, output, requests);
                 done
             }
-            Phase::Resp(_) => self.take_commands(input, output, requests),
+            Phase::Resp(_) => self.serve_commands(input, output, requests),
             _ => {
                 self.submit(input, output, requests);
                 input.len()
@@ -168,23 +173,23 @@ impl Connection {
     }
 
     /// Serves the one message of a classic connection.
-    fn take_message(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
+    fn serve_message(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
         self.entry.link.set_classic();
-        let taken = self
+        let decoded = self
             .entry
             .worker()
             .intake
-            .take_message(input, 0..input.len(), 0, requests);
-        if let Err(error) = taken {
+            .decode_message(input, 0..input.len(), 0, requests);
+        if let Err(error) = decoded {
             classic::encode_reply(Reply::Error(error), output);
         }
         self.phase = Phase::Closing {
-            linger: taken.is_err(),
+            linger: decoded.is_err(),
         };
     }
 
     /// Decodes all whole frames. Returns how many bytes they take; the beginning of one more is left.
-    fn take_frames(
+    fn serve_frames(
         &mut self,
         input: &[u8],
         requests: &mut Requests,
@@ -195,7 +200,7 @@ impl Connection {
         let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
         match worker
             .intake
-            .take_frames(input, whole, None, requests, answer)
+            .decode_frames(input, whole, None, requests, answer)
         {
             FramesEnd::At(end) => end,
             FramesEnd::Lost => {
@@ -224,7 +229,7 @@ impl Connection {
     }
 
     /// Serves the commands that need not wait. Returns how many bytes they take.
-    fn take_commands(
+    fn serve_commands(
         &mut self,
         input: &mut [u8],
         output: &mut Vec<u8>,
@@ -236,14 +241,14 @@ impl Connection {
             return 0;
         };
         let sample = worker.counters().sample();
-        let taken = session.take(worker, link, *key, input, requests);
+        let served = session.serve_input(worker, link, *key, input, requests);
         self.submit(input, output, requests);
         let counters = self.entry.worker().counters();
         counters.count_errors(self.entry.link.drain(output));
         if let Some(sample) = sample {
             counters.sampled(&sample);
         }
-        match taken.rest {
+        match served.rest {
             Rest::Partial => {}
             Rest::Unserved => self.unserved = true,
             Rest::Void => {
@@ -251,6 +256,6 @@ impl Connection {
                 return input.len();
             }
         }
-        taken.at
+        served.at
     }
 }

@@ -116,7 +116,7 @@ impl ReceivedBatch {
         for i in 0..received.count() {
             let peer = received.peer(i);
             for span in received.datagrams(i) {
-                self.take(worker, received.bytes(), span, peer);
+                self.decode(worker, received.bytes(), span, peer);
             }
         }
         self.submit(worker, received.bytes());
@@ -170,7 +170,7 @@ impl ReceivedBatch {
     }
 
     /// Decodes the datagram `bytes[span]`: its requests are queued, and what needs no shard is answered.
-    fn take(&mut self, worker: &Worker, bytes: &[u8], span: Range<usize>, peer: Peer) {
+    fn decode(&mut self, worker: &Worker, bytes: &[u8], span: Range<usize>, peer: Peer) {
         let message = &bytes[span.clone()];
         // An empty datagram has no op code, so its dialect is unknown.
         let dialect = message
@@ -192,7 +192,7 @@ impl ReceivedBatch {
             ..
         } = self;
         if dialect != Dialect::Framed {
-            if let Err(error) = worker.intake.take_message(bytes, span, index, requests) {
+            if let Err(error) = worker.intake.decode_message(bytes, span, index, requests) {
                 let response = Response::Reply(Reply::Error(error));
                 responses.push((index, RequestId::NONE, response));
             }
@@ -213,7 +213,7 @@ impl ReceivedBatch {
         };
         let end = worker
             .intake
-            .take_frames(bytes, span, Some(index), requests, &mut answer);
+            .decode_frames(bytes, span, Some(index), requests, &mut answer);
         if let FramesEnd::At(end) = end
             && end < len
         {
