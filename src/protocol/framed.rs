@@ -273,7 +273,7 @@ fn encode(op: u8, id: RequestId, out: &mut Vec<u8>, body_len: usize, body: &[&[u
 ///
 /// # Panics
 ///
-/// Panics for [`Op::Incr`], [`Op::Set`] and [`Op::Take`], which this dialect does not carry, and if
+/// Panics for [`Op::Incr`], [`Op::Set`] and [`Op::GetDelete`], which this dialect does not carry, and if
 /// the body would be longer than 65,535 bytes. Only PING and the token of HELLO can be that long; a
 /// topic cannot.
 pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
@@ -287,7 +287,9 @@ pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
                     let n = n.get().to_be_bytes();
                     encode(ADD, id, out, n.len() + topic.len(), &[&n, topic]);
                 }
-                Op::Incr(_) | Op::Set { .. } | Op::Take => unreachable!("only RESP carries {op:?}"),
+                Op::Incr(_) | Op::Set { .. } | Op::GetDelete => {
+                    unreachable!("only RESP carries {op:?}")
+                }
                 Op::Get => encode(GET, id, out, topic.len(), &[topic]),
                 Op::Delete => encode(DELETE, id, out, topic.len(), &[topic]),
                 Op::Advance(floor) => {
@@ -341,7 +343,7 @@ pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
         | Reply::Present(_)
         | Reply::Absent
         | Reply::Below(_)
-        | Reply::Taken(_) => unreachable!("only RESP carries {reply:?}"),
+        | Reply::Deleted(_) => unreachable!("only RESP carries {reply:?}"),
     }
 }
 

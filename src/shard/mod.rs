@@ -302,7 +302,7 @@ fn if_absent(op: Op) -> Option<Reply> {
     match op {
         Op::Get => Some(Reply::Get(None)),
         Op::Delete => Some(Reply::Delete { existed: false }),
-        Op::Take => Some(Reply::Absent),
+        Op::GetDelete => Some(Reply::Absent),
         Op::Set {
             when: Condition::IfPresent,
             ..

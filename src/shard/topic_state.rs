@@ -166,13 +166,13 @@ impl<W> TopicState<W> {
                 self.sum = 0;
                 Reply::Delete { existed }
             }
-            Op::Take if !self.exists => Reply::Absent,
-            Op::Take if volatile => {
+            Op::GetDelete if !self.exists => Reply::Absent,
+            Op::GetDelete if volatile => {
                 self.exists = false;
-                Reply::Taken(std::mem::take(&mut self.sum))
+                Reply::Deleted(std::mem::take(&mut self.sum))
             }
             Op::Set { to, when } => return self.set_now(to, when, volatile),
-            Op::Advance(_) | Op::Reset | Op::Delete | Op::Take => return None,
+            Op::Advance(_) | Op::Reset | Op::Delete | Op::GetDelete => return None,
         })
     }
 
@@ -234,7 +234,7 @@ impl<W> TopicState<W> {
                 self.pending = Some(PendingChange::Reset);
                 return Some(Some(Record::exact(0)));
             }
-            Some((Op::Delete | Op::Take, _)) => {
+            Some((Op::Delete | Op::GetDelete, _)) => {
                 self.pending = Some(PendingChange::Delete);
                 return Some(None);
             }
@@ -276,7 +276,7 @@ impl<W> TopicState<W> {
             match op {
                 Op::Count | Op::Add(_) | Op::Incr(_) => sum = checked_sum(sum, op).unwrap_or(sum),
                 Op::Get => {}
-                Op::Reset | Op::Delete | Op::Advance(_) | Op::Set { .. } | Op::Take => break,
+                Op::Reset | Op::Delete | Op::Advance(_) | Op::Set { .. } | Op::GetDelete => break,
             }
         }
         sum
@@ -313,7 +313,7 @@ impl<W> TopicState<W> {
             }
             (Some(PendingChange::Delete), None) => {
                 let reply = match first {
-                    Some(Op::Take) => Reply::Taken(self.sum),
+                    Some(Op::GetDelete) => Reply::Deleted(self.sum),
                     _ => Reply::Delete {
                         existed: self.exists,
                     },
@@ -402,7 +402,7 @@ pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
         Op::Count => Some((1, u64::MAX)),
         Op::Add(n) => Some((n.get().into(), u64::MAX)),
         Op::Incr(n) => Some((n.get(), resp::MAX_SUM)),
-        Op::Get | Op::Reset | Op::Advance(_) | Op::Delete | Op::Set { .. } | Op::Take => None,
+        Op::Get | Op::Reset | Op::Advance(_) | Op::Delete | Op::Set { .. } | Op::GetDelete => None,
     }
 }
 

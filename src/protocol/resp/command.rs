@@ -173,7 +173,7 @@ impl<'a> Command<'a> {
                 let (to, when) = (sum(at(2))?, Condition::Always);
                 topic(Op::Set { to, when }, Form::Before)
             }
-            Verb::GetDel => topic(Op::Take, Form::Before),
+            Verb::GetDel => topic(Op::GetDelete, Form::Before),
             Verb::Type => topic(Op::Get, Form::Kind),
             Verb::Ttl | Verb::PTtl | Verb::ExpireTime | Verb::PExpireTime => {
                 topic(Op::Get, Form::Expiry)

@@ -104,7 +104,7 @@ impl Form {
             (Self::Created, Reply::Created) => Said::Integer(1),
             (Self::Created, _) => Said::Integer(0),
             (_, Reply::Below(_)) => Said::Below,
-            (Self::Before, Reply::Set(sum) | Reply::Present(sum) | Reply::Taken(sum)) => {
+            (Self::Before, Reply::Set(sum) | Reply::Present(sum) | Reply::Deleted(sum)) => {
                 Said::Value(Some(sum))
             }
             (Self::Before, _) => Said::Value(None),

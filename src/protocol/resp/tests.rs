@@ -458,7 +458,7 @@ fn set_and_its_kin_are_read_as_the_protocol_says() {
         ("set a 5 get xx get", set(5, IfPresent), Form::Before),
         ("setnx a 5", set(5, IfAbsent), Form::Created),
         ("getset a 5", set(5, Always), Form::Before),
-        ("getdel a", Op::Take, Form::Before),
+        ("getdel a", Op::GetDelete, Form::Before),
         ("pexpiretime a", Op::Get, Form::Expiry),
         ("object encoding a", Op::Get, Form::Encoding),
         ("memory usage a samples 0", Op::Get, Form::IfExists(56)),
@@ -626,7 +626,7 @@ fn replies_are_encoded_as_their_command_needs() {
         (Form::Before, Reply::Absent, "$-1\r\n"),
         (Form::Before, Reply::Set(4), "$1\r\n4\r\n"),
         (Form::Before, Reply::Present(40), "$2\r\n40\r\n"),
-        (Form::Before, Reply::Taken(0), "$1\r\n0\r\n"),
+        (Form::Before, Reply::Deleted(0), "$1\r\n0\r\n"),
         (
             Form::Before,
             Reply::Below(6),
