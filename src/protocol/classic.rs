@@ -67,7 +67,7 @@ pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
         | Reply::Advance(sum)
         | Reply::Set(sum)
         | Reply::Present(sum)
-        | Reply::Below(sum)
+        | Reply::SumIsHigher(sum)
         | Reply::Deleted(sum) => encode_sum(sum, out),
         Reply::Get(None) => encode_sum(0, out),
         Reply::Reset | Reply::Delete { .. } | Reply::Created | Reply::Absent => {

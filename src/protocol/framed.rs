@@ -342,7 +342,7 @@ pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
         | Reply::Created
         | Reply::Present(_)
         | Reply::Absent
-        | Reply::Below(_)
+        | Reply::SumIsHigher(_)
         | Reply::Deleted(_) => unreachable!("only RESP carries {reply:?}"),
     }
 }

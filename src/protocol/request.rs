@@ -90,7 +90,7 @@ pub enum Reply {
     /// SET or GETDEL changed nothing, because the topic does not exist.
     Absent,
     /// SET changed nothing, because the topic's sum is this, above the requested one.
-    Below(u64),
+    SumIsHigher(u64),
     /// GETDEL deleted the topic, whose sum was this.
     Deleted(u64),
     /// The request was refused.

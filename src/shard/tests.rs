@@ -240,7 +240,7 @@ impl Model {
         match (self.0.get(topic).copied(), when) {
             (Some(sum), Condition::IfAbsent) => return Reply::Present(sum),
             (None, Condition::IfPresent) => return Reply::Absent,
-            (Some(sum), _) if to > 0 && to < sum => return Reply::Below(sum),
+            (Some(sum), _) if to > 0 && to < sum => return Reply::SumIsHigher(sum),
             _ => {}
         }
         self.0

@@ -185,7 +185,7 @@ impl<W> TopicState<W> {
             return Some(Reply::Absent);
         }
         if 0 < to && to < self.sum {
-            return Some(Reply::Below(self.sum));
+            return Some(Reply::SumIsHigher(self.sum));
         }
         let needs_store = match to {
             0 => !self.exists || self.ceiling > 0 || self.pending.is_some(),

@@ -75,7 +75,7 @@ pub enum Said {
     /// The request was refused.
     Error(ErrorCode),
     /// SET was refused because the sum is higher.
-    Below,
+    SumIsHigher,
 }
 
 impl Form {
@@ -99,11 +99,11 @@ impl Form {
             (_, Reply::Error(error)) => Said::Error(error),
             (Self::Value, Reply::Get(sum)) => Said::Value(sum),
             (Self::Kind, Reply::Get(sum)) => Said::Kind(sum.is_some()),
-            (Self::Raise(to), Reply::Advance(sum)) if sum > to => Said::Below,
+            (Self::Raise(to), Reply::Advance(sum)) if sum > to => Said::SumIsHigher,
             (Self::Sum, Reply::Count(sum)) => Said::Integer(sum),
             (Self::Created, Reply::Created) => Said::Integer(1),
             (Self::Created, _) => Said::Integer(0),
-            (_, Reply::Below(_)) => Said::Below,
+            (_, Reply::SumIsHigher(_)) => Said::SumIsHigher,
             (Self::Before, Reply::Set(sum) | Reply::Present(sum) | Reply::Deleted(sum)) => {
                 Said::Value(Some(sum))
             }
@@ -163,7 +163,7 @@ impl Tally {
                 writer.error(text_of(error));
                 return true;
             }
-            Said::Below => {
+            Said::SumIsHigher => {
                 writer.error("ERR counters only go up: the sum is above that");
                 return true;
             }

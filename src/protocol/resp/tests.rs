@@ -619,7 +619,7 @@ fn replies_are_encoded_as_their_command_needs() {
         (Form::Set, Reply::Absent, "$-1\r\n"),
         (
             Form::Set,
-            Reply::Below(6),
+            Reply::SumIsHigher(6),
             "-ERR counters only go up: the sum is above that\r\n",
         ),
         (Form::Before, Reply::Created, "$-1\r\n"),
@@ -629,7 +629,7 @@ fn replies_are_encoded_as_their_command_needs() {
         (Form::Before, Reply::Deleted(0), "$1\r\n0\r\n"),
         (
             Form::Before,
-            Reply::Below(6),
+            Reply::SumIsHigher(6),
             "-ERR counters only go up: the sum is above that\r\n",
         ),
         (Form::Created, Reply::Created, ":1\r\n"),

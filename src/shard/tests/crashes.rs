@@ -330,7 +330,10 @@ impl World {
             }
             (
                 Op::Set { .. } | Op::GetDelete,
-                Reply::Set(sum) | Reply::Present(sum) | Reply::Below(sum) | Reply::Deleted(sum),
+                Reply::Set(sum)
+                | Reply::Present(sum)
+                | Reply::SumIsHigher(sum)
+                | Reply::Deleted(sum),
             ) => {
                 self.check(topic, Op::Get, Reply::Get(Some(sum)))?;
                 self.check_set(topic, op, reply)?;
@@ -374,7 +377,7 @@ impl World {
             (Op::Set { to, when }, Reply::Set(sum)) => {
                 when != Condition::IfAbsent && (to == 0 || to >= sum)
             }
-            (Op::Set { to, when }, Reply::Below(sum)) => {
+            (Op::Set { to, when }, Reply::SumIsHigher(sum)) => {
                 when != Condition::IfAbsent && (1..sum).contains(&to)
             }
             _ => false,

@@ -62,8 +62,8 @@ fn conditions_are_met_as_in_redis_and_sums_never_go_down() {
             (set(5, IF_ABSENT), Reply::Created),
             (set(9, IF_ABSENT), Reply::Present(5)),
             (set(0, IF_ABSENT), Reply::Present(5)),
-            (set(4, ALWAYS), Reply::Below(5)),
-            (set(4, IF_PRESENT), Reply::Below(5)),
+            (set(4, ALWAYS), Reply::SumIsHigher(5)),
+            (set(4, IF_PRESENT), Reply::SumIsHigher(5)),
             (set(5, ALWAYS), Reply::Set(5)),
             (set(7, IF_PRESENT), Reply::Set(5)),
             (Op::Count, Reply::Count(8)),
@@ -192,7 +192,13 @@ fn a_failing_store_refuses_what_it_would_have_to_store_and_nothing_else() {
             for op in [op].into_iter().chain(behind) {
                 assert_eq!(shard.apply(op), None, "{op:?}");
             }
-            let expected = [STORE, Reply::Present(5), Reply::Below(5), STORE, STORE];
+            let expected = [
+                STORE,
+                Reply::Present(5),
+                Reply::SumIsHigher(5),
+                STORE,
+                STORE,
+            ];
             assert_eq!(shard.report(false), expected, "{durability}");
             assert_eq!(shard.apply(Op::Count), Some(STORE), "{durability}");
         }
