@@ -33,7 +33,7 @@ pub use limits::{MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, MAX_SUM};
 pub use lookup::{find, named};
 pub use number::number;
 pub use refusal::Refusal;
-pub use reply::{Form, NotAReply, Said, Tally, Value, decode_reply};
+pub use reply::{Content, Form, NotAReply, Tally, Value, decode_reply};
 pub use spec::{Argument, Group, Keying, Spec, Verb};
 pub use table::COMMANDS;
 pub use version::Version;

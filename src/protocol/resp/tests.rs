@@ -654,7 +654,7 @@ fn replies_are_encoded_as_their_command_needs() {
     ] {
         let mut out = Vec::new();
         let mut writer = Writer::new(Version::Resp2, &mut out);
-        let is_error = Tally::default().say(form.said(reply), &mut writer);
+        let is_error = Tally::default().write(form.content(reply), &mut writer);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         assert_eq!(is_error, expected.starts_with('-'));
     }

@@ -25,12 +25,12 @@ pub(super) fn answer(
     ring: &mut Ring,
 ) -> Then {
     match invocation.command {
-        Command::Ok => ring.say(|writer| writer.simple("OK")),
-        Command::Zero => ring.say(|writer| writer.integer(0)),
-        Command::EmptyList => ring.say(|writer| writer.array(0)),
-        Command::Ping(None) => ring.say(|writer| writer.simple("PONG")),
+        Command::Ok => ring.push(|writer| writer.simple("OK")),
+        Command::Zero => ring.push(|writer| writer.integer(0)),
+        Command::EmptyList => ring.push(|writer| writer.array(0)),
+        Command::Ping(None) => ring.push(|writer| writer.simple("PONG")),
         Command::Ping(Some(message)) | Command::Echo(message) => {
-            ring.say(|writer| writer.bulk(message));
+            ring.push(|writer| writer.bulk(message));
         }
         Command::Hello(hello) => answer_hello(hello, client, ring),
         Command::SetName(name) => clients::set_name(name, client, ring),
@@ -42,7 +42,7 @@ pub(super) fn answer(
             }
         }
         Command::Replies(replies) => clients::set_replies(replies, ring),
-        Command::GetKeys { first, end } => ring.say(|writer| {
+        Command::GetKeys { first, end } => ring.push(|writer| {
             writer.array(end - first);
             for key in invocation.arguments_from(first).take(end - first) {
                 writer.bulk(key);
@@ -55,7 +55,7 @@ pub(super) fn answer(
         | Command::RandomKey => unreachable!("the session asks shards"),
         Command::Other if invocation.spec.verb == Verb::Reset => reset(client, ring),
         Command::Other => {
-            ring.say(|writer| answer_other(invocation, worker, client, writer));
+            ring.push(|writer| answer_other(invocation, worker, client, writer));
         }
     }
     match invocation.spec.verb {
@@ -73,7 +73,7 @@ fn answer_hello(hello: Hello<'_>, client: &Client, ring: &mut Ring) {
         name.clone_into(&mut client.labels.lock().name);
     }
     let version = ring.version();
-    ring.say(|writer| {
+    ring.push(|writer| {
         writer.map(7);
         writer.entry("server", env!("CARGO_PKG_NAME"));
         writer.entry("version", info::REDIS_VERSION);
@@ -95,7 +95,7 @@ fn reset(client: &Client, ring: &mut Ring) {
     ring.set_replies(resp::Replies::On);
     client.set_version(version);
     client.labels.lock().name.clear();
-    ring.say(|writer| writer.simple("RESET"));
+    ring.push(|writer| writer.simple("RESET"));
 }
 
 /// Appends the reply to a command without arguments, or with arguments that are taken as they are.

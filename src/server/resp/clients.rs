@@ -26,7 +26,7 @@ pub(super) fn answer(verb: Verb, client: &Client, writer: &mut Writer<'_>) {
 /// CLIENT SETNAME.
 pub(super) fn set_name(name: &str, client: &Client, ring: &mut Ring) {
     name.clone_into(&mut client.labels.lock().name);
-    ring.say(|writer| writer.simple("OK"));
+    ring.push(|writer| writer.simple("OK"));
 }
 
 /// CLIENT SETINFO: sets the name of the client's library, or its version.
@@ -36,7 +36,7 @@ pub(super) fn set_library(version: bool, value: &str, client: &Client, ring: &mu
         true => &mut labels.library_version,
         false => &mut labels.library,
     });
-    ring.say(|writer| writer.simple("OK"));
+    ring.push(|writer| writer.simple("OK"));
 }
 
 /// CLIENT LIST.
@@ -59,7 +59,7 @@ pub(super) fn list(
         }
         Listed::None => Vec::new(),
     };
-    ring.say(|writer| writer.text(&lines(&clients)));
+    ring.push(|writer| writer.text(&lines(&clients)));
 }
 
 fn lines(clients: &[Arc<Client>]) -> String {
@@ -73,9 +73,9 @@ pub(super) fn kill(kill: &Kill, worker: &Worker, client: &Client, ring: &mut Rin
         worker.end_killed();
     }
     match (kill.says_ok, killed.others + u64::from(killed.own)) {
-        (false, count) => ring.say(|writer| writer.integer(count)),
+        (false, count) => ring.push(|writer| writer.integer(count)),
         (true, 0) => ring.refuse("ERR No such client"),
-        (true, _) => ring.say(|writer| writer.simple("OK")),
+        (true, _) => ring.push(|writer| writer.simple("OK")),
     }
     killed.own
 }
@@ -84,6 +84,6 @@ pub(super) fn kill(kill: &Kill, worker: &Worker, client: &Client, ring: &mut Rin
 pub(super) fn set_replies(replies: Replies, ring: &mut Ring) {
     ring.set_replies(replies);
     if replies == Replies::On {
-        ring.say(|writer| writer.simple("OK"));
+        ring.push(|writer| writer.simple("OK"));
     }
 }

@@ -51,8 +51,8 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Appends it.
-    pub(super) fn say(&self, writer: &mut Writer<'_>) {
+    /// Appends the piece.
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
         if let Some(count) = self.count {
             writer.array(count);
         }

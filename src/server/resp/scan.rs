@@ -43,7 +43,7 @@ impl Scan {
     }
 
     /// Appends the reply: where to continue, and the topics that were found.
-    pub(super) fn say(&self, walk: &Walk, writer: &mut Writer<'_>) {
+    pub(super) fn encode_reply(&self, walk: &Walk, writer: &mut Writer<'_>) {
         let names: Vec<&[u8]> = walk.names().filter(|name| self.matches(name)).collect();
         writer.array(2);
         writer.number(walk.cursor());

@@ -52,7 +52,9 @@ impl Search {
     /// shutting down, so a search with many stretches ends here, unless its reply has begun.
     pub(super) fn advance(&mut self, walk: Option<&Walk>, link: &Link, stopping: bool) -> Progress {
         match (self, walk) {
-            (Self::Scan(scan), Some(walk)) => link.ring().say(|writer| scan.say(walk, writer)),
+            (Self::Scan(scan), Some(walk)) => {
+                link.ring().push(|writer| scan.encode_reply(walk, writer))
+            }
             (Self::RandomKey(random), Some(walk)) => {
                 let name = walk.names().next();
                 if name.is_none() && random.advance(walk) {
@@ -61,7 +63,7 @@ impl Search {
                     }
                     link.ring().refuse(STOPPING);
                 } else {
-                    link.ring().say(|writer| match name {
+                    link.ring().push(|writer| match name {
                         Some(name) => writer.bulk(name),
                         None => writer.null(),
                     });
@@ -83,7 +85,7 @@ impl Search {
             }
             (Self::Keys(keys), None) => {
                 let piece = keys.next_piece();
-                link.ring().say(|writer| piece.say(writer));
+                link.ring().push(|writer| piece.encode(writer));
                 link.set_collected(keys.len());
                 if !piece.is_last {
                     return Progress::Going;

@@ -352,7 +352,7 @@ impl Session {
     ) {
         let topics = spec.keys.range(self.arguments.len());
         if !keys.counted {
-            turn.ring.say(|writer| writer.array(topics.len()));
+            turn.ring.push(|writer| writer.array(topics.len()));
         }
         for i in topics.clone() {
             let request = Request {
