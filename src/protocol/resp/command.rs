@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::client::{
-    Kill, Listed, Replies, authenticate, check_switch, client_word, read_kill, read_list,
+    ClientFilter, Kill, Replies, authenticate, check_switch, client_word, read_kill, read_list,
     read_replies,
 };
 use super::limits::MAX_PATTERN;
@@ -56,7 +56,7 @@ pub enum Command<'a> {
         value: &'a str,
     },
     /// CLIENT LIST.
-    List(Listed),
+    List(ClientFilter),
     /// CLIENT KILL.
     Kill(Kill),
     /// CLIENT REPLY.

@@ -23,10 +23,10 @@ mod table;
 mod unsupported;
 mod version;
 
-pub use client::{Kill, Listed, Replies};
+pub use client::{ClientFilter, Kill, Replies};
 pub use command::{Command, Hello, Keys, Scan};
 pub use decode::{Arguments, Progress, ProtocolError, decode, decode_array};
-pub use describe::{commands, describe, explain, help};
+pub use describe::{commands, describe, document, help};
 pub use encode::{Writer, encode_command, encode_number};
 pub use glob::glob;
 pub use limits::{MAX_ARGUMENT, MAX_ARGUMENTS, MAX_COMMAND, MAX_INLINE, MAX_SUM};

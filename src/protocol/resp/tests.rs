@@ -480,7 +480,10 @@ fn the_filters_of_client_kill_are_read_as_in_redis() {
     };
     let peer = "127.0.0.1:7".parse().ok();
     let old = kill("client kill 127.0.0.1:7");
-    assert_eq!((old.peer, old.skip_self, old.says_ok), (peer, false, true));
+    assert_eq!(
+        (old.peer, old.skip_self, old.replies_ok),
+        (peer, false, true)
+    );
     assert!(!old.nobody);
     assert!(kill("client kill nonsense").nobody);
     let all = kill(
@@ -488,7 +491,7 @@ fn the_filters_of_client_kill_are_read_as_in_redis() {
     );
     assert_eq!((all.id, all.peer, all.min_age), (Some(9), peer, Some(5)));
     assert_eq!(all.local, "[::1]:8".parse().ok());
-    assert!(!all.skip_self && !all.says_ok && !all.nobody);
+    assert!(!all.skip_self && !all.replies_ok && !all.nobody);
     assert!(kill("client kill type replica").nobody);
     assert!(kill("client kill id 9").skip_self);
 }
@@ -710,7 +713,7 @@ fn descriptions_have_the_announced_number_of_items() {
             let mut writer = Writer::new(version, &mut out);
             writer.array(3);
             describe(spec, &mut writer);
-            explain(spec, &mut writer); // a name and a map
+            document(spec, &mut writer); // a name and a map
             assert_eq!(skip(&out), out.len(), "{}", spec.name);
             let mut out = Vec::new();
             help(spec, &mut Writer::new(version, &mut out));

@@ -35,7 +35,7 @@ pub(super) fn answer(
         Command::Hello(hello) => answer_hello(hello, client, ring),
         Command::SetName(name) => clients::set_name(name, client, ring),
         Command::SetInfo { version, value } => clients::set_library(version, value, client, ring),
-        Command::List(listed) => clients::list(listed, invocation, worker, link, ring),
+        Command::List(filter) => clients::list(filter, invocation, worker, link, ring),
         Command::Kill(kill) => {
             if clients::kill(&kill, worker, client, ring) {
                 return Then::Close;

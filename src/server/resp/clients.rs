@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::invocation::Invocation;
-use crate::protocol::resp::{self, Kill, Listed, Replies, Verb, Writer};
+use crate::protocol::resp::{self, ClientFilter, Kill, Replies, Verb, Writer};
 use crate::server::status::Client;
 use crate::server::worker::{Link, Ring, Worker};
 
@@ -41,7 +41,7 @@ pub(super) fn set_library(version: bool, value: &str, client: &Client, ring: &mu
 
 /// CLIENT LIST.
 pub(super) fn list(
-    listed: Listed,
+    filter: ClientFilter,
     invocation: &Invocation<'_>,
     worker: &Worker,
     link: &Link,
@@ -51,13 +51,13 @@ pub(super) fn list(
         return ring.refuse(NO_ROOM);
     }
     let clients = &worker.status.clients;
-    let clients = match listed {
-        Listed::All => clients.list(),
-        Listed::Some => {
+    let clients = match filter {
+        ClientFilter::All => clients.list(),
+        ClientFilter::Some => {
             let ids = invocation.arguments_from(3).filter_map(resp::number);
             clients.some(&ids.collect())
         }
-        Listed::None => Vec::new(),
+        ClientFilter::None => Vec::new(),
     };
     ring.push(|writer| writer.text(&lines(&clients)));
 }
@@ -72,7 +72,7 @@ pub(super) fn kill(kill: &Kill, worker: &Worker, client: &Client, ring: &mut Rin
     if killed.others > 0 {
         worker.end_killed();
     }
-    match (kill.says_ok, killed.others + u64::from(killed.own)) {
+    match (kill.replies_ok, killed.others + u64::from(killed.own)) {
         (false, count) => ring.push(|writer| writer.integer(count)),
         (true, 0) => ring.refuse("ERR No such client"),
         (true, _) => ring.push(|writer| writer.simple("OK")),

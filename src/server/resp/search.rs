@@ -53,7 +53,7 @@ impl Search {
     pub(super) fn advance(&mut self, walk: Option<&Walk>, link: &Link, stopping: bool) -> Progress {
         match (self, walk) {
             (Self::Scan(scan), Some(walk)) => {
-                link.ring().push(|writer| scan.encode_reply(walk, writer))
+                link.ring().push(|writer| scan.encode_reply(walk, writer));
             }
             (Self::RandomKey(random), Some(walk)) => {
                 let name = walk.names().next();

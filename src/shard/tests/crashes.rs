@@ -365,7 +365,7 @@ impl World {
 }
 
 impl World {
-    /// Checks that a reply to SET or TAKE is the one for the topic as it was found, and notes the
+    /// Checks that a reply to SET or GETDEL is the one for the topic as it was found, and notes the
     /// change.
     fn check_set(&mut self, topic: usize, op: Op, reply: Reply) -> Result<(), Broken> {
         let seen = &mut self.seen[topic];

@@ -1,4 +1,4 @@
-//! SET with a condition and TAKE, with each durability: the condition, the change and the reply are one
+//! SET with a condition and GETDEL, with each durability: the condition, the change and the reply are one
 //! step, also if the request waits for the store.
 
 use super::*;
