@@ -60,9 +60,9 @@ pub enum StoreError {
     /// Another server owns the topics now.
     #[error("another server owns these topics now")]
     Fenced,
-    /// The store reported no result for a commit: it panicked, or dropped the `Answer`.
+    /// The store reported no result for a commit: it panicked, or dropped the `Completion`.
     #[error("the store reported no result for a commit; this is a bug in the store")]
-    Unanswered,
+    NoResult,
     /// The database failed in the background, outside of any call.
     #[error(
         "the database in {} cannot write its collected changes to the disk: check the free space",

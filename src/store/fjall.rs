@@ -22,7 +22,7 @@ use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode};
 use parking_lot::Mutex;
 
-use super::answer::{Answer, Changes};
+use super::completion::{Changes, Completion};
 use super::error::StoreError;
 use super::guard::{Digest, Head};
 use super::interface::Store;
@@ -305,8 +305,8 @@ impl Store for FjallStore {
         self.try_commit(&[])
     }
 
-    fn commit(&mut self, changes: Changes, answer: Answer) {
-        answer.give(self.try_commit(&changes));
+    fn commit(&mut self, changes: Changes, completion: Completion) {
+        completion.report(self.try_commit(&changes));
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {
