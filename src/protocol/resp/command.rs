@@ -39,7 +39,7 @@ pub enum Command<'a> {
         form: Form,
     },
     /// The same operation on several topics: all keys of the command.
-    Keys(Keys),
+    EachKey(EachKey),
     /// PING, perhaps with a message.
     Ping(Option<&'a [u8]>),
     /// ECHO.
@@ -64,7 +64,7 @@ pub enum Command<'a> {
     /// SCAN.
     Scan(Scan<'a>),
     /// KEYS, with its pattern.
-    Matching(&'a [u8]),
+    Keys(&'a [u8]),
     /// RANDOMKEY.
     RandomKey,
     /// COMMAND GETKEYS: the arguments from `first` to the one before `end` are keys.
@@ -86,7 +86,7 @@ pub enum Command<'a> {
 
 /// MGET, DEL, UNLINK, EXISTS or TOUCH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keys {
+pub struct EachKey {
     /// The operation on each topic.
     pub op: Op,
     /// Whether the reply is the number of topics that existed. If not, it is a list with a reply
@@ -94,7 +94,7 @@ pub struct Keys {
     pub counted: bool,
 }
 
-impl Keys {
+impl EachKey {
     /// Returns how to encode the reply for one topic; `last` is true for the last topic of the
     /// command.
     #[must_use]
@@ -155,7 +155,7 @@ impl<'a> Command<'a> {
             for i in spec.keys.range(arguments.len()) {
                 Topic::new(at(i), max_topic_len).map_err(ErrorCode::from)?;
             }
-            Ok(Self::Keys(Keys { op, counted }))
+            Ok(Self::EachKey(EachKey { op, counted }))
         };
         match spec.verb {
             Verb::Incr => topic(Op::Incr(NonZeroU64::MIN), Form::Sum),
@@ -198,7 +198,7 @@ impl<'a> Command<'a> {
             Verb::Echo => Ok(Self::Echo(at(1))),
             Verb::Scan => read_scan(arguments, bytes).map(Self::Scan),
             Verb::Keys if at(1).len() > MAX_PATTERN => Err(Refusal::PatternLength),
-            Verb::Keys => Ok(Self::Matching(at(1))),
+            Verb::Keys => Ok(Self::Keys(at(1))),
             Verb::RandomKey => Ok(Self::RandomKey),
             Verb::Hello => read_hello(arguments, bytes).map(Self::Hello),
             Verb::Auth => match arguments.len() {

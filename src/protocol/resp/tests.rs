@@ -254,7 +254,7 @@ fn commands_are_read_as_the_protocol_says() {
 
     let keys = |line: &str| {
         read(line, |command| match command {
-            Command::Keys(keys) => (keys.op, keys.counted),
+            Command::EachKey(each) => (each.op, each.counted),
             other => panic!("{line}: {other:?}"),
         })
         .unwrap()

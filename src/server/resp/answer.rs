@@ -49,9 +49,9 @@ pub(super) fn answer(
             }
         }),
         Command::Topic { .. }
-        | Command::Keys(_)
+        | Command::EachKey(_)
         | Command::Scan(_)
-        | Command::Matching(_)
+        | Command::Keys(_)
         | Command::RandomKey => unreachable!("the session asks shards"),
         Command::Other if invocation.spec.verb == Verb::Reset => reset(client, ring),
         Command::Other => {

@@ -11,7 +11,7 @@ use super::search::{Progress, Search};
 use super::transaction::Transaction;
 use crate::protocol::Request;
 use crate::protocol::resp::{
-    self, Arguments, Command, Form, MAX_INLINE, ProtocolError, Refusal, Spec,
+    self, Arguments, Command, EachKey, Form, MAX_INLINE, ProtocolError, Refusal, Spec,
 };
 use crate::server::exchange::{ConnectionKey, Queued, Requests, Walk};
 use crate::server::status::Registration;
@@ -280,9 +280,9 @@ impl Session {
                 let topic = spec.keys.range(self.arguments.len()).start;
                 self.push(topic, request, form, at, turn);
             }
-            Command::Keys(keys) => self.push_keys(spec, keys, bytes, at, turn),
+            Command::EachKey(each) => self.push_each_key(spec, each, bytes, at, turn),
             Command::Scan(scan) => return Served::Searches(Search::Scan(Scan::new(scan))),
-            Command::Matching(pattern) => {
+            Command::Keys(pattern) => {
                 return Served::Searches(Search::Keys(Keys::new(pattern)));
             }
             Command::RandomKey => {
@@ -342,24 +342,24 @@ impl Session {
     }
 
     /// Queues a request for each key of the command in `bytes`, which starts at `at`.
-    fn push_keys(
+    fn push_each_key(
         &self,
         spec: &Spec,
-        keys: resp::Keys,
+        each: EachKey,
         bytes: &[u8],
         at: usize,
         turn: &mut Turn<'_>,
     ) {
         let topics = spec.keys.range(self.arguments.len());
-        if !keys.counted {
+        if !each.counted {
             turn.ring.push(|writer| writer.array(topics.len()));
         }
         for i in topics.clone() {
             let request = Request {
-                op: keys.op,
+                op: each.op,
                 topic: Topic::checked_before(self.arguments.at(i, bytes)),
             };
-            self.push(i, request, keys.form(i + 1 == topics.end), at, turn);
+            self.push(i, request, each.form(i + 1 == topics.end), at, turn);
         }
     }
 
