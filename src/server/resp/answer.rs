@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::invocation::Invocation;
-use super::{clients, commands, info};
+use super::{clients, command_info, info};
 use crate::protocol::resp::{self, Command, Hello, Verb, Writer, help};
 use crate::server::status::Client;
 use crate::server::worker::{Link, Ring, Worker};
@@ -162,7 +162,7 @@ fn answer_other(
         | Verb::CommandCount
         | Verb::CommandDocs
         | Verb::CommandInfo
-        | Verb::CommandList => commands::answer(invocation, writer),
+        | Verb::CommandList => command_info::answer(invocation, writer),
         // Their arguments were interpreted, or they were refused, as a command that only has
         // subcommands is.
         verb => unreachable!("{verb:?} is answered elsewhere"),

@@ -5,7 +5,7 @@
 
 mod answer;
 mod clients;
-mod commands;
+mod command_info;
 mod info;
 mod invocation;
 mod keys;

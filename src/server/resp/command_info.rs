@@ -1,4 +1,4 @@
-//! COMMAND: what the server can do.
+//! COMMAND and its subcommands: which commands the server has.
 
 use super::invocation::Invocation;
 use crate::protocol::resp::{COMMANDS, Spec, Verb, Writer, commands, describe, document};
