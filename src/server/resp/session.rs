@@ -4,10 +4,7 @@ use std::net::SocketAddr;
 
 use super::answer::{self, Then};
 use super::invocation::{Invocation, waits_for_all_before};
-use super::keys::Keys;
-use super::random_key::RandomKey;
-use super::scan::Scan;
-use super::search::{Progress, Search};
+use super::search::{Keys, Progress, RandomKey, Scan, Search};
 use super::transaction::Transaction;
 use crate::protocol::Request;
 use crate::protocol::resp::{

@@ -16,7 +16,7 @@ const COMPARE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// A SCAN.
 #[derive(Debug)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     cursor: u64,
     /// How many topics to look at, and how many bytes of names.
     count: usize,
@@ -27,7 +27,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn new(scan: resp::Scan<'_>) -> Self {
+    pub(crate) fn new(scan: resp::Scan<'_>) -> Self {
         Self {
             cursor: scan.cursor,
             count: scan.count.min(COUNT_LIMIT),

@@ -28,7 +28,7 @@ pub(super) const TOO_LONG: &str = "ERR the reply would exceed 32 MiB: use SCAN";
 
 /// A KEYS.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     pattern: Box<[u8]>,
     /// Where the walk continues; `None` if it has ended.
     cursor: Option<u64>,
@@ -61,7 +61,7 @@ impl Piece {
 }
 
 impl Keys {
-    pub(super) fn new(pattern: &[u8]) -> Self {
+    pub(crate) fn new(pattern: &[u8]) -> Self {
         Self {
             pattern: pattern.into(),
             cursor: Some(0),

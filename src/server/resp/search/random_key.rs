@@ -8,14 +8,14 @@ use crate::topic::Shards;
 
 /// A RANDOMKEY.
 #[derive(Debug)]
-pub(super) struct RandomKey {
+pub(crate) struct RandomKey {
     cursor: u64,
     /// Whether the walk has started over from the first topic, after it had reached the last.
     wrapped: bool,
 }
 
 impl RandomKey {
-    pub(super) fn new(shards: Shards) -> Self {
+    pub(crate) fn new(shards: Shards) -> Self {
         // The standard library seeds each of these hashers differently.
         let random = |n: u8| RandomState::new().hash_one(n);
         let shard = random(0) % u64::from(shards.count());

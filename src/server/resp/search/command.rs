@@ -1,11 +1,11 @@
 //! The commands that walk through the topics, a bounded stretch at a time. Between two stretches the
 //! other connections have their turn.
 
-use super::clients::NO_ROOM;
 use super::keys::{Keys, TOO_LONG};
 use super::random_key::RandomKey;
 use super::scan::Scan;
 use crate::server::exchange::Walk;
+use crate::server::resp::clients::NO_ROOM;
 use crate::server::worker::Link;
 use crate::topic::Shards;
 
@@ -14,7 +14,7 @@ const STOPPING: &str = "TRYAGAIN the server is shutting down";
 
 /// A command that walks through the topics.
 #[derive(Debug)]
-pub(super) enum Search {
+pub(crate) enum Search {
     Scan(Scan),
     Keys(Keys),
     RandomKey(RandomKey),
@@ -22,7 +22,7 @@ pub(super) enum Search {
 
 /// How a search continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// It is not finished.
     Going,
     /// Its reply is appended.
@@ -31,7 +31,7 @@ pub(super) enum Progress {
 
 impl Search {
     /// Returns the stretch to walk next; `None` if all that is left is to send the reply.
-    pub(super) fn walk(&self, shards: Shards) -> Option<Walk> {
+    pub(crate) fn walk(&self, shards: Shards) -> Option<Walk> {
         match self {
             Self::Scan(scan) => Some(scan.walk(shards)),
             Self::Keys(keys) => keys.walk(shards),
@@ -41,7 +41,7 @@ impl Search {
 
     /// Returns whether it can continue now: not while a walk is away, and not while the client does
     /// not read its reply.
-    pub(super) fn may_continue(&self, link: &Link) -> bool {
+    pub(crate) fn may_continue(&self, link: &Link) -> bool {
         match self {
             Self::Keys(keys) if keys.is_complete() => link.has_room(),
             _ => link.in_flight() == 0,
@@ -50,7 +50,7 @@ impl Search {
 
     /// Continues after a stretch, or with the next piece of the reply. `stopping`: the server is
     /// shutting down, so a search with many stretches ends here, unless its reply has begun.
-    pub(super) fn advance(&mut self, walk: Option<&Walk>, link: &Link, stopping: bool) -> Progress {
+    pub(crate) fn advance(&mut self, walk: Option<&Walk>, link: &Link, stopping: bool) -> Progress {
         match (self, walk) {
             (Self::Scan(scan), Some(walk)) => {
                 link.ring().push(|writer| scan.encode_reply(walk, writer));
