@@ -10,7 +10,7 @@ use crate::protocol::Request;
 use crate::protocol::resp::{
     self, Arguments, Command, EachKey, Form, MAX_INLINE, ProtocolError, Refusal, Spec,
 };
-use crate::server::exchange::{ConnectionKey, Queued, Requests, Walk};
+use crate::server::exchange::{ConnectionKey, Queued, Requests, SearchPart};
 use crate::server::status::Registration;
 use crate::server::worker::{Link, Ring, Worker};
 use crate::topic::Topic;
@@ -151,7 +151,7 @@ impl Session {
         let decoded = match self.waits.take() {
             Some(WaitsFor::Replies { len }) => Some(len),
             Some(WaitsFor::Search(search)) => {
-                if self.search(search, worker, link, key) == Progress::Going {
+                if self.search(search, worker, link, key) == Progress::Unfinished {
                     let rest = Rest::Unserved;
                     return ServedInput { at: 0, rest };
                 }
@@ -360,7 +360,7 @@ impl Session {
         }
     }
 
-    /// Continues a search by one stretch. If it is not finished then, it becomes what the next command
+    /// Continues a search by one part. If it is not finished then, it becomes what the next command
     /// waits for.
     fn search(
         &mut self,
@@ -369,20 +369,20 @@ impl Session {
         link: &Link,
         key: ConnectionKey,
     ) -> Progress {
-        let next = || search.walk(worker.shared().shards()).map(Box::new);
-        let mut walk: Option<Box<Walk>> = link.take_walk().or_else(next);
-        while let Some(shard) = walk.as_ref().and_then(|walk| walk.next()) {
-            let Some(away) = walk.take() else { break };
+        let next = || search.next_part(worker.shared().shards()).map(Box::new);
+        let mut part: Option<Box<SearchPart>> = link.take_search_part().or_else(next);
+        while let Some(shard) = part.as_ref().and_then(|part| part.next()) {
+            let Some(away) = part.take() else { break };
             link.add_in_flight(1);
-            walk = worker.walk(shard, away, key);
-            if walk.is_none() {
-                self.waits = Some(WaitsFor::Search(search)); // until the walk comes back
-                return Progress::Going;
+            part = worker.search(shard, away, key);
+            if part.is_none() {
+                self.waits = Some(WaitsFor::Search(search)); // until the part comes back
+                return Progress::Unfinished;
             }
             link.sub_in_flight(1);
         }
-        let progress = search.advance(walk.as_deref(), link, worker.stopping());
-        if progress == Progress::Going {
+        let progress = search.advance(part.as_deref(), link, worker.stopping());
+        if progress == Progress::Unfinished {
             self.waits = Some(WaitsFor::Search(search));
         }
         progress

@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use super::ring::Ring;
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
-use crate::server::exchange::{Batch, Walk, empty, shrink};
+use crate::server::exchange::{Batch, SearchPart, empty, shrink};
 
 /// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
 /// hold little memory.
@@ -50,8 +50,8 @@ pub(crate) struct Link {
     unserved: Cell<usize>,
     /// How many bytes of a reply are collected, and not appended to the ring yet.
     collected: Cell<usize>,
-    /// The walk of a SCAN, after it came back.
-    walk: RefCell<Option<Box<Walk>>>,
+    /// The part of a search that was handed over, after it came back.
+    search_part: RefCell<Option<Box<SearchPart>>>,
     /// The waker of the connection's task.
     waker: RefCell<Option<Waker>>,
 }
@@ -79,7 +79,7 @@ impl Link {
             worker_held: Rc::clone(worker_held),
             unserved: Cell::new(0),
             collected: Cell::new(0),
-            walk: RefCell::default(),
+            search_part: RefCell::default(),
             waker: RefCell::new(None),
         }
     }
@@ -155,7 +155,7 @@ impl Link {
         self.in_flight.update(|count| count - requests);
     }
 
-    /// Queues the replies of a batch that came back, or takes its walk. Wakes the connection's
+    /// Queues the replies of a batch that came back, or takes its part of a search. Wakes the connection's
     /// task. Returns the same as [`drain`](Self::drain).
     pub(crate) fn queue_replies(&self, batch: &mut Batch) -> u64 {
         self.queue_with(|replies| {
@@ -164,8 +164,8 @@ impl Link {
                 self.encode(request.id, reply, replies);
                 count += 1;
             }
-            if let Some(walk) = batch.walk.take() {
-                *self.walk.borrow_mut() = Some(walk);
+            if let Some(part) = batch.search_part.take() {
+                *self.search_part.borrow_mut() = Some(part);
                 count += 1;
             }
             count
@@ -193,9 +193,9 @@ impl Link {
         errors
     }
 
-    /// Takes the walk that came back, if there is one.
-    pub(crate) fn take_walk(&self) -> Option<Box<Walk>> {
-        self.walk.take()
+    /// Takes the part of a search that came back, if there is one.
+    pub(crate) fn take_search_part(&self) -> Option<Box<SearchPart>> {
+        self.search_part.take()
     }
 
     /// Returns how many bytes of replies the peer has not taken.

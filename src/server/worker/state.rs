@@ -18,7 +18,7 @@ use super::datagrams::DatagramReplies;
 use super::link::Link;
 use crate::server::exchange::{
     Batch, ConnectionKey, Intake, LateReply, Outcome, ReadGuard, Requester, Requests, Router,
-    Shared, Source, Walk, WorkerId,
+    SearchPart, Shared, Source, WorkerId,
 };
 use crate::server::status::{Counters, Status};
 use crate::topic::{ShardId, Shards};
@@ -165,15 +165,15 @@ impl Worker {
         self.finish_routing();
     }
 
-    /// Makes a step of a walk through a shard. Returns the walk if the shard was free; otherwise
-    /// the walk comes later to the [`Link`] of the connection `key`.
-    pub(crate) fn walk(
+    /// Makes a step of `part` of a search through a shard. Returns the part if the shard was free;
+    /// otherwise it comes later to the [`Link`] of the connection `key`.
+    pub(crate) fn search(
         &self,
         shard: ShardId,
-        walk: Box<Walk>,
+        part: Box<SearchPart>,
         key: ConnectionKey,
-    ) -> Option<Box<Walk>> {
-        let back = self.router.borrow_mut().walk(shard, walk, key);
+    ) -> Option<Box<SearchPart>> {
+        let back = self.router.borrow_mut().search(shard, part, key);
         self.finish_routing();
         back
     }

@@ -23,10 +23,10 @@ use crate::protocol::Reply;
 use crate::server::exchange::batch::Batch;
 use crate::server::exchange::origin::{ConnectionKey, WorkerId};
 use crate::server::exchange::requests::{self, Queued, Requests, Source};
+use crate::server::exchange::search_part::SearchPart;
 use crate::server::exchange::shared::{HAND_OVER_CREDIT, Shared};
 use crate::server::exchange::sync::inbox::Owner;
 use crate::server::exchange::sync::reach::Backlog;
-use crate::server::exchange::walk::Walk;
 use crate::shard::Change;
 use crate::topic::ShardId;
 use after_run::AfterRun;
@@ -145,28 +145,28 @@ impl Router {
         self.hand_over(batch);
     }
 
-    /// Makes a step of `walk` through a shard. Returns the walk if the shard was free. Otherwise
-    /// hands the walk over, and it comes back in a batch to the connection `key`.
+    /// Makes a step of `part` of a search through a shard. Returns the part if the shard was free.
+    /// Otherwise hands the part over, and it comes back in a batch to the connection `key`.
     ///
     /// Afterwards the caller must check the same as after [`submit`](Self::submit).
-    pub(crate) fn walk(
+    pub(crate) fn search(
         &mut self,
         id: ShardId,
-        mut walk: Box<Walk>,
+        mut part: Box<SearchPart>,
         key: ConnectionKey,
-    ) -> Option<Box<Walk>> {
+    ) -> Option<Box<SearchPart>> {
         let Self { shared, after, .. } = self;
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| after.run_batch(shared, shard, batch),
-            |shard| walk.step(shard),
+            |shard| part.step(shard),
         );
         if let Some(((), backlog)) = ran {
             self.finish_run(id, backlog);
-            return Some(walk);
+            return Some(part);
         }
         let mut batch = self.spare_batch();
         batch.fill(id, &[], &[], Source::Connection(key));
-        batch.walk = Some(walk);
+        batch.search_part = Some(part);
         self.hand_over(batch);
         None
     }

@@ -1,18 +1,17 @@
-//! The commands that walk through the topics, a bounded stretch at a time. Between two stretches the
-//! other connections have their turn.
+//! A command that searches the topics, from its parts to its reply.
 
 use super::keys::{Keys, TOO_LONG};
 use super::random_key::RandomKey;
 use super::scan::Scan;
-use crate::server::exchange::Walk;
+use crate::server::exchange::SearchPart;
 use crate::server::resp::clients::NO_ROOM;
 use crate::server::worker::Link;
 use crate::topic::Shards;
 
-/// The refusal of a walk that a shutdown interrupts.
+/// The refusal of a search that a shutdown interrupts.
 const STOPPING: &str = "TRYAGAIN the server is shutting down";
 
-/// A command that walks through the topics.
+/// A command that searches the topics.
 #[derive(Debug)]
 pub(crate) enum Search {
     Scan(Scan),
@@ -23,24 +22,24 @@ pub(crate) enum Search {
 /// How a search continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It is not finished.
-    Going,
+    /// It needs another part, or has another piece of its reply to send.
+    Unfinished,
     /// Its reply is appended.
     Finished,
 }
 
 impl Search {
-    /// Returns the stretch to walk next; `None` if all that is left is to send the reply.
-    pub(crate) fn walk(&self, shards: Shards) -> Option<Walk> {
+    /// Returns the next part of the search; `None` if only the reply is left to be sent.
+    pub(crate) fn next_part(&self, shards: Shards) -> Option<SearchPart> {
         match self {
-            Self::Scan(scan) => Some(scan.walk(shards)),
-            Self::Keys(keys) => keys.walk(shards),
-            Self::RandomKey(random) => Some(random.walk(shards)),
+            Self::Scan(scan) => Some(scan.part(shards)),
+            Self::Keys(keys) => keys.next_part(shards),
+            Self::RandomKey(random) => Some(random.next_part(shards)),
         }
     }
 
-    /// Returns whether it can continue now: not while a walk is away, and not while the client does
-    /// not read its reply.
+    /// Returns whether it can continue now: not while a part is handed over, and not while the client
+    /// does not read its reply.
     pub(crate) fn may_continue(&self, link: &Link) -> bool {
         match self {
             Self::Keys(keys) if keys.is_complete() => link.has_room(),
@@ -48,18 +47,23 @@ impl Search {
         }
     }
 
-    /// Continues after a stretch, or with the next piece of the reply. `stopping`: the server is
-    /// shutting down, so a search with many stretches ends here, unless its reply has begun.
-    pub(crate) fn advance(&mut self, walk: Option<&Walk>, link: &Link, stopping: bool) -> Progress {
-        match (self, walk) {
-            (Self::Scan(scan), Some(walk)) => {
-                link.ring().push(|writer| scan.encode_reply(walk, writer));
+    /// Continues after a part, or with the next piece of the reply. `stopping`: the server is
+    /// shutting down, so a search with many parts ends here, unless its reply has begun.
+    pub(crate) fn advance(
+        &mut self,
+        part: Option<&SearchPart>,
+        link: &Link,
+        stopping: bool,
+    ) -> Progress {
+        match (self, part) {
+            (Self::Scan(scan), Some(part)) => {
+                link.ring().push(|writer| scan.encode_reply(part, writer));
             }
-            (Self::RandomKey(random), Some(walk)) => {
-                let name = walk.names().next();
-                if name.is_none() && random.advance(walk) {
+            (Self::RandomKey(random), Some(part)) => {
+                let name = part.names().next();
+                if name.is_none() && random.advance(part) {
                     if !stopping {
-                        return Progress::Going;
+                        return Progress::Unfinished;
                     }
                     link.ring().refuse(STOPPING);
                 } else {
@@ -69,8 +73,8 @@ impl Search {
                     });
                 }
             }
-            (Self::Keys(keys), Some(walk)) => {
-                let fits = keys.collect(walk);
+            (Self::Keys(keys), Some(part)) => {
+                let fits = keys.collect(part);
                 if !fits {
                     return finish_with(TOO_LONG, link);
                 }
@@ -81,18 +85,18 @@ impl Search {
                 if stopping && !keys.is_complete() {
                     return finish_with(STOPPING, link);
                 }
-                return Progress::Going;
+                return Progress::Unfinished;
             }
             (Self::Keys(keys), None) => {
                 let piece = keys.next_piece();
                 link.ring().push(|writer| piece.encode(writer));
                 link.set_collected(keys.len());
                 if !piece.is_last {
-                    return Progress::Going;
+                    return Progress::Unfinished;
                 }
             }
             (Self::Scan(_) | Self::RandomKey(_), None) => {
-                debug_assert!(false, "it always has a stretch to walk");
+                debug_assert!(false, "it always has a next part");
             }
         }
         Progress::Finished
