@@ -38,7 +38,8 @@ pub enum StoreError {
     /// The data is not what was written. Serving it could hand out numbers twice.
     #[error(
         "{} is damaged: {what}; nothing is served from it. Restore the directory from a backup \
-         (`globalcounter export` shows its sums), or move it away: then every topic starts over",
+         (`globalcounter export --data-dir BACKUP` shows the sums of a backup), or move it away: then \
+         every topic starts over",
         path.display()
     )]
     Damaged {

@@ -114,7 +114,7 @@ fn bad_keys_get_an_error_and_the_connection_stays_open() {
     assert_answered(&mut stream, bad, "-ERR the key is not UTF-8\r\n");
     assert_answered(&mut stream, &command(&["INCR", "a"]), ":1\r\n");
     assert_answered(&mut stream, &command(&["INCR", "b"]), ":1\r\n");
-    let full = "-OOM a new topic would be one over --max-topics\r\n";
+    let full = "-OOM the limit on topics (--max-topics) is reached\r\n";
     assert_answered(&mut stream, &command(&["INCR", "c"]), full);
     assert_answered(&mut stream, &command(&["SET", "c", "0"]), full);
     assert_answered(&mut stream, &command(&["INCR", "a"]), ":2\r\n");
@@ -373,7 +373,7 @@ fn clients_are_listed_while_they_are_connected() {
 fn transactions_are_refused_as_a_whole() {
     let server = Embedded::start(8);
     let mut stream = connect(server.tcp);
-    let refused = "-ERR no transactions here: send it without MULTI\r\n";
+    let refused = "-ERR transactions are not supported: send the command without MULTI\r\n";
     let transaction = b"MULTI\r\nINCR a\r\nMGET a b\r\nnonsense\r\nEXEC\r\nINCR a\r\n";
     let unknown = "-ERR unknown command 'nonsense', with args beginning with: \r\n";
     let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";

@@ -174,7 +174,9 @@ impl fmt::Display for Refusal<'_> {
             Self::VersionNumber => {
                 f.write_str("ERR Protocol version is not an integer or out of range")
             }
-            Self::Transaction => f.write_str("ERR no transactions here: send it without MULTI"),
+            Self::Transaction => {
+                f.write_str("ERR transactions are not supported: send the command without MULTI")
+            }
             Self::Aborted => {
                 f.write_str("EXECABORT Transaction discarded because of previous errors.")
             }
@@ -213,7 +215,7 @@ pub(super) const fn text_of(error: ErrorCode) -> &'static str {
         ErrorCode::BadTopic => "ERR the key is not UTF-8",
         ErrorCode::TopicTooLong => "ERR the key is too long",
         ErrorCode::Overflow => "ERR increment or decrement would overflow",
-        ErrorCode::TooManyTopics => "OOM a new topic would be one over --max-topics",
+        ErrorCode::TooManyTopics => "OOM the limit on topics (--max-topics) is reached",
         ErrorCode::Busy => "TRYAGAIN busy, nothing was counted",
         ErrorCode::Store => "MISCONF the durable store failed",
         ErrorCode::Denied => "NOPERM not allowed",

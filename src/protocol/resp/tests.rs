@@ -534,7 +534,7 @@ fn known_commands_are_refused_by_name() {
         ),
         (
             "rename renamenx copy",
-            "ERR not supported: a sum stays with its topic",
+            "ERR not supported: a sum cannot be moved or copied to another topic",
         ),
         (
             "flushall FlushDB",
@@ -640,7 +640,7 @@ fn replies_are_encoded_as_their_command_needs() {
         (
             Form::Created,
             Reply::Error(ErrorCode::TooManyTopics),
-            "-OOM a new topic would be one over --max-topics\r\n",
+            "-OOM the limit on topics (--max-topics) is reached\r\n",
         ),
         (Form::Expiry, Reply::Get(Some(0)), ":-1\r\n"),
         (Form::Expiry, Reply::Get(None), ":-2\r\n"),
