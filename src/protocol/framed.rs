@@ -273,9 +273,9 @@ fn encode(op: u8, id: RequestId, out: &mut Vec<u8>, body_len: usize, body: &[&[u
 ///
 /// # Panics
 ///
-/// Panics for [`Op::Incr`], [`Op::Set`] and [`Op::GetDelete`], which this dialect does not carry, and if
-/// the body would be longer than 65,535 bytes. Only PING and the token of HELLO can be that long; a
-/// topic cannot.
+/// Panics for [`Op::Incr`], [`Op::Set`] and [`Op::GetDelete`], which this dialect does not carry,
+/// and if the body would be longer than 65,535 bytes. Only PING and the token of HELLO can be that
+/// long; a topic cannot.
 pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
     match *call {
         Call::Topic(Request { op, topic }) => {

@@ -1,13 +1,14 @@
-//! The word of 8 bytes that the table has for a topic; most counts are one addition to it.
+//! Packs the usual state of a topic into the 8 bytes that the table stores for it. Most counts are
+//! one addition to them.
 
 use super::reserve::Reserve;
 
-/// A topic's sum, and how many numbers are left: how many may be handed out before the rules of
-/// `topic_state.rs` have to be applied. It is one machine word, since there may
-/// be many millions. A state that does not fit is in the ledger, and the word has its index there.
+/// A topic's sum, and how many numbers may still be handed out before the rules of `topic_state.rs`
+/// apply ("left"). It is one machine word, because a table may have many millions of topics. A
+/// state that does not fit is in the ledger; the word then holds its index.
 ///
 /// The fields, from the lowest bit: the sum (33 bits), the numbers left (20), tick and exponent of
-/// the [`Reserve`] (4 + 5), whether a raise of the ceiling is pending, and whether the state is in
+/// the [`Reserve`] (4 + 5), whether the held-back numbers are released, and whether the state is in
 /// the ledger. If it is, no numbers are left, and the sum's bits hold the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counter(u64);
@@ -52,14 +53,15 @@ pub(super) struct CompactState {
     /// The ceiling that the store has: no sum above it may be handed out.
     pub(super) ceiling: u64,
     pub(super) reserve: Reserve,
-    /// Whether a raise of the ceiling is pending, or none can be requested. Then all numbers up to
-    /// the ceiling are left to hand out. Otherwise the last half of the reserve is held back, so
-    /// that reaching it triggers a raise.
+    /// If true, all numbers up to the ceiling may be handed out: a raise is pending already, or
+    /// none can be requested (the store failed, or topics are only in memory). If false, half of
+    /// the reserve is held back, so that `take` fails when a raise is due.
     pub(super) raise_pending: bool,
 }
 
 impl CompactState {
-    /// Returns how many numbers are left, or `None` if some of those held back were handed out.
+    /// Returns how many numbers are left, or `None` if the sum is already within the part that is
+    /// held back.
     pub(super) fn left(&self) -> Option<u64> {
         (self.ceiling - self.sum).checked_sub(held_back(self.raise_pending, self.reserve))
     }
@@ -102,7 +104,7 @@ impl Counter {
     }
 
     /// Creates the counter of a topic without a ceiling; `None` if it does not fit into a word. The
-    /// word has the most distant ceiling that fits, and a new word is made when that is reached.
+    /// word gets the highest ceiling that fits. When it is reached, the slow path makes a new word.
     pub(super) fn unbounded(sum: u64) -> Option<Self> {
         Self::pack(CompactState {
             sum,

@@ -11,7 +11,8 @@ use crate::protocol::{Condition, ErrorCode, Op, Reply, resp};
 
 #[cfg(test)]
 thread_local! {
-    /// Whether sums above the ceiling are handed out. A test sets it to prove that it would notice.
+    /// If true, sums above the ceiling are handed out. A crash test sets it to show that it detects
+    /// this fault.
     pub(super) static IGNORE_CEILINGS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
@@ -21,11 +22,14 @@ pub(super) struct TopicState<W> {
     sum: u64,
     /// The ceiling that the store has: no sum above it is handed out.
     ceiling: u64,
-    /// Whether the topic exists. A new topic does not exist until its first change is durable.
+    /// Whether the topic exists, and so the store, if there is one, has a record of it. A new topic
+    /// does not exist until its first change is durable.
     exists: bool,
     reserve: Reserve,
     pending: Option<PendingChange>,
-    /// How many numbers [`take`](Self::take) may hand out: the numbers left, as in a [`Counter`].
+    /// How many numbers [`take`](Self::take) may hand out, as "left" in a [`Counter`]. Set by
+    /// [`placement`](Self::placement) if the state is in the ledger only because it does not fit
+    /// into the word, else 0.
     left: u64,
     /// Requests that cannot be served yet, in order. Empty unless a change is pending.
     waiting: VecDeque<(Op, W)>,
@@ -81,6 +85,8 @@ impl<W> TopicState<W> {
             ceiling: if in_memory { u64::MAX } else { ceiling },
             exists: true,
             reserve,
+            // After a store failure, the flag is set although no change is in flight. No change is
+            // requested any more then.
             pending: (raise_pending && !in_memory).then_some(PendingChange::Raise),
             left: 0,
             waiting: VecDeque::new(),
@@ -214,9 +220,9 @@ impl<W> TopicState<W> {
         sum <= self.ceiling
     }
 
-    /// Requests a change from the store if one is due, and marks it as pending. A change is due if
-    /// a request waits, or if at most half of the reserve is left. Returns the record that the
-    /// store has after the change; `Some(None)` deletes the record.
+    /// If a change is due, marks it as pending and returns the record that the store must have
+    /// after it (`Some(None)`: no record). A change is due if a request waits, or if at most half
+    /// of the reserve is left.
     pub(super) fn request_change(
         &mut self,
         durability: Durability,
@@ -225,8 +231,8 @@ impl<W> TopicState<W> {
         if self.pending.is_some() || durability == Durability::Memory {
             return None;
         }
-        // The topic's sum, after the waiting requests if there are any; and the number that the
-        // reserve is added to.
+        // `sum`: the sum to store, after the waiting requests. `needed`: the ceiling without a
+        // reserve.
         let (sum, needed) = match self.waiting.front() {
             None if self.is_reserve_low() => (self.sum, self.ceiling),
             None => return None,
@@ -269,7 +275,8 @@ impl<W> TopicState<W> {
         half > 0 && self.ceiling - self.sum <= half && self.ceiling < u64::MAX
     }
 
-    /// Returns the sum after the waiting requests up to the first that does not just add to it.
+    /// Returns the sum after the waiting requests that only add, up to the first one of another
+    /// kind.
     fn sum_after_waiting(&self) -> u64 {
         let mut sum = self.sum;
         for &(op, _) in &self.waiting {
@@ -282,8 +289,8 @@ impl<W> TopicState<W> {
         sum
     }
 
-    /// Handles that the pending change is durable: the store has the record `after` now. Serves the
-    /// waiting requests in order, up to the first that needs another change.
+    /// Called when the pending change is durable, so that the store has the record `after`. Serves
+    /// the waiting requests in order, up to the first that needs another change.
     pub(super) fn change_committed(
         &mut self,
         after: Option<Record>,
@@ -295,8 +302,9 @@ impl<W> TopicState<W> {
         match (pending, after) {
             (Some(PendingChange::Raise), Some(Record { ceiling, .. })) => {
                 self.ceiling = ceiling;
-                // A topic is created for the first waiting request. If that is a SET, its condition
-                // was met when the raise was requested; now that the topic exists, it would not be.
+                // If the topic did not exist, the first waiting request created it. A SET is served
+                // here, before `exists` becomes true: after that, NX would no longer be met, and
+                // the reply would be `Set` instead of `Created`.
                 if let Some(Op::Set { to, .. }) = first.filter(|_| !self.exists) {
                     let reply = self.set_to(to);
                     self.reply_to_first(reply, replies);
@@ -331,7 +339,8 @@ impl<W> TopicState<W> {
         }
     }
 
-    /// Forgets everything but the waiting requests: the topic has a sum of 0, or does not exist.
+    /// Starts over with a sum of 0, or as a topic that does not exist. Keeps the waiting requests
+    /// and the tick of the reserve.
     fn start_over(&mut self, exists: bool) {
         *self = Self {
             exists,
@@ -340,12 +349,13 @@ impl<W> TopicState<W> {
         };
     }
 
-    /// Handles that the store failed: no change becomes durable any more. Serves the waiting
+    /// Called when the store has failed: from now on no change becomes durable. Serves the waiting
     /// requests that need no store, and refuses the others.
     pub(super) fn change_failed(&mut self, durability: Durability, replies: &mut Vec<(W, Reply)>) {
         if let Some(PendingChange::Reset | PendingChange::Delete) = self.pending.take() {
-            // The change may be durable all the same. Then a number that is handed out now could be
-            // handed out again after a restart, so no more are.
+            // The change may be durable although it failed. Then the topic starts over after a
+            // restart, and a number handed out now could be handed out again. So no more numbers
+            // are handed out.
             self.ceiling = self.sum;
         }
         while let Some(&(op, _)) = self.waiting.front() {
@@ -361,8 +371,8 @@ impl<W> TopicState<W> {
         }
     }
 
-    /// Returns where the state is stored from now on. If `store_failed`, no raise can be requested
-    /// any more, so no part of the ceiling is held back for one.
+    /// Returns where the state is stored from now on, and updates `left`. If `store_failed`, no
+    /// raise can be requested any more, so nothing is held back.
     pub(super) fn placement(&mut self, durability: Durability, store_failed: bool) -> Placement {
         self.left = 0;
         if !self.waiting.is_empty() {
@@ -394,8 +404,8 @@ impl<W> TopicState<W> {
     }
 }
 
-/// Returns how much `op` adds to a sum, and the greatest sum that it may lead to. Returns `None` if
-/// `op` does not add.
+/// Returns how much `op` adds to a sum, and the greatest sum that is allowed afterwards. Returns
+/// `None` if `op` does not add.
 #[inline]
 pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
     match op {

@@ -37,7 +37,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// That cannot be made durable, or the loaded topics are not all that were written.
+    /// The removal of the mark cannot be made durable, or the loaded topics are not complete.
     fn begin(&mut self) -> Result<(), StoreError>;
 
     /// Makes these changes durable, all or none, then reports the result through `completion`, now or

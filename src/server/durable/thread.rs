@@ -53,8 +53,8 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
             completion.report(Err(StoreError::Failed));
             continue;
         }
-        // If the commit panics, the completion is dropped, which reports to the shards that it failed.
-        // The store gets no further changes.
+        // If the commit panics, the completion is dropped, which reports to the shards that it
+        // failed. The store gets no further changes.
         let committed = panic::catch_unwind(AssertUnwindSafe(|| store.commit(changes, completion)));
         if committed.is_err() {
             shared.store_failed(&StoreError::NoResult);

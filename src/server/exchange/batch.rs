@@ -13,8 +13,8 @@ use crate::protocol::Reply;
 use crate::topic::ShardId;
 
 /// Requests that a worker hands over to the worker that runs their shard. The batch comes back with
-/// the replies, and its buffers are used again. Instead of requests a batch may carry a part of a search, a
-/// commit result, or late replies.
+/// the replies, and its buffers are used again. Instead of requests a batch may carry a part of a
+/// search, a commit result, or late replies.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The worker that the batch goes back to.

@@ -30,8 +30,9 @@ fn decode_cursor(cursor: u64, shards: Shards) -> Option<(ShardId, Position)> {
 }
 
 impl SearchPart {
-    /// Creates a part that searches from `cursor` on; cursor 0 is the start. It ends at the first possible place
-    /// after it has found `topics` topics or `bytes` bytes of names, whichever comes first.
+    /// Creates a part that searches from `cursor` on; cursor 0 is the start. It ends at the first
+    /// possible place after it has found `topics` topics or `bytes` bytes of names, whichever comes
+    /// first.
     pub(crate) fn new(cursor: u64, shards: Shards, topics: usize, bytes: usize) -> Self {
         Self {
             place: decode_cursor(cursor, shards),

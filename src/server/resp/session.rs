@@ -49,12 +49,12 @@ enum WaitsFor {
     Search(Search),
 }
 
-/// What became of the bytes of a read.
+/// The result of serving the bytes of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ServedInput {
     /// How many bytes were consumed.
     pub(crate) at: usize,
-    /// What the other bytes are.
+    /// The meaning of the remaining bytes.
     pub(crate) rest: Rest,
 }
 
@@ -66,10 +66,10 @@ pub(crate) enum Rest {
     /// Commands that have to wait, or nothing while a search goes on.
     Unserved,
     /// Bytes to ignore: the connection has to be closed.
-    Void,
+    Discard,
 }
 
-/// What serves the commands in one turn of a connection.
+/// The state for serving commands in one turn of a connection.
 struct Turn<'a> {
     worker: &'a Worker,
     link: &'a Link,
@@ -89,7 +89,7 @@ enum Next {
     Broken(ProtocolError),
 }
 
-/// What became of a command.
+/// The result of serving one command.
 enum Served {
     /// Its reply is in the ring, or has its slot there.
     Done,
@@ -202,7 +202,7 @@ impl Session {
                 Next::End(rest) => break (rest, None),
                 Next::Broken(error) => {
                     refuse_bytes(error, turn.ring);
-                    break (Rest::Void, None);
+                    break (Rest::Discard, None);
                 }
             };
             match self.serve(&input[at..at + len], at, &mut turn) {
@@ -211,7 +211,7 @@ impl Session {
                     self.waits = Some(WaitsFor::Replies { len });
                     break (Rest::Unserved, None);
                 }
-                Served::Ends => break (Rest::Void, None),
+                Served::Ends => break (Rest::Discard, None),
                 Served::Searches(search) => {
                     at += len;
                     break (Rest::Unserved, Some(search));

@@ -72,8 +72,8 @@ impl Acceptor {
         }
     }
 
-    /// Accepts the connections in the listener's queue, after having the kernel let no new ones in.
-    /// Handshakes in progress have [`HANDSHAKE_GRACE`] to complete.
+    /// Makes the kernel drop new connection requests, then accepts the connections that are already
+    /// in the listener's queue. Handshakes in progress have [`HANDSHAKE_GRACE`] to complete.
     async fn drain(&mut self) {
         if let Err(error) = net::drop_new_connections(&self.listener) {
             debug!(%error, "cannot filter new connections while the listener's queue is emptied");

@@ -9,9 +9,9 @@ use crate::topic::ShardId;
 /// some 20 µs, and a hop between workers 0.1 µs.
 const LEAD: u32 = 1_024;
 
-/// How many requests for the leading shard are outweighed by one request for another shard. So a
-/// connection moves only if more than three in four of its requests are for one shard. One that
-/// counts many topics stays.
+/// One request for another shard cancels this many requests for the leading shard. So a connection
+/// moves only if more than three in four of its requests are for one shard. One that counts many
+/// topics stays.
 const WEIGHT_OF_OTHERS: u32 = 3;
 
 /// The shard that a connection's recent requests favour.

@@ -1,5 +1,5 @@
-//! How a connection moves to another worker: because a HELLO named that worker's shard, or because most
-//! of its requests go there.
+//! How a connection moves to another worker: because a HELLO named that worker's shard, or because
+//! most of its requests go there.
 
 use std::io;
 use std::mem;

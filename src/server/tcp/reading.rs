@@ -1,5 +1,5 @@
-//! What a connection reads: bytes to requests, requests to their shards, and the replies that are known
-//! at once. The first byte of a connection tells its dialect.
+//! Reads from a connection: decodes requests, submits them to their shards, and writes the replies
+//! that are known at once. The first byte of a connection decides its dialect.
 
 use std::io;
 use std::mem;
@@ -90,7 +90,8 @@ impl Connection {
     /// Writes the replies that are known already.
     fn finish(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) -> io::Result<Step> {
         let sent = self.send(cx, output);
-        // Also after an error: the buffer is the worker's, and the next connection must find it empty.
+        // Also after an error: the buffer is the worker's, and the next connection must find it
+        // empty.
         empty(output, UNSENT_LIMIT);
         sent.map(|()| Step::Again)
     }
@@ -111,8 +112,8 @@ impl Connection {
         self.phase = Phase::Closing { linger: false };
     }
 
-    /// Serves the whole requests that `input` begins with; `input` is all that was read since the last
-    /// whole request. Returns how many bytes were consumed.
+    /// Serves the whole requests that `input` begins with; `input` is all that was read since the
+    /// last whole request. Returns how many bytes were consumed.
     fn serve_input(
         &mut self,
         input: &mut [u8],
@@ -146,8 +147,9 @@ impl Connection {
         }
     }
 
-    /// Takes requests to their shards; their topics lie in `input`. Replies that are known at once are
-    /// appended to `output`. The requests may show that the connection should move to another worker.
+    /// Takes requests to their shards; their topics lie in `input`. Replies that are known at once
+    /// are appended to `output`. The requests may show that the connection should move to another
+    /// worker.
     fn submit(&mut self, input: &[u8], output: &mut Vec<u8>, requests: &mut Requests) {
         let Entry { context, key, link } = &self.entry;
         let worker = &context.worker;
@@ -160,7 +162,8 @@ impl Connection {
                 link.sub_in_flight(1);
                 link.encode(request.id, *reply, output);
             }
-            // The returned replies are about to be appended to the unsent ones, and `output` is older.
+            // The returned replies are about to be appended to the unsent ones, and `output` is
+            // older.
             Outcome::Returned(batch) if batch.is_of(*key) => {
                 link.append(output);
                 output.clear();
@@ -251,7 +254,7 @@ impl Connection {
         match served.rest {
             Rest::Partial => {}
             Rest::Unserved => self.unserved = true,
-            Rest::Void => {
+            Rest::Discard => {
                 self.phase = Phase::Closing { linger: true };
                 return input.len();
             }

@@ -40,7 +40,7 @@ pub(super) struct Plan {
     pub(super) arrivals: mpsc::UnboundedReceiver<Moved>,
     /// The channels to every worker for such connections, in the order of the workers.
     pub(super) departures: Arc<[mpsc::UnboundedSender<Moved>]>,
-    /// Held as long as the worker may read requests.
+    /// Held as long as the worker may receive datagrams.
     pub(super) reading: ReadGuard,
     /// Turns true when the worker is to stop. A task that panics sets it.
     pub(super) stop: watch::Sender<bool>,
@@ -108,8 +108,8 @@ async fn serve(plan: Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets connections answer the requests that they have read, then returns. Gives up on peers that do
-/// not read their replies.
+/// Lets each connection finish the requests that it has read, or its first ones if it has not sent
+/// anything yet, then returns. Gives up on peers that do not read their replies.
 async fn stop_serving(worker: &Worker, udp: Option<&DatagramSocket>, all: &Connections) {
     worker.begin_stop();
     if let Some(udp) = udp {

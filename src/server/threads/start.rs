@@ -113,7 +113,8 @@ fn spawn(plan: Plan, report: Report) {
 /// Reports how a worker ended, also if it panics.
 struct Report {
     worker: u16,
-    /// Dropped before `ended`: whoever sees that channel closed finds that all workers are gone.
+    /// Declared before `ended`, so that it is dropped first: when the channel closes, the change
+    /// queue is already closed.
     last_worker: Arc<LastWorker>,
     ended: mpsc::UnboundedSender<Result<(), ServeError>>,
 }

@@ -1,5 +1,5 @@
-//! The task that receives a worker's datagrams: a batch per system call, its requests to their shards,
-//! and the replies that are known at once back to the peers.
+//! The task that receives a worker's datagrams: a batch per system call, its requests to their
+//! shards, and the replies that are known at once back to the peers.
 
 use std::io;
 use std::ops::Range;
@@ -66,8 +66,9 @@ pub(crate) async fn serve_datagrams(worker: Rc<Worker>, socket: Rc<DatagramSocke
     .await;
 }
 
-/// Receives once. Pending if no datagram is there or none may be received now; the task is woken when
-/// that changes.
+/// Makes receive calls until one returns datagrams. Pending if no datagram is available, or if the
+/// worker must not receive now (it is congested, or replies are unsent); the task is woken when
+/// that changes. A stopping worker receives nothing more.
 fn receive(
     worker: &Worker,
     socket: &DatagramSocket,
@@ -85,15 +86,16 @@ fn receive(
     }
     loop {
         if let Err(error) = ready!(socket.inner.poll_recv_ready(cx)) {
-            warn!(%error, "cannot wait for datagrams; this worker receives none any more");
+            warn!(%error, "cannot wait for datagrams; this worker has stopped receiving them");
             return Poll::Pending;
         }
         let mut count = 0;
         let result = socket.inner.try_io(Interest::READABLE, || {
             count = received.receive(socket.inner.as_fd())?;
             if count < DATAGRAMS {
-                // No more datagrams are there, and epoll reports later ones anew (edge-triggered). To
-                // say so here saves the next call, which would only find that out.
+                // The socket is empty, and epoll (edge-triggered) reports later datagrams.
+                // Returning `WouldBlock` tells tokio so, and saves a call that would only return
+                // `WouldBlock`.
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Ok(())
@@ -169,7 +171,8 @@ impl ReceivedBatch {
         pings.clear();
     }
 
-    /// Decodes the datagram `bytes[span]`: its requests are queued, and what needs no shard is answered.
+    /// Decodes the datagram `bytes[span]`: its requests are queued, and what needs no shard is
+    /// answered.
     fn decode(&mut self, worker: &Worker, bytes: &[u8], span: Range<usize>, peer: Peer) {
         let message = &bytes[span.clone()];
         // An empty datagram has no op code, so its dialect is unknown.

@@ -46,7 +46,7 @@ pub(crate) struct Worker {
     /// Stops the whole server.
     stop: watch::Sender<bool>,
     panicked: Cell<bool>,
-    /// Dropped when the worker stops reading.
+    /// Dropped when the worker stops receiving datagrams.
     read_guard: Cell<Option<ReadGuard>>,
 }
 
@@ -124,7 +124,8 @@ impl Worker {
         self.shared.shards() != Shards::ONE
     }
 
-    /// Returns whether the worker is stopping: it answers what was read, and reads no more.
+    /// Returns whether the worker is stopping: it receives no datagrams, and reads only from
+    /// connections that have not sent anything yet.
     pub(crate) fn stopping(&self) -> bool {
         self.stopping.get()
     }
@@ -143,10 +144,11 @@ impl Worker {
         self.connections.borrow_mut().remove(key.index);
     }
 
-    /// Submits the requests of a read to their shards. `outcome` gets the replies that are there at
-    /// once. It also sees each batch that came back, before the batch's replies go to the [`Link`]s
-    /// of their connections; the caller's own connection may be among them. Replies that come later
-    /// go to the link too, or, for datagrams, are sent by the worker that gets them.
+    /// Submits the requests of a read to their shards. Passes to `outcome` each reply that is known
+    /// immediately, and each batch that came back, before its replies are queued at the [`Link`]s
+    /// of their connections (the caller's own may be among them). Later replies are queued at the
+    /// link. Later replies to datagrams are sent by the worker that ran the batch, or, if they
+    /// waited for the store, by the worker that received the datagram.
     pub(crate) fn submit(
         &self,
         requests: &mut Requests,
@@ -309,8 +311,9 @@ impl Worker {
         self.panicked.get()
     }
 
-    /// Begins to stop: from now on the worker reads nothing, and each connection answers what it
-    /// has read.
+    /// Begins to stop: from now on the worker receives no datagrams, and each connection finishes
+    /// the requests that it has read. A connection that has not sent anything yet may still do so
+    /// for a short time.
     pub(crate) fn begin_stop(&self) {
         self.stopping.set(true);
         drop(self.read_guard.take());

@@ -1,5 +1,5 @@
-//! SET with a condition and GETDEL, with each durability: the condition, the change and the reply are one
-//! step, also if the request waits for the store.
+//! SET with a condition and GETDEL, with each durability: the condition, the change and the reply
+//! are one step, also if the request waits for the store.
 
 use super::*;
 
@@ -237,7 +237,8 @@ fn a_set_that_creates_takes_room_and_one_that_does_not_takes_none() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whatever waits for whatever: each topic's requests are answered in order, as by the model.
+    /// The requests of each topic are answered in order, as by the model, whichever of them have to
+    /// wait.
     #[test]
     fn a_durable_shard_replies_like_the_model(
         exact: bool,
@@ -266,13 +267,13 @@ proptest! {
         }
         let expected: Vec<_> = expected.into_iter().map(Some).collect();
         prop_assert_eq!(got, expected);
-        // What nobody waits for may still be in flight.
+        // Changes that no request waits for may still be in flight.
         report(&mut shard, &mut in_flight, &mut Vec::new());
         prop_assert_eq!(shard.topics(), model.0.len());
     }
 }
 
-/// Reports the changes as durable, and files the replies that come of it.
+/// Reports the changes as durable, and stores the replies in `got`.
 fn report(
     shard: &mut super::super::Shard<usize>,
     changes: &mut Vec<Change>,

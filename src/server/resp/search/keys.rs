@@ -1,5 +1,5 @@
-//! KEYS: searches all topics, part by part, and sends its reply in pieces, so that no other connection
-//! waits for it.
+//! KEYS: searches all topics, part by part, and sends its reply in pieces, so that no other
+//! connection waits for it.
 
 use std::collections::VecDeque;
 

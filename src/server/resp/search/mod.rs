@@ -1,6 +1,6 @@
-//! The commands that search the topics: SCAN, KEYS and RANDOMKEY. Each searches in bounded parts, so that
-//! the other connections have their turn between two parts. They know no socket, and not how a shard is
-//! reached.
+//! The commands that search the topics: SCAN, KEYS and RANDOMKEY. Each searches in bounded parts,
+//! so that the other connections have their turn between two parts. They know no socket, and not
+//! how a shard is reached.
 
 mod command;
 mod keys;
