@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::context::{READ_LEN, TcpContext};
-use super::drift::Drift;
+use super::move_detector::MoveDetector;
 use super::moved::Resume;
 use crate::server::exchange::{ConnectionKey, WorkerId};
 use crate::server::resp::Session;
@@ -49,7 +49,7 @@ pub(super) struct Connection {
     /// Detects that most requests belong to another worker's shard, so that the connection should
     /// move there. `None` if it never moves: its client has chosen a shard, or there is only one
     /// worker.
-    pub(super) drift: Option<Drift>,
+    pub(super) move_detector: Option<MoveDetector>,
     pub(super) open: OpenConnection,
 }
 
@@ -115,7 +115,7 @@ impl Connection {
     pub(super) fn new(context: Rc<TcpContext>, stream: TcpStream, open: OpenConnection) -> Self {
         let (key, link) = context.worker.connect();
         Self {
-            drift: context.worker.has_others().then(Drift::default),
+            move_detector: context.worker.has_others().then(MoveDetector::default),
             entry: Entry { context, key, link },
             stream,
             partial: Vec::new(),

@@ -5,7 +5,7 @@
 mod accept;
 mod connection;
 mod context;
-mod drift;
+mod move_detector;
 mod moved;
 mod moving;
 mod reading;

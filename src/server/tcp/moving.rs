@@ -56,7 +56,7 @@ impl Connection {
         self.entry.link.append(&reply);
         self.phase = Phase::Framed;
         self.unserved = true;
-        self.drift = None;
+        self.move_detector = None;
     }
 
     /// Hands the connection to worker `to`. Nothing of it may be in flight.

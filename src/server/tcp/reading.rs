@@ -153,8 +153,8 @@ impl Connection {
     fn submit(&mut self, input: &[u8], output: &mut Vec<u8>, requests: &mut Requests) {
         let Entry { context, key, link } = &self.entry;
         let worker = &context.worker;
-        let drift = self.drift.as_mut();
-        let better_shard = drift.and_then(|drift| drift.note(requests, worker.shard()));
+        let detector = self.move_detector.as_mut();
+        let better_shard = detector.and_then(|detector| detector.record(requests, worker.shard()));
         link.add_in_flight(requests.count());
         let source = Source::Connection(*key);
         worker.submit(requests, input, source, |outcome| match outcome {
