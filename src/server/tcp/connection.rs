@@ -38,7 +38,7 @@ const LINGER_LEN: usize = 1024 * 1024;
 
 /// The task of one connection. It ends when the connection closes or moves to another worker.
 pub(super) struct Connection {
-    pub(super) entry: Entry,
+    pub(super) registered: Registered,
     pub(super) stream: TcpStream,
     /// Bytes that were read but not served yet: an incomplete request, or whole requests that have
     /// to wait.
@@ -54,19 +54,19 @@ pub(super) struct Connection {
 }
 
 /// The registration of a connection at its worker; dropping it removes the connection there.
-pub(super) struct Entry {
+pub(super) struct Registered {
     pub(super) context: Rc<TcpContext>,
     pub(super) key: ConnectionKey,
     pub(super) link: Rc<Link>,
 }
 
-impl Entry {
+impl Registered {
     pub(super) fn worker(&self) -> &Worker {
         &self.context.worker
     }
 }
 
-impl Drop for Entry {
+impl Drop for Registered {
     fn drop(&mut self) {
         self.worker().disconnect(self.key);
     }
@@ -116,7 +116,7 @@ impl Connection {
         let (key, link) = context.worker.connect();
         Self {
             move_detector: context.worker.has_others().then(MoveDetector::default),
-            entry: Entry { context, key, link },
+            registered: Registered { context, key, link },
             stream,
             partial: Vec::new(),
             unserved: false,
@@ -134,7 +134,7 @@ impl Connection {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        self.entry.link.set_waker(cx.waker());
+        self.registered.link.set_waker(cx.waker());
         for _ in 0..STEPS_PER_TURN {
             match self.step(cx) {
                 Ok(Step::Again) => {}
@@ -156,7 +156,7 @@ impl Connection {
                 if self.unserved {
                     return self.serve_unserved(cx);
                 }
-                if self.entry.worker().stopping() {
+                if self.registered.worker().stopping() {
                     self.phase = self.phase_when_stopping();
                     return Ok(Step::Again);
                 }
@@ -170,7 +170,7 @@ impl Connection {
                 self.read(cx)
             }
             Phase::Moving { .. } => Ok(self.leave()),
-            Phase::Closing { .. } if self.entry.link.in_flight() > 0 || !all_written => {
+            Phase::Closing { .. } if self.registered.link.in_flight() > 0 || !all_written => {
                 Ok(Step::Wait)
             }
             Phase::Closing { linger: false } => Ok(Step::End(End::Close)),
@@ -192,7 +192,7 @@ impl Connection {
     /// task is then woken when the socket is writable again.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let stream = &mut self.stream;
-        let link = &self.entry.link;
+        let link = &self.registered.link;
         link.write_to(|replies| Pin::new(&mut *stream).poll_write(cx, replies))
     }
 
@@ -200,7 +200,7 @@ impl Connection {
     /// Replies that came back from other workers are already among the unsent ones and are older
     /// than `output`, so the replies of each topic keep their order.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, mut output: &[u8]) -> io::Result<()> {
-        if self.entry.link.unsent() == 0 {
+        if self.registered.link.unsent() == 0 {
             while !output.is_empty() {
                 match Pin::new(&mut self.stream).poll_write(cx, output) {
                     Poll::Ready(written) => output = &output[written?..],
@@ -208,7 +208,7 @@ impl Connection {
                 }
             }
         }
-        self.entry.link.append(output);
+        self.registered.link.append(output);
         Ok(())
     }
 
@@ -234,7 +234,7 @@ impl Connection {
         if *left == 0 || until.as_mut().poll(cx).is_ready() {
             return Ok(Step::End(End::Close));
         }
-        let mut scratch = self.entry.context.scratch.borrow_mut();
+        let mut scratch = self.registered.context.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch.input[..READ_LEN]);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Ready(read) => {
@@ -247,7 +247,7 @@ impl Connection {
                     }
                 }
             }
-            Poll::Pending if self.entry.worker().stopping() => Ok(Step::End(End::Close)),
+            Poll::Pending if self.registered.worker().stopping() => Ok(Step::End(End::Close)),
             Poll::Pending => Ok(Step::Wait),
         }
     }

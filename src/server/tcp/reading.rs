@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::connection::{Connection, Entry, Phase, Step};
+use super::connection::{Connection, Phase, Registered, Step};
 use super::context::{READ_LEN, Scratch};
 use super::moved::Resume;
 use crate::protocol::framed::{self, Answer};
@@ -21,10 +21,10 @@ use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
 impl Connection {
     /// Reads once, serves all whole requests, and writes their replies with one call.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
-        if !self.entry.link.has_room() || self.entry.worker().congested(cx.waker()) {
+        if !self.registered.link.has_room() || self.registered.worker().congested(cx.waker()) {
             return Ok(Step::Wait);
         }
-        let context = Rc::clone(&self.entry.context);
+        let context = Rc::clone(&self.registered.context);
         let scratch = &mut *context.scratch.borrow_mut();
         // Left-over bytes are copied in front of the new ones into the worker's buffer, unless they
         // belong to a long command, which is collected in `partial`.
@@ -54,7 +54,7 @@ impl Connection {
             let input = &mut input[..start + len];
             let done = self.serve_input(input, output, requests);
             self.partial.extend_from_slice(&input[done..]);
-            self.entry.link.set_unserved(self.partial.len());
+            self.registered.link.set_unserved(self.partial.len());
         }
         self.finish(cx, output)
     }
@@ -62,14 +62,14 @@ impl Connection {
     /// Serves requests that were read before and had to wait, if they need not wait any longer.
     pub(super) fn serve_unserved(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
         if let Phase::Resp(session) = &self.phase
-            && !session.may_go_on(&self.entry.link)
+            && !session.may_go_on(&self.registered.link)
         {
             return Ok(Step::Wait);
         }
-        if self.entry.worker().congested(cx.waker()) {
+        if self.registered.worker().congested(cx.waker()) {
             return Ok(Step::Wait);
         }
-        let context = Rc::clone(&self.entry.context);
+        let context = Rc::clone(&self.registered.context);
         let Scratch {
             output, requests, ..
         } = &mut *context.scratch.borrow_mut();
@@ -84,7 +84,7 @@ impl Connection {
         input.drain(..done);
         shrink(&mut input, KEEP_LEN);
         self.partial = input;
-        self.entry.link.set_unserved(self.partial.len());
+        self.registered.link.set_unserved(self.partial.len());
     }
 
     /// Writes the replies that are known already.
@@ -99,9 +99,9 @@ impl Connection {
     /// The peer has shut down its side. It may still wait for replies.
     fn peer_shut_down(&mut self, output: &mut Vec<u8>) {
         if let Phase::Resp(session) = &self.phase {
-            let link = &self.entry.link;
+            let link = &self.registered.link;
             session.end(&self.partial, link);
-            self.entry
+            self.registered
                 .worker()
                 .counters()
                 .count_errors(link.drain(output));
@@ -151,7 +151,7 @@ impl Connection {
     /// are appended to `output`. The requests may show that the connection should move to another
     /// worker.
     fn submit(&mut self, input: &[u8], output: &mut Vec<u8>, requests: &mut Requests) {
-        let Entry { context, key, link } = &self.entry;
+        let Registered { context, key, link } = &self.registered;
         let worker = &context.worker;
         let detector = self.move_detector.as_mut();
         let better_shard = detector.and_then(|detector| detector.record(requests, worker.shard()));
@@ -177,12 +177,12 @@ impl Connection {
 
     /// Serves the one message of a classic connection.
     fn serve_message(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
-        self.entry.link.set_classic();
-        let decoded = self
-            .entry
-            .worker()
-            .intake
-            .decode_message(input, 0..input.len(), 0, requests);
+        self.registered.link.set_classic();
+        let decoded =
+            self.registered
+                .worker()
+                .intake
+                .decode_message(input, 0..input.len(), 0, requests);
         if let Err(error) = decoded {
             classic::encode_reply(Reply::Error(error), output);
         }
@@ -198,7 +198,7 @@ impl Connection {
         requests: &mut Requests,
         output: &mut Vec<u8>,
     ) -> usize {
-        let worker = self.entry.worker();
+        let worker = self.registered.worker();
         let whole = 0..input.len();
         let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
         match worker
@@ -224,10 +224,10 @@ impl Connection {
 
     /// Begins to speak the Redis protocol.
     fn open_resp(&mut self) {
-        self.entry.link.set_resp();
+        self.registered.link.set_resp();
         // CLIENT LIST shows the addresses. A peer that is gone already has none.
         let (peer, local) = (self.stream.peer_addr().ok(), self.stream.local_addr().ok());
-        let session = Session::new(self.entry.worker(), peer, local);
+        let session = Session::new(self.registered.worker(), peer, local);
         self.phase = Phase::Resp(Box::new(session));
     }
 
@@ -238,7 +238,7 @@ impl Connection {
         output: &mut Vec<u8>,
         requests: &mut Requests,
     ) -> usize {
-        let Entry { context, key, link } = &self.entry;
+        let Registered { context, key, link } = &self.registered;
         let worker = &context.worker;
         let Phase::Resp(session) = &mut self.phase else {
             return 0;
@@ -246,8 +246,8 @@ impl Connection {
         let sample = worker.counters().sample();
         let served = session.serve_input(worker, link, *key, input, requests);
         self.submit(input, output, requests);
-        let counters = self.entry.worker().counters();
-        counters.count_errors(self.entry.link.drain(output));
+        let counters = self.registered.worker().counters();
+        counters.count_errors(self.registered.link.drain(output));
         if let Some(sample) = sample {
             counters.sampled(&sample);
         }
