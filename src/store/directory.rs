@@ -111,7 +111,7 @@ pub(super) fn is_clean(directory: &Path, head: &Head) -> Result<bool, StoreError
 }
 
 /// Removes the mark of a clean shutdown, if there is one, durably.
-pub(super) fn unmark_clean(directory: &Path) -> Result<(), StoreError> {
+pub(super) fn remove_clean_mark(directory: &Path) -> Result<(), StoreError> {
     let path = directory.join(CLEAN_FILE);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -300,7 +300,7 @@ impl Store for FjallStore {
 
     fn begin(&mut self) -> Result<(), StoreError> {
         self.check_loaded()?;
-        directory::unmark_clean(&self.directory)?;
+        directory::remove_clean_mark(&self.directory)?;
         self.head.run = self.head.run.wrapping_add(1);
         self.try_commit(&[])
     }

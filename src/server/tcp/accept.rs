@@ -148,7 +148,10 @@ fn is_about_the_peer(error: &io::Error) -> bool {
 }
 
 /// Serves the connections that other workers moved here.
-pub(crate) async fn take_in(context: Rc<TcpContext>, mut arrivals: mpsc::UnboundedReceiver<Moved>) {
+pub(crate) async fn serve_arrivals(
+    context: Rc<TcpContext>,
+    mut arrivals: mpsc::UnboundedReceiver<Moved>,
+) {
     while let Some(moved) = arrivals.recv().await {
         match Connection::arrive(Rc::clone(&context), moved) {
             Ok(connection) => drop(context.worker.spawn(connection.serve())),

@@ -96,7 +96,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
             plan.stop.subscribe(),
         ));
     }
-    worker.spawn(tcp::take_in(tcp, plan.arrivals));
+    worker.spawn(tcp::serve_arrivals(tcp, plan.arrivals));
 
     let mut stop = plan.stop.subscribe();
     // This cannot fail: the plan holds a sender.

@@ -114,7 +114,7 @@ fn a_congested_worker_stops_soon_and_answers() {
     let mut router = exchange::Router::new(ran[0].from, Arc::clone(&shared));
     for batch in ran {
         shared.sub_datagrams_in_flight(batch.len());
-        router.give_back(batch);
+        router.return_to_sender(batch);
     }
     let mut reply = [0; 15];
     assert_eq!(peer.recv(&mut reply).unwrap(), 15);
@@ -140,7 +140,7 @@ fn a_task_that_panics_ends_the_server() {
     let mut batch = exchange::Batch::new(WorkerId(1));
     (batch.shard, batch.awaited) = (crate::topic::ShardId::new(200), true);
     let mut other = exchange::Router::new(WorkerId(0), Arc::clone(&shared));
-    other.give_back(Box::new(batch));
+    other.return_to_sender(Box::new(batch));
     shared.mailbox(WorkerId(1)).wake();
     let mut results = Vec::new();
     while let Some(worker) = ended.blocking_recv() {

@@ -283,13 +283,13 @@ impl Link {
             let taken = taken?;
             self.written.update(|written| written + taken);
         }
-        self.forget_written();
+        self.drop_written();
         self.update_held();
         Ok(self.unsent() == 0)
     }
 
     /// Removes the written replies from the buffer if they are all of it, or more than half.
-    fn forget_written(&self) {
+    fn drop_written(&self) {
         let mut replies = self.replies.borrow_mut();
         if self.written.get() == replies.len() {
             self.written.set(0);

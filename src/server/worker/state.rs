@@ -256,7 +256,7 @@ impl Worker {
             datagrams.answer(batch);
         }
         for batch in datagrams.flush() {
-            router.give_back(batch);
+            router.return_to_sender(batch);
         }
     }
 

@@ -62,7 +62,7 @@ pub(crate) struct Router {
     changes: Vec<Change>,
     /// Batches that were in the inbox while this worker ran the current shard. Their replies go
     /// before those of its own requests.
-    older: Vec<Box<Batch>>,
+    returned_before_run: Vec<Box<Batch>>,
     after: AfterRun,
 }
 
@@ -79,7 +79,7 @@ impl Router {
             spare: Vec::new(),
             replies: Vec::new(),
             changes: Vec::new(),
-            older: Vec::new(),
+            returned_before_run: Vec::new(),
             after: AfterRun::default(),
         }
     }
@@ -117,12 +117,12 @@ impl Router {
         self.collect(|batch| outcome(Outcome::Returned(batch)));
     }
 
-    /// Passes the results of a run to `outcome`: first the batches of `self.older`, because their
+    /// Passes the results of a run to `outcome`: first the batches of `self.returned_before_run`, because their
     /// requests came before those of `list`; then the replies to `list`. Batches that come back
     /// later follow after these.
     fn report_run(&mut self, list: &[Queued], outcome: &mut impl FnMut(Outcome<'_>)) {
-        for batch in mem::take(&mut self.older) {
-            self.take_back(batch, |batch| outcome(Outcome::Returned(batch)));
+        for batch in mem::take(&mut self.returned_before_run) {
+            self.receive_returned(batch, |batch| outcome(Outcome::Returned(batch)));
         }
         for (request, reply) in list.iter().zip(self.replies.drain(..)) {
             if let Some(reply) = reply {
@@ -177,14 +177,14 @@ impl Router {
     /// connections, or late) to `returned`.
     pub(crate) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
         while let Some(batch) = self.shared.mailbox(self.me).inbox.take() {
-            self.take_back(batch, &mut returned);
+            self.receive_returned(batch, &mut returned);
         }
     }
 
     /// Handles a batch that came back: restores the credit that it used, passes it to `returned` if
     /// it has replies to deliver, and keeps it for reuse. A batch of late replies used no credit
     /// and is not kept.
-    fn take_back(&mut self, mut batch: Box<Batch>, returned: impl FnOnce(&mut Batch)) {
+    fn receive_returned(&mut self, mut batch: Box<Batch>, returned: impl FnOnce(&mut Batch)) {
         if !batch.late.is_empty() {
             returned(&mut batch);
             return;
@@ -262,13 +262,13 @@ impl Router {
     }
 
     /// Takes a batch of datagrams that this worker has run. The caller sends its replies, then
-    /// passes the batch to [`give_back`](Self::give_back).
+    /// passes the batch to [`return_to_sender`](Self::return_to_sender).
     pub(crate) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
         self.after.take_datagrams()
     }
 
     /// Gives a batch of datagrams, whose replies are sent, back to its worker.
-    pub(crate) fn give_back(&mut self, batch: Box<Batch>) {
+    pub(crate) fn return_to_sender(&mut self, batch: Box<Batch>) {
         let mailbox = self.shared.mailbox(batch.from);
         if !batch.awaited {
             mailbox.inbox.put_quietly(batch);
@@ -285,7 +285,7 @@ impl Router {
             shared,
             replies,
             changes,
-            older,
+            returned_before_run,
             after,
             ..
         } = self;
@@ -296,7 +296,7 @@ impl Router {
                 requests::run(list, bytes, *me, source, shard, replies);
                 // While this worker holds the shard's lock, its inbox already contains the replies
                 // to all requests that it handed over earlier and that this shard has run.
-                older.extend(std::iter::from_fn(|| inbox.take()));
+                returned_before_run.extend(std::iter::from_fn(|| inbox.take()));
                 shard.fetch(changes)
             },
         );
