@@ -27,7 +27,7 @@ pub(super) struct TopicState<W> {
     exists: bool,
     reserve: Reserve,
     pending: Option<PendingChange>,
-    /// How many numbers [`take`](Self::take) may hand out, as "left" in a [`Counter`]. Set by
+    /// How many numbers [`hand_out`](Self::hand_out) may hand out, as "left" in a [`Counter`]. Set by
     /// [`placement`](Self::placement) if the state is in the ledger only because it does not fit
     /// into the word, else 0.
     left: u64,
@@ -77,7 +77,7 @@ impl<W> TopicState<W> {
             sum,
             ceiling,
             reserve,
-            raise_pending,
+            released,
         } = compact;
         let in_memory = durability == Durability::Memory;
         Self {
@@ -85,9 +85,9 @@ impl<W> TopicState<W> {
             ceiling: if in_memory { u64::MAX } else { ceiling },
             exists: true,
             reserve,
-            // After a store failure, the flag is set although no change is in flight. No change is
+            // After a store failure, `released` is set although no change is in flight. No change is
             // requested any more then.
-            pending: (raise_pending && !in_memory).then_some(PendingChange::Raise),
+            pending: (released && !in_memory).then_some(PendingChange::Raise),
             left: 0,
             waiting: VecDeque::new(),
         }
@@ -118,9 +118,9 @@ impl<W> TopicState<W> {
         self.waiting.len()
     }
 
-    /// Adds `n` (at least 1) and returns the sum, if `n` numbers are left and the sum is at most
+    /// Hands out `n` numbers (at least 1) and returns the sum, if `n` numbers are left and the sum is at most
     /// `max_sum`.
-    pub(super) fn take(&mut self, n: u64, max_sum: u64) -> Option<u64> {
+    pub(super) fn hand_out(&mut self, n: u64, max_sum: u64) -> Option<u64> {
         let sum = self.sum.checked_add(n).filter(|&sum| sum <= max_sum)?;
         self.left = self.left.checked_sub(n)?;
         self.sum = sum;
@@ -142,8 +142,8 @@ impl<W> TopicState<W> {
 
     /// Serves the topic's next request. Returns `None` if it has to wait for the store.
     fn serve_now(&mut self, op: Op, durability: Durability) -> Option<Reply> {
-        let volatile = durability == Durability::Memory;
-        if volatile {
+        let in_memory = durability == Durability::Memory;
+        if in_memory {
             self.ceiling = u64::MAX;
         }
         Some(match op {
@@ -157,33 +157,35 @@ impl<W> TopicState<W> {
                 }
                 Err(error) => Reply::Error(error),
             },
-            Op::Advance(floor) if volatile || self.exists && floor <= self.ceiling => {
+            Op::Advance(floor) if in_memory || self.exists && floor <= self.ceiling => {
                 self.exists = true;
                 self.sum = self.sum.max(floor);
                 Reply::Advance(self.sum)
             }
-            Op::Reset if volatile || self.exists && self.ceiling == 0 && self.pending.is_none() => {
+            Op::Reset
+                if in_memory || self.exists && self.ceiling == 0 && self.pending.is_none() =>
+            {
                 self.exists = true;
                 self.sum = 0;
                 Reply::Reset
             }
-            Op::Delete if volatile || !self.exists => {
+            Op::Delete if in_memory || !self.exists => {
                 let existed = std::mem::take(&mut self.exists);
                 self.sum = 0;
                 Reply::Delete { existed }
             }
             Op::GetDelete if !self.exists => Reply::Absent,
-            Op::GetDelete if volatile => {
+            Op::GetDelete if in_memory => {
                 self.exists = false;
                 Reply::Deleted(std::mem::take(&mut self.sum))
             }
-            Op::Set { to, when } => return self.set_now(to, when, volatile),
+            Op::Set { to, when } => return self.set_now(to, when, in_memory),
             Op::Advance(_) | Op::Reset | Op::Delete | Op::GetDelete => return None,
         })
     }
 
     /// Serves [`Op::Set`], the topic's next request. Returns `None` if it has to wait for the store.
-    fn set_now(&mut self, to: u64, when: Condition, volatile: bool) -> Option<Reply> {
+    fn set_now(&mut self, to: u64, when: Condition, in_memory: bool) -> Option<Reply> {
         if self.exists && when == Condition::IfAbsent {
             return Some(Reply::Present(self.sum));
         }
@@ -197,7 +199,7 @@ impl<W> TopicState<W> {
             0 => !self.exists || self.ceiling > 0 || self.pending.is_some(),
             to => !self.exists || to > self.ceiling,
         };
-        if needs_store && !volatile {
+        if needs_store && !in_memory {
             return None;
         }
         Some(self.set_to(to))
@@ -390,7 +392,7 @@ impl<W> TopicState<W> {
             sum: self.sum,
             ceiling: self.ceiling,
             reserve: self.reserve,
-            raise_pending: store_failed || self.pending.is_some(),
+            released: store_failed || self.pending.is_some(),
         };
         let counter = match durability {
             Durability::Memory => Counter::unbounded(self.sum),
@@ -407,7 +409,7 @@ impl<W> TopicState<W> {
 /// Returns how much `op` adds to a sum, and the greatest sum that is allowed afterwards. Returns
 /// `None` if `op` does not add.
 #[inline]
-pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
+pub(super) fn addend_and_limit(op: Op) -> Option<(u64, u64)> {
     match op {
         Op::Count => Some((1, u64::MAX)),
         Op::Add(n) => Some((n.get().into(), u64::MAX)),
@@ -427,7 +429,7 @@ pub(super) fn sum_reply(op: Op, sum: u64) -> Reply {
 
 /// Returns the sum after `op`.
 fn checked_sum(sum: u64, op: Op) -> Result<u64, ErrorCode> {
-    let (n, max_sum) = addend(op).unwrap_or((0, u64::MAX));
+    let (n, max_sum) = addend_and_limit(op).unwrap_or((0, u64::MAX));
     let sum = sum.checked_add(n).filter(|&sum| sum <= max_sum);
     sum.ok_or(ErrorCode::Overflow)
 }
