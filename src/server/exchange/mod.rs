@@ -1,6 +1,7 @@
 //! The exchange between workers and shards. It owns the shards, sorts requests by owner, and
 //! decides in which order batches reach each shard and how replies get back. It knows no socket, no
 //! connection and no runtime; what a request does to a topic is up to [`shard`](crate::shard).
+//! docs/architecture.md lists the five ways in which a reply comes back.
 
 mod batch;
 mod buffers;
