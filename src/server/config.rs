@@ -31,15 +31,16 @@ pub struct Config {
     pub tcp: Option<SocketAddr>,
     /// The address to receive UDP on; `None` turns UDP off. 127.0.0.1:9999 by default.
     pub udp: Option<SocketAddr>,
-    /// The number of workers, each with a shard. By default the number of processors that the process
-    /// may use.
+    /// The number of workers, each with a shard. By default the number of processors that the
+    /// process may use.
     pub shards: Shards,
     /// Whether each worker is pinned to one processor.
     pub pin: bool,
     /// Whether the kernel delivers classic datagrams to the worker that owns their topic.
     /// [`Steering::Auto`] by default.
     pub steering: Steering,
-    /// The directory that keeps topics across restarts and crashes; `None` keeps them in memory only.
+    /// The directory that keeps topics across restarts and crashes; `None` keeps them in memory
+    /// only.
     pub data_dir: Option<PathBuf>,
     /// The durability of topics in a data directory. With [`Durability::Memory`] the directory is
     /// not used. Monotonic by default.

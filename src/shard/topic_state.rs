@@ -27,8 +27,8 @@ pub(super) struct TopicState<W> {
     exists: bool,
     reserve: Reserve,
     pending: Option<PendingChange>,
-    /// How many numbers [`hand_out`](Self::hand_out) may hand out, as "left" in a [`Counter`]. Set by
-    /// [`placement`](Self::placement) if the state is in the ledger only because it does not fit
+    /// How many numbers [`hand_out`](Self::hand_out) may hand out, as "left" in a [`Counter`]. Set
+    /// by [`placement`](Self::placement) if the state is in the ledger only because it does not fit
     /// into the word, else 0.
     left: u64,
     /// Requests that cannot be served yet, in order. Empty unless a change is pending.
@@ -118,8 +118,8 @@ impl<W> TopicState<W> {
         self.waiting.len()
     }
 
-    /// Hands out `n` numbers (at least 1) and returns the sum, if `n` numbers are left and the sum is at most
-    /// `max_sum`.
+    /// Hands out `n` numbers (at least 1) and returns the sum, if `n` numbers are left and the sum
+    /// is at most `max_sum`.
     pub(super) fn hand_out(&mut self, n: u64, max_sum: u64) -> Option<u64> {
         let sum = self.sum.checked_add(n).filter(|&sum| sum <= max_sum)?;
         self.left = self.left.checked_sub(n)?;

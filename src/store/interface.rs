@@ -40,8 +40,8 @@ pub trait Store: Send + Sync {
     /// The removal of the mark cannot be made durable, or the loaded topics are not complete.
     fn begin(&mut self) -> Result<(), StoreError>;
 
-    /// Makes these changes durable, all or none, then reports the result through `completion`, now or
-    /// later, from any thread. The caller changes a topic again only after the result. Once a
+    /// Makes these changes durable, all or none, then reports the result through `completion`, now
+    /// or later, from any thread. The caller changes a topic again only after the result. Once a
     /// commit has failed, no later commit may succeed.
     fn commit(&mut self, changes: Changes, completion: Completion);
 

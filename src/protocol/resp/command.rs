@@ -21,8 +21,8 @@ const SCAN_COUNT: usize = 10;
 /// index and of rows that are still free.
 const TOPIC_BYTES: u64 = 56;
 
-/// The longest name of a topic that is stored in its row, in bytes. A longer name takes its length in
-/// addition.
+/// The longest name of a topic that is stored in its row, in bytes. A longer name takes its length
+/// in addition.
 const MAX_INLINE_NAME: usize = 24;
 
 /// The most names that COMMAND INFO and COMMAND DOCS accept: more than there are commands.

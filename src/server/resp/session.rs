@@ -25,8 +25,8 @@ const TURN_TEXT: usize = 64 * 1024;
 // A worker copies requests by the thousand.
 const _: () = assert!(size_of::<Queued>() == 32);
 
-/// The state of a connection that speaks the Redis protocol, except for its replies, which are in its
-/// [`Ring`].
+/// The state of a connection that speaks the Redis protocol, except for its replies, which are in
+/// its [`Ring`].
 #[derive(Debug)]
 pub(crate) struct Session {
     registration: Registration,
@@ -173,8 +173,8 @@ impl Session {
         served
     }
 
-    /// Serves commands up to one that has to wait, or one that starts a search, which is returned. If
-    /// the first command is decoded already, `decoded` is its length in bytes.
+    /// Serves commands up to one that has to wait, or one that starts a search, which is returned.
+    /// If the first command is decoded already, `decoded` is its length in bytes.
     fn serve_commands(
         &mut self,
         mut decoded: Option<usize>,

@@ -16,8 +16,8 @@ use super::moved::Moved;
 use crate::server::net;
 use crate::server::status::Accepting;
 
-/// How long to wait after an accept failed because the process has no file descriptor left. Until one
-/// is free every accept fails at once, so without the pause the worker would do nothing else.
+/// How long to wait after an accept failed because the process has no file descriptor left. Until
+/// one is free every accept fails at once, so without the pause the worker would do nothing else.
 const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a stopping listener waits for handshakes in progress: a round trip within a data centre.
@@ -28,8 +28,8 @@ const HANDSHAKE_GRACE: Duration = Duration::from_millis(10);
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Accepts connections and serves each in a task, until `stop` turns true. Then accepts the
-/// connections that the kernel has completed already, so that none of them is closed without a reply,
-/// and closes the listener.
+/// connections that the kernel has completed already, so that none of them is closed without a
+/// reply, and closes the listener.
 pub(crate) async fn accept(
     context: Rc<TcpContext>,
     listener: TcpListener,

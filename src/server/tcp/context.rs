@@ -19,8 +19,8 @@ pub(super) const READ_LEN: usize = classic::MAX_MESSAGE;
 pub(crate) struct TcpContext {
     pub(super) worker: Rc<Worker>,
     pub(super) scratch: RefCell<Scratch>,
-    /// The channel of each worker for connections that move to it. Not more of them can be in transit
-    /// than may be open.
+    /// The channel of each worker for connections that move to it. Not more of them can be in
+    /// transit than may be open.
     departures: Arc<[mpsc::UnboundedSender<Moved>]>,
 }
 

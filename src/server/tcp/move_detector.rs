@@ -1,6 +1,6 @@
-//! Detects that a connection should move to another worker: the one whose shard most of its requests
-//! go to. The common case is a program that stamps one topic; after the move its requests never cross
-//! cores.
+//! Detects that a connection should move to another worker: the one whose shard most of its
+//! requests go to. The common case is a program that stamps one topic; after the move its requests
+//! never cross cores.
 
 use crate::server::exchange::Requests;
 use crate::topic::ShardId;
@@ -82,7 +82,8 @@ mod tests {
         Topic::new(name.as_bytes(), 100).unwrap()
     }
 
-    /// Returns the number of such reads after which the connection moves, and the shard that it moves to.
+    /// Returns the number of such reads after which the connection moves, and the shard that it
+    /// moves to.
     fn moves(counts: [usize; 4]) -> Option<(usize, ShardId)> {
         let mut detector = MoveDetector::default();
         let read = read(counts);

@@ -191,7 +191,8 @@ impl Connection {
         };
     }
 
-    /// Decodes all whole frames. Returns how many bytes they take; the beginning of one more is left.
+    /// Decodes all whole frames. Returns how many bytes they take; the beginning of one more is
+    /// left.
     fn serve_frames(
         &mut self,
         input: &[u8],

@@ -230,9 +230,9 @@ impl Worker {
         .await;
     }
 
-    /// Sends the replies to the datagrams that this worker ran. Then wakes the task for deferred work
-    /// if there is some, or otherwise the tasks that waited because of congestion. Must follow every
-    /// use of the router.
+    /// Sends the replies to the datagrams that this worker ran. Then wakes the task for deferred
+    /// work if there is some, or otherwise the tasks that waited because of congestion. Must follow
+    /// every use of the router.
     pub(crate) fn finish_routing(&self) {
         self.answer_datagrams();
         let router = self.router.borrow();

@@ -117,9 +117,9 @@ impl Router {
         self.collect(|batch| outcome(Outcome::Returned(batch)));
     }
 
-    /// Passes the results of a run to `outcome`: first the batches of `self.returned_before_run`, because their
-    /// requests came before those of `list`; then the replies to `list`. Batches that come back
-    /// later follow after these.
+    /// Passes the results of a run to `outcome`: first the batches of `self.returned_before_run`,
+    /// because their requests came before those of `list`; then the replies to `list`. Batches that
+    /// come back later follow after these.
     fn report_run(&mut self, list: &[Queued], outcome: &mut impl FnMut(Outcome<'_>)) {
         for batch in mem::take(&mut self.returned_before_run) {
             self.receive_returned(batch, |batch| outcome(Outcome::Returned(batch)));

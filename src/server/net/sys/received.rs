@@ -107,8 +107,8 @@ impl Received {
             .unwrap_or_else(|| self.span(i).len())
     }
 
-    /// Returns the range in [`bytes`](Self::bytes) of each datagram of the `i`-th message of the last
-    /// call. There is at least one; an empty datagram has an empty range.
+    /// Returns the range in [`bytes`](Self::bytes) of each datagram of the `i`-th message of the
+    /// last call. There is at least one; an empty datagram has an empty range.
     pub fn datagrams(&self, i: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let span = self.span(i);
         let len = self.segment_len(i);

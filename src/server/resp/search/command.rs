@@ -38,8 +38,8 @@ impl Search {
         }
     }
 
-    /// Returns whether it can continue now: not while a part is handed over, and not while the client
-    /// does not read its reply.
+    /// Returns whether it can continue now: not while a part is handed over, and not while the
+    /// client does not read its reply.
     pub(crate) fn may_continue(&self, link: &Link) -> bool {
         match self {
             Self::Keys(keys) if keys.is_complete() => link.has_room(),

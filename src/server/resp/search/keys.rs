@@ -13,8 +13,8 @@ use crate::topic::Shards;
 const PART_TOPICS: usize = 2 * 1024;
 
 /// The most steps of comparing the names of one part with the pattern: some 2.5 ms in the worst
-/// case, which takes names and a pattern that are made for it. A connection searches up to four parts
-/// before the others have their turn.
+/// case, which takes names and a pattern that are made for it. A connection searches up to four
+/// parts before the others have their turn.
 const COMPARE_LIMIT: usize = 1024 * 1024;
 
 /// The longest reply, in bytes: a million names of 25 bytes.

@@ -10,8 +10,8 @@ pub(super) const BYTES_LIMIT: usize = 64 * 1024;
 /// The most topics that one SCAN looks at, whatever COUNT says.
 const COUNT_LIMIT: usize = 4 * 1024;
 
-/// The most steps of comparing names with the pattern, not counting the first name: some 10 ms in the
-/// worst case, which takes names and a pattern that are made for it.
+/// The most steps of comparing names with the pattern, not counting the first name: some 10 ms in
+/// the worst case, which takes names and a pattern that are made for it.
 const COMPARE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// A SCAN.
