@@ -30,8 +30,8 @@ pub(crate) struct Worker {
     pub(crate) status: Arc<Status>,
     /// Answers datagrams; `None` if the server does not serve UDP.
     datagrams: Option<Rc<dyn DatagramReplies>>,
-    /// How many bytes all connections hold: replies that peers have not taken, and requests that
-    /// are incomplete or not served yet.
+    /// How many bytes all connections hold: unsent replies, and requests that are incomplete or not
+    /// served yet.
     held: Rc<Cell<usize>>,
     shared: Arc<Shared>,
     router: RefCell<Router>,
@@ -230,9 +230,10 @@ impl Worker {
         .await;
     }
 
-    /// Sends the replies to the datagrams that this worker ran. Then wakes the task for deferred
-    /// work if there is some, or otherwise the tasks that waited because of congestion. Must follow
-    /// every use of the router.
+    /// Sends the replies to datagrams that are known by now: those of the batches that this worker
+    /// ran, and those that its tasks have packed. Then wakes the task for deferred work if there is
+    /// some, or otherwise the tasks that waited because of congestion. Must follow every use of the
+    /// router.
     pub(crate) fn finish_routing(&self) {
         self.answer_datagrams();
         let router = self.router.borrow();
@@ -245,8 +246,8 @@ impl Worker {
         }
     }
 
-    /// Packs and sends the replies to the datagrams that ran here, and gives back the batches whose
-    /// replies are sent.
+    /// Packs the replies of the batches of datagrams that this worker ran, sends all packed
+    /// replies, and returns the batches whose replies are sent.
     fn answer_datagrams(&self) {
         let Some(datagrams) = &self.datagrams else {
             return;
