@@ -199,8 +199,8 @@ fn redis(c: &mut Criterion) {
         b.iter(|| {
             out.clear();
             for _ in 0..MESSAGES {
-                let content = Form::Sum.said(black_box(Reply::Add(1 << 40)));
-                tally.say(content, &mut Writer::new(Version::Resp2, &mut out));
+                let content = Form::Sum.content(black_box(Reply::Add(1 << 40)));
+                tally.write(content, &mut Writer::new(Version::Resp2, &mut out));
             }
             black_box(&out);
         });

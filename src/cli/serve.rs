@@ -53,10 +53,10 @@ pub(super) struct Arguments {
         default_value_t = Listen(Some(Config::DEFAULT_ADDRESS))
     )]
     udp: Listen,
-    /// Number of workers, and of shards of topics [default: the number of cores it may use]
+    /// Number of workers and shards [default: the number of processors that the server may use]
     #[arg(long, value_name = "N", env = "GLOBALCOUNTER_SHARDS", value_parser = parse_shards)]
     shards: Option<Shards>,
-    /// Pin each worker to one core
+    /// Pin each worker to one processor
     #[arg(long, env = "GLOBALCOUNTER_PIN", value_parser = BoolishValueParser::new())]
     pin: bool,
     /// Have the kernel deliver classic UDP datagrams to the worker that owns their topic. "auto":
@@ -154,7 +154,7 @@ fn is_in_environment(name: &str, value: &OsStr) -> bool {
 fn parse_steering(text: &str) -> Result<Steering, String> {
     match text {
         "auto" => Ok(Steering::Auto),
-        // What a flag in the environment may say for on and off.
+        // The words that a boolean flag in the environment accepts as well.
         "on" | "true" | "yes" | "1" => Ok(Steering::On),
         "off" | "false" | "no" | "0" => Ok(Steering::Off),
         _ => Err("it must be auto, on or off".into()),

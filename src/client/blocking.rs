@@ -150,8 +150,8 @@ impl Client {
         self.runtime.block_on(self.client.ping())
     }
 
-    /// Runs `f`, then counts; returns the sum and the output of `f`. Whoever sees the sum knows
-    /// that `f` was complete before it.
+    /// Runs `f`, then counts; returns the sum and the output of `f`. `f` has completed before the
+    /// sum is taken, so every later count of this topic comes after `f`.
     ///
     /// ```
     /// # use globalcounter::server::{Config, Server};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::protocol::ErrorCode;
 use crate::protocol::framed::NotAReply;
 
-/// Why a call failed. The methods answer what a program needs to decide; `Display` says the rest.
+/// Why a call failed. The methods give a program what it needs to react; `Display` describes the
+/// error.
 #[derive(Debug, Clone)]
 pub struct Error {
     kind: Kind,

@@ -67,8 +67,8 @@ pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
         | Reply::Advance(sum)
         | Reply::Set(sum)
         | Reply::Present(sum)
-        | Reply::Below(sum)
-        | Reply::Taken(sum) => encode_sum(sum, out),
+        | Reply::SumIsHigher(sum)
+        | Reply::Deleted(sum) => encode_sum(sum, out),
         Reply::Get(None) => encode_sum(0, out),
         Reply::Reset | Reply::Delete { .. } | Reply::Created | Reply::Absent => {
             out.push(RESET_REPLY);

@@ -273,9 +273,9 @@ fn encode(op: u8, id: RequestId, out: &mut Vec<u8>, body_len: usize, body: &[&[u
 ///
 /// # Panics
 ///
-/// Panics for [`Op::Incr`], [`Op::Set`] and [`Op::Take`], which this dialect does not carry, and if
-/// the body would be longer than 65,535 bytes. Only PING and the token of HELLO can be that long; a
-/// topic cannot.
+/// Panics for [`Op::Incr`], [`Op::Set`] and [`Op::GetDelete`], which this dialect does not carry,
+/// and if the body would be longer than 65,535 bytes. Only PING and the token of HELLO can be that
+/// long; a topic cannot.
 pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
     match *call {
         Call::Topic(Request { op, topic }) => {
@@ -287,7 +287,9 @@ pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
                     let n = n.get().to_be_bytes();
                     encode(ADD, id, out, n.len() + topic.len(), &[&n, topic]);
                 }
-                Op::Incr(_) | Op::Set { .. } | Op::Take => unreachable!("only RESP carries {op:?}"),
+                Op::Incr(_) | Op::Set { .. } | Op::GetDelete => {
+                    unreachable!("only RESP carries {op:?}")
+                }
                 Op::Get => encode(GET, id, out, topic.len(), &[topic]),
                 Op::Delete => encode(DELETE, id, out, topic.len(), &[topic]),
                 Op::Advance(floor) => {
@@ -340,8 +342,8 @@ pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
         | Reply::Created
         | Reply::Present(_)
         | Reply::Absent
-        | Reply::Below(_)
-        | Reply::Taken(_) => unreachable!("only RESP carries {reply:?}"),
+        | Reply::SumIsHigher(_)
+        | Reply::Deleted(_) => unreachable!("only RESP carries {reply:?}"),
     }
 }
 

@@ -35,7 +35,7 @@ pub enum Op {
     },
     /// Forget the topic, as [`Op::Delete`] does, and return its sum. Only [`resp`](super::resp)
     /// carries it.
-    Take,
+    GetDelete,
 }
 
 /// When [`Op::Set`] sets a sum.
@@ -87,12 +87,12 @@ pub enum Reply {
     Created,
     /// SET changed nothing, because the topic exists, with this sum.
     Present(u64),
-    /// SET or TAKE changed nothing, because the topic does not exist.
+    /// SET or GETDEL changed nothing, because the topic does not exist.
     Absent,
     /// SET changed nothing, because the topic's sum is this, above the requested one.
-    Below(u64),
-    /// TAKE deleted the topic, whose sum was this.
-    Taken(u64),
+    SumIsHigher(u64),
+    /// GETDEL deleted the topic, whose sum was this.
+    Deleted(u64),
     /// The request was refused.
     Error(ErrorCode),
 }

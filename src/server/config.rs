@@ -31,18 +31,19 @@ pub struct Config {
     pub tcp: Option<SocketAddr>,
     /// The address to receive UDP on; `None` turns UDP off. 127.0.0.1:9999 by default.
     pub udp: Option<SocketAddr>,
-    /// The number of workers, each with a shard. By default the number of processors that the process
-    /// may use.
+    /// The number of workers, each with a shard. By default the number of processors that the
+    /// process may use.
     pub shards: Shards,
     /// Whether each worker is pinned to one processor.
     pub pin: bool,
     /// Whether the kernel delivers classic datagrams to the worker that owns their topic.
     /// [`Steering::Auto`] by default.
     pub steering: Steering,
-    /// The directory that keeps topics across restarts and crashes; `None` keeps them in memory only.
+    /// The directory that keeps topics across restarts and crashes; `None` keeps them in memory
+    /// only.
     pub data_dir: Option<PathBuf>,
-    /// What a data directory promises. With [`Durability::Memory`] the directory is not used.
-    /// Monotonic by default.
+    /// The durability of topics in a data directory. With [`Durability::Memory`] the directory is
+    /// not used. Monotonic by default.
     pub durability: Durability,
     /// The most topics, over all shards. A new topic beyond it is refused; none is evicted.
     pub max_topics: usize,
@@ -52,12 +53,12 @@ pub struct Config {
     pub max_connections: usize,
 }
 
-/// Whether the kernel delivers each classic datagram to the worker that owns its topic (steering), or all
-/// datagrams of a peer to one worker, which forwards requests to their owners.
+/// Whether the kernel delivers each classic datagram to the worker that owns its topic (steering),
+/// or all datagrams of a peer to one worker, which forwards requests to their owners.
 ///
-/// Steering saves the hop between two processors. But a peer's burst then reaches many workers, a few
-/// datagrams each: if workers share a processor, every one of them has to be scheduled and to make its
-/// own system calls, which costs more than the hop. docs/benchmarks.md has the figures.
+/// Steering saves the hop between two processors. But a peer's burst then reaches many workers, a
+/// few datagrams each: if workers share a processor, every one of them has to be scheduled and to
+/// make its own system calls, which costs more than the hop. docs/benchmarks.md has the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steering {
     /// On if there are several workers and each can have a processor of its own.
@@ -69,7 +70,8 @@ pub enum Steering {
 }
 
 impl Steering {
-    /// Whether to steer the datagrams of so many workers on a machine with so many processors.
+    /// Returns whether a server with `workers` workers steers datagrams on a machine with
+    /// `processors` processors.
     pub(super) fn applies(self, workers: u16, processors: usize) -> bool {
         workers > 1
             && match self {

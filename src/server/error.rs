@@ -59,7 +59,7 @@ pub enum ServeError {
     },
     /// The final sums could not be written. No order is lost: topics continue above their ceilings
     /// and skip the numbers in between.
-    #[error("stopped without a clean end, so topics may skip numbers")]
+    #[error("stopped without a clean shutdown: after the next start, topics may skip numbers")]
     Store(#[source] StoreError),
     /// A worker panicked. Its shard may be inconsistent, so the server stops.
     #[error("worker {worker} panicked; this is a bug in globalcounter")]

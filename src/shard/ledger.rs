@@ -80,11 +80,12 @@ impl<W> Ledger<W> {
         Some(std::mem::take(&mut self.urgent))
     }
 
-    /// Adds `n` (at least 1) to the topic of `counter` and returns the sum, if the topic's state is
-    /// in the ledger, `n` numbers are left there, and the sum is at most `max_sum`.
-    pub(super) fn take(&mut self, counter: Counter, n: u64, max_sum: u64) -> Option<u64> {
+    /// Hands out `n` numbers (at least 1) of the topic of `counter` and returns the sum, if the
+    /// topic's state is in the ledger, `n` numbers are left there, and the sum is at most
+    /// `max_sum`.
+    pub(super) fn hand_out(&mut self, counter: Counter, n: u64, max_sum: u64) -> Option<u64> {
         match counter.unpack() {
-            Unpacked::InLedger(index) => self.states[index].take(n, max_sum),
+            Unpacked::InLedger(index) => self.states[index].hand_out(n, max_sum),
             Unpacked::Compact(_) => None,
         }
     }

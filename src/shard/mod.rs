@@ -31,7 +31,7 @@ use crate::topic::Topic;
 use counter::Counter;
 use ledger::{Ledger, RowAction};
 use table::{Hash, Table};
-use topic_state::{addend, sum_reply};
+use topic_state::{addend_and_limit, sum_reply};
 
 /// From this many topics on, the rows of several requests are prefetched together before the
 /// requests are applied one by one. The rows of fewer topics are in a near cache anyway.
@@ -126,10 +126,10 @@ impl<W> Shard<W> {
         // The common case: the sum stays below the ceiling, so nothing has to wait.
         if let Some(counter) = self.topics.find_mut(request.topic, hash) {
             let op = request.op;
-            if let Some((n, max_sum)) = addend(op) {
+            if let Some((n, max_sum)) = addend_and_limit(op) {
                 let sum = counter
-                    .take(n)
-                    .or_else(|| self.ledger.take(*counter, n, max_sum));
+                    .hand_out(n)
+                    .or_else(|| self.ledger.hand_out(*counter, n, max_sum));
                 if let Some(sum) = sum {
                     return Some(sum_reply(op, sum));
                 }
@@ -302,7 +302,7 @@ fn if_absent(op: Op) -> Option<Reply> {
     match op {
         Op::Get => Some(Reply::Get(None)),
         Op::Delete => Some(Reply::Delete { existed: false }),
-        Op::Take => Some(Reply::Absent),
+        Op::GetDelete => Some(Reply::Absent),
         Op::Set {
             when: Condition::IfPresent,
             ..

@@ -274,8 +274,8 @@ impl<V, S: BuildHasher> Table<V, S> {
 
 impl<V> Segment<V> {
     /// Returns whether another row would make the segment grow beyond [`SEGMENT_ROWS`]: no bucket
-    /// is left (deleted rows may occupy some), and there are so many rows that hashbrown would not
-    /// just clean it up.
+    /// is free (deleted rows may occupy some), and there are more than half of [`SEGMENT_ROWS`]
+    /// rows, so hashbrown would grow the table instead of cleaning it up.
     fn is_full(&self) -> bool {
         let rows = self.rows.len();
         rows == self.rows.capacity() && rows > SEGMENT_ROWS / 2

@@ -240,7 +240,7 @@ impl Model {
         match (self.0.get(topic).copied(), when) {
             (Some(sum), Condition::IfAbsent) => return Reply::Present(sum),
             (None, Condition::IfPresent) => return Reply::Absent,
-            (Some(sum), _) if to > 0 && to < sum => return Reply::Below(sum),
+            (Some(sum), _) if to > 0 && to < sum => return Reply::SumIsHigher(sum),
             _ => {}
         }
         self.0
@@ -255,7 +255,7 @@ impl Model {
                 let existed = self.0.remove(topic).is_some();
                 return Reply::Delete { existed };
             }
-            Op::Take => return self.0.remove(topic).map_or(Reply::Absent, Reply::Taken),
+            Op::GetDelete => return self.0.remove(topic).map_or(Reply::Absent, Reply::Deleted),
             Op::Set { to, when } => return self.set(topic, to, when),
             Op::Count => 1,
             Op::Add(n) => n.get().into(),
@@ -312,7 +312,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (i64::MAX as u64 - 5..=i64::MAX as u64 + 5).prop_map(Op::Advance),
         2 => Just(Op::Get),
         1 => Just(Op::Delete),
-        1 => Just(Op::Take),
+        1 => Just(Op::GetDelete),
         3 => (0..20u64, any_condition()).prop_map(|(to, when)| set(to, when)),
         1 => (any::<u64>(), any_condition()).prop_map(|(to, when)| set(to, when)),
         1 => any::<u64>().prop_map(Op::Advance),

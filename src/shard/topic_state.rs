@@ -11,7 +11,8 @@ use crate::protocol::{Condition, ErrorCode, Op, Reply, resp};
 
 #[cfg(test)]
 thread_local! {
-    /// Whether sums above the ceiling are handed out. A test sets it to prove that it would notice.
+    /// If true, sums above the ceiling are handed out. A crash test sets it to show that it detects
+    /// this fault.
     pub(super) static IGNORE_CEILINGS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
@@ -21,11 +22,14 @@ pub(super) struct TopicState<W> {
     sum: u64,
     /// The ceiling that the store has: no sum above it is handed out.
     ceiling: u64,
-    /// Whether the topic exists. A new topic does not exist until its first change is durable.
+    /// Whether the topic exists, and so the store, if there is one, has a record of it. A new topic
+    /// does not exist until its first change is durable.
     exists: bool,
     reserve: Reserve,
     pending: Option<PendingChange>,
-    /// How many numbers [`take`](Self::take) may hand out: the numbers left, as in a [`Counter`].
+    /// How many numbers [`hand_out`](Self::hand_out) may hand out, as "left" in a [`Counter`]. Set
+    /// by [`placement`](Self::placement) if the state is in the ledger only because it does not fit
+    /// into the word, else 0.
     left: u64,
     /// Requests that cannot be served yet, in order. Empty unless a change is pending.
     waiting: VecDeque<(Op, W)>,
@@ -73,7 +77,7 @@ impl<W> TopicState<W> {
             sum,
             ceiling,
             reserve,
-            raise_pending,
+            released,
         } = compact;
         let in_memory = durability == Durability::Memory;
         Self {
@@ -81,7 +85,9 @@ impl<W> TopicState<W> {
             ceiling: if in_memory { u64::MAX } else { ceiling },
             exists: true,
             reserve,
-            pending: (raise_pending && !in_memory).then_some(PendingChange::Raise),
+            // After a store failure, `released` is set although no change is in flight. No change is
+            // requested any more then.
+            pending: (released && !in_memory).then_some(PendingChange::Raise),
             left: 0,
             waiting: VecDeque::new(),
         }
@@ -112,9 +118,9 @@ impl<W> TopicState<W> {
         self.waiting.len()
     }
 
-    /// Adds `n` (at least 1) and returns the sum, if `n` numbers are left and the sum is at most
-    /// `max_sum`.
-    pub(super) fn take(&mut self, n: u64, max_sum: u64) -> Option<u64> {
+    /// Hands out `n` numbers (at least 1) and returns the sum, if `n` numbers are left and the sum
+    /// is at most `max_sum`.
+    pub(super) fn hand_out(&mut self, n: u64, max_sum: u64) -> Option<u64> {
         let sum = self.sum.checked_add(n).filter(|&sum| sum <= max_sum)?;
         self.left = self.left.checked_sub(n)?;
         self.sum = sum;
@@ -136,8 +142,8 @@ impl<W> TopicState<W> {
 
     /// Serves the topic's next request. Returns `None` if it has to wait for the store.
     fn serve_now(&mut self, op: Op, durability: Durability) -> Option<Reply> {
-        let volatile = durability == Durability::Memory;
-        if volatile {
+        let in_memory = durability == Durability::Memory;
+        if in_memory {
             self.ceiling = u64::MAX;
         }
         Some(match op {
@@ -151,33 +157,35 @@ impl<W> TopicState<W> {
                 }
                 Err(error) => Reply::Error(error),
             },
-            Op::Advance(floor) if volatile || self.exists && floor <= self.ceiling => {
+            Op::Advance(floor) if in_memory || self.exists && floor <= self.ceiling => {
                 self.exists = true;
                 self.sum = self.sum.max(floor);
                 Reply::Advance(self.sum)
             }
-            Op::Reset if volatile || self.exists && self.ceiling == 0 && self.pending.is_none() => {
+            Op::Reset
+                if in_memory || self.exists && self.ceiling == 0 && self.pending.is_none() =>
+            {
                 self.exists = true;
                 self.sum = 0;
                 Reply::Reset
             }
-            Op::Delete if volatile || !self.exists => {
+            Op::Delete if in_memory || !self.exists => {
                 let existed = std::mem::take(&mut self.exists);
                 self.sum = 0;
                 Reply::Delete { existed }
             }
-            Op::Take if !self.exists => Reply::Absent,
-            Op::Take if volatile => {
+            Op::GetDelete if !self.exists => Reply::Absent,
+            Op::GetDelete if in_memory => {
                 self.exists = false;
-                Reply::Taken(std::mem::take(&mut self.sum))
+                Reply::Deleted(std::mem::take(&mut self.sum))
             }
-            Op::Set { to, when } => return self.set_now(to, when, volatile),
-            Op::Advance(_) | Op::Reset | Op::Delete | Op::Take => return None,
+            Op::Set { to, when } => return self.set_now(to, when, in_memory),
+            Op::Advance(_) | Op::Reset | Op::Delete | Op::GetDelete => return None,
         })
     }
 
     /// Serves [`Op::Set`], the topic's next request. Returns `None` if it has to wait for the store.
-    fn set_now(&mut self, to: u64, when: Condition, volatile: bool) -> Option<Reply> {
+    fn set_now(&mut self, to: u64, when: Condition, in_memory: bool) -> Option<Reply> {
         if self.exists && when == Condition::IfAbsent {
             return Some(Reply::Present(self.sum));
         }
@@ -185,13 +193,13 @@ impl<W> TopicState<W> {
             return Some(Reply::Absent);
         }
         if 0 < to && to < self.sum {
-            return Some(Reply::Below(self.sum));
+            return Some(Reply::SumIsHigher(self.sum));
         }
         let needs_store = match to {
             0 => !self.exists || self.ceiling > 0 || self.pending.is_some(),
             to => !self.exists || to > self.ceiling,
         };
-        if needs_store && !volatile {
+        if needs_store && !in_memory {
             return None;
         }
         Some(self.set_to(to))
@@ -214,9 +222,9 @@ impl<W> TopicState<W> {
         sum <= self.ceiling
     }
 
-    /// Requests a change from the store if one is due, and marks it as pending. A change is due if
-    /// a request waits, or if at most half of the reserve is left. Returns the record that the
-    /// store has after the change; `Some(None)` deletes the record.
+    /// If a change is due, marks it as pending and returns the record that the store must have
+    /// after it (`Some(None)`: no record). A change is due if a request waits, or if at most half
+    /// of the reserve is left.
     pub(super) fn request_change(
         &mut self,
         durability: Durability,
@@ -225,8 +233,8 @@ impl<W> TopicState<W> {
         if self.pending.is_some() || durability == Durability::Memory {
             return None;
         }
-        // The topic's sum, after the waiting requests if there are any; and the number that the
-        // reserve is added to.
+        // `sum`: the sum to store, after the waiting requests. `needed`: the ceiling without a
+        // reserve.
         let (sum, needed) = match self.waiting.front() {
             None if self.is_reserve_low() => (self.sum, self.ceiling),
             None => return None,
@@ -234,7 +242,7 @@ impl<W> TopicState<W> {
                 self.pending = Some(PendingChange::Reset);
                 return Some(Some(Record::exact(0)));
             }
-            Some((Op::Delete | Op::Take, _)) => {
+            Some((Op::Delete | Op::GetDelete, _)) => {
                 self.pending = Some(PendingChange::Delete);
                 return Some(None);
             }
@@ -269,21 +277,22 @@ impl<W> TopicState<W> {
         half > 0 && self.ceiling - self.sum <= half && self.ceiling < u64::MAX
     }
 
-    /// Returns the sum after the waiting requests up to the first that does not just add to it.
+    /// Returns the sum after the waiting requests that only add, up to the first one of another
+    /// kind.
     fn sum_after_waiting(&self) -> u64 {
         let mut sum = self.sum;
         for &(op, _) in &self.waiting {
             match op {
                 Op::Count | Op::Add(_) | Op::Incr(_) => sum = checked_sum(sum, op).unwrap_or(sum),
                 Op::Get => {}
-                Op::Reset | Op::Delete | Op::Advance(_) | Op::Set { .. } | Op::Take => break,
+                Op::Reset | Op::Delete | Op::Advance(_) | Op::Set { .. } | Op::GetDelete => break,
             }
         }
         sum
     }
 
-    /// Handles that the pending change is durable: the store has the record `after` now. Serves the
-    /// waiting requests in order, up to the first that needs another change.
+    /// Called when the pending change is durable, so that the store has the record `after`. Serves
+    /// the waiting requests in order, up to the first that needs another change.
     pub(super) fn change_committed(
         &mut self,
         after: Option<Record>,
@@ -295,8 +304,9 @@ impl<W> TopicState<W> {
         match (pending, after) {
             (Some(PendingChange::Raise), Some(Record { ceiling, .. })) => {
                 self.ceiling = ceiling;
-                // A topic is created for the first waiting request. If that is a SET, its condition
-                // was met when the raise was requested; now that the topic exists, it would not be.
+                // If the topic did not exist, the first waiting request created it. A SET is served
+                // here, before `exists` becomes true: after that, NX would no longer be met, and
+                // the reply would be `Set` instead of `Created`.
                 if let Some(Op::Set { to, .. }) = first.filter(|_| !self.exists) {
                     let reply = self.set_to(to);
                     self.reply_to_first(reply, replies);
@@ -313,7 +323,7 @@ impl<W> TopicState<W> {
             }
             (Some(PendingChange::Delete), None) => {
                 let reply = match first {
-                    Some(Op::Take) => Reply::Taken(self.sum),
+                    Some(Op::GetDelete) => Reply::Deleted(self.sum),
                     _ => Reply::Delete {
                         existed: self.exists,
                     },
@@ -331,7 +341,8 @@ impl<W> TopicState<W> {
         }
     }
 
-    /// Forgets everything but the waiting requests: the topic has a sum of 0, or does not exist.
+    /// Starts over with a sum of 0, or as a topic that does not exist. Keeps the waiting requests
+    /// and the tick of the reserve.
     fn start_over(&mut self, exists: bool) {
         *self = Self {
             exists,
@@ -340,12 +351,13 @@ impl<W> TopicState<W> {
         };
     }
 
-    /// Handles that the store failed: no change becomes durable any more. Serves the waiting
+    /// Called when the store has failed: from now on no change becomes durable. Serves the waiting
     /// requests that need no store, and refuses the others.
     pub(super) fn change_failed(&mut self, durability: Durability, replies: &mut Vec<(W, Reply)>) {
         if let Some(PendingChange::Reset | PendingChange::Delete) = self.pending.take() {
-            // The change may be durable all the same. Then a number that is handed out now could be
-            // handed out again after a restart, so no more are.
+            // The change may be durable although it failed. Then the topic starts over after a
+            // restart, and a number handed out now could be handed out again. So no more numbers
+            // are handed out.
             self.ceiling = self.sum;
         }
         while let Some(&(op, _)) = self.waiting.front() {
@@ -361,8 +373,8 @@ impl<W> TopicState<W> {
         }
     }
 
-    /// Returns where the state is stored from now on. If `store_failed`, no raise can be requested
-    /// any more, so no part of the ceiling is held back for one.
+    /// Returns where the state is stored from now on, and updates `left`. If `store_failed`, no
+    /// raise can be requested any more, so nothing is held back.
     pub(super) fn placement(&mut self, durability: Durability, store_failed: bool) -> Placement {
         self.left = 0;
         if !self.waiting.is_empty() {
@@ -380,7 +392,7 @@ impl<W> TopicState<W> {
             sum: self.sum,
             ceiling: self.ceiling,
             reserve: self.reserve,
-            raise_pending: store_failed || self.pending.is_some(),
+            released: store_failed || self.pending.is_some(),
         };
         let counter = match durability {
             Durability::Memory => Counter::unbounded(self.sum),
@@ -394,15 +406,15 @@ impl<W> TopicState<W> {
     }
 }
 
-/// Returns how much `op` adds to a sum, and the greatest sum that it may lead to. Returns `None` if
-/// `op` does not add.
+/// Returns how much `op` adds to a sum, and the greatest sum that is allowed afterwards. Returns
+/// `None` if `op` does not add.
 #[inline]
-pub(super) fn addend(op: Op) -> Option<(u64, u64)> {
+pub(super) fn addend_and_limit(op: Op) -> Option<(u64, u64)> {
     match op {
         Op::Count => Some((1, u64::MAX)),
         Op::Add(n) => Some((n.get().into(), u64::MAX)),
         Op::Incr(n) => Some((n.get(), resp::MAX_SUM)),
-        Op::Get | Op::Reset | Op::Advance(_) | Op::Delete | Op::Set { .. } | Op::Take => None,
+        Op::Get | Op::Reset | Op::Advance(_) | Op::Delete | Op::Set { .. } | Op::GetDelete => None,
     }
 }
 
@@ -417,7 +429,7 @@ pub(super) fn sum_reply(op: Op, sum: u64) -> Reply {
 
 /// Returns the sum after `op`.
 fn checked_sum(sum: u64, op: Op) -> Result<u64, ErrorCode> {
-    let (n, max_sum) = addend(op).unwrap_or((0, u64::MAX));
+    let (n, max_sum) = addend_and_limit(op).unwrap_or((0, u64::MAX));
     let sum = sum.checked_add(n).filter(|&sum| sum <= max_sum);
     sum.ok_or(ErrorCode::Overflow)
 }

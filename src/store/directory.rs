@@ -13,17 +13,17 @@ use super::error::StoreError;
 use super::guard::{Head, StoreId};
 use super::layout::{CLEAN_FILE, DATABASE, FORMAT, FORMAT_FILE};
 
-/// Reads the number of the directory from its format file. Returns `None` if there is no data
-/// directory yet, or if its creation was not finished.
+/// Reads the directory's random id from the format file. Returns `None` if there is no data
+/// directory, or if its creation was interrupted.
 pub(super) fn read_id(directory: &Path) -> Result<Option<StoreId>, StoreError> {
     let path = directory.join(FORMAT_FILE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if directory.join(DATABASE).exists() {
-                let what =
+                let damage =
                     format!("it is missing, so the version of the data in {DATABASE} is unknown");
-                return Err(StoreError::damaged(&path, what));
+                return Err(StoreError::damaged(&path, damage));
             }
             return Ok(None);
         }
@@ -62,9 +62,9 @@ pub(super) fn create_directory(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Begins to create a data directory and returns its new number. Removes what an interrupted
-/// creation left. The directory counts as empty until [`finish_new`] writes the number to its
-/// format file.
+/// Begins to create a data directory and returns its new random id. Removes the database of an
+/// interrupted creation. Until [`finish_new`] writes the id to the format file, [`read_id`] treats
+/// the directory as not created.
 pub(super) fn begin_new(directory: &Path) -> Result<StoreId, StoreError> {
     write_file(&directory.join(FORMAT_FILE), &format_text(None))?;
     let database = directory.join(DATABASE);
@@ -84,26 +84,26 @@ pub(super) fn begin_new(directory: &Path) -> Result<StoreId, StoreError> {
     Ok(id)
 }
 
-/// Finishes the creation that [`begin_new`] began: from now on it is a data directory.
+/// Finishes the creation of a data directory: writes its id to the format file.
 pub(super) fn finish_new(directory: &Path, id: &StoreId) -> Result<(), StoreError> {
     write_file(&directory.join(FORMAT_FILE), &format_text(Some(id)))
 }
 
-/// Marks a clean shutdown after the commit of `head`.
+/// Writes the mark of a clean shutdown. It names the commit of `head`, which is the last one.
 pub(super) fn mark_clean(directory: &Path, head: &Head) -> Result<(), StoreError> {
     write_file(&directory.join(CLEAN_FILE), &clean_text(head))
 }
 
-/// Returns whether there is a mark of a clean shutdown after the commit of `head`. A mark that
-/// names another commit means that the directory is damaged.
+/// Returns whether the mark of a clean shutdown exists. If it names a commit other than that of
+/// `head`, the directory is damaged.
 pub(super) fn is_clean(directory: &Path, head: &Head) -> Result<bool, StoreError> {
     let path = directory.join(CLEAN_FILE);
     match fs::read_to_string(&path) {
         Ok(text) if text == clean_text(head) => Ok(true),
         Ok(_) => {
             let commit = head.commit;
-            let what = format!("it does not name commit {commit}, the last commit of {DATABASE}");
-            Err(StoreError::damaged(&path, what))
+            let damage = format!("it does not name commit {commit}, the last commit of {DATABASE}");
+            Err(StoreError::damaged(&path, damage))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StoreError::io(&path, "read")(error)),
@@ -111,7 +111,7 @@ pub(super) fn is_clean(directory: &Path, head: &Head) -> Result<bool, StoreError
 }
 
 /// Removes the mark of a clean shutdown, if there is one, durably.
-pub(super) fn unmark_clean(directory: &Path) -> Result<(), StoreError> {
+pub(super) fn remove_clean_mark(directory: &Path) -> Result<(), StoreError> {
     let path = directory.join(CLEAN_FILE);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -121,8 +121,8 @@ pub(super) fn unmark_clean(directory: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Returns the contents of the format file. A file without a number belongs to a directory whose
-/// creation is not finished.
+/// Returns the contents of the format file. `None` stands for a directory whose creation has begun,
+/// but is not finished.
 pub(super) fn format_text(id: Option<&StoreId>) -> String {
     match id {
         Some(id) => {

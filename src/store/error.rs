@@ -38,7 +38,8 @@ pub enum StoreError {
     /// The data is not what was written. Serving it could hand out numbers twice.
     #[error(
         "{} is damaged: {what}; nothing is served from it. Restore the directory from a backup \
-         (`globalcounter export` shows its sums), or move it away: then every topic starts over",
+         (`globalcounter export --data-dir BACKUP` shows the sums of a backup), or move it away: then \
+         every topic starts over",
         path.display()
     )]
     Damaged {
@@ -60,9 +61,9 @@ pub enum StoreError {
     /// Another server owns the topics now.
     #[error("another server owns these topics now")]
     Fenced,
-    /// The store reported no result for a commit: it panicked, or dropped the `Answer`.
+    /// The store reported no result for a commit: it panicked, or dropped the `Completion`.
     #[error("the store reported no result for a commit; this is a bug in the store")]
-    Unanswered,
+    NoResult,
     /// The database failed in the background, outside of any call.
     #[error(
         "the database in {} cannot write its collected changes to the disk: check the free space",

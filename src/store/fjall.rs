@@ -22,7 +22,7 @@ use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, OwnedWriteBatch, PersistMode};
 use parking_lot::Mutex;
 
-use super::answer::{Answer, Changes};
+use super::completion::{Changes, Completion};
 use super::error::StoreError;
 use super::guard::{Digest, Head};
 use super::interface::Store;
@@ -300,13 +300,13 @@ impl Store for FjallStore {
 
     fn begin(&mut self) -> Result<(), StoreError> {
         self.check_loaded()?;
-        directory::unmark_clean(&self.directory)?;
+        directory::remove_clean_mark(&self.directory)?;
         self.head.run = self.head.run.wrapping_add(1);
         self.try_commit(&[])
     }
 
-    fn commit(&mut self, changes: Changes, answer: Answer) {
-        answer.give(self.try_commit(&changes));
+    fn commit(&mut self, changes: Changes, completion: Completion) {
+        completion.report(self.try_commit(&changes));
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::mpsc;
 
-use super::answer::{Answer, Changes};
+use super::completion::{Changes, Completion};
 use super::error::StoreError;
 use super::stored::{LastEnd, Stored};
 use crate::shard::Change;
@@ -37,13 +37,13 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// That cannot be made durable, or the loaded topics are not all that were written.
+    /// The removal of the mark cannot be made durable, or the loaded topics are not complete.
     fn begin(&mut self) -> Result<(), StoreError>;
 
-    /// Makes these changes durable, all or none, then reports the result through `answer`, now or
-    /// later, from any thread. The caller changes a topic again only after the result. Once a
+    /// Makes these changes durable, all or none, then reports the result through `completion`, now
+    /// or later, from any thread. The caller changes a topic again only after the result. Once a
     /// commit has failed, no later commit may succeed.
-    fn commit(&mut self, changes: Changes, answer: Answer);
+    fn commit(&mut self, changes: Changes, completion: Completion);
 
     /// Makes these changes durable as [`commit`](Self::commit) does, and waits for the result.
     ///
@@ -52,12 +52,12 @@ pub trait Store: Send + Sync {
     /// The error of the commit.
     fn commit_and_wait(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         let (sender, receiver) = mpsc::channel();
-        let answer = Answer::new(move |result| {
+        let completion = Completion::new(move |result| {
             // The receiver exists until the result arrives.
             let _ = sender.send(result);
         });
-        self.commit(changes.into(), answer);
-        receiver.recv().unwrap_or(Err(StoreError::Unanswered))
+        self.commit(changes.into(), completion);
+        receiver.recv().unwrap_or(Err(StoreError::NoResult))
     }
 
     /// Marks a clean shutdown. There are no further commits, every commit has its result, and all

@@ -19,8 +19,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) struct DirectoryLock(#[expect(dead_code, reason = "dropping it unlocks")] File);
 
 impl DirectoryLock {
-    /// Locks the directory. `owner` says what this process does with it; another process that tries
-    /// to lock the directory gets to know it.
+    /// Locks the directory. `owner` describes what this process does with the directory. It is
+    /// written to the lock file, and shown in the error of another process that tries to lock the
+    /// directory.
     ///
     /// # Errors
     ///

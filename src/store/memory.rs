@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::answer::{Answer, Changes};
+use super::completion::{Changes, Completion};
 use super::error::StoreError;
 use super::interface::Store;
 use super::stored::{LastEnd, Stored};
@@ -113,9 +113,9 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn commit(&mut self, changes: Changes, answer: Answer) {
+    fn commit(&mut self, changes: Changes, completion: Completion) {
         self.apply(&changes);
-        answer.give(Ok(()));
+        completion.report(Ok(()));
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {

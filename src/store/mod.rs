@@ -1,7 +1,7 @@
 //! Durable storage for ceilings: the [`Store`] trait and its implementations. A store knows topics
 //! and their records. It must not know what a record means: that is up to [`shard`](crate::shard).
 
-mod answer;
+mod completion;
 mod directory;
 mod error;
 mod fjall;
@@ -13,7 +13,7 @@ mod lock;
 mod memory;
 mod stored;
 
-pub use answer::{Answer, Changes};
+pub use completion::{Changes, Completion};
 pub use error::StoreError;
 pub use fjall::FjallStore;
 pub use interface::Store;

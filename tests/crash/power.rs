@@ -7,7 +7,7 @@ use std::thread;
 
 use globalcounter::server::Config;
 use globalcounter::shard::{Change, Durability};
-use globalcounter::store::{Answer, MemoryStore, StoreError};
+use globalcounter::store::{Completion, MemoryStore, StoreError};
 
 use crate::checker::{Checker, Skips};
 use crate::load::{self, DIALECTS};
@@ -55,7 +55,7 @@ struct PowerCut {
 }
 
 impl PowerCut {
-    fn commit(&mut self, store: &MemoryStore, changes: &[Change], answer: Answer) {
+    fn commit(&mut self, store: &MemoryStore, changes: &[Change], completion: Completion) {
         self.commits += 1;
         let now = |moment| self.commits == self.at && self.moment == moment;
         let [before_sync, before_answer, after_answer] = MOMENTS.map(now);
@@ -63,14 +63,14 @@ impl PowerCut {
             self.cut(store);
         }
         if self.is_cut() {
-            return answer.give(Err(StoreError::Failed));
+            return completion.report(Err(StoreError::Failed));
         }
         self.sync(store, changes);
         if before_answer {
             self.cut(store);
-            return answer.give(Err(StoreError::Failed));
+            return completion.report(Err(StoreError::Failed));
         }
-        answer.give(Ok(()));
+        completion.report(Ok(()));
         if after_answer {
             // The server still sends the replies, and clients still check them.
             self.cut(store);
@@ -133,8 +133,8 @@ fn power_cut_rounds(
             durability,
             ..config(1 + random.below(4) as usize)
         };
-        let power_cut = ScriptedStore::new(store.clone(), move |store, changes, answer| {
-            power_cut.commit(store, &changes, answer);
+        let power_cut = ScriptedStore::new(store.clone(), move |store, changes, completion| {
+            power_cut.commit(store, &changes, completion);
         });
         let server = Embedded::with_store(config, Box::new(power_cut));
         let (tcp, udp) = (server.tcp, server.udp);

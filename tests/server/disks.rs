@@ -124,7 +124,7 @@ fn after_a_full_disk_a_restart_with_more_room_serves_again() {
     let log = mounted.log();
     let last = log.lines().last().unwrap();
     assert!(
-        last.contains("without a clean end") && last.contains("the store failed"),
+        last.contains("without a clean shutdown") && last.contains("the store failed"),
         "{last}"
     );
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use globalcounter::protocol::{Op, Reply};
 use globalcounter::server::Config;
 use globalcounter::shard::{Change, Durability};
-use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError};
+use globalcounter::store::{Changes, Completion, LastEnd, MemoryStore, Store, StoreError};
 
 use crate::support::{
     Embedded, Framed, PATIENCE, STORE, ScriptedStore, add, assert_answered, config, connect,
@@ -18,25 +18,25 @@ use crate::support::{
 /// The commits that a server has started and that wait for the test to answer them.
 struct HeldCommits {
     store: MemoryStore,
-    receiver: Receiver<(Changes, Answer)>,
+    receiver: Receiver<(Changes, Completion)>,
 }
 
 impl HeldCommits {
-    fn next(&self) -> (Changes, Answer) {
+    fn next(&self) -> (Changes, Completion) {
         self.receiver.recv_timeout(PATIENCE).unwrap()
     }
 
     /// Answers commits until one changes this topic, and returns that one unanswered.
-    fn until(&self, topic: &str) -> (Changes, Answer) {
+    fn until(&self, topic: &str) -> (Changes, Completion) {
         loop {
-            let (changes, answer) = self.next();
+            let (changes, completion) = self.next();
             if changes
                 .iter()
                 .any(|change| change.topic().as_bytes() == topic.as_bytes())
             {
-                return (changes, answer);
+                return (changes, completion);
             }
-            self.succeed((changes, answer));
+            self.succeed((changes, completion));
         }
     }
 
@@ -53,7 +53,7 @@ impl HeldCommits {
     }
 
     /// Answers this commit and all that follow, until the server has ended.
-    fn answer_all(self, first: (Changes, Answer)) -> JoinHandle<()> {
+    fn answer_all(self, first: (Changes, Completion)) -> JoinHandle<()> {
         std::thread::spawn(move || {
             self.succeed(first);
             while let Ok(commit) = self.receiver.recv() {
@@ -62,9 +62,9 @@ impl HeldCommits {
         })
     }
 
-    fn succeed(&self, (changes, answer): (Changes, Answer)) {
+    fn succeed(&self, (changes, completion): (Changes, Completion)) {
         self.store.apply(&changes);
-        answer.give(Ok(()));
+        completion.report(Ok(()));
     }
 }
 
@@ -72,11 +72,11 @@ impl HeldCommits {
 fn start_with_held_commits(shards: usize) -> (Embedded, HeldCommits) {
     let (sender, receiver) = channel();
     let store = MemoryStore::new();
-    let held = ScriptedStore::new(store.clone(), move |store, changes, answer| {
+    let held = ScriptedStore::new(store.clone(), move |store, changes, completion| {
         // At the end of a test nobody receives the commits any more, so they succeed here.
-        if let Err(SendError((changes, answer))) = sender.send((changes, answer)) {
+        if let Err(SendError((changes, completion))) = sender.send((changes, completion)) {
             store.apply(&changes);
-            answer.give(Ok(()));
+            completion.report(Ok(()));
         }
     });
     let server = Embedded::with_store(config(shards), Box::new(held));
@@ -170,8 +170,8 @@ fn conditional_sets_are_refused_if_the_store_fails_unless_they_need_none() {
     commits.succeed(commits.until("old"));
     assert_answered(&mut client, b"", ":1\r\n");
     client.write_all(b"SETNX new 5\r\nGET new\r\n").unwrap();
-    let (_, answer) = commits.until("new");
-    answer.give(Err(StoreError::Failed));
+    let (_, completion) = commits.until("new");
+    completion.report(Err(StoreError::Failed));
     let failed = "-MISCONF the durable store failed\r\n";
     assert_answered(&mut client, b"", &format!("{failed}$-1\r\n"));
     for (line, reply) in [
@@ -238,8 +238,8 @@ fn after_a_refusal_only_requests_that_need_the_store_fail() {
     client.send(&frame(1, Op::Count, "new"));
     client.send(&frame(2, Op::Reset, "new"));
     client.send(&frame(3, Op::Get, "new"));
-    let (_, answer) = commits.until("new");
-    answer.give(Err(StoreError::Fenced));
+    let (_, completion) = commits.until("new");
+    completion.report(Err(StoreError::Fenced));
     let replies: Vec<_> = (0..3).map(|_| client.reply().unwrap()).collect();
     assert_eq!(replies, [(1, STORE), (2, STORE), (3, Reply::Get(Some(0)))]);
     // Numbers up to the ceiling are still handed out, and none above it.
@@ -314,7 +314,7 @@ fn replies_to_a_topic_keep_their_order_with_a_store() {
 
 #[test]
 fn a_store_that_panics_or_forgets_leaves_nobody_waiting() {
-    let panics: fn(&MemoryStore, Changes, Answer) = |_, _, _| panic!("on purpose");
+    let panics: fn(&MemoryStore, Changes, Completion) = |_, _, _| panic!("on purpose");
     for faulty in [panics, |_, _, _| {}] {
         let server = Embedded::with_store(
             config(2),
@@ -336,14 +336,14 @@ fn a_store_that_panics_or_forgets_leaves_nobody_waiting() {
 #[test]
 fn nothing_is_counted_after_a_failed_delete_or_reset() {
     for op in [Op::Delete, Op::Reset] {
-        let applies_but_fails = |store: &MemoryStore, changes: Changes, answer: Answer| {
+        let applies_but_fails = |store: &MemoryStore, changes: Changes, completion: Completion| {
             store.apply(&changes);
             let lowers = |change: &Change| {
                 change
                     .before()
                     .is_some_and(|before| change.after().is_none_or(|after| after.ceiling < before))
             };
-            answer.give(match changes.iter().any(lowers) {
+            completion.report(match changes.iter().any(lowers) {
                 true => Err(StoreError::Failed),
                 false => Ok(()),
             });

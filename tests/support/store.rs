@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use globalcounter::store::{Answer, Changes, LastEnd, MemoryStore, Store, StoreError, Stored};
+use globalcounter::store::{Changes, Completion, LastEnd, MemoryStore, Store, StoreError, Stored};
 use globalcounter::topic::Topic;
 
 /// A [`MemoryStore`] whose commits are carried out by a function, which may delay, refuse or lose
@@ -14,7 +14,7 @@ pub(crate) struct ScriptedStore<F> {
 
 impl<F> ScriptedStore<F>
 where
-    F: FnMut(&MemoryStore, Changes, Answer) + Send + Sync,
+    F: FnMut(&MemoryStore, Changes, Completion) + Send + Sync,
 {
     pub(crate) fn new(store: MemoryStore, commit: F) -> Self {
         Self { store, commit }
@@ -23,7 +23,7 @@ where
 
 impl<F> Store for ScriptedStore<F>
 where
-    F: FnMut(&MemoryStore, Changes, Answer) + Send + Sync,
+    F: FnMut(&MemoryStore, Changes, Completion) + Send + Sync,
 {
     fn last_end(&self) -> LastEnd {
         self.store.last_end()
@@ -41,8 +41,8 @@ where
         self.store.begin()
     }
 
-    fn commit(&mut self, changes: Changes, answer: Answer) {
-        (self.commit)(&self.store, changes, answer);
+    fn commit(&mut self, changes: Changes, completion: Completion) {
+        (self.commit)(&self.store, changes, completion);
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {

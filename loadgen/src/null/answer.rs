@@ -72,7 +72,7 @@ fn reply_to(op: Op) -> Reply {
         Op::Reset => Reply::Reset,
         Op::Delete => Reply::Delete { existed: true },
         Op::Set { .. } => Reply::Set(SUM),
-        Op::Take => Reply::Taken(SUM),
+        Op::GetDelete => Reply::Deleted(SUM),
     }
 }
 

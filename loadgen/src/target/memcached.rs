@@ -74,7 +74,7 @@ impl Target for Memcached {
             Op::Reset => (b"set ", b" 0 0 1\r\n0\r\n"),
             Op::Delete => (b"delete ", b"\r\n"),
             Op::Advance(_) => (b"add ", b" 0 0 1\r\n0\r\n"),
-            Op::Set { .. } | Op::Take => unreachable!("no workload has it"),
+            Op::Set { .. } | Op::GetDelete => unreachable!("no workload has it"),
         };
         out.extend_from_slice(command);
         out.extend_from_slice(topic);

@@ -38,7 +38,7 @@ impl Target for Resp {
             Op::Reset => (b"SET", Some(0)),
             Op::Advance(floor) => (b"SET", Some(floor)),
             Op::Delete => (b"DEL", None),
-            Op::Take => (b"GETDEL", None),
+            Op::GetDelete => (b"GETDEL", None),
             Op::Set { .. } => unreachable!("no workload has it"),
         };
         match argument {

@@ -1,4 +1,4 @@
-//! The options of CLIENT's subcommands, and what a client says of itself.
+//! The options of CLIENT's subcommands, and checks of the names that a client gives itself.
 
 use std::net::SocketAddr;
 
@@ -8,9 +8,9 @@ use super::{Arguments, Refusal, number};
 /// it.
 const MAX_CLIENT_NAME: usize = 256;
 
-/// Which clients CLIENT LIST lists.
+/// The clients that CLIENT LIST lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listed {
+pub enum ClientFilter {
     /// All clients.
     All,
     /// The clients whose ids are the arguments from 3 on.
@@ -36,7 +36,7 @@ pub struct Kill {
     pub skip_self: bool,
     /// How to reply: OK, or an error if there is no such client. If not, the reply is the number of
     /// clients. True for the old form, CLIENT KILL with only an address.
-    pub says_ok: bool,
+    pub replies_ok: bool,
 }
 
 /// CLIENT REPLY: which replies a connection gets from now on.
@@ -51,19 +51,22 @@ pub enum Replies {
 }
 
 /// Interprets CLIENT LIST.
-pub(super) fn read_list<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Listed, Refusal<'a>> {
+pub(super) fn read_list<'a>(
+    arguments: &Arguments,
+    bytes: &'a [u8],
+) -> Result<ClientFilter, Refusal<'a>> {
     let at = |i: usize| arguments.at(i, bytes);
     let option = match arguments.len() {
-        2 => return Ok(Listed::All),
+        2 => return Ok(ClientFilter::All),
         3 => return Err(Refusal::Syntax),
         _ => at(2).to_ascii_uppercase(),
     };
     match (option.as_slice(), arguments.len()) {
         (b"TYPE", 4) => match is_normal(at(3))? {
-            true => Ok(Listed::All),
-            false => Ok(Listed::None),
+            true => Ok(ClientFilter::All),
+            false => Ok(ClientFilter::None),
         },
-        (b"ID", len) if (3..len).all(|i| number(at(i)).is_some()) => Ok(Listed::Some),
+        (b"ID", len) if (3..len).all(|i| number(at(i)).is_some()) => Ok(ClientFilter::Some),
         (b"ID", _) => Err(Refusal::ClientId),
         _ => Err(Refusal::Syntax),
     }
@@ -79,12 +82,12 @@ pub(super) fn read_kill<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Ki
         min_age: None,
         nobody: false,
         skip_self: true,
-        says_ok: false,
+        replies_ok: false,
     };
     if arguments.len() == 3 {
         kill.peer = address(at(2), &mut kill.nobody);
         kill.skip_self = false;
-        kill.says_ok = true;
+        kill.replies_ok = true;
         return Ok(kill);
     }
     if arguments.len() % 2 == 1 {

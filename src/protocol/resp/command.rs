@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::client::{
-    Kill, Listed, Replies, authenticate, check_switch, client_word, read_kill, read_list,
+    ClientFilter, Kill, Replies, authenticate, check_switch, client_word, read_kill, read_list,
     read_replies,
 };
 use super::limits::MAX_PATTERN;
@@ -21,8 +21,8 @@ const SCAN_COUNT: usize = 10;
 /// index and of rows that are still free.
 const TOPIC_BYTES: u64 = 56;
 
-/// The longest name of a topic that is stored in its row, in bytes. A longer name takes its length in
-/// addition.
+/// The longest name of a topic that is stored in its row, in bytes. A longer name takes its length
+/// in addition.
 const MAX_INLINE_NAME: usize = 24;
 
 /// The most names that COMMAND INFO and COMMAND DOCS accept: more than there are commands.
@@ -39,7 +39,7 @@ pub enum Command<'a> {
         form: Form,
     },
     /// The same operation on several topics: all keys of the command.
-    Keys(Keys),
+    EachKey(EachKey),
     /// PING, perhaps with a message.
     Ping(Option<&'a [u8]>),
     /// ECHO.
@@ -56,7 +56,7 @@ pub enum Command<'a> {
         value: &'a str,
     },
     /// CLIENT LIST.
-    List(Listed),
+    List(ClientFilter),
     /// CLIENT KILL.
     Kill(Kill),
     /// CLIENT REPLY.
@@ -64,7 +64,7 @@ pub enum Command<'a> {
     /// SCAN.
     Scan(Scan<'a>),
     /// KEYS, with its pattern.
-    Matching(&'a [u8]),
+    Keys(&'a [u8]),
     /// RANDOMKEY.
     RandomKey,
     /// COMMAND GETKEYS: the arguments from `first` to the one before `end` are keys.
@@ -86,7 +86,7 @@ pub enum Command<'a> {
 
 /// MGET, DEL, UNLINK, EXISTS or TOUCH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keys {
+pub struct EachKey {
     /// The operation on each topic.
     pub op: Op,
     /// Whether the reply is the number of topics that existed. If not, it is a list with a reply
@@ -94,7 +94,7 @@ pub struct Keys {
     pub counted: bool,
 }
 
-impl Keys {
+impl EachKey {
     /// Returns how to encode the reply for one topic; `last` is true for the last topic of the
     /// command.
     #[must_use]
@@ -155,7 +155,7 @@ impl<'a> Command<'a> {
             for i in spec.keys.range(arguments.len()) {
                 Topic::new(at(i), max_topic_len).map_err(ErrorCode::from)?;
             }
-            Ok(Self::Keys(Keys { op, counted }))
+            Ok(Self::EachKey(EachKey { op, counted }))
         };
         match spec.verb {
             Verb::Incr => topic(Op::Incr(NonZeroU64::MIN), Form::Sum),
@@ -173,7 +173,7 @@ impl<'a> Command<'a> {
                 let (to, when) = (sum(at(2))?, Condition::Always);
                 topic(Op::Set { to, when }, Form::Before)
             }
-            Verb::GetDel => topic(Op::Take, Form::Before),
+            Verb::GetDel => topic(Op::GetDelete, Form::Before),
             Verb::Type => topic(Op::Get, Form::Kind),
             Verb::Ttl | Verb::PTtl | Verb::ExpireTime | Verb::PExpireTime => {
                 topic(Op::Get, Form::Expiry)
@@ -198,7 +198,7 @@ impl<'a> Command<'a> {
             Verb::Echo => Ok(Self::Echo(at(1))),
             Verb::Scan => read_scan(arguments, bytes).map(Self::Scan),
             Verb::Keys if at(1).len() > MAX_PATTERN => Err(Refusal::PatternLength),
-            Verb::Keys => Ok(Self::Matching(at(1))),
+            Verb::Keys => Ok(Self::Keys(at(1))),
             Verb::RandomKey => Ok(Self::RandomKey),
             Verb::Hello => read_hello(arguments, bytes).map(Self::Hello),
             Verb::Auth => match arguments.len() {

@@ -74,7 +74,7 @@ fn describe_keys(spec: &Spec, first: i64, last: i64, writer: &mut Writer<'_>) {
 
 /// Appends a command's entry in COMMAND DOCS: its name, and its documentation as the value of that
 /// key in a map.
-pub fn explain(spec: &Spec, writer: &mut Writer<'_>) {
+pub fn document(spec: &Spec, writer: &mut Writer<'_>) {
     writer.bulk(spec.name.as_bytes());
     let subcommands = spec.subcommands().count();
     let arguments = spec.arguments.len();
@@ -86,19 +86,19 @@ pub fn explain(spec: &Spec, writer: &mut Writer<'_>) {
         writer.bulk(b"arguments");
         writer.array(arguments);
         for argument in spec.arguments {
-            explain_argument(argument, writer);
+            document_argument(argument, writer);
         }
     }
     if subcommands > 0 {
         writer.bulk(b"subcommands");
         writer.map(subcommands);
         for subcommand in spec.subcommands() {
-            explain(subcommand, writer);
+            document(subcommand, writer);
         }
     }
 }
 
-fn explain_argument(argument: &Argument, writer: &mut Writer<'_>) {
+fn document_argument(argument: &Argument, writer: &mut Writer<'_>) {
     let flags = [
         (argument.optional, "optional"),
         (argument.multiple, "multiple"),

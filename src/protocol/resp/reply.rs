@@ -48,7 +48,7 @@ pub enum Form {
 
 /// The content of the reply to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum Content {
     /// A number, such as a sum.
     Integer(u64),
     /// A number that may be below 0.
@@ -75,20 +75,20 @@ pub enum Said {
     /// The request was refused.
     Error(ErrorCode),
     /// SET was refused because the sum is higher.
-    Below,
+    SumIsHigher,
 }
 
 impl Form {
     /// Returns the content to send for `reply`.
     #[must_use]
     #[inline]
-    pub fn said(self, reply: Reply) -> Said {
+    pub fn content(self, reply: Reply) -> Content {
         // Nearly all replies, so they do not walk through the other cases.
         if let (Self::Sum, Reply::Add(sum)) = (self, reply) {
-            return Said::Integer(sum);
+            return Content::Integer(sum);
         }
         match (self, reply) {
-            (Self::Tally { last }, reply) => Said::Tally {
+            (Self::Tally { last }, reply) => Content::Tally {
                 existed: match reply {
                     Reply::Error(error) => Err(error),
                     Reply::Get(sum) => Ok(sum.is_some()),
@@ -96,26 +96,26 @@ impl Form {
                 },
                 last,
             },
-            (_, Reply::Error(error)) => Said::Error(error),
-            (Self::Value, Reply::Get(sum)) => Said::Value(sum),
-            (Self::Kind, Reply::Get(sum)) => Said::Kind(sum.is_some()),
-            (Self::Raise(to), Reply::Advance(sum)) if sum > to => Said::Below,
-            (Self::Sum, Reply::Count(sum)) => Said::Integer(sum),
-            (Self::Created, Reply::Created) => Said::Integer(1),
-            (Self::Created, _) => Said::Integer(0),
-            (_, Reply::Below(_)) => Said::Below,
-            (Self::Before, Reply::Set(sum) | Reply::Present(sum) | Reply::Taken(sum)) => {
-                Said::Value(Some(sum))
+            (_, Reply::Error(error)) => Content::Error(error),
+            (Self::Value, Reply::Get(sum)) => Content::Value(sum),
+            (Self::Kind, Reply::Get(sum)) => Content::Kind(sum.is_some()),
+            (Self::Raise(to), Reply::Advance(sum)) if sum > to => Content::SumIsHigher,
+            (Self::Sum, Reply::Count(sum)) => Content::Integer(sum),
+            (Self::Created, Reply::Created) => Content::Integer(1),
+            (Self::Created, _) => Content::Integer(0),
+            (_, Reply::SumIsHigher(_)) => Content::SumIsHigher,
+            (Self::Before, Reply::Set(sum) | Reply::Present(sum) | Reply::Deleted(sum)) => {
+                Content::Value(Some(sum))
             }
-            (Self::Before, _) => Said::Value(None),
-            (Self::Set, Reply::Present(_) | Reply::Absent) => Said::Null,
-            (Self::Expiry, Reply::Get(Some(_))) => Said::Signed(-1),
-            (Self::Expiry, _) => Said::Signed(-2),
-            (Self::Zero, _) | (Self::Length, Reply::Get(None)) => Said::Integer(0),
-            (Self::Length, Reply::Get(Some(sum))) => Said::Integer(digits(sum)),
-            (Self::Encoding, Reply::Get(sum)) => Said::Encoding(sum.is_some()),
-            (Self::IfExists(number), Reply::Get(sum)) => Said::IfExists(sum.map(|_| number)),
-            _ => Said::Ok,
+            (Self::Before, _) => Content::Value(None),
+            (Self::Set, Reply::Present(_) | Reply::Absent) => Content::Null,
+            (Self::Expiry, Reply::Get(Some(_))) => Content::Signed(-1),
+            (Self::Expiry, _) => Content::Signed(-2),
+            (Self::Zero, _) | (Self::Length, Reply::Get(None)) => Content::Integer(0),
+            (Self::Length, Reply::Get(Some(sum))) => Content::Integer(digits(sum)),
+            (Self::Encoding, Reply::Get(sum)) => Content::Encoding(sum.is_some()),
+            (Self::IfExists(number), Reply::Get(sum)) => Content::IfExists(sum.map(|_| number)),
+            _ => Content::Ok,
         }
     }
 }
@@ -134,19 +134,22 @@ pub struct Tally {
 
 impl Tally {
     /// Appends the next reply to `writer`, or counts it. Returns whether it appended an error.
-    pub fn say(&mut self, said: Said, writer: &mut Writer<'_>) -> bool {
-        match said {
-            Said::Integer(number) | Said::IfExists(Some(number)) => writer.integer(number),
-            Said::Signed(number) => writer.signed(number),
-            Said::Value(Some(sum)) => writer.number(sum),
-            Said::Value(None) | Said::IfExists(None) | Said::Null | Said::Encoding(false) => {
+    pub fn write(&mut self, content: Content, writer: &mut Writer<'_>) -> bool {
+        match content {
+            Content::Integer(number) | Content::IfExists(Some(number)) => writer.integer(number),
+            Content::Signed(number) => writer.signed(number),
+            Content::Value(Some(sum)) => writer.number(sum),
+            Content::Value(None)
+            | Content::IfExists(None)
+            | Content::Null
+            | Content::Encoding(false) => {
                 writer.null();
             }
-            Said::Encoding(true) => writer.bulk(b"int"),
-            Said::Ok => writer.simple("OK"),
-            Said::Kind(true) => writer.simple("string"),
-            Said::Kind(false) => writer.simple("none"),
-            Said::Tally { existed, last } => {
+            Content::Encoding(true) => writer.bulk(b"int"),
+            Content::Ok => writer.simple("OK"),
+            Content::Kind(true) => writer.simple("string"),
+            Content::Kind(false) => writer.simple("none"),
+            Content::Tally { existed, last } => {
                 match existed {
                     Ok(existed) => self.existed += u64::from(existed),
                     Err(error) => self.error = Some(error),
@@ -155,15 +158,15 @@ impl Tally {
                     let Self { existed, error } = std::mem::take(self);
                     match error {
                         None => writer.integer(existed),
-                        Some(error) => return self.say(Said::Error(error), writer),
+                        Some(error) => return self.write(Content::Error(error), writer),
                     }
                 }
             }
-            Said::Error(error) => {
+            Content::Error(error) => {
                 writer.error(text_of(error));
                 return true;
             }
-            Said::Below => {
+            Content::SumIsHigher => {
                 writer.error("ERR counters only go up: the sum is above that");
                 return true;
             }

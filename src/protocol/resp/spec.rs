@@ -1,4 +1,4 @@
-//! What the table of commands says of a command: the row's type, [`Spec`], and the types of its fields.
+//! The types of a row of the table of commands: [`Spec`], and the types of its fields.
 
 use std::ops::Range;
 

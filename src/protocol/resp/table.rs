@@ -32,8 +32,8 @@ const WRITE: &[&str] = &["write", "denyoom", "fast"];
 /// The flags of fast commands that remove something, and so need no room.
 const TAKE: &[&str] = &["write", "fast"];
 const REMOVE: &[&str] = &["write"];
-/// The flags of commands that walk through all topics.
-const WALK: &[&str] = &["readonly"];
+/// The flags of commands that search all topics.
+const SEARCH: &[&str] = &["readonly"];
 /// The flags of fast commands without keys.
 const FAST: &[&str] = &["noscript", "loading", "stale", "fast"];
 /// The flags of other commands without keys.
@@ -103,9 +103,9 @@ pub const COMMANDS: &[Spec] = &[
     row!(Persist "persist" 2 First TAKE Generic "2.2.0" "Returns 0, since topics do not expire." [KEY]),
     row!(StrLen "strlen" 2 First READ String "2.2.0" "Returns the number of digits of a sum, or 0 if the topic does not exist." [KEY]),
     row!(Touch "touch" -2 All READ Generic "3.2.1" "The same as EXISTS." [KEYS]),
-    row!(Keys "keys" 2 None WALK Generic "1.0.0" "Returns all topics that match a pattern. Prefer SCAN."
+    row!(Keys "keys" 2 None SEARCH Generic "1.0.0" "Returns all topics that match a pattern. Prefer SCAN."
         [argument("pattern", "pattern")]),
-    row!(RandomKey "randomkey" 1 None WALK Generic "1.0.0" "Returns some topic." []),
+    row!(RandomKey "randomkey" 1 None SEARCH Generic "1.0.0" "Returns some topic." []),
     row!(Hello "hello" -1 None FAST Connection "6.0.0" "Selects the version of the protocol." [
         argument("protover", "integer").optional(),
         argument("username-password", "string").token("AUTH").optional(),

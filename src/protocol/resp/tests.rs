@@ -254,7 +254,7 @@ fn commands_are_read_as_the_protocol_says() {
 
     let keys = |line: &str| {
         read(line, |command| match command {
-            Command::Keys(keys) => (keys.op, keys.counted),
+            Command::EachKey(each) => (each.op, each.counted),
             other => panic!("{line}: {other:?}"),
         })
         .unwrap()
@@ -458,7 +458,7 @@ fn set_and_its_kin_are_read_as_the_protocol_says() {
         ("set a 5 get xx get", set(5, IfPresent), Form::Before),
         ("setnx a 5", set(5, IfAbsent), Form::Created),
         ("getset a 5", set(5, Always), Form::Before),
-        ("getdel a", Op::Take, Form::Before),
+        ("getdel a", Op::GetDelete, Form::Before),
         ("pexpiretime a", Op::Get, Form::Expiry),
         ("object encoding a", Op::Get, Form::Encoding),
         ("memory usage a samples 0", Op::Get, Form::IfExists(56)),
@@ -480,7 +480,10 @@ fn the_filters_of_client_kill_are_read_as_in_redis() {
     };
     let peer = "127.0.0.1:7".parse().ok();
     let old = kill("client kill 127.0.0.1:7");
-    assert_eq!((old.peer, old.skip_self, old.says_ok), (peer, false, true));
+    assert_eq!(
+        (old.peer, old.skip_self, old.replies_ok),
+        (peer, false, true)
+    );
     assert!(!old.nobody);
     assert!(kill("client kill nonsense").nobody);
     let all = kill(
@@ -488,7 +491,7 @@ fn the_filters_of_client_kill_are_read_as_in_redis() {
     );
     assert_eq!((all.id, all.peer, all.min_age), (Some(9), peer, Some(5)));
     assert_eq!(all.local, "[::1]:8".parse().ok());
-    assert!(!all.skip_self && !all.says_ok && !all.nobody);
+    assert!(!all.skip_self && !all.replies_ok && !all.nobody);
     assert!(kill("client kill type replica").nobody);
     assert!(kill("client kill id 9").skip_self);
 }
@@ -531,7 +534,7 @@ fn known_commands_are_refused_by_name() {
         ),
         (
             "rename renamenx copy",
-            "ERR not supported: a sum stays with its topic",
+            "ERR not supported: a sum cannot be moved or copied to another topic",
         ),
         (
             "flushall FlushDB",
@@ -619,17 +622,17 @@ fn replies_are_encoded_as_their_command_needs() {
         (Form::Set, Reply::Absent, "$-1\r\n"),
         (
             Form::Set,
-            Reply::Below(6),
+            Reply::SumIsHigher(6),
             "-ERR counters only go up: the sum is above that\r\n",
         ),
         (Form::Before, Reply::Created, "$-1\r\n"),
         (Form::Before, Reply::Absent, "$-1\r\n"),
         (Form::Before, Reply::Set(4), "$1\r\n4\r\n"),
         (Form::Before, Reply::Present(40), "$2\r\n40\r\n"),
-        (Form::Before, Reply::Taken(0), "$1\r\n0\r\n"),
+        (Form::Before, Reply::Deleted(0), "$1\r\n0\r\n"),
         (
             Form::Before,
-            Reply::Below(6),
+            Reply::SumIsHigher(6),
             "-ERR counters only go up: the sum is above that\r\n",
         ),
         (Form::Created, Reply::Created, ":1\r\n"),
@@ -654,7 +657,7 @@ fn replies_are_encoded_as_their_command_needs() {
     ] {
         let mut out = Vec::new();
         let mut writer = Writer::new(Version::Resp2, &mut out);
-        let is_error = Tally::default().say(form.said(reply), &mut writer);
+        let is_error = Tally::default().write(form.content(reply), &mut writer);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         assert_eq!(is_error, expected.starts_with('-'));
     }
@@ -710,7 +713,7 @@ fn descriptions_have_the_announced_number_of_items() {
             let mut writer = Writer::new(version, &mut out);
             writer.array(3);
             describe(spec, &mut writer);
-            explain(spec, &mut writer); // a name and a map
+            document(spec, &mut writer); // a name and a map
             assert_eq!(skip(&out), out.len(), "{}", spec.name);
             let mut out = Vec::new();
             help(spec, &mut Writer::new(version, &mut out));

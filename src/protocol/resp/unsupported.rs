@@ -47,7 +47,7 @@ const REASONS: &[(&str, &[&str])] = &[
         &["mset", "msetnx"],
     ),
     (
-        "ERR not supported: a sum stays with its topic",
+        "ERR not supported: a sum cannot be moved or copied to another topic",
         &[
             "copy", "dump", "migrate", "move", "rename", "renamenx", "restore", "sort", "sort_ro",
         ],
@@ -57,7 +57,7 @@ const REASONS: &[(&str, &[&str])] = &[
         &["flushall", "flushdb", "swapdb"],
     ),
     (
-        "ERR no transactions here: send it without WATCH",
+        "ERR transactions are not supported: send the command without WATCH",
         &["unwatch", "watch"],
     ),
     (

@@ -38,8 +38,8 @@ pub struct Loaded {
     pub took: Duration,
 }
 
-/// Opens the data directory of a server. Another process that finds the directory in use is told
-/// the addresses that `config` names.
+/// Opens the data directory of a server. The addresses of `config` are written to the lock file,
+/// and shown to another process that finds the directory in use.
 pub(crate) fn directory(path: &Path, config: &Config) -> Result<Box<dyn Store>, StoreError> {
     let listen = [("tcp", config.tcp), ("udp", config.udp)];
     let listen = listen

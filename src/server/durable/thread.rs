@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::server::error::ServeError;
 use crate::server::exchange::{CommitResult, Shared};
-use crate::store::{Answer, Changes, Store, StoreError};
+use crate::store::{Changes, Completion, Store, StoreError};
 use crate::topic::ShardId;
 
 /// The maximum number of changes in a commit of exact sums, at the end.
@@ -48,29 +48,29 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
             return;
         }
         let changes: Changes = changes.into();
-        let answer = answer_to_shards(shared, &changes, shards);
+        let completion = completion_for_shards(shared, &changes, shards);
         if shared.store_failure().is_some() {
-            answer.give(Err(StoreError::Failed));
+            completion.report(Err(StoreError::Failed));
             continue;
         }
-        // If the commit panics, the answer is dropped, which reports to the shards that it failed.
-        // The store gets no further changes.
-        let committed = panic::catch_unwind(AssertUnwindSafe(|| store.commit(changes, answer)));
+        // If the commit panics, the completion is dropped, which reports to the shards that it
+        // failed. The store gets no further changes.
+        let committed = panic::catch_unwind(AssertUnwindSafe(|| store.commit(changes, completion)));
         if committed.is_err() {
-            shared.store_failed(&StoreError::Unanswered);
+            shared.store_failed(&StoreError::NoResult);
         }
     }
 }
 
-/// Returns an answer that delivers the result of a commit to the workers of its shards. `shards`
+/// Returns a completion that delivers the result of a commit to the workers of its shards. `shards`
 /// names each shard with its number of changes, in the order of `changes`.
-fn answer_to_shards(
+fn completion_for_shards(
     shared: &Arc<Shared>,
     changes: &Changes,
     shards: Vec<(ShardId, usize)>,
-) -> Answer {
+) -> Completion {
     let (shared, changes) = (Arc::clone(shared), Arc::clone(changes));
-    Answer::new(move |result| {
+    Completion::new(move |result| {
         if let Err(error) = &result {
             shared.store_failed(error);
         }
@@ -104,8 +104,8 @@ fn settle(shared: &Shared, store: &mut dyn Store) -> Result<(), StoreError> {
                 }
             });
             match (settled, changes.is_empty()) {
-                // A change is still unanswered, so nobody knows what the store has.
-                (false, _) => Err(StoreError::Unanswered),
+                // The store still owes the result of a change, so nobody knows what the store has.
+                (false, _) => Err(StoreError::NoResult),
                 (true, true) => result,
                 (true, false) => result.and_then(|()| store.commit_and_wait(changes)),
             }

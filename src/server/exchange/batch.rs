@@ -8,13 +8,13 @@ use super::buffers::empty;
 use super::commits::CommitResult;
 use super::origin::{ConnectionKey, Datagram, LateReply, Requester, Shard, WorkerId};
 use super::requests::{Queued, Source, count_waiting, run};
-use super::walk::Walk;
+use super::search_part::SearchPart;
 use crate::protocol::Reply;
 use crate::topic::ShardId;
 
 /// Requests that a worker hands over to the worker that runs their shard. The batch comes back with
-/// the replies, and its buffers are used again. Instead of requests a batch may carry a walk, a
-/// commit result, or late replies.
+/// the replies, and its buffers are used again. Instead of requests a batch may carry a part of a
+/// search, a commit result, or late replies.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The worker that the batch goes back to.
@@ -28,8 +28,8 @@ pub(crate) struct Batch {
     /// Whether the batch must wake its worker when it comes back, even if the worker has nothing to
     /// write: it used the worker's last credit.
     pub(crate) awaited: bool,
-    /// A walk that visits the shard, instead of requests.
-    pub(crate) walk: Option<Box<Walk>>,
+    /// A part of a search that visits the shard, instead of requests.
+    pub(crate) search_part: Option<Box<SearchPart>>,
     /// The store's result for changes of the shard, instead of requests.
     pub(crate) commit_result: Option<CommitResult>,
     /// Replies that waited for the store, on their way to worker `from`, instead of requests.
@@ -56,7 +56,7 @@ impl Batch {
             connection: None,
             datagrams: Vec::new(),
             awaited: false,
-            walk: None,
+            search_part: None,
             commit_result: None,
             late: Vec::new(),
             requests: Vec::new(),
@@ -97,12 +97,12 @@ impl Batch {
         }
     }
 
-    /// Runs the batch on its shard: makes a step of the walk, reports the store's result, or
+    /// Runs the batch on its shard: makes a step of the search, reports the store's result, or
     /// applies the requests. Appends to `late` the replies to requests that waited for the store's
     /// result.
     pub(crate) fn run(&mut self, shard: &mut Shard, late: &mut Vec<LateReply>) {
-        if let Some(walk) = &mut self.walk {
-            walk.step(shard);
+        if let Some(part) = &mut self.search_part {
+            part.step(shard);
         }
         if let Some(result) = self.commit_result.take() {
             result.apply_to(shard, late);
@@ -150,7 +150,7 @@ impl Batch {
     fn clear(&mut self) {
         self.connection = None;
         self.awaited = false;
-        self.walk = None;
+        self.search_part = None;
         self.commit_result = None;
         self.late.clear();
         empty(&mut self.datagrams, KEEP_REQUESTS);

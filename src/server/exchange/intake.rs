@@ -84,7 +84,7 @@ impl Intake {
     /// Decodes all whole frames of `bytes[span]`. Pushes requests for topics into `requests`, and
     /// passes answers that need no shard to `answer`. `datagram` is the index of the datagram; it
     /// is `None` for a connection, which can move to the worker of a shard.
-    pub(crate) fn take_frames(
+    pub(crate) fn decode_frames(
         &self,
         bytes: &[u8],
         span: Range<usize>,
@@ -132,7 +132,7 @@ impl Intake {
     /// # Errors
     ///
     /// The code of the error that answers the message.
-    pub(crate) fn take_message(
+    pub(crate) fn decode_message(
         &self,
         bytes: &[u8],
         span: Range<usize>,

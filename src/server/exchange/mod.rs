@@ -1,6 +1,7 @@
 //! The exchange between workers and shards. It owns the shards, sorts requests by owner, and
 //! decides in which order batches reach each shard and how replies get back. It knows no socket, no
 //! connection and no runtime; what a request does to a topic is up to [`shard`](crate::shard).
+//! docs/architecture.md lists the five ways in which a reply comes back.
 
 mod batch;
 mod buffers;
@@ -10,9 +11,9 @@ mod mailbox;
 mod origin;
 mod requests;
 mod router;
+mod search_part;
 mod shared;
 mod sync;
-mod walk;
 
 pub(crate) use batch::Batch;
 pub(crate) use buffers::{empty, shrink};
@@ -21,8 +22,8 @@ pub(crate) use intake::{FramesEnd, Intake, refusal};
 pub(crate) use origin::{ConnectionKey, Datagram, LateReply, Requester, WorkerId};
 pub(crate) use requests::{Queued, Requests, Source};
 pub(crate) use router::{Outcome, Router};
+pub(crate) use search_part::SearchPart;
 #[cfg(test)]
 pub(crate) use shared::HAND_OVER_CREDIT;
 pub(crate) use shared::{ReadGuard, Shared};
 pub use sync::{inbox, reach};
-pub(crate) use walk::Walk;

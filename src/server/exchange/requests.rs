@@ -131,9 +131,9 @@ impl Requests {
     }
 
     /// Returns the shard with the most requests; `None` if there are no requests.
-    pub(crate) fn most_wanted(&self) -> Option<ShardId> {
-        let wanted = self.touched.iter().copied();
-        wanted.max_by_key(|&shard| self.count_for(shard))
+    pub(crate) fn busiest_shard(&self) -> Option<ShardId> {
+        let shards = self.touched.iter().copied();
+        shards.max_by_key(|&shard| self.count_for(shard))
     }
 
     /// Returns the number of requests for `shard`.

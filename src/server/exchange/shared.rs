@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     change_queue: ChangeQueue,
     /// The number of requests from datagrams that are handed over, or wait for the store.
     datagrams_in_flight: AtomicUsize,
-    /// The number of workers that may still read requests, each with a [`ReadGuard`].
+    /// The number of workers that may still receive datagrams, each with a [`ReadGuard`].
     reading_workers: AtomicUsize,
     /// Why the store failed, if it did.
     failure: OnceLock<String>,
@@ -63,12 +63,12 @@ impl Shared {
         }
     }
 
-    /// Returns whether no worker reads requests any more and no request from a datagram is in
+    /// Returns whether no worker receives datagrams any more and no request from a datagram is in
     /// flight. From then on no request from a datagram needs the store, and no worker is needed to
     /// receive the store's results.
     pub(crate) fn all_datagrams_served(&self) -> bool {
-        // In this order: once no worker reads, every request that was read is in the count, or is
-        // served already.
+        // In this order: once no worker receives datagrams, every request from a datagram is in the
+        // count, or is served already.
         self.reading_workers.load(Ordering::Acquire) == 0
             && self.datagrams_in_flight.load(Ordering::Acquire) == 0
     }
@@ -161,8 +161,9 @@ impl Shared {
     }
 }
 
-/// Counts a worker that may read requests. It is dropped when the worker reads no more: because the
-/// worker stopped, failed, or never started.
+/// Counts a worker that may still receive datagrams. It is dropped when the worker begins to stop,
+/// and also if the worker fails or never starts. TCP connections may still be read after that: see
+/// `Phase::LateOpening` and `Acceptor::drain`.
 #[derive(Debug)]
 pub(crate) struct ReadGuard(pub(crate) Arc<Shared>);
 

@@ -91,7 +91,7 @@ pub(crate) fn udp_group(address: SocketAddr, count: usize) -> io::Result<Vec<Soc
 ///
 /// # Errors
 ///
-/// What the kernel says.
+/// The kernel's error.
 pub(crate) fn udp_receive_buffer(socket: &Socket) -> io::Result<usize> {
     // Linux doubles the requested size for its own bookkeeping and reports the double: socket(7).
     Ok(socket.recv_buffer_size()? / 2)

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::invocation::Invocation;
-use super::{clients, commands, info};
+use super::{clients, command_info, info};
 use crate::protocol::resp::{self, Command, Hello, Verb, Writer, help};
 use crate::server::status::Client;
 use crate::server::worker::{Link, Ring, Worker};
@@ -25,37 +25,37 @@ pub(super) fn answer(
     ring: &mut Ring,
 ) -> Then {
     match invocation.command {
-        Command::Ok => ring.say(|writer| writer.simple("OK")),
-        Command::Zero => ring.say(|writer| writer.integer(0)),
-        Command::EmptyList => ring.say(|writer| writer.array(0)),
-        Command::Ping(None) => ring.say(|writer| writer.simple("PONG")),
+        Command::Ok => ring.push(|writer| writer.simple("OK")),
+        Command::Zero => ring.push(|writer| writer.integer(0)),
+        Command::EmptyList => ring.push(|writer| writer.array(0)),
+        Command::Ping(None) => ring.push(|writer| writer.simple("PONG")),
         Command::Ping(Some(message)) | Command::Echo(message) => {
-            ring.say(|writer| writer.bulk(message));
+            ring.push(|writer| writer.bulk(message));
         }
         Command::Hello(hello) => answer_hello(hello, client, ring),
         Command::SetName(name) => clients::set_name(name, client, ring),
         Command::SetInfo { version, value } => clients::set_library(version, value, client, ring),
-        Command::List(listed) => clients::list(listed, invocation, worker, link, ring),
+        Command::List(filter) => clients::list(filter, invocation, worker, link, ring),
         Command::Kill(kill) => {
             if clients::kill(&kill, worker, client, ring) {
                 return Then::Close;
             }
         }
         Command::Replies(replies) => clients::set_replies(replies, ring),
-        Command::GetKeys { first, end } => ring.say(|writer| {
+        Command::GetKeys { first, end } => ring.push(|writer| {
             writer.array(end - first);
             for key in invocation.arguments_from(first).take(end - first) {
                 writer.bulk(key);
             }
         }),
         Command::Topic { .. }
-        | Command::Keys(_)
+        | Command::EachKey(_)
         | Command::Scan(_)
-        | Command::Matching(_)
+        | Command::Keys(_)
         | Command::RandomKey => unreachable!("the session asks shards"),
         Command::Other if invocation.spec.verb == Verb::Reset => reset(client, ring),
         Command::Other => {
-            ring.say(|writer| answer_other(invocation, worker, client, writer));
+            ring.push(|writer| answer_other(invocation, worker, client, writer));
         }
     }
     match invocation.spec.verb {
@@ -73,7 +73,7 @@ fn answer_hello(hello: Hello<'_>, client: &Client, ring: &mut Ring) {
         name.clone_into(&mut client.labels.lock().name);
     }
     let version = ring.version();
-    ring.say(|writer| {
+    ring.push(|writer| {
         writer.map(7);
         writer.entry("server", env!("CARGO_PKG_NAME"));
         writer.entry("version", info::REDIS_VERSION);
@@ -95,7 +95,7 @@ fn reset(client: &Client, ring: &mut Ring) {
     ring.set_replies(resp::Replies::On);
     client.set_version(version);
     client.labels.lock().name.clear();
-    ring.say(|writer| writer.simple("RESET"));
+    ring.push(|writer| writer.simple("RESET"));
 }
 
 /// Appends the reply to a command without arguments, or with arguments that are taken as they are.
@@ -162,7 +162,7 @@ fn answer_other(
         | Verb::CommandCount
         | Verb::CommandDocs
         | Verb::CommandInfo
-        | Verb::CommandList => commands::answer(invocation, writer),
+        | Verb::CommandList => command_info::answer(invocation, writer),
         // Their arguments were interpreted, or they were refused, as a command that only has
         // subcommands is.
         verb => unreachable!("{verb:?} is answered elsewhere"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::invocation::Invocation;
-use crate::protocol::resp::{self, Kill, Listed, Replies, Verb, Writer};
+use crate::protocol::resp::{self, ClientFilter, Kill, Replies, Verb, Writer};
 use crate::server::status::Client;
 use crate::server::worker::{Link, Ring, Worker};
 
@@ -26,7 +26,7 @@ pub(super) fn answer(verb: Verb, client: &Client, writer: &mut Writer<'_>) {
 /// CLIENT SETNAME.
 pub(super) fn set_name(name: &str, client: &Client, ring: &mut Ring) {
     name.clone_into(&mut client.labels.lock().name);
-    ring.say(|writer| writer.simple("OK"));
+    ring.push(|writer| writer.simple("OK"));
 }
 
 /// CLIENT SETINFO: sets the name of the client's library, or its version.
@@ -36,12 +36,12 @@ pub(super) fn set_library(version: bool, value: &str, client: &Client, ring: &mu
         true => &mut labels.library_version,
         false => &mut labels.library,
     });
-    ring.say(|writer| writer.simple("OK"));
+    ring.push(|writer| writer.simple("OK"));
 }
 
 /// CLIENT LIST.
 pub(super) fn list(
-    listed: Listed,
+    filter: ClientFilter,
     invocation: &Invocation<'_>,
     worker: &Worker,
     link: &Link,
@@ -51,15 +51,15 @@ pub(super) fn list(
         return ring.refuse(NO_ROOM);
     }
     let clients = &worker.status.clients;
-    let clients = match listed {
-        Listed::All => clients.list(),
-        Listed::Some => {
+    let clients = match filter {
+        ClientFilter::All => clients.list(),
+        ClientFilter::Some => {
             let ids = invocation.arguments_from(3).filter_map(resp::number);
             clients.some(&ids.collect())
         }
-        Listed::None => Vec::new(),
+        ClientFilter::None => Vec::new(),
     };
-    ring.say(|writer| writer.text(&lines(&clients)));
+    ring.push(|writer| writer.text(&lines(&clients)));
 }
 
 fn lines(clients: &[Arc<Client>]) -> String {
@@ -72,10 +72,10 @@ pub(super) fn kill(kill: &Kill, worker: &Worker, client: &Client, ring: &mut Rin
     if killed.others > 0 {
         worker.end_killed();
     }
-    match (kill.says_ok, killed.others + u64::from(killed.own)) {
-        (false, count) => ring.say(|writer| writer.integer(count)),
+    match (kill.replies_ok, killed.others + u64::from(killed.own)) {
+        (false, count) => ring.push(|writer| writer.integer(count)),
         (true, 0) => ring.refuse("ERR No such client"),
-        (true, _) => ring.say(|writer| writer.simple("OK")),
+        (true, _) => ring.push(|writer| writer.simple("OK")),
     }
     killed.own
 }
@@ -84,6 +84,6 @@ pub(super) fn kill(kill: &Kill, worker: &Worker, client: &Client, ring: &mut Rin
 pub(super) fn set_replies(replies: Replies, ring: &mut Ring) {
     ring.set_replies(replies);
     if replies == Replies::On {
-        ring.say(|writer| writer.simple("OK"));
+        ring.push(|writer| writer.simple("OK"));
     }
 }

@@ -1,16 +1,13 @@
 //! Connections that speak the Redis protocol: commands in, replies out in the same order, over any
-//! number of shards. [`Session`] interprets commands, answers what needs no shard, and queues the rest
-//! as requests. It knows neither the socket nor how a shard is reached; the connection moves the bytes,
-//! the router the requests, as for any other dialect.
+//! number of shards. [`Session`] interprets commands, answers what needs no shard, and queues the
+//! rest as requests. It knows neither the socket nor how a shard is reached; the connection moves
+//! the bytes, the router the requests, as for any other dialect.
 
 mod answer;
 mod clients;
-mod commands;
+mod command_info;
 mod info;
 mod invocation;
-mod keys;
-mod random_key;
-mod scan;
 mod search;
 mod session;
 mod transaction;

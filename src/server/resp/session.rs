@@ -4,16 +4,13 @@ use std::net::SocketAddr;
 
 use super::answer::{self, Then};
 use super::invocation::{Invocation, waits_for_all_before};
-use super::keys::Keys;
-use super::random_key::RandomKey;
-use super::scan::Scan;
-use super::search::{Progress, Search};
+use super::search::{Keys, Progress, RandomKey, Scan, Search};
 use super::transaction::Transaction;
 use crate::protocol::Request;
 use crate::protocol::resp::{
-    self, Arguments, Command, Form, MAX_INLINE, ProtocolError, Refusal, Spec,
+    self, Arguments, Command, EachKey, Form, MAX_INLINE, ProtocolError, Refusal, Spec,
 };
-use crate::server::exchange::{ConnectionKey, Queued, Requests, Walk};
+use crate::server::exchange::{ConnectionKey, Queued, Requests, SearchPart};
 use crate::server::status::Registration;
 use crate::server::worker::{Link, Ring, Worker};
 use crate::topic::Topic;
@@ -28,8 +25,8 @@ const TURN_TEXT: usize = 64 * 1024;
 // A worker copies requests by the thousand.
 const _: () = assert!(size_of::<Queued>() == 32);
 
-/// The state of a connection that speaks the Redis protocol, except for its replies, which are in its
-/// [`Ring`].
+/// The state of a connection that speaks the Redis protocol, except for its replies, which are in
+/// its [`Ring`].
 #[derive(Debug)]
 pub(crate) struct Session {
     registration: Registration,
@@ -52,12 +49,12 @@ enum WaitsFor {
     Search(Search),
 }
 
-/// What became of the bytes of a read.
+/// The result of serving the bytes of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct ServedInput {
     /// How many bytes were consumed.
     pub(crate) at: usize,
-    /// What the other bytes are.
+    /// The meaning of the remaining bytes.
     pub(crate) rest: Rest,
 }
 
@@ -69,10 +66,10 @@ pub(crate) enum Rest {
     /// Commands that have to wait, or nothing while a search goes on.
     Unserved,
     /// Bytes to ignore: the connection has to be closed.
-    Void,
+    Discard,
 }
 
-/// What serves the commands in one turn of a connection.
+/// The state for serving commands in one turn of a connection.
 struct Turn<'a> {
     worker: &'a Worker,
     link: &'a Link,
@@ -92,7 +89,7 @@ enum Next {
     Broken(ProtocolError),
 }
 
-/// What became of a command.
+/// The result of serving one command.
 enum Served {
     /// Its reply is in the ring, or has its slot there.
     Done,
@@ -143,49 +140,49 @@ impl Session {
 
     /// Serves the commands at the start of `input`. Appends their requests to `requests`; the topics
     /// stay in `input`.
-    pub(crate) fn take(
+    pub(crate) fn serve_input(
         &mut self,
         worker: &Worker,
         link: &Link,
         key: ConnectionKey,
         input: &mut [u8],
         requests: &mut Requests,
-    ) -> Taken {
+    ) -> ServedInput {
         let decoded = match self.waits.take() {
             Some(WaitsFor::Replies { len }) => Some(len),
             Some(WaitsFor::Search(search)) => {
-                if self.search(search, worker, link, key) == Progress::Going {
+                if self.search(search, worker, link, key) == Progress::Unfinished {
                     let rest = Rest::Unserved;
-                    return Taken { at: 0, rest };
+                    return ServedInput { at: 0, rest };
                 }
                 None
             }
             Some(WaitsFor::Room) | None => None,
         };
-        let (mut taken, search) = self.take_commands(decoded, worker, link, input, requests);
+        let (mut served, search) = self.serve_commands(decoded, worker, link, input, requests);
         if let Some(search) = search
             && self.search(search, worker, link, key) == Progress::Finished
-            && taken.at == input.len()
+            && served.at == input.len()
         {
-            taken.rest = Rest::Partial; // finished at once, with no command behind it
+            served.rest = Rest::Partial; // finished at once, with no command behind it
         }
         self.registration.client.set_active();
         if self.waits.is_none() {
             self.arguments.trim();
         }
-        taken
+        served
     }
 
-    /// Serves commands up to one that has to wait, or one that starts a search, which is returned. If
-    /// the first command is decoded already, `decoded` is its length in bytes.
-    fn take_commands(
+    /// Serves commands up to one that has to wait, or one that starts a search, which is returned.
+    /// If the first command is decoded already, `decoded` is its length in bytes.
+    fn serve_commands(
         &mut self,
         mut decoded: Option<usize>,
         worker: &Worker,
         link: &Link,
         input: &mut [u8],
         requests: &mut Requests,
-    ) -> (Taken, Option<Search>) {
+    ) -> (ServedInput, Option<Search>) {
         let mut ring = link.ring();
         let mut turn = Turn {
             worker,
@@ -205,7 +202,7 @@ impl Session {
                 Next::End(rest) => break (rest, None),
                 Next::Broken(error) => {
                     refuse_bytes(error, turn.ring);
-                    break (Rest::Void, None);
+                    break (Rest::Discard, None);
                 }
             };
             match self.serve(&input[at..at + len], at, &mut turn) {
@@ -214,14 +211,14 @@ impl Session {
                     self.waits = Some(WaitsFor::Replies { len });
                     break (Rest::Unserved, None);
                 }
-                Served::Ends => break (Rest::Void, None),
+                Served::Ends => break (Rest::Discard, None),
                 Served::Searches(search) => {
                     at += len;
                     break (Rest::Unserved, Some(search));
                 }
             }
         };
-        (Taken { at, rest }, search)
+        (ServedInput { at, rest }, search)
     }
 
     /// Handles that the peer shut down its side; `partial` is what it sent of an incomplete command.
@@ -280,9 +277,9 @@ impl Session {
                 let topic = spec.keys.range(self.arguments.len()).start;
                 self.push(topic, request, form, at, turn);
             }
-            Command::Keys(keys) => self.push_keys(spec, keys, bytes, at, turn),
+            Command::EachKey(each) => self.push_each_key(spec, each, bytes, at, turn),
             Command::Scan(scan) => return Served::Searches(Search::Scan(Scan::new(scan))),
-            Command::Matching(pattern) => {
+            Command::Keys(pattern) => {
                 return Served::Searches(Search::Keys(Keys::new(pattern)));
             }
             Command::RandomKey => {
@@ -342,28 +339,28 @@ impl Session {
     }
 
     /// Queues a request for each key of the command in `bytes`, which starts at `at`.
-    fn push_keys(
+    fn push_each_key(
         &self,
         spec: &Spec,
-        keys: resp::Keys,
+        each: EachKey,
         bytes: &[u8],
         at: usize,
         turn: &mut Turn<'_>,
     ) {
         let topics = spec.keys.range(self.arguments.len());
-        if !keys.counted {
-            turn.ring.say(|writer| writer.array(topics.len()));
+        if !each.counted {
+            turn.ring.push(|writer| writer.array(topics.len()));
         }
         for i in topics.clone() {
             let request = Request {
-                op: keys.op,
+                op: each.op,
                 topic: Topic::checked_before(self.arguments.at(i, bytes)),
             };
-            self.push(i, request, keys.form(i + 1 == topics.end), at, turn);
+            self.push(i, request, each.form(i + 1 == topics.end), at, turn);
         }
     }
 
-    /// Continues a search by one stretch. If it is not finished then, it becomes what the next command
+    /// Continues a search by one part. If it is not finished then, it becomes what the next command
     /// waits for.
     fn search(
         &mut self,
@@ -372,20 +369,20 @@ impl Session {
         link: &Link,
         key: ConnectionKey,
     ) -> Progress {
-        let next = || search.walk(worker.shared().shards()).map(Box::new);
-        let mut walk: Option<Box<Walk>> = link.take_walk().or_else(next);
-        while let Some(shard) = walk.as_ref().and_then(|walk| walk.next()) {
-            let Some(away) = walk.take() else { break };
+        let next = || search.next_part(worker.shared().shards()).map(Box::new);
+        let mut part: Option<Box<SearchPart>> = link.take_search_part().or_else(next);
+        while let Some(shard) = part.as_ref().and_then(|part| part.next()) {
+            let Some(away) = part.take() else { break };
             link.add_in_flight(1);
-            walk = worker.walk(shard, away, key);
-            if walk.is_none() {
-                self.waits = Some(WaitsFor::Search(search)); // until the walk comes back
-                return Progress::Going;
+            part = worker.search(shard, away, key);
+            if part.is_none() {
+                self.waits = Some(WaitsFor::Search(search)); // until the part comes back
+                return Progress::Unfinished;
             }
             link.sub_in_flight(1);
         }
-        let progress = search.advance(walk.as_deref(), link, worker.stopping());
-        if progress == Progress::Going {
+        let progress = search.advance(part.as_deref(), link, worker.stopping());
+        if progress == Progress::Unfinished {
             self.waits = Some(WaitsFor::Search(search));
         }
         progress

@@ -133,7 +133,7 @@ impl Clients {
                 killed.own = true;
             }
         }
-        // Whoever sees the number sees the marks.
+        // Release: a worker that reads the new number in `kills` also sees the `killed` flags.
         self.kills.fetch_add(killed.others, Ordering::Release);
         killed
     }

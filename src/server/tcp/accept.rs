@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use super::connection::Connection;
+use super::context::TcpContext;
 use super::moved::Moved;
-use super::port::TcpPort;
 use crate::server::net;
 use crate::server::status::Accepting;
 
-/// How long to wait after an accept failed because the process has no file descriptor left. Until one
-/// is free every accept fails at once, so without the pause the worker would do nothing else.
+/// How long to wait after an accept failed because the process has no file descriptor left. Until
+/// one is free every accept fails at once, so without the pause the worker would do nothing else.
 const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a stopping listener waits for handshakes in progress: a round trip within a data centre.
@@ -28,16 +28,16 @@ const HANDSHAKE_GRACE: Duration = Duration::from_millis(2);
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Accepts connections and serves each in a task, until `stop` turns true. Then accepts the
-/// connections that the kernel has completed already, so that none of them is closed without a reply,
-/// and closes the listener.
+/// connections that the kernel has completed already, so that none of them is closed without a
+/// reply, and closes the listener.
 pub(crate) async fn accept(
-    port: Rc<TcpPort>,
+    context: Rc<TcpContext>,
     listener: TcpListener,
     accepting: Accepting,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut acceptor = Acceptor {
-        port,
+        context,
         listener,
         accepting,
         refused: 0,
@@ -53,7 +53,7 @@ pub(crate) async fn accept(
 
 /// One worker's listener. `refused` and `failed` count what its warnings report.
 struct Acceptor {
-    port: Rc<TcpPort>,
+    context: Rc<TcpContext>,
     listener: TcpListener,
     accepting: Accepting,
     refused: u64,
@@ -72,8 +72,8 @@ impl Acceptor {
         }
     }
 
-    /// Accepts the connections in the listener's queue, after having the kernel let no new ones in.
-    /// Handshakes in progress have [`HANDSHAKE_GRACE`] to complete.
+    /// Makes the kernel drop new connection requests, then accepts the connections that are already
+    /// in the listener's queue. Handshakes in progress have [`HANDSHAKE_GRACE`] to complete.
     async fn drain(&mut self) {
         if let Err(error) = net::drop_new_connections(&self.listener) {
             debug!(%error, "cannot filter new connections while the listener's queue is emptied");
@@ -111,11 +111,11 @@ impl Acceptor {
             return Ok(());
         };
         open.move_to_fewest();
-        if open.worker() == self.port.worker.id {
-            let connection = Connection::new(Rc::clone(&self.port), stream, open);
-            self.port.worker.spawn(connection.serve());
+        if open.worker() == self.context.worker.id {
+            let connection = Connection::new(Rc::clone(&self.context), stream, open);
+            self.context.worker.spawn(connection.serve());
         } else if let Ok(moved) = Moved::accepted(stream, open) {
-            self.port.move_away(moved);
+            self.context.move_away(moved);
         }
         Ok(())
     }
@@ -148,10 +148,13 @@ fn is_about_the_peer(error: &io::Error) -> bool {
 }
 
 /// Serves the connections that other workers moved here.
-pub(crate) async fn take_in(port: Rc<TcpPort>, mut arrivals: mpsc::UnboundedReceiver<Moved>) {
+pub(crate) async fn serve_arrivals(
+    context: Rc<TcpContext>,
+    mut arrivals: mpsc::UnboundedReceiver<Moved>,
+) {
     while let Some(moved) = arrivals.recv().await {
-        match Connection::arrive(Rc::clone(&port), moved) {
-            Ok(connection) => drop(port.worker.spawn(connection.serve())),
+        match Connection::arrive(Rc::clone(&context), moved) {
+            Ok(connection) => drop(context.worker.spawn(connection.serve())),
             Err(error) => warn!(%error, "lost a connection that was moved to this worker"),
         }
     }

@@ -1,7 +1,7 @@
-//! The task of one TCP connection: its phases from the first byte to the end, and its writes. What it
-//! reads is served in [`reading`](super::reading), and how it changes workers is in
-//! [`moving`](super::moving). An idle connection costs little memory: the read buffers belong to the
-//! worker, and a connection keeps only what is left over between two reads or two writes.
+//! The task of one TCP connection: its phases and its writes. [`reading`](super::reading) serves
+//! its input, and [`moving`](super::moving) moves it to another worker. An idle connection costs
+//! little memory: the read buffers belong to the worker, and a connection keeps only incomplete
+//! requests and unsent replies.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -14,67 +14,69 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::drift::Drift;
+use super::context::{READ_LEN, TcpContext};
+use super::move_detector::MoveDetector;
 use super::moved::Resume;
-use super::port::{READ_LEN, TcpPort};
 use crate::server::exchange::{ConnectionKey, WorkerId};
 use crate::server::resp::Session;
 use crate::server::status::OpenConnection;
-use crate::server::worker::{Link, Worker, give_way};
+use crate::server::worker::{Link, Worker, yield_turn};
 
 /// The most steps of a connection in one turn of its task, so that a connection that always has more
 /// to read does not keep the others waiting.
 const STEPS_PER_TURN: usize = 4;
 
-/// How long a connection that has not sent anything may still do so once the server stops. The kernel
-/// has accepted it, so its peer expects a reply, and its first request follows the handshake within a
-/// round trip.
+/// When the server stops, a connection that has not sent anything yet has this long to send its
+/// first request. The kernel has completed its handshake, so the peer expects to be served; its
+/// first request arrives within a round trip.
 const OPENING_GRACE: Duration = Duration::from_millis(100);
 
-/// How long, and for how many bytes, a closing connection still reads and discards what its peer
-/// sends. Closing a socket with unread bytes resets the connection, and the peer might lose the last
-/// reply.
+/// A closing connection reads and discards input for at most this time and this many bytes. Closing
+/// a socket with unread input would reset the connection, and the peer could lose the last reply.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_LEN: usize = 1024 * 1024;
 
 /// The task of one connection. It ends when the connection closes or moves to another worker.
 pub(super) struct Connection {
-    pub(super) entry: Entry,
+    pub(super) registered: Registered,
     pub(super) stream: TcpStream,
-    /// Bytes that were read and not served yet: the beginning of a request, or more.
+    /// Bytes that were read but not served yet: an incomplete request, or whole requests that have
+    /// to wait.
     pub(super) partial: Vec<u8>,
     /// Whether `partial` may hold whole requests. They are served before more is read.
     pub(super) unserved: bool,
     pub(super) phase: Phase,
-    /// Detects that another worker would serve it without hops. `None` if it stays: its client has
-    /// chosen a shard, or there is only one worker.
-    pub(super) drift: Option<Drift>,
+    /// Detects that most requests belong to another worker's shard, so that the connection should
+    /// move there. `None` if it never moves: its client has chosen a shard, or there is only one
+    /// worker.
+    pub(super) move_detector: Option<MoveDetector>,
     pub(super) open: OpenConnection,
 }
 
-/// A connection's place in its worker; gives it up when dropped.
-pub(super) struct Entry {
-    pub(super) port: Rc<TcpPort>,
+/// The registration of a connection at its worker; dropping it removes the connection there.
+pub(super) struct Registered {
+    pub(super) context: Rc<TcpContext>,
     pub(super) key: ConnectionKey,
     pub(super) link: Rc<Link>,
 }
 
-impl Entry {
+impl Registered {
     pub(super) fn worker(&self) -> &Worker {
-        &self.port.worker
+        &self.context.worker
     }
 }
 
-impl Drop for Entry {
+impl Drop for Registered {
     fn drop(&mut self) {
         self.worker().disconnect(self.key);
     }
 }
 
 pub(super) enum Phase {
-    /// Nothing was read yet; the first byte will tell the dialect.
+    /// Nothing was read yet. The first byte will decide the dialect.
     Opening,
-    /// Nothing was read yet and the server stops. What arrives until then is still served.
+    /// The server is stopping, and nothing was read yet. Input that arrives before `until` is still
+    /// served.
     LateOpening { until: Pin<Box<Sleep>> },
     /// The connection speaks the framed dialect.
     Framed,
@@ -82,10 +84,11 @@ pub(super) enum Phase {
     Resp(Box<Session>),
     /// The connection moves to another worker once nothing is in flight.
     Moving { to: WorkerId, resume: Resume },
-    /// Nothing more is read. Once every reply is written the connection ends, at once or after
-    /// lingering.
+    /// Nothing more is read. When every reply is written, the connection is closed, or lingers
+    /// first (`linger`).
     Closing { linger: bool },
-    /// Every reply is written and our side is shut down. What the peer still sends is discarded.
+    /// Every reply is written and our side is shut down. Input is discarded until the peer closes,
+    /// or until a limit.
     Lingering { until: Pin<Box<Sleep>>, left: usize },
 }
 
@@ -93,7 +96,7 @@ pub(super) enum Phase {
 pub(super) enum Step {
     /// Progress was made; there may be more to do.
     Again,
-    /// There is nothing to do until the task is woken; that is arranged.
+    /// There is nothing to do now. The task will be woken when there is.
     Wait,
     /// The task ends.
     End(End),
@@ -109,11 +112,11 @@ pub(super) enum End {
 
 impl Connection {
     /// Creates the task of a connection that was just accepted.
-    pub(super) fn new(port: Rc<TcpPort>, stream: TcpStream, open: OpenConnection) -> Self {
-        let (key, link) = port.worker.connect();
+    pub(super) fn new(context: Rc<TcpContext>, stream: TcpStream, open: OpenConnection) -> Self {
+        let (key, link) = context.worker.connect();
         Self {
-            drift: port.worker.has_others().then(Drift::default),
-            entry: Entry { port, key, link },
+            move_detector: context.worker.has_others().then(MoveDetector::default),
+            registered: Registered { context, key, link },
             stream,
             partial: Vec::new(),
             unserved: false,
@@ -124,16 +127,16 @@ impl Connection {
 
     /// Serves the connection until it ends or another worker takes over.
     pub(super) async fn serve(mut self) {
-        if let End::Move { to, resume } = poll_fn(|context| self.poll(context)).await {
-            // It fails only if the socket is of no more use; then the connection is closed.
+        if let End::Move { to, resume } = poll_fn(|cx| self.poll(cx)).await {
+            // An error means that the socket is no longer usable; the connection is closed then.
             let _ = self.move_to(to, resume);
         }
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        self.entry.link.set_waker(context.waker());
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.registered.link.set_waker(cx.waker());
         for _ in 0..STEPS_PER_TURN {
-            match self.step(context) {
+            match self.step(cx) {
                 Ok(Step::Again) => {}
                 Ok(Step::Wait) => return Poll::Pending,
                 Ok(Step::End(end)) => return Poll::Ready(end),
@@ -141,38 +144,38 @@ impl Connection {
                 Err(_) => return Poll::Ready(End::Close),
             }
         }
-        give_way(context);
+        yield_turn(cx);
         Poll::Pending
     }
 
-    fn step(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        let all_written = self.write(context)?;
+    fn step(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
+        let all_written = self.write(cx)?;
         match self.phase {
             Phase::Resp(ref session) if session.is_killed() => Ok(Step::End(End::Close)),
             Phase::Opening | Phase::Framed | Phase::Resp(_) => {
                 if self.unserved {
-                    return self.serve_unserved(context);
+                    return self.serve_unserved(cx);
                 }
-                if self.entry.worker().stopping() {
+                if self.registered.worker().stopping() {
                     self.phase = self.phase_when_stopping();
                     return Ok(Step::Again);
                 }
-                self.read(context)
+                self.read(cx)
             }
             Phase::LateOpening { ref mut until } => {
-                if until.as_mut().poll(context).is_ready() {
+                if until.as_mut().poll(cx).is_ready() {
                     self.phase = Phase::Closing { linger: true };
                     return Ok(Step::Again);
                 }
-                self.read(context)
+                self.read(cx)
             }
             Phase::Moving { .. } => Ok(self.leave()),
-            Phase::Closing { .. } if self.entry.link.in_flight() > 0 || !all_written => {
+            Phase::Closing { .. } if self.registered.link.in_flight() > 0 || !all_written => {
                 Ok(Step::Wait)
             }
             Phase::Closing { linger: false } => Ok(Step::End(End::Close)),
-            Phase::Closing { linger: true } => self.shut_down(context),
-            Phase::Lingering { .. } => self.linger(context),
+            Phase::Closing { linger: true } => self.shut_down(cx),
+            Phase::Lingering { .. } => self.linger(cx),
         }
     }
 
@@ -185,33 +188,33 @@ impl Connection {
         }
     }
 
-    /// Writes the unsent replies as far as the peer takes them. Returns false if some are left; then
-    /// the task is woken when the peer takes more.
-    fn write(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+    /// Writes unsent replies until the socket accepts no more. Returns false if some are left; the
+    /// task is then woken when the socket is writable again.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let stream = &mut self.stream;
-        let link = &self.entry.link;
-        link.write_to(|replies| Pin::new(&mut *stream).poll_write(context, replies))
+        let link = &self.registered.link;
+        link.write_to(|replies| Pin::new(&mut *stream).poll_write(cx, replies))
     }
 
-    /// Writes `output` behind the unsent replies. What the peer does not take becomes unsent. Replies
-    /// that came back from other workers are among the unsent by now and are older than `output`, so
-    /// the replies to a topic keep their order.
-    pub(super) fn send(&mut self, context: &mut Context<'_>, mut output: &[u8]) -> io::Result<()> {
-        if self.entry.link.unsent() == 0 {
+    /// Writes `output` after the unsent replies. Bytes that the socket does not accept are queued.
+    /// Replies that came back from other workers are already among the unsent ones and are older
+    /// than `output`, so the replies of each topic keep their order.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, mut output: &[u8]) -> io::Result<()> {
+        if self.registered.link.unsent() == 0 {
             while !output.is_empty() {
-                match Pin::new(&mut self.stream).poll_write(context, output) {
+                match Pin::new(&mut self.stream).poll_write(cx, output) {
                     Poll::Ready(written) => output = &output[written?..],
                     Poll::Pending => break,
                 }
             }
         }
-        self.entry.link.append(output);
+        self.registered.link.append(output);
         Ok(())
     }
 
-    /// Shuts our side down, so that the peer sees the end once it has read every reply.
-    fn shut_down(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        let Poll::Ready(shut_down) = Pin::new(&mut self.stream).poll_shutdown(context) else {
+    /// Shuts down our side of the connection. The peer sees the end after the last reply.
+    fn shut_down(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
+        let Poll::Ready(shut_down) = Pin::new(&mut self.stream).poll_shutdown(cx) else {
             return Ok(Step::Wait);
         };
         shut_down?;
@@ -224,16 +227,16 @@ impl Connection {
 
     /// Discards what the peer still sends, until the peer closes or a limit is reached. A stopping
     /// server discards only what has arrived already.
-    fn linger(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
+    fn linger(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
         let Phase::Lingering { until, left } = &mut self.phase else {
             return Ok(Step::End(End::Close));
         };
-        if *left == 0 || until.as_mut().poll(context).is_ready() {
+        if *left == 0 || until.as_mut().poll(cx).is_ready() {
             return Ok(Step::End(End::Close));
         }
-        let mut scratch = self.entry.port.scratch.borrow_mut();
+        let mut scratch = self.registered.context.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch.input[..READ_LEN]);
-        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Ready(read) => {
                 read?;
                 match buffer.filled().len() {
@@ -244,7 +247,7 @@ impl Connection {
                     }
                 }
             }
-            Poll::Pending if self.entry.worker().stopping() => Ok(Step::End(End::Close)),
+            Poll::Pending if self.registered.worker().stopping() => Ok(Step::End(End::Close)),
             Poll::Pending => Ok(Step::Wait),
         }
     }

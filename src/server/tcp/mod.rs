@@ -4,12 +4,12 @@
 
 mod accept;
 mod connection;
-mod drift;
+mod context;
+mod move_detector;
 mod moved;
 mod moving;
-mod port;
 mod reading;
 
-pub(crate) use accept::{accept, take_in};
+pub(crate) use accept::{accept, serve_arrivals};
+pub(crate) use context::TcpContext;
 pub(crate) use moved::Moved;
-pub(crate) use port::TcpPort;

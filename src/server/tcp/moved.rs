@@ -24,10 +24,10 @@ pub(crate) struct Moved {
     pub(super) open: OpenConnection,
 }
 
-/// What a moved connection resumes with.
+/// The phase in which a moved connection resumes.
 #[derive(Debug)]
 pub(super) enum Resume {
-    /// Its first byte, which tells the dialect.
+    /// Before its first byte, which decides the dialect.
     Opening,
     /// The answer to a HELLO that named the new worker's shard.
     Hello(RequestId),

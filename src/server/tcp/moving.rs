@@ -1,5 +1,5 @@
-//! How a connection moves to another worker: because a HELLO named that worker's shard, or because most
-//! of its requests go there.
+//! How a connection moves to another worker: because a HELLO named that worker's shard, or because
+//! most of its requests go there.
 
 use std::io;
 use std::mem;
@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use tokio::net::TcpStream;
 
-use super::connection::{Connection, End, Entry, Phase, Step};
+use super::connection::{Connection, End, Phase, Registered, Step};
+use super::context::TcpContext;
 use super::moved::{Moved, Resume};
-use super::port::TcpPort;
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::server::exchange::WorkerId;
 use crate::topic::ShardId;
@@ -20,14 +20,14 @@ impl Connection {
     /// # Errors
     ///
     /// The runtime could not register its socket.
-    pub(super) fn arrive(port: Rc<TcpPort>, moved: Moved) -> io::Result<Self> {
+    pub(super) fn arrive(context: Rc<TcpContext>, moved: Moved) -> io::Result<Self> {
         let stream = TcpStream::from_std(moved.stream)?;
         let mut connection = Self {
             partial: moved.partial,
             unserved: moved.unserved,
-            ..Self::new(port, stream, moved.open)
+            ..Self::new(context, stream, moved.open)
         };
-        let Entry { link, .. } = &connection.entry;
+        let Registered { link, .. } = &connection.registered;
         link.set_encoder(moved.encoder);
         link.append(&moved.unsent);
         link.set_unserved(connection.partial.len());
@@ -51,12 +51,12 @@ impl Connection {
     /// not move by itself any more.
     pub(super) fn stay_here(&mut self, hello: RequestId) {
         let mut reply = Vec::new();
-        let answer = Answer::Hello(self.entry.worker().intake.hello());
+        let answer = Answer::Hello(self.registered.worker().intake.hello());
         framed::encode_answer(hello, &answer, &mut reply);
-        self.entry.link.append(&reply);
+        self.registered.link.append(&reply);
         self.phase = Phase::Framed;
         self.unserved = true;
-        self.drift = None;
+        self.move_detector = None;
     }
 
     /// Hands the connection to worker `to`. Nothing of it may be in flight.
@@ -66,15 +66,17 @@ impl Connection {
     /// The runtime could not release its socket; the connection is closed.
     pub(super) fn move_to(self, to: WorkerId, resume: Resume) -> io::Result<()> {
         let Self {
-            entry, mut open, ..
+            registered,
+            mut open,
+            ..
         } = self;
         open.move_to(to);
-        entry.port.move_away(Moved {
+        registered.context.move_away(Moved {
             stream: self.stream.into_std()?,
             partial: self.partial,
             unserved: self.unserved,
-            encoder: entry.link.take_encoder(),
-            unsent: entry.link.take_unsent(),
+            encoder: registered.link.take_encoder(),
+            unsent: registered.link.take_unsent(),
             resume,
             open,
         });
@@ -101,8 +103,8 @@ impl Connection {
 
     /// Does one step of a connection that is about to move.
     pub(super) fn leave(&mut self) -> Step {
-        let stopping = self.entry.worker().stopping();
-        if !stopping && self.entry.link.in_flight() > 0 {
+        let stopping = self.registered.worker().stopping();
+        if !stopping && self.registered.link.in_flight() > 0 {
             return Step::Wait;
         }
         match mem::replace(&mut self.phase, Phase::Opening) {

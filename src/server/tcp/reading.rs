@@ -1,5 +1,5 @@
-//! What a connection reads: bytes to requests, requests to their shards, and the replies that are known
-//! at once. The first byte of a connection tells its dialect.
+//! Reads from a connection: decodes requests, submits them to their shards, and writes the replies
+//! that are known at once. The first byte of a connection decides its dialect.
 
 use std::io;
 use std::mem;
@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::connection::{Connection, Entry, Phase, Step};
+use super::connection::{Connection, Phase, Registered, Step};
+use super::context::{READ_LEN, Scratch};
 use super::moved::Resume;
-use super::port::{READ_LEN, Scratch};
 use crate::protocol::framed::{self, Answer};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink};
@@ -20,12 +20,12 @@ use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
 
 impl Connection {
     /// Reads once, serves all whole requests, and writes their replies with one call.
-    pub(super) fn read(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        if !self.entry.link.has_room() || self.entry.worker().congested(context.waker()) {
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
+        if !self.registered.link.has_room() || self.registered.worker().congested(cx.waker()) {
             return Ok(Step::Wait);
         }
-        let port = Rc::clone(&self.entry.port);
-        let scratch = &mut *port.scratch.borrow_mut();
+        let context = Rc::clone(&self.registered.context);
+        let scratch = &mut *context.scratch.borrow_mut();
         // Left-over bytes are copied in front of the new ones into the worker's buffer, unless they
         // belong to a long command, which is collected in `partial`.
         let start = match self.partial.len() {
@@ -33,7 +33,7 @@ impl Connection {
             _ => 0,
         };
         let mut buffer = ReadBuf::new(&mut scratch.input[start..start + READ_LEN]);
-        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, &mut buffer) else {
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else {
             return Ok(Step::Wait);
         };
         read?;
@@ -52,45 +52,46 @@ impl Connection {
             input[..start].copy_from_slice(&self.partial);
             empty(&mut self.partial, KEEP_LEN);
             let input = &mut input[..start + len];
-            let done = self.take(input, output, requests);
+            let done = self.serve_input(input, output, requests);
             self.partial.extend_from_slice(&input[done..]);
-            self.entry.link.set_unserved(self.partial.len());
+            self.registered.link.set_unserved(self.partial.len());
         }
-        self.finish(context, output)
+        self.finish(cx, output)
     }
 
     /// Serves requests that were read before and had to wait, if they need not wait any longer.
-    pub(super) fn serve_unserved(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
+    pub(super) fn serve_unserved(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
         if let Phase::Resp(session) = &self.phase
-            && !session.may_go_on(&self.entry.link)
+            && !session.may_go_on(&self.registered.link)
         {
             return Ok(Step::Wait);
         }
-        if self.entry.worker().congested(context.waker()) {
+        if self.registered.worker().congested(cx.waker()) {
             return Ok(Step::Wait);
         }
-        let port = Rc::clone(&self.entry.port);
+        let context = Rc::clone(&self.registered.context);
         let Scratch {
             output, requests, ..
-        } = &mut *port.scratch.borrow_mut();
+        } = &mut *context.scratch.borrow_mut();
         self.serve_partial(output, requests);
-        self.finish(context, output)
+        self.finish(cx, output)
     }
 
     /// Serves the whole requests in `partial`.
     fn serve_partial(&mut self, output: &mut Vec<u8>, requests: &mut Requests) {
         let mut input = mem::take(&mut self.partial);
-        let done = self.take(&mut input, output, requests);
+        let done = self.serve_input(&mut input, output, requests);
         input.drain(..done);
         shrink(&mut input, KEEP_LEN);
         self.partial = input;
-        self.entry.link.set_unserved(self.partial.len());
+        self.registered.link.set_unserved(self.partial.len());
     }
 
     /// Writes the replies that are known already.
-    fn finish(&mut self, context: &mut Context<'_>, output: &mut Vec<u8>) -> io::Result<Step> {
-        let sent = self.send(context, output);
-        // Also after an error: the buffer is the worker's, and the next connection must find it empty.
+    fn finish(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) -> io::Result<Step> {
+        let sent = self.send(cx, output);
+        // Also after an error: the buffer is the worker's, and the next connection must find it
+        // empty.
         empty(output, UNSENT_LIMIT);
         sent.map(|()| Step::Again)
     }
@@ -98,9 +99,9 @@ impl Connection {
     /// The peer has shut down its side. It may still wait for replies.
     fn peer_shut_down(&mut self, output: &mut Vec<u8>) {
         if let Phase::Resp(session) = &self.phase {
-            let link = &self.entry.link;
+            let link = &self.registered.link;
             session.end(&self.partial, link);
-            self.entry
+            self.registered
                 .worker()
                 .counters()
                 .count_errors(link.drain(output));
@@ -111,14 +112,19 @@ impl Connection {
         self.phase = Phase::Closing { linger: false };
     }
 
-    /// Serves the whole requests that `input` begins with; `input` is all that was read since the last
-    /// whole request. Returns how many bytes were consumed.
-    fn take(&mut self, input: &mut [u8], output: &mut Vec<u8>, requests: &mut Requests) -> usize {
+    /// Serves the whole requests that `input` begins with; `input` is all that was read since the
+    /// last whole request. Returns how many bytes were consumed.
+    fn serve_input(
+        &mut self,
+        input: &mut [u8],
+        output: &mut Vec<u8>,
+        requests: &mut Requests,
+    ) -> usize {
         self.unserved = false;
         if let Phase::Opening | Phase::LateOpening { .. } = self.phase {
             match Dialect::of(input[0]) {
                 Dialect::Framed => self.phase = Phase::Framed,
-                Dialect::Classic => self.take_message(input, requests, output),
+                Dialect::Classic => self.serve_message(input, requests, output),
                 Dialect::Resp => self.open_resp(),
                 Dialect::Reply => self.phase = Phase::Closing { linger: false },
                 Dialect::Unknown => {
@@ -129,11 +135,11 @@ impl Connection {
         }
         match &self.phase {
             Phase::Framed => {
-                let done = self.take_frames(input, requests, output);
+                let done = self.serve_frames(input, requests, output);
                 self.submit(input, output, requests);
                 done
             }
-            Phase::Resp(_) => self.take_commands(input, output, requests),
+            Phase::Resp(_) => self.serve_commands(input, output, requests),
             _ => {
                 self.submit(input, output, requests);
                 input.len()
@@ -141,13 +147,14 @@ impl Connection {
         }
     }
 
-    /// Takes requests to their shards; their topics lie in `input`. Replies that are known at once are
-    /// appended to `output`. The requests may show that the connection should move to another worker.
+    /// Takes requests to their shards; their topics lie in `input`. Replies that are known at once
+    /// are appended to `output`. The requests may show that the connection should move to another
+    /// worker.
     fn submit(&mut self, input: &[u8], output: &mut Vec<u8>, requests: &mut Requests) {
-        let Entry { port, key, link } = &self.entry;
-        let worker = &port.worker;
-        let drift = self.drift.as_mut();
-        let better_shard = drift.and_then(|drift| drift.note(requests, worker.shard()));
+        let Registered { context, key, link } = &self.registered;
+        let worker = &context.worker;
+        let detector = self.move_detector.as_mut();
+        let better_shard = detector.and_then(|detector| detector.record(requests, worker.shard()));
         link.add_in_flight(requests.count());
         let source = Source::Connection(*key);
         worker.submit(requests, input, source, |outcome| match outcome {
@@ -155,7 +162,8 @@ impl Connection {
                 link.sub_in_flight(1);
                 link.encode(request.id, *reply, output);
             }
-            // The returned replies are about to be appended to the unsent ones, and `output` is older.
+            // The returned replies are about to be appended to the unsent ones, and `output` is
+            // older.
             Outcome::Returned(batch) if batch.is_of(*key) => {
                 link.append(output);
                 output.clear();
@@ -168,34 +176,35 @@ impl Connection {
     }
 
     /// Serves the one message of a classic connection.
-    fn take_message(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
-        self.entry.link.set_classic();
-        let taken = self
-            .entry
-            .worker()
-            .intake
-            .take_message(input, 0..input.len(), 0, requests);
-        if let Err(error) = taken {
+    fn serve_message(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
+        self.registered.link.set_classic();
+        let decoded =
+            self.registered
+                .worker()
+                .intake
+                .decode_message(input, 0..input.len(), 0, requests);
+        if let Err(error) = decoded {
             classic::encode_reply(Reply::Error(error), output);
         }
         self.phase = Phase::Closing {
-            linger: taken.is_err(),
+            linger: decoded.is_err(),
         };
     }
 
-    /// Decodes all whole frames. Returns how many bytes they take; the beginning of one more is left.
-    fn take_frames(
+    /// Decodes all whole frames. Returns how many bytes they take; the beginning of one more is
+    /// left.
+    fn serve_frames(
         &mut self,
         input: &[u8],
         requests: &mut Requests,
         output: &mut Vec<u8>,
     ) -> usize {
-        let worker = self.entry.worker();
+        let worker = self.registered.worker();
         let whole = 0..input.len();
         let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
         match worker
             .intake
-            .take_frames(input, whole, None, requests, answer)
+            .decode_frames(input, whole, None, requests, answer)
         {
             FramesEnd::At(end) => end,
             FramesEnd::Lost => {
@@ -216,41 +225,41 @@ impl Connection {
 
     /// Begins to speak the Redis protocol.
     fn open_resp(&mut self) {
-        self.entry.link.set_resp();
+        self.registered.link.set_resp();
         // CLIENT LIST shows the addresses. A peer that is gone already has none.
         let (peer, local) = (self.stream.peer_addr().ok(), self.stream.local_addr().ok());
-        let session = Session::new(self.entry.worker(), peer, local);
+        let session = Session::new(self.registered.worker(), peer, local);
         self.phase = Phase::Resp(Box::new(session));
     }
 
     /// Serves the commands that need not wait. Returns how many bytes they take.
-    fn take_commands(
+    fn serve_commands(
         &mut self,
         input: &mut [u8],
         output: &mut Vec<u8>,
         requests: &mut Requests,
     ) -> usize {
-        let Entry { port, key, link } = &self.entry;
-        let worker = &port.worker;
+        let Registered { context, key, link } = &self.registered;
+        let worker = &context.worker;
         let Phase::Resp(session) = &mut self.phase else {
             return 0;
         };
         let sample = worker.counters().sample();
-        let taken = session.take(worker, link, *key, input, requests);
+        let served = session.serve_input(worker, link, *key, input, requests);
         self.submit(input, output, requests);
-        let counters = self.entry.worker().counters();
-        counters.count_errors(self.entry.link.drain(output));
+        let counters = self.registered.worker().counters();
+        counters.count_errors(self.registered.link.drain(output));
         if let Some(sample) = sample {
             counters.sampled(&sample);
         }
-        match taken.rest {
+        match served.rest {
             Rest::Partial => {}
             Rest::Unserved => self.unserved = true,
-            Rest::Void => {
+            Rest::Discard => {
                 self.phase = Phase::Closing { linger: true };
                 return input.len();
             }
         }
-        taken.at
+        served.at
     }
 }

@@ -38,8 +38,8 @@ pub(crate) fn warn_of_limits(config: &Config, udp: &[Socket]) {
         warn!(
             granted,
             wanted = net::UDP_BUFFER,
-            "the kernel cut the UDP receive buffer, in bytes: bursts of datagrams may be dropped; \
-             raise net.core.rmem_max (`sysctl`)"
+            "the UDP receive buffer is smaller than requested (in bytes): bursts of datagrams may be \
+             dropped; raise net.core.rmem_max (`sysctl`)"
         );
     }
 }

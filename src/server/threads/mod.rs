@@ -1,10 +1,10 @@
-//! The threads of a server: how the workers and the store's thread start, what a worker's thread runs,
-//! and how it stops gracefully. This is the top of the server: it uses every other folder, and only
-//! [`Server`](super::Server) uses it.
+//! The threads of a server: how the workers and the store's thread start, what a worker's thread
+//! runs, and how it stops gracefully. This is the top of the server: it uses every other folder,
+//! and only [`Server`](super::Server) uses it.
 
 mod limits;
+mod run;
 mod start;
-mod worker;
 
 pub(crate) use limits::warn_of_limits;
 pub(crate) use start::{Prepared, start};

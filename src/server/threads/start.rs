@@ -7,7 +7,7 @@ use std::thread;
 use socket2::Socket;
 use tokio::sync::{mpsc, watch};
 
-use super::worker;
+use super::run::{self, Plan};
 use crate::server::config::Config;
 use crate::server::durable::{self, Durable, Loaded};
 use crate::server::error::ServeError;
@@ -54,7 +54,7 @@ pub(crate) fn start(mut prepared: Prepared) -> mpsc::UnboundedReceiver<Result<()
 }
 
 /// Shares the listeners, sockets and processors out among the workers.
-fn plans(prepared: Prepared, loaded: Option<Loaded>) -> Vec<worker::Plan> {
+fn plans(prepared: Prepared, loaded: Option<Loaded>) -> Vec<Plan> {
     let Prepared {
         config,
         tcp,
@@ -81,7 +81,7 @@ fn plans(prepared: Prepared, loaded: Option<Loaded>) -> Vec<worker::Plan> {
     let (ids, max_topic_len) = (config.shards.ids(), config.max_topic_len);
     let status = Arc::new(Status::new(config, Arc::clone(&connections), loaded));
     let (mut tcp, mut udp) = (tcp.into_iter(), udp.into_iter());
-    let plan = |(id, arrivals): (ShardId, _)| worker::Plan {
+    let plan = |(id, arrivals): (ShardId, _)| Plan {
         id: WorkerId::of(id),
         shared: Arc::clone(&shared),
         max_topic_len,
@@ -99,7 +99,7 @@ fn plans(prepared: Prepared, loaded: Option<Loaded>) -> Vec<worker::Plan> {
     ids.zip(arrivals).map(plan).collect()
 }
 
-fn spawn(plan: worker::Plan, report: Report) {
+fn spawn(plan: Plan, report: Report) {
     let (worker, ended) = (report.worker, report.ended.clone());
     let spawned = thread::Builder::new()
         .name(format!("worker-{worker}"))
@@ -113,7 +113,8 @@ fn spawn(plan: worker::Plan, report: Report) {
 /// Reports how a worker ended, also if it panics.
 struct Report {
     worker: u16,
-    /// Dropped before `ended`: whoever sees that channel closed finds that all workers are gone.
+    /// Declared before `ended`, so that it is dropped first: when the channel closes, the change
+    /// queue is already closed.
     last_worker: Arc<LastWorker>,
     ended: mpsc::UnboundedSender<Result<(), ServeError>>,
 }
@@ -128,9 +129,9 @@ impl Drop for LastWorker {
 }
 
 impl Report {
-    fn run(self, plan: worker::Plan) {
+    fn run(self, plan: Plan) {
         let worker = self.worker;
-        let result = worker::run(plan).map_err(|source| ServeError::Worker { worker, source });
+        let result = run::run(plan).map_err(|source| ServeError::Worker { worker, source });
         let _ = self.ended.send(result);
     }
 }

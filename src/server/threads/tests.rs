@@ -114,7 +114,7 @@ fn a_congested_worker_stops_soon_and_answers() {
     let mut router = exchange::Router::new(ran[0].from, Arc::clone(&shared));
     for batch in ran {
         shared.sub_datagrams_in_flight(batch.len());
-        router.give_back(batch);
+        router.return_to_sender(batch);
     }
     let mut reply = [0; 15];
     assert_eq!(peer.recv(&mut reply).unwrap(), 15);
@@ -135,11 +135,12 @@ fn a_task_that_panics_ends_the_server() {
         Ceilings::NONE,
     ));
     let mut ended = start_with(server, &shared);
-    // A batch of a shard that there is not: its worker has no row for it.
+    // A batch for a shard that does not exist: the worker that gets it back panics, because its
+    // credit has no entry for it.
     let mut batch = exchange::Batch::new(WorkerId(1));
     (batch.shard, batch.awaited) = (crate::topic::ShardId::new(200), true);
     let mut other = exchange::Router::new(WorkerId(0), Arc::clone(&shared));
-    other.give_back(Box::new(batch));
+    other.return_to_sender(Box::new(batch));
     shared.mailbox(WorkerId(1)).wake();
     let mut results = Vec::new();
     while let Some(worker) = ended.blocking_recv() {
@@ -186,7 +187,8 @@ fn a_scan_may_congest_its_worker() {
     }
 }
 
-/// Redis clients wait for a shard that somebody has, in the order of their commands.
+/// Redis clients get their replies in the order of their commands, also if another worker runs the
+/// shard.
 #[test]
 fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {
     let server = tcp_server(Shards::new(8).unwrap());
@@ -202,29 +204,32 @@ fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {
     let (taken, free) = (b"a", b"b");
     assert_ne!(owner(taken), owner(free));
     let mut other = exchange::Router::new(WorkerId(0), Arc::clone(&shared));
-    let mut asked = |after: &str, said: &str| {
+    let mut check = |commands: &str, replies: &str| {
         let mut client = client(address);
         other.while_taken(owner(taken), || {
             client.write_all(b"INCR b\r\n").unwrap();
-            client.write_all(after.as_bytes()).unwrap();
+            client.write_all(commands.as_bytes()).unwrap();
             client.write_all(b"INCRBY b 5\r\nPING\r\n").unwrap();
             let mut first = [0; 4];
             client.read_exact(&mut first).unwrap(); // what came before is answered
         });
-        let mut got = vec![0; said.len() + ":6\r\n+PONG\r\n".len()];
+        let mut got = vec![0; replies.len() + ":6\r\n+PONG\r\n".len()];
         client.read_exact(&mut got).unwrap();
         let got = String::from_utf8(got).unwrap();
-        assert!(got.starts_with(said) && got.ends_with("+PONG\r\n"), "{got}");
+        assert!(
+            got.starts_with(replies) && got.ends_with("+PONG\r\n"),
+            "{got}"
+        );
         client.write_all(b"DEL a b\r\n").unwrap();
         client.read_exact(&mut [0; 4]).unwrap();
     };
-    asked("", "");
-    asked("INCR a\r\n", ":1\r\n");
-    asked("MGET b a b\r\n", "*3\r\n$1\r\n1\r\n$-1\r\n$1\r\n1\r\n");
-    asked("INCR a\r\nDBSIZE\r\n", ":1\r\n:2\r\n");
-    asked("INCR a\r\nDEL b a x\r\nEXISTS a\r\n", ":1\r\n:2\r\n:0\r\n");
-    asked("SCAN 0\r\n", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nb\r\n");
-    asked(
+    check("", "");
+    check("INCR a\r\n", ":1\r\n");
+    check("MGET b a b\r\n", "*3\r\n$1\r\n1\r\n$-1\r\n$1\r\n1\r\n");
+    check("INCR a\r\nDBSIZE\r\n", ":1\r\n:2\r\n");
+    check("INCR a\r\nDEL b a x\r\nEXISTS a\r\n", ":1\r\n:2\r\n:0\r\n");
+    check("SCAN 0\r\n", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nb\r\n");
+    check(
         "INCR a\r\nGET a\r\nECHO \"x y\"\r\n",
         ":1\r\n$1\r\n1\r\n$3\r\nx y\r\n",
     );

@@ -3,11 +3,11 @@
 //! Requests reach shards through the [`worker`](super::worker) alone.
 
 mod pack;
-mod port;
 mod program;
 mod receive;
+mod socket;
 mod steering;
 
-pub(crate) use port::UdpPort;
 pub(crate) use receive::serve_datagrams;
+pub(crate) use socket::DatagramSocket;
 pub(crate) use steering::steer;

@@ -1,17 +1,18 @@
-//! The steering program, in classic BPF: the owner of a classic datagram's topic, computed by the kernel
-//! as [`owner`](crate::topic::owner) computes it, from the same constants.
+//! The steering program, in classic BPF: the owner of a classic datagram's topic, computed by the
+//! kernel as [`owner`](crate::topic::owner) computes it, from the same constants.
 
 use libc::sock_filter;
 
 use crate::protocol::classic;
 use crate::topic::{OWNER_KEY, OWNER_MULTIPLIER, OWNER_WORDS, Shards};
 
-/// Returns the program for so many shards. For a classic datagram it returns the number of the owner's
-/// socket. For any other datagram it returns no valid number, which leaves the choice to the kernel.
+/// Returns the program for a server with these shards. For a classic datagram it returns the number
+/// of the owner's socket. For any other datagram it returns no valid number, which leaves the
+/// choice to the kernel.
 ///
-/// Offset 0 is the first byte of the datagram, so the topic begins at 1. A load beyond the end would
-/// end the program with socket 0, so a check of the length precedes each load. While it hashes the
-/// words, register X holds the hash.
+/// Offset 0 is the first byte of the datagram, so the topic begins at offset 1. A load beyond the
+/// end of the datagram would end the program with 0, the number of a socket; so the program checks
+/// the length before each load. While the words are hashed, register X holds the hash.
 pub(super) fn program(shards: Shards) -> Vec<sock_filter> {
     let mut program = Program::default();
     program.push(LOAD_BYTE, 0);

@@ -1,5 +1,5 @@
-//! The task that receives a worker's datagrams: a batch per system call, its requests to their shards,
-//! and the replies that are known at once back to the peers.
+//! The task that receives a worker's datagrams: a batch per system call, its requests to their
+//! shards, and the replies that are known at once back to the peers.
 
 use std::io;
 use std::ops::Range;
@@ -10,12 +10,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tracing::{debug, warn};
 
-use super::port::UdpPort;
+use super::socket::DatagramSocket;
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
 use crate::server::exchange::{Datagram, FramesEnd, Outcome, Requests, Source, refusal};
 use crate::server::net::sys::{DATAGRAMS, Peer, Received};
-use crate::server::worker::{Worker, give_way};
+use crate::server::worker::{Worker, yield_turn};
 
 /// The longest datagram of replies, in bytes, unless the request's datagram was longer. It fits an
 /// Ethernet frame, with room for tunnels.
@@ -44,7 +44,7 @@ struct ReceivedBatch {
 }
 
 /// Receives a worker's datagrams and serves them, for ever.
-pub(crate) async fn serve_datagrams(worker: Rc<Worker>, port: Rc<UdpPort>) {
+pub(crate) async fn serve_datagrams(worker: Rc<Worker>, socket: Rc<DatagramSocket>) {
     let mut received = Received::new();
     let mut batch = ReceivedBatch {
         datagrams: Vec::with_capacity(DATAGRAMS),
@@ -52,48 +52,50 @@ pub(crate) async fn serve_datagrams(worker: Rc<Worker>, port: Rc<UdpPort>) {
         responses: Vec::new(),
         pings: Vec::new(),
     };
-    std::future::poll_fn(|context| {
-        *port.waker.borrow_mut() = Some(context.waker().clone());
+    std::future::poll_fn(|cx| {
+        *socket.waker.borrow_mut() = Some(cx.waker().clone());
         for _ in 0..RECEIVES_PER_TURN {
-            match receive(&worker, &port, &mut received, context) {
-                Poll::Ready(()) => batch.serve(&worker, &port, &received),
+            match receive(&worker, &socket, &mut received, cx) {
+                Poll::Ready(()) => batch.serve(&worker, &socket, &received),
                 Poll::Pending => return Poll::<()>::Pending,
             }
         }
-        give_way(context);
+        yield_turn(cx);
         Poll::Pending
     })
     .await;
 }
 
-/// Receives once. Pending if no datagram is there or none may be received now; the task is woken when
-/// that changes.
+/// Makes receive calls until one returns datagrams. Pending if no datagram is available, or if the
+/// worker must not receive now (it is congested, or replies are unsent); the task is woken when
+/// that changes. A stopping worker receives nothing more.
 fn receive(
     worker: &Worker,
-    port: &UdpPort,
+    socket: &DatagramSocket,
     received: &mut Received,
-    context: &mut Context<'_>,
+    cx: &mut Context<'_>,
 ) -> Poll<()> {
-    while !port.is_flushed() {
-        if port.socket.poll_send_ready(context).is_pending() {
+    while !socket.is_flushed() {
+        if socket.inner.poll_send_ready(cx).is_pending() {
             return Poll::Pending;
         }
-        worker.after_routing(); // sends, and returns the batches that are answered
+        worker.finish_routing(); // sends, and returns the batches that are answered
     }
-    if worker.stopping() || worker.congested(context.waker()) {
+    if worker.stopping() || worker.congested(cx.waker()) {
         return Poll::Pending;
     }
     loop {
-        if let Err(error) = ready!(port.socket.poll_recv_ready(context)) {
-            warn!(%error, "cannot wait for datagrams; this worker receives none any more");
+        if let Err(error) = ready!(socket.inner.poll_recv_ready(cx)) {
+            warn!(%error, "cannot wait for datagrams; this worker has stopped receiving them");
             return Poll::Pending;
         }
         let mut count = 0;
-        let result = port.socket.try_io(Interest::READABLE, || {
-            count = received.receive(port.socket.as_fd())?;
+        let result = socket.inner.try_io(Interest::READABLE, || {
+            count = received.receive(socket.inner.as_fd())?;
             if count < DATAGRAMS {
-                // No more datagrams are there, and epoll reports later ones anew (edge-triggered). To
-                // say so here saves the next call, which would only find that out.
+                // The socket is empty, and epoll (edge-triggered) reports later datagrams.
+                // Returning `WouldBlock` tells tokio so, and saves a call that would only return
+                // `WouldBlock`.
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Ok(())
@@ -112,16 +114,16 @@ fn receive(
 
 impl ReceivedBatch {
     /// Serves the datagrams of one receive call.
-    fn serve(&mut self, worker: &Worker, port: &UdpPort, received: &Received) {
+    fn serve(&mut self, worker: &Worker, socket: &DatagramSocket, received: &Received) {
         for i in 0..received.count() {
             let peer = received.peer(i);
             for span in received.datagrams(i) {
-                self.take(worker, received.bytes(), span, peer);
+                self.decode(worker, received.bytes(), span, peer);
             }
         }
         self.submit(worker, received.bytes());
-        self.pack(port);
-        worker.after_routing(); // sends the replies
+        self.pack(socket);
+        worker.finish_routing(); // sends the replies
     }
 
     /// Takes the requests to their shards, and collects the replies that are known at once.
@@ -144,7 +146,7 @@ impl ReceivedBatch {
     }
 
     /// Packs the responses and clears the buffers.
-    fn pack(&mut self, port: &UdpPort) {
+    fn pack(&mut self, socket: &DatagramSocket) {
         let Self {
             datagrams,
             responses,
@@ -155,7 +157,7 @@ impl ReceivedBatch {
         if !responses.is_sorted_by_key(|&(datagram, ..)| datagram) {
             responses.sort_by_key(|&(datagram, ..)| datagram);
         }
-        let mut packer = port.packer();
+        let mut packer = socket.packer();
         for (index, id, response) in responses.drain(..) {
             let answer = match response {
                 Response::Reply(reply) => Answer::Reply(reply),
@@ -169,8 +171,9 @@ impl ReceivedBatch {
         pings.clear();
     }
 
-    /// Decodes the datagram `bytes[span]`: its requests are queued, and what needs no shard is answered.
-    fn take(&mut self, worker: &Worker, bytes: &[u8], span: Range<usize>, peer: Peer) {
+    /// Decodes the datagram `bytes[span]`: its requests are queued, and what needs no shard is
+    /// answered.
+    fn decode(&mut self, worker: &Worker, bytes: &[u8], span: Range<usize>, peer: Peer) {
         let message = &bytes[span.clone()];
         // An empty datagram has no op code, so its dialect is unknown.
         let dialect = message
@@ -192,7 +195,7 @@ impl ReceivedBatch {
             ..
         } = self;
         if dialect != Dialect::Framed {
-            if let Err(error) = worker.intake.take_message(bytes, span, index, requests) {
+            if let Err(error) = worker.intake.decode_message(bytes, span, index, requests) {
                 let response = Response::Reply(Reply::Error(error));
                 responses.push((index, RequestId::NONE, response));
             }
@@ -213,7 +216,7 @@ impl ReceivedBatch {
         };
         let end = worker
             .intake
-            .take_frames(bytes, span, Some(index), requests, &mut answer);
+            .decode_frames(bytes, span, Some(index), requests, &mut answer);
         if let FramesEnd::At(end) = end
             && end < len
         {

@@ -1,10 +1,10 @@
-//! Steering: the kernel runs [`program`](super::program) on each classic datagram and delivers it to the
-//! socket of the worker that owns its topic, so that the request crosses no cores. The program is tried
-//! on sockets of its own before peers' datagrams depend on it.
+//! Steering: the kernel runs [`program`](super::program) on each classic datagram and delivers it
+//! to the socket of the worker that owns its topic, so that the request crosses no cores. The
+//! program is tried on sockets of its own before peers' datagrams depend on it.
 //!
 //! Steering is only a hint: a request that arrives at another worker is taken to its owner. Framed
-//! datagrams are not steered, because one may hold requests for many topics. Of a run of datagrams
-//! that the kernel coalesced (GRO), only the first decides.
+//! datagrams are not steered, because one may hold requests for many topics. If the kernel
+//! coalesced a run of datagrams (GRO), the first datagram decides for the whole run.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -20,12 +20,12 @@ use crate::protocol::classic;
 use crate::server::net::{sys, udp_group};
 use crate::topic::{OWNER_WORDS, ShardId, Shards, Topic};
 
-/// How many datagrams a server sends to itself before it trusts the program: two topics of each length
-/// up to beyond the last word that is hashed.
+/// How many datagrams a server sends to itself before it trusts the program: two topics of each
+/// length up to beyond the last word that is hashed.
 const PROBES: usize = 2 * (4 * OWNER_WORDS + 10);
 
-/// How long to wait for a probe. On loopback it has arrived once it is sent; the limit is for a kernel
-/// that loses it.
+/// How long to wait for a probe. On loopback it has arrived once it is sent; the limit is for a
+/// kernel that loses it.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Why datagrams cannot be steered.
@@ -39,9 +39,9 @@ pub(crate) enum SteeringError {
     Astray(ShardId),
 }
 
-/// Steers the datagrams of a group of sockets, in the order in which they were bound: socket `i` gets
-/// the datagrams of shard `i`. Tests the program on other sockets first, so that no peer's datagram is
-/// at risk.
+/// Steers the datagrams of a group of sockets, in the order in which they were bound: socket `i`
+/// gets the datagrams of shard `i`. Tests the program on other sockets first, so that no peer's
+/// datagram is at risk.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
-//! The part of a connection that tasks other than its own reach: it queues replies that come back
-//! later, knows how much the peer has not taken, and decides whether the connection may be read. It
-//! knows no socket.
+//! The part of a connection that the other tasks of its worker use. It queues replies that come
+//! back later, counts the bytes that are not written yet, and decides whether more may be read from
+//! the connection. It knows no socket.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
@@ -10,18 +10,18 @@ use std::task::{Poll, Waker};
 use super::ring::Ring;
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
-use crate::server::exchange::{Batch, Walk, empty, shrink};
+use crate::server::exchange::{Batch, SearchPart, empty, shrink};
 
 /// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
 /// hold little memory.
 pub(crate) const KEEP_LEN: usize = 4 * 1024;
 
-/// A connection is not read while it holds this many bytes of replies that its peer has not taken.
-/// A client may well write 100,000 requests before it reads a reply; those replies are 1.5 MB.
+/// While a connection holds this many bytes of unsent replies, nothing is read from it. A client
+/// may well write 100,000 requests before it reads a reply; those replies are 1.5 MB.
 pub(crate) const UNSENT_LIMIT: usize = 4 * 1024 * 1024;
 
-/// While the connections of a worker together hold this many bytes of replies, and of requests that
-/// are incomplete or not served yet, each connection is limited to [`TIGHT_LIMIT`].
+/// While the connections of a worker together hold this many bytes (unsent replies, incomplete or
+/// unserved requests), each of them is limited to [`TIGHT_LIMIT`].
 const WORKER_LIMIT: usize = 256 * 1024 * 1024;
 
 /// How many bytes a connection may hold while the connections of its worker exceed
@@ -38,20 +38,20 @@ pub(crate) struct Link {
     encoder: RefCell<ReplyEncoder>,
     /// The number of requests on their way to shards or back.
     in_flight: Cell<usize>,
-    /// Encoded replies, in order. The peer has taken the first `written` bytes.
+    /// Encoded replies, in order. The first `written` bytes are written to the socket.
     replies: RefCell<Vec<u8>>,
     written: Cell<usize>,
-    /// How many bytes this connection holds: unsent replies, text in the ring, unserved
-    /// input, a collected reply.
+    /// The number of bytes that this connection holds: unsent replies, text in the ring, unserved
+    /// input, and a reply that is being collected.
     held: Cell<usize>,
     /// How many bytes all connections of the worker hold.
     worker_held: Rc<Cell<usize>>,
     /// How many bytes were read and not served yet.
     unserved: Cell<usize>,
-    /// How many bytes of a reply are collected, and not appended to the ring yet.
+    /// The number of bytes of a KEYS reply that are collected but not appended to the ring yet.
     collected: Cell<usize>,
-    /// The walk of a SCAN, after it came back.
-    walk: RefCell<Option<Box<Walk>>>,
+    /// The part of a search that was handed over, after it came back.
+    search_part: RefCell<Option<Box<SearchPart>>>,
     /// The waker of the connection's task.
     waker: RefCell<Option<Waker>>,
 }
@@ -66,7 +66,7 @@ pub(crate) enum ReplyEncoder {
 }
 
 impl Link {
-    /// Creates the link of a new connection, which speaks frames until a setter says otherwise.
+    /// Creates the link of a new connection. Its dialect is framed until a setter changes it.
     /// `worker_held` is updated with every change of the bytes that the connection holds.
     pub(crate) fn new(serial: u64, worker_held: &Rc<Cell<usize>>) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Link {
             worker_held: Rc::clone(worker_held),
             unserved: Cell::new(0),
             collected: Cell::new(0),
-            walk: RefCell::default(),
+            search_part: RefCell::default(),
             waker: RefCell::new(None),
         }
     }
@@ -131,8 +131,8 @@ impl Link {
         }
     }
 
-    /// Appends to `out` the replies in the ring that wait for no earlier reply. Returns how many
-    /// error replies to count; only connections with a ring count them.
+    /// Appends to `out` the replies in the ring before the first unknown one. Returns the number of
+    /// new error replies; 0 for a dialect without a ring.
     pub(crate) fn drain(&self, out: &mut Vec<u8>) -> u64 {
         match &mut *self.encoder.borrow_mut() {
             ReplyEncoder::Resp(ring) => ring.drain(out),
@@ -150,13 +150,13 @@ impl Link {
         self.in_flight.update(|count| count + requests);
     }
 
-    /// Subtracts requests that have their replies.
+    /// Subtracts requests whose replies are known.
     pub(crate) fn sub_in_flight(&self, requests: usize) {
         self.in_flight.update(|count| count - requests);
     }
 
-    /// Queues the replies of a batch that came back, or takes its walk. Wakes the connection's
-    /// task. Returns the same as [`drain`](Self::drain).
+    /// Queues the replies of a batch that came back, or takes its part of a search. Wakes the
+    /// connection's task. Returns the same as [`drain`](Self::drain).
     pub(crate) fn queue_replies(&self, batch: &mut Batch) -> u64 {
         self.queue_with(|replies| {
             let mut count = 0;
@@ -164,8 +164,8 @@ impl Link {
                 self.encode(request.id, reply, replies);
                 count += 1;
             }
-            if let Some(walk) = batch.walk.take() {
-                *self.walk.borrow_mut() = Some(walk);
+            if let Some(part) = batch.search_part.take() {
+                *self.search_part.borrow_mut() = Some(part);
                 count += 1;
             }
             count
@@ -180,8 +180,8 @@ impl Link {
         })
     }
 
-    /// Has `encode` append replies to the unsent ones; it returns the number of requests that they
-    /// answer.
+    /// Calls `encode` with the buffer of unsent replies. `encode` appends replies and returns the
+    /// number of requests that they answer.
     fn queue_with(&self, encode: impl FnOnce(&mut Vec<u8>) -> usize) -> u64 {
         let mut replies = self.replies.borrow_mut();
         let count = encode(&mut replies);
@@ -193,19 +193,19 @@ impl Link {
         errors
     }
 
-    /// Takes the walk that came back, if there is one.
-    pub(crate) fn take_walk(&self) -> Option<Box<Walk>> {
-        self.walk.take()
+    /// Takes the part of a search that came back, if there is one.
+    pub(crate) fn take_search_part(&self) -> Option<Box<SearchPart>> {
+        self.search_part.take()
     }
 
-    /// Returns how many bytes of replies the peer has not taken.
+    /// Returns the number of reply bytes that are not written to the socket yet.
     pub(crate) fn unsent(&self) -> usize {
         self.replies.borrow().len() - self.written.get()
     }
 
-    /// Returns whether more requests of the peer may be served before it takes its replies. If not,
-    /// the connection's task is woken when the peer takes some (by the write that left them unsent)
-    /// or when replies come back.
+    /// Returns whether more requests of this connection may be served now. If not, its task is
+    /// woken when the socket is writable again (the write that left replies unsent has registered
+    /// this) or when replies come back.
     pub(crate) fn has_room(&self) -> bool {
         let ring_has_room = match &*self.encoder.borrow() {
             ReplyEncoder::Resp(ring) => ring.has_room(),
@@ -214,8 +214,7 @@ impl Link {
         ring_has_room && self.in_flight() < IN_FLIGHT_LIMIT && self.room() > 0
     }
 
-    /// Returns how many more bytes of replies the connection may hold before it is not read any
-    /// more.
+    /// Returns how many more bytes of replies the connection may hold before reading from it stops.
     pub(crate) fn room(&self) -> usize {
         let limit = if self.worker_has_room() {
             UNSENT_LIMIT
@@ -230,14 +229,15 @@ impl Link {
         self.worker_held.get() < WORKER_LIMIT
     }
 
-    /// Sets how many bytes of input the connection keeps unserved.
+    /// Sets the number of input bytes that were read but not served yet.
     pub(crate) fn set_unserved(&self, len: usize) {
         self.unserved.set(len);
         self.update_held();
     }
 
-    /// Sets how many bytes of a reply are collected, and not appended yet. They count for what the
-    /// worker's connections hold, but leave this connection room to send them.
+    /// Sets the number of bytes of a reply that are collected but not appended yet. They count
+    /// towards the limit of the worker, but not towards that of this connection, so that it can
+    /// still send them.
     pub(crate) fn set_collected(&self, len: usize) {
         self.collected.set(len);
         self.update_held();
@@ -262,8 +262,8 @@ impl Link {
         }
     }
 
-    /// Passes the unsent replies to `write` until all are written, then returns true, or until
-    /// `write` takes no more, then returns false.
+    /// Passes the unsent replies to `write`. Returns true if all are written, false if `write`
+    /// accepts no more.
     ///
     /// # Errors
     ///
@@ -283,13 +283,13 @@ impl Link {
             let taken = taken?;
             self.written.update(|written| written + taken);
         }
-        self.forget_written();
+        self.drop_written();
         self.update_held();
         Ok(self.unsent() == 0)
     }
 
     /// Removes the written replies from the buffer if they are all of it, or more than half.
-    fn forget_written(&self) {
+    fn drop_written(&self) {
         let mut replies = self.replies.borrow_mut();
         if self.written.get() == replies.len() {
             self.written.set(0);

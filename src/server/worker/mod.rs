@@ -5,9 +5,9 @@
 mod datagrams;
 mod link;
 mod ring;
-mod tasks;
+mod state;
 
 pub(crate) use datagrams::DatagramReplies;
 pub(crate) use link::{KEEP_LEN, Link, ReplyEncoder, UNSENT_LIMIT};
 pub(crate) use ring::Ring;
-pub(crate) use tasks::{Worker, give_way};
+pub(crate) use state::{Worker, yield_turn};

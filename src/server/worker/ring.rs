@@ -7,7 +7,7 @@ use std::mem;
 
 use crate::protocol::Reply;
 use crate::protocol::framed::RequestId;
-use crate::protocol::resp::{Form, Replies, Said, Tally, Version, Writer};
+use crate::protocol::resp::{Content, Form, Replies, Tally, Version, Writer};
 use crate::server::exchange::{empty, shrink};
 
 /// A ring with this many slots accepts no more commands: as many as a connection may have requests
@@ -41,7 +41,7 @@ enum Slot {
     /// The request is in flight, and its reply is not sent.
     Silent,
     /// The content of the reply is known, but not encoded yet.
-    Said(Said),
+    Known(Content),
     /// This many bytes of encoded text.
     Text(usize),
 }
@@ -108,13 +108,13 @@ impl Ring {
         id
     }
 
-    /// Appends a reply that `say` encodes, behind all replies so far.
-    pub(crate) fn say(&mut self, say: impl FnOnce(&mut Writer<'_>)) {
+    /// Appends a reply that `encode` writes, behind all replies so far.
+    pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Writer<'_>)) {
         if self.is_silent() {
             return;
         }
         let before = self.text.len();
-        say(&mut Writer::new(self.version, &mut self.text));
+        encode(&mut Writer::new(self.version, &mut self.text));
         let len = self.text.len() - before;
         if let Some(Slot::Text(last)) = self.slots.back_mut() {
             *last += len;
@@ -128,7 +128,7 @@ impl Ring {
         if !self.is_silent() {
             self.errors += 1;
         }
-        self.say(|writer| writer.error(refusal));
+        self.push(|writer| writer.error(refusal));
     }
 
     /// Fills the slot of the request with this id.
@@ -139,9 +139,9 @@ impl Ring {
             return;
         };
         match *slot {
-            Slot::Waiting(form) => *slot = Slot::Said(form.said(reply)),
+            Slot::Waiting(form) => *slot = Slot::Known(form.content(reply)),
             Slot::Silent => *slot = Slot::Text(0),
-            Slot::Said(_) | Slot::Text(_) => debug_assert!(false, "the slot was filled before"),
+            Slot::Known(_) | Slot::Text(_) => debug_assert!(false, "the slot was filled before"),
         }
     }
 
@@ -160,9 +160,9 @@ impl Ring {
                     }
                     return errors;
                 }
-                Slot::Said(said) => {
+                Slot::Known(content) => {
                     let mut writer = Writer::new(self.version, out);
-                    errors += u64::from(self.tally.say(said, &mut writer));
+                    errors += u64::from(self.tally.write(content, &mut writer));
                 }
                 Slot::Text(len) => {
                     out.extend_from_slice(&self.text[self.drained..self.drained + len]);
@@ -206,8 +206,8 @@ mod tests {
     fn replies_leave_in_the_order_of_their_requests() {
         let mut ring = Ring::default();
         let first = ring.expect(Form::Sum);
-        ring.say(|writer| writer.simple("PONG"));
-        ring.say(|writer| writer.bulk(b"again"));
+        ring.push(|writer| writer.simple("PONG"));
+        ring.push(|writer| writer.bulk(b"again"));
         let last = ring.expect(Form::Value);
         ring.fill(last, Reply::Get(None));
         assert_eq!(drained(&mut ring), "");
@@ -263,7 +263,7 @@ mod tests {
         let mut ring = Ring::default();
         let mut waiting = ring.expect(Form::Sum);
         for _ in 0..1_000 {
-            ring.say(|writer| writer.bulk(&[b'x'; 1_000]));
+            ring.push(|writer| writer.bulk(&[b'x'; 1_000]));
             let next = ring.expect(Form::Sum);
             ring.fill(waiting, Reply::Add(1));
             waiting = next;
@@ -282,12 +282,13 @@ mod tests {
         assert!(!ring.has_room());
     }
 
-    /// What a ring says to `commands`, each of which counts once and says a word.
+    /// Returns the ring's replies to `commands` commands; each command counts once and appends one
+    /// word.
     fn replies_to(ring: &mut Ring, commands: usize) -> String {
         for _ in 0..commands {
             ring.begin_command();
             let id = ring.expect(Form::Sum);
-            ring.say(|writer| writer.simple("text"));
+            ring.push(|writer| writer.simple("text"));
             ring.fill(id, Reply::Add(1));
         }
         drained(ring)

@@ -148,7 +148,7 @@ impl World {
             0 => Op::Reset,
             1 => Op::Delete,
             2 => Op::Advance(self.seen[topic].sum + self.random.below(50)),
-            3 => Op::Take,
+            3 => Op::GetDelete,
             4..6 => {
                 let conditions = [Condition::Always, Condition::IfAbsent, Condition::IfPresent];
                 let to = match self.random.below(4) {
@@ -229,7 +229,7 @@ impl World {
                     Op::Count => numbers += 1,
                     Op::Add(n) => numbers += u64::from(n.get()),
                     Op::Advance(floor) => numbers += floor.saturating_sub(seen.sum),
-                    Op::Set { to: 0, .. } | Op::Reset | Op::Delete | Op::Take => {
+                    Op::Set { to: 0, .. } | Op::Reset | Op::Delete | Op::GetDelete => {
                         seen.perhaps_reset = true;
                     }
                     Op::Set { to, .. } => numbers += to.saturating_sub(seen.sum),
@@ -329,13 +329,16 @@ impl World {
                 };
             }
             (
-                Op::Set { .. } | Op::Take,
-                Reply::Set(sum) | Reply::Present(sum) | Reply::Below(sum) | Reply::Taken(sum),
+                Op::Set { .. } | Op::GetDelete,
+                Reply::Set(sum)
+                | Reply::Present(sum)
+                | Reply::SumIsHigher(sum)
+                | Reply::Deleted(sum),
             ) => {
                 self.check(topic, Op::Get, Reply::Get(Some(sum)))?;
                 self.check_set(topic, op, reply)?;
             }
-            (Op::Set { .. }, Reply::Created) | (Op::Set { .. } | Op::Take, Reply::Absent) => {
+            (Op::Set { .. }, Reply::Created) | (Op::Set { .. } | Op::GetDelete, Reply::Absent) => {
                 self.check(topic, Op::Get, Reply::Get(None))?;
                 self.check_set(topic, op, reply)?;
             }
@@ -362,19 +365,19 @@ impl World {
 }
 
 impl World {
-    /// Checks that a reply to SET or TAKE is the one for the topic as it was found, and notes the
+    /// Checks that a reply to SET or GETDEL is the one for the topic as it was found, and notes the
     /// change.
     fn check_set(&mut self, topic: usize, op: Op, reply: Reply) -> Result<(), Broken> {
         let seen = &mut self.seen[topic];
         let fits = match (op, reply) {
-            (Op::Take, Reply::Taken(_) | Reply::Absent) => true,
+            (Op::GetDelete, Reply::Deleted(_) | Reply::Absent) => true,
             (Op::Set { when, .. }, Reply::Present(_)) => when == Condition::IfAbsent,
             (Op::Set { when, .. }, Reply::Absent) => when == Condition::IfPresent,
             (Op::Set { when, .. }, Reply::Created) => when != Condition::IfPresent,
             (Op::Set { to, when }, Reply::Set(sum)) => {
                 when != Condition::IfAbsent && (to == 0 || to >= sum)
             }
-            (Op::Set { to, when }, Reply::Below(sum)) => {
+            (Op::Set { to, when }, Reply::SumIsHigher(sum)) => {
                 when != Condition::IfAbsent && (1..sum).contains(&to)
             }
             _ => false,
@@ -385,7 +388,7 @@ impl World {
             ));
         }
         match (op, reply) {
-            (_, Reply::Taken(_)) => {
+            (_, Reply::Deleted(_)) => {
                 *seen = Seen {
                     counted: seen.counted,
                     ..Seen::of(false)

@@ -1,5 +1,5 @@
-//! SET with a condition and TAKE, with each durability: the condition, the change and the reply are one
-//! step, also if the request waits for the store.
+//! SET with a condition and GETDEL, with each durability: the condition, the change and the reply
+//! are one step, also if the request waits for the store.
 
 use super::*;
 
@@ -57,27 +57,27 @@ fn conditions_are_met_as_in_redis_and_sums_never_go_down() {
         let mut shard = Numbered::new(durability);
         let steps = [
             (set(5, IF_PRESENT), Reply::Absent),
-            (Op::Take, Reply::Absent),
+            (Op::GetDelete, Reply::Absent),
             (Op::Get, Reply::Get(None)),
             (set(5, IF_ABSENT), Reply::Created),
             (set(9, IF_ABSENT), Reply::Present(5)),
             (set(0, IF_ABSENT), Reply::Present(5)),
-            (set(4, ALWAYS), Reply::Below(5)),
-            (set(4, IF_PRESENT), Reply::Below(5)),
+            (set(4, ALWAYS), Reply::SumIsHigher(5)),
+            (set(4, IF_PRESENT), Reply::SumIsHigher(5)),
             (set(5, ALWAYS), Reply::Set(5)),
             (set(7, IF_PRESENT), Reply::Set(5)),
             (Op::Count, Reply::Count(8)),
             (set(0, ALWAYS), Reply::Set(8)),
             (Op::Count, Reply::Count(1)),
             (set(0, IF_PRESENT), Reply::Set(1)),
-            (Op::Take, Reply::Taken(0)),
+            (Op::GetDelete, Reply::Deleted(0)),
             (Op::Get, Reply::Get(None)),
             (set(0, IF_ABSENT), Reply::Created),
             (Op::Get, Reply::Get(Some(0))),
             (Op::Delete, Reply::Delete { existed: true }),
             (set(u64::MAX, ALWAYS), Reply::Created),
             (set(u64::MAX, IF_PRESENT), Reply::Set(u64::MAX)),
-            (Op::Take, Reply::Taken(u64::MAX)),
+            (Op::GetDelete, Reply::Deleted(u64::MAX)),
             (Op::Count, Reply::Count(1)),
         ];
         for (i, (op, reply)) in steps.into_iter().enumerate() {
@@ -124,8 +124,8 @@ fn a_set_behind_a_count_sees_the_topic_that_the_count_creates() {
             set(9, IF_ABSENT),
             set(20, IF_PRESENT),
             Op::Count,
-            Op::Take,
-            Op::Take,
+            Op::GetDelete,
+            Op::GetDelete,
             set(3, IF_PRESENT),
             set(3, IF_ABSENT),
             Op::Count,
@@ -138,7 +138,7 @@ fn a_set_behind_a_count_sees_the_topic_that_the_count_creates() {
             Reply::Present(1),
             Reply::Set(1),
             Reply::Count(21),
-            Reply::Taken(21),
+            Reply::Deleted(21),
             Reply::Absent,
             Reply::Absent,
             Reply::Created,
@@ -174,7 +174,7 @@ fn a_failing_store_refuses_what_it_would_have_to_store_and_nothing_else() {
             Op::Get,
             set(6, IF_PRESENT),
             set(6, ALWAYS),
-            Op::Take,
+            Op::GetDelete,
         ] {
             assert_eq!(shard.apply(op), None, "{op:?}");
         }
@@ -185,14 +185,20 @@ fn a_failing_store_refuses_what_it_would_have_to_store_and_nothing_else() {
         assert_eq!(shard.shard.topics(), 0);
 
         // The topic exists, with a sum of 5.
-        for op in [Op::Take, set(0, ALWAYS)] {
+        for op in [Op::GetDelete, set(0, ALWAYS)] {
             let mut shard = Numbered::new(durability);
             shard.ask(set(5, ALWAYS));
             let behind = [set(9, IF_ABSENT), set(4, ALWAYS), set(1_000, ALWAYS), op];
             for op in [op].into_iter().chain(behind) {
                 assert_eq!(shard.apply(op), None, "{op:?}");
             }
-            let expected = [STORE, Reply::Present(5), Reply::Below(5), STORE, STORE];
+            let expected = [
+                STORE,
+                Reply::Present(5),
+                Reply::SumIsHigher(5),
+                STORE,
+                STORE,
+            ];
             assert_eq!(shard.report(false), expected, "{durability}");
             assert_eq!(shard.apply(Op::Count), Some(STORE), "{durability}");
         }
@@ -222,7 +228,7 @@ fn a_set_that_creates_takes_room_and_one_that_does_not_takes_none() {
         for op in [set(0, ALWAYS), set(1, ALWAYS), set(1, IF_ABSENT)] {
             assert_eq!(ask(op, "b"), too_many, "{durability}: {op:?}");
         }
-        assert_eq!(ask(Op::Take, "a"), Reply::Taken(2));
+        assert_eq!(ask(Op::GetDelete, "a"), Reply::Deleted(2));
         assert_eq!(ask(set(1, IF_ABSENT), "b"), Reply::Created);
         assert_eq!(shard.quota.taken(), 1);
     }
@@ -231,7 +237,8 @@ fn a_set_that_creates_takes_room_and_one_that_does_not_takes_none() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whatever waits for whatever: each topic's requests are answered in order, as by the model.
+    /// The requests of each topic are answered in order, as by the model, whichever of them have to
+    /// wait.
     #[test]
     fn a_durable_shard_replies_like_the_model(
         exact: bool,
@@ -260,13 +267,13 @@ proptest! {
         }
         let expected: Vec<_> = expected.into_iter().map(Some).collect();
         prop_assert_eq!(got, expected);
-        // What nobody waits for may still be in flight.
+        // Changes that no request waits for may still be in flight.
         report(&mut shard, &mut in_flight, &mut Vec::new());
         prop_assert_eq!(shard.topics(), model.0.len());
     }
 }
 
-/// Reports the changes as durable, and files the replies that come of it.
+/// Reports the changes as durable, and stores the replies in `got`.
 fn report(
     shard: &mut super::super::Shard<usize>,
     changes: &mut Vec<Change>,

@@ -69,7 +69,9 @@ impl ChangeQueue {
         let is_first = pending.since.is_none();
         if is_first {
             if pending.by_shard[shard.index()].is_empty() {
-                return; // the change that a request waits for is being written
+                // Nothing to commit: the store's thread has already taken the change that a
+                // request waits for.
+                return;
             }
             pending.since = Some(Instant::now());
         }

@@ -1,5 +1,5 @@
-//! What shards want made durable, on its way to the store's thread ([`ChangeQueue`]), and the results on
-//! their way back ([`CommitResult`]). Knows no store.
+//! Carries changes from the shards to the store's thread ([`ChangeQueue`]), and the results back
+//! ([`CommitResult`]). Knows no store.
 
 mod change_queue;
 mod commit_result;

@@ -1,17 +1,18 @@
-//! A worker's way to the shards. The router runs the requests of a read on their shards if those
-//! are free, hands the others over in batches, and takes batches back. It owns no counters and no
-//! sockets, and it never blocks.
+//! Routes a worker's requests to the shards that own their topics. If a shard is free, this worker
+//! applies the requests itself; otherwise it hands them over in a batch, which comes back with the
+//! replies. It owns no counters and no sockets, and it never blocks.
 //!
 //! Bounds: a worker has at most [`HAND_OVER_CREDIT`] batches in flight at a shard. A shard's
-//! channel has room for the batches of all workers, so it is never full. A batch over the credit
-//! waits in the overflow. While the overflow has a batch, the worker is
+//! channel has room for the batches of all workers, so it is never full. A batch for which no
+//! credit is left waits in the overflow. While the overflow has a batch, the worker is
 //! [`congested`](Router::congested) and reads nothing, so the overflow never has more than the
 //! requests of one read.
 //!
-//! Whenever a shard was run, its new changes go to the [`ChangeQueue`](super::commits::ChangeQueue). The
-//! store's results go to the shard in batches, as requests do. The worker that runs such a batch
-//! puts the replies to the requests that waited into their workers' inboxes before it releases the
-//! shard. So these replies keep the order of their topics, as all others do.
+//! After each run of a shard, its new changes are pushed to the
+//! [`ChangeQueue`](super::commits::ChangeQueue). The store's results go to the shard in batches, as
+//! requests do. The worker that runs such a batch puts the replies to the requests that waited into
+//! their workers' inboxes before it releases the shard. So these replies keep the order of their
+//! topics, as all others do.
 
 mod after_run;
 
@@ -23,10 +24,10 @@ use crate::protocol::Reply;
 use crate::server::exchange::batch::Batch;
 use crate::server::exchange::origin::{ConnectionKey, WorkerId};
 use crate::server::exchange::requests::{self, Queued, Requests, Source};
+use crate::server::exchange::search_part::SearchPart;
 use crate::server::exchange::shared::{HAND_OVER_CREDIT, Shared};
 use crate::server::exchange::sync::inbox::Owner;
 use crate::server::exchange::sync::reach::Backlog;
-use crate::server::exchange::walk::Walk;
 use crate::shard::Change;
 use crate::topic::ShardId;
 use after_run::AfterRun;
@@ -34,7 +35,7 @@ use after_run::AfterRun;
 /// How many returned batches a worker keeps for reuse.
 const SPARE_BATCHES: usize = 64;
 
-/// Something to send that [`Router::submit`] passes to its caller.
+/// Replies that [`Router::submit`] passes to its caller, to be sent.
 pub(crate) enum Outcome<'a> {
     /// The reply to one of the submitted requests.
     Reply(&'a Queued, Reply),
@@ -51,7 +52,7 @@ pub(crate) struct Router {
     credit: Vec<usize>,
     /// Batches that could not be handed over for lack of credit.
     overflow: VecDeque<Box<Batch>>,
-    /// Shards whose visit ended at its limit.
+    /// Shards whose channel still held batches when a visit reached its limit.
     backlog: Vec<ShardId>,
     /// Batches for reuse.
     spare: Vec<Box<Batch>>,
@@ -59,8 +60,9 @@ pub(crate) struct Router {
     replies: Vec<Option<Reply>>,
     /// The changes that this worker's own requests made in the current run of a shard.
     changes: Vec<Change>,
-    /// Batches that came back before the current shard was released.
-    older: Vec<Box<Batch>>,
+    /// Batches that were in the inbox while this worker ran the current shard. Their replies go
+    /// before those of its own requests.
+    returned_before_run: Vec<Box<Batch>>,
     after: AfterRun,
 }
 
@@ -77,7 +79,7 @@ impl Router {
             spare: Vec::new(),
             replies: Vec::new(),
             changes: Vec::new(),
-            older: Vec::new(),
+            returned_before_run: Vec::new(),
             after: AfterRun::default(),
         }
     }
@@ -89,8 +91,8 @@ impl Router {
     }
 
     /// Submits all of `requests` to their shards; their topics lie in `bytes`. Passes to `outcome`
-    /// the replies to the requests that ran here, and every batch that came back meanwhile, in an
-    /// order that keeps the order of each topic.
+    /// the replies to the requests that this worker applied, and every batch that came back
+    /// meanwhile. The replies of each topic are passed in the order of its requests.
     ///
     /// Afterwards the caller must check [`take_datagrams`](Self::take_datagrams) and
     /// [`has_deferred`](Self::has_deferred).
@@ -115,12 +117,12 @@ impl Router {
         self.collect(|batch| outcome(Outcome::Returned(batch)));
     }
 
-    /// Passes the results of a run of a shard to `outcome`: first the batches that came back before
-    /// the shard was released, because they are older than the requests of `list` that just ran;
-    /// then their replies. Batches that come back later may be passed on after these.
+    /// Passes the results of a run to `outcome`: first the batches of `self.returned_before_run`,
+    /// because their requests came before those of `list`; then the replies to `list`. Batches that
+    /// come back later follow after these.
     fn report_run(&mut self, list: &[Queued], outcome: &mut impl FnMut(Outcome<'_>)) {
-        for batch in mem::take(&mut self.older) {
-            self.take_back(batch, |batch| outcome(Outcome::Returned(batch)));
+        for batch in mem::take(&mut self.returned_before_run) {
+            self.receive_returned(batch, |batch| outcome(Outcome::Returned(batch)));
         }
         for (request, reply) in list.iter().zip(self.replies.drain(..)) {
             if let Some(reply) = reply {
@@ -145,43 +147,44 @@ impl Router {
         self.hand_over(batch);
     }
 
-    /// Makes a step of `walk` through a shard. Returns the walk if the shard was free. Otherwise
-    /// hands the walk over, and it comes back in a batch to the connection `key`.
+    /// Makes a step of `part` of a search through a shard. Returns the part if the shard was free.
+    /// Otherwise hands the part over, and it comes back in a batch to the connection `key`.
     ///
     /// Afterwards the caller must check the same as after [`submit`](Self::submit).
-    pub(crate) fn walk(
+    pub(crate) fn search(
         &mut self,
         id: ShardId,
-        mut walk: Box<Walk>,
+        mut part: Box<SearchPart>,
         key: ConnectionKey,
-    ) -> Option<Box<Walk>> {
+    ) -> Option<Box<SearchPart>> {
         let Self { shared, after, .. } = self;
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| after.run_batch(shared, shard, batch),
-            |shard| walk.step(shard),
+            |shard| part.step(shard),
         );
         if let Some(((), backlog)) = ran {
             self.finish_run(id, backlog);
-            return Some(walk);
+            return Some(part);
         }
         let mut batch = self.spare_batch();
         batch.fill(id, &[], &[], Source::Connection(key));
-        batch.walk = Some(walk);
+        batch.search_part = Some(part);
         self.hand_over(batch);
         None
     }
 
-    /// Takes all batches from this worker's inbox. Passes to `returned` the batches of connections
-    /// and the batches of late replies.
+    /// Takes all batches from this worker's inbox. Passes those with replies to deliver (of
+    /// connections, or late) to `returned`.
     pub(crate) fn collect(&mut self, mut returned: impl FnMut(&mut Batch)) {
         while let Some(batch) = self.shared.mailbox(self.me).inbox.take() {
-            self.take_back(batch, &mut returned);
+            self.receive_returned(batch, &mut returned);
         }
     }
 
-    /// Takes a batch back: gives its credit back, passes it to `returned` if it has replies to send
-    /// from here, and keeps it for reuse. A batch of late replies used no credit.
-    fn take_back(&mut self, mut batch: Box<Batch>, returned: impl FnOnce(&mut Batch)) {
+    /// Handles a batch that came back: restores the credit that it used, passes it to `returned` if
+    /// it has replies to deliver, and keeps it for reuse. A batch of late replies used no credit
+    /// and is not kept.
+    fn receive_returned(&mut self, mut batch: Box<Batch>, returned: impl FnOnce(&mut Batch)) {
         if !batch.late.is_empty() {
             returned(&mut batch);
             return;
@@ -195,9 +198,9 @@ impl Router {
         }
     }
 
-    /// Hands the store's results over to this worker's shard, as far as the credit goes. The other
-    /// results stay in the mailbox until credit comes back, or until the end
-    /// ([`Shared::with_idle`]).
+    /// Hands the store's results over to this worker's shard while credit is left. The other
+    /// results stay in the mailbox until credit comes back, or until [`Shared::with_idle`] applies
+    /// them after the last worker has ended.
     pub(crate) fn hand_over_commit_results(&mut self) {
         let id = self.me.shard();
         while self.credit[id.index()] > 0 {
@@ -258,14 +261,14 @@ impl Router {
                 .any(|batch| self.credit[batch.shard.index()] > 0)
     }
 
-    /// Takes a batch of datagrams that ran here. The caller sends its replies, then passes the
-    /// batch to [`give_back`](Self::give_back).
+    /// Takes a batch of datagrams that this worker has run. The caller sends its replies, then
+    /// passes the batch to [`return_to_sender`](Self::return_to_sender).
     pub(crate) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
         self.after.take_datagrams()
     }
 
     /// Gives a batch of datagrams, whose replies are sent, back to its worker.
-    pub(crate) fn give_back(&mut self, batch: Box<Batch>) {
+    pub(crate) fn return_to_sender(&mut self, batch: Box<Batch>) {
         let mailbox = self.shared.mailbox(batch.from);
         if !batch.awaited {
             mailbox.inbox.put_quietly(batch);
@@ -282,7 +285,7 @@ impl Router {
             shared,
             replies,
             changes,
-            older,
+            returned_before_run,
             after,
             ..
         } = self;
@@ -291,9 +294,9 @@ impl Router {
             |shard, batch| after.run_batch(shared, shard, batch),
             |shard| {
                 requests::run(list, bytes, *me, source, shard, replies);
-                // While this worker has the shard, its inbox contains the replies to all earlier
-                // requests of its connections that this shard has run.
-                older.extend(std::iter::from_fn(|| inbox.take()));
+                // While this worker holds the shard's lock, its inbox already contains the replies
+                // to all requests that it handed over earlier and that this shard has run.
+                returned_before_run.extend(std::iter::from_fn(|| inbox.take()));
                 shard.fetch(changes)
             },
         );
@@ -319,7 +322,8 @@ impl Router {
             return;
         }
         *credit -= 1;
-        // Without credit the worker may be unable to go on until this batch comes back.
+        // This batch used the last credit: the worker may be unable to continue until it comes
+        // back.
         batch.awaited = *credit == 0;
         let Self { shared, after, .. } = self;
         let backlog = shared.shards[id.index()].hand_over(batch, |shard, batch| {
@@ -328,7 +332,7 @@ impl Router {
         self.finish_run(id, backlog);
     }
 
-    /// Does what is left after a shard was released: notes a backlog, pushes the shard's changes
+    /// Finishes a run, after the shard was released: records a backlog, pushes the shard's changes
     /// for the store, and wakes workers that got a batch while they were asleep.
     fn finish_run(&mut self, shard: ShardId, backlog: Backlog) {
         if backlog == Backlog::Left {

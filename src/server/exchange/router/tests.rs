@@ -256,7 +256,7 @@ fn datagrams_are_answered_by_the_worker_that_ran_them() {
 
     let id = batch.shard.index();
     assert_eq!(other.router.credit[id], HAND_OVER_CREDIT - 1);
-    one.router.give_back(batch);
+    one.router.return_to_sender(batch);
     other.collect();
     assert_eq!(other.router.credit[id], HAND_OVER_CREDIT);
     assert_eq!(other.replies, [], "its own worker has nothing to answer");

@@ -2,9 +2,10 @@
 //! for the store. A sender wakes the worker only if it sleeps. The inbox does not know what a batch
 //! contains, nor which runtime puts the worker to sleep.
 //!
-//! The rule is the same as in [`reach`](super::reach): a sender puts an item in, then looks whether
-//! the owner sleeps; an owner that goes to sleep says so, then looks whether an item is in. Each
-//! side has a fence between its write and its look, so at least one of them sees the other's write.
+//! The rule is the same as in [`reach`](super::reach): a sender pushes an item, then checks whether
+//! the owner is asleep; an owner marks itself as asleep, then checks whether an item is in the
+//! queue. Each side has a fence between its write and its check, so at least one of them sees the
+//! other's write.
 
 use super::primitives::{AtomicBool, Ordering, Queue, fence};
 
@@ -18,7 +19,7 @@ pub struct Inbox<T> {
 
 /// Tells a sender, after it put an item into an [`Inbox`], whether it must wake the inbox's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a sleeping owner that nobody wakes sleeps on"]
+#[must_use = "if the owner was asleep, it must be woken, or it does not see the item"]
 pub enum Owner {
     /// The owner is awake and will look into its inbox by itself.
     Awake,
@@ -40,7 +41,7 @@ impl<T> Inbox<T> {
     /// Puts an item in.
     pub fn put(&self, item: T) -> Owner {
         self.put_quietly(item);
-        // Orders the push before the look at `asleep`.
+        // Orders the push before the read of `asleep`.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
             Owner::Asleep
@@ -70,7 +71,7 @@ impl<T> Inbox<T> {
     /// the owner must look at it first.
     pub fn try_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
-        // Orders the store to `asleep` before the look at the queue.
+        // Orders the store to `asleep` before the read of the queue.
         fence(Ordering::SeqCst);
         if self.queue.is_empty() {
             return true;

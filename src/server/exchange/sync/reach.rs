@@ -5,8 +5,8 @@
 //!
 //! One rule makes sure that no batch is stranded in the channel: after *unlocking*, look at the
 //! channel again; after *pushing*, try the lock again. Each side puts a sequentially consistent
-//! fence between its write and its look, so one of the two always sees the other's write. Without
-//! the fences both may look too early. That happens on x86 too: a push is a plain store, and the
+//! fence between its write and its check, so one of the two always sees the other's write. Without
+//! the fences both may check too early. That happens on x86 too: a push is a plain store, and the
 //! load of a failed try-lock can overtake it. `tests/model` shows both: no batch is lost with the
 //! fences, and one is lost without them.
 
@@ -28,7 +28,7 @@ pub struct Reach<S, B> {
 
 /// Tells whether a visit left batches in the channel that the caller must run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a backlog that nobody visits is a batch that nobody runs"]
+#[must_use = "if batches are left, the shard must be visited again, or they are never run"]
 pub enum Backlog {
     /// No batch is left for this caller: the channel is empty, or another worker runs the shard.
     None,
@@ -85,8 +85,8 @@ impl<S, B> Reach<S, B> {
     pub fn visit(&self, mut run: impl FnMut(&mut S, B)) -> Backlog {
         let mut left = VISIT_LIMIT;
         loop {
-            // Orders the write before it (unlocking, or pushing) before the looks after it (at the
-            // channel, and at the lock).
+            // Orders the preceding write (unlocking, or pushing) before the following reads (of the
+            // channel and of the lock).
             fence(Ordering::SeqCst);
             if self.queue.is_empty() {
                 return Backlog::None;

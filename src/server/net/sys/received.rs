@@ -10,8 +10,8 @@ use super::control::{Ancillary, CONTROL_LEN, CONTROL_WORDS, Control, read_contro
 use super::message::{DATAGRAMS, no_header, no_vector};
 use super::peer::{NAME_LEN, Peer};
 
-/// The size of a buffer in bytes. The largest UDP payload is smaller, and so is a coalesced message, so
-/// nothing is ever truncated.
+/// The size of a buffer in bytes. The largest UDP payload is smaller, and so is a coalesced
+/// message, so nothing is ever truncated.
 const BUFFER_LEN: usize = 65_536;
 
 /// The buffers of `recvmmsg`, and the messages of its last call.
@@ -40,11 +40,12 @@ impl Received {
         }
     }
 
-    /// Receives the messages that are there, at most [`DATAGRAMS`]. Returns how many. Never blocks.
+    /// Receives the available messages, at most [`DATAGRAMS`], and returns their number. Never
+    /// blocks.
     ///
     /// # Errors
     ///
-    /// The kernel's error; `WouldBlock` if no message is there.
+    /// The kernel's error; `WouldBlock` if no message is available.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.count = 0;
         let buffers = self.buffers.chunks_exact_mut(BUFFER_LEN);
@@ -60,9 +61,9 @@ impl Received {
             header.msg_hdr.msg_control = self.controls[i].as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = CONTROL_LEN as _;
         }
-        // SAFETY: each header names one vector, one name and one control buffer of the stated lengths.
-        // They are exclusively borrowed through `self` and alive during the call, and the kernel writes
-        // no further than those lengths.
+        // SAFETY: each header names one vector, one name and one control buffer of the stated
+        // lengths. They are exclusively borrowed through `self` and alive during the call, and the
+        // kernel writes no further than those lengths.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -96,9 +97,9 @@ impl Received {
         start..start + (self.headers[i].msg_len as usize).min(BUFFER_LEN)
     }
 
-    /// Returns how many bytes each datagram of the `i`-th message has; the last one may be shorter. It is
-    /// the length of the message, unless the kernel coalesced several datagrams. 0 for an empty
-    /// datagram, which is always a message of its own.
+    /// Returns how many bytes each datagram of the `i`-th message has; the last one may be shorter.
+    /// It is the length of the message, unless the kernel coalesced several datagrams. 0 for an
+    /// empty datagram, which is always a message of its own.
     pub fn segment_len(&self, i: usize) -> usize {
         assert!(i < self.count);
         self.ancillary[i]
@@ -106,8 +107,8 @@ impl Received {
             .unwrap_or_else(|| self.span(i).len())
     }
 
-    /// Returns the range in [`bytes`](Self::bytes) of each datagram of the `i`-th message of the last
-    /// call. There is at least one; an empty datagram has an empty range.
+    /// Returns the range in [`bytes`](Self::bytes) of each datagram of the `i`-th message of the
+    /// last call. There is at least one; an empty datagram has an empty range.
     pub fn datagrams(&self, i: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let span = self.span(i);
         let len = self.segment_len(i);

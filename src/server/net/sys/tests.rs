@@ -1,4 +1,4 @@
-//! Over loopback, where what is sent has arrived when the call returns.
+//! Tests over loopback, where a datagram has arrived when the send call returns.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -12,13 +12,13 @@ use super::*;
 
 const LOCALHOST: &str = "127.0.0.1:0";
 
-/// A socket that does not wait forever for what does not come.
+/// Binds a socket with a receive timeout.
 fn bound(address: &str) -> UdpSocket {
     let socket = UdpSocket::bind(address).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(5)))
         .unwrap();
-    // As the server's, or many small datagrams could be too many.
+    // As large as the server's buffers, so that many small datagrams fit.
     let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
     socket
 }
@@ -35,7 +35,8 @@ fn receive(socket: &UdpSocket) -> Received {
     received
 }
 
-/// Who `other` is to `socket`, found out as the server does: it writes to `address`.
+/// Returns `other` as a peer of `socket`: `other` sends a datagram to `address`, and `socket`
+/// receives it.
 fn peer(socket: &UdpSocket, other: &UdpSocket, address: &str) -> Peer {
     let address: SocketAddr = format!("{address}:{}", port(socket)).parse().unwrap();
     other.send_to(b"hello", address).unwrap();
@@ -89,7 +90,7 @@ fn arrived(socket: &UdpSocket, count: usize) -> (Vec<Vec<u8>>, usize) {
     (datagrams, messages)
 }
 
-/// The peer at port 0, whom the kernel sends nothing.
+/// Returns a peer at port 0, to which the kernel refuses to send.
 fn unreachable(socket: &UdpSocket) -> Peer {
     let mut peer = peer(socket, &bound(LOCALHOST), "127.0.0.1");
     peer.name[2..4].fill(0);
@@ -199,7 +200,7 @@ fn segmented_replies_leave_from_where_they_were_asked() {
 fn replies_leave_from(address: &str, socket: &UdpSocket, other: &UdpSocket) {
     let address: SocketAddr = format!("{address}:{}", port(socket)).parse().unwrap();
     enable_gro(socket.as_fd()).unwrap();
-    other.connect(address).unwrap(); // it hears nobody else
+    other.connect(address).unwrap(); // it receives only from this address
     let mut requests = segmenting();
     for payload in [&b"one"[..], b"two", b"3"] {
         put(&mut requests, payload, Peer::connected());
@@ -234,7 +235,7 @@ fn without_segmentation_each_datagram_is_a_message() {
     assert_eq!(arrived(&other, sent.len()), (sent, 70));
 }
 
-/// Has the kernel refuse to segment: it does so only where it also makes the checksums.
+/// Makes the kernel refuse to segment: it segments only if it also computes the checksums.
 fn without_checksums(socket: &UdpSocket) {
     const SO_NO_CHECK: libc::c_int = 11; // not in libc
     let on: libc::c_int = 1;

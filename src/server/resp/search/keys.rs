@@ -1,20 +1,20 @@
-//! KEYS: walks through all topics, stretch by stretch, and sends its reply in pieces, so that no other
+//! KEYS: searches all topics, part by part, and sends its reply in pieces, so that no other
 //! connection waits for it.
 
 use std::collections::VecDeque;
 
 use super::scan::names_limit;
 use crate::protocol::resp::{self, Version, Writer};
-use crate::server::exchange::Walk;
+use crate::server::exchange::SearchPart;
 use crate::topic::Shards;
 
-/// How many topics a stretch looks at: as many rows as one step of a shard's scan examines at most,
+/// How many topics a part looks at: as many rows as one step of a shard's scan examines at most,
 /// some 110 to 150 µs of work.
-const STRETCH_TOPICS: usize = 2 * 1024;
+const PART_TOPICS: usize = 2 * 1024;
 
-/// The most steps of comparing the names of one stretch with the pattern: some 2.5 ms in the worst
-/// case, which takes names and a pattern that are made for it. A connection walks up to four stretches
-/// before the others have their turn.
+/// The most steps of comparing the names of one part with the pattern: some 2.5 ms in the worst
+/// case, which takes names and a pattern that are made for it. A connection searches up to four
+/// parts before the others have their turn.
 const COMPARE_LIMIT: usize = 1024 * 1024;
 
 /// The longest reply, in bytes: a million names of 25 bytes.
@@ -28,11 +28,11 @@ pub(super) const TOO_LONG: &str = "ERR the reply would exceed 32 MiB: use SCAN";
 
 /// A KEYS.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     pattern: Box<[u8]>,
-    /// Where the walk continues; `None` if it has ended.
+    /// Where the search continues; `None` if it has ended.
     cursor: Option<u64>,
-    /// The matching topics, encoded, in pieces of at least [`PIECE_LEN`] bytes but for the last.
+    /// The matching topics, encoded, in pieces of at least [`PIECE_LEN`] bytes except the last.
     found: VecDeque<Vec<u8>>,
     /// Their number; `None` once it is sent.
     count: Option<usize>,
@@ -51,8 +51,8 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Appends it.
-    pub(super) fn say(&self, writer: &mut Writer<'_>) {
+    /// Appends the piece.
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
         if let Some(count) = self.count {
             writer.array(count);
         }
@@ -61,7 +61,7 @@ impl Piece {
 }
 
 impl Keys {
-    pub(super) fn new(pattern: &[u8]) -> Self {
+    pub(crate) fn new(pattern: &[u8]) -> Self {
         Self {
             pattern: pattern.into(),
             cursor: Some(0),
@@ -71,16 +71,16 @@ impl Keys {
         }
     }
 
-    /// Returns the stretch to walk next, or `None` if the walk has ended.
-    pub(super) fn walk(&self, shards: Shards) -> Option<Walk> {
+    /// Returns the next part of the search, or `None` if the search has ended.
+    pub(super) fn next_part(&self, shards: Shards) -> Option<SearchPart> {
         let bytes = names_limit(Some(&self.pattern), COMPARE_LIMIT);
-        Some(Walk::new(self.cursor?, shards, STRETCH_TOPICS, bytes))
+        Some(SearchPart::new(self.cursor?, shards, PART_TOPICS, bytes))
     }
 
-    /// Takes the matching topics of a stretch. Returns false if the reply gets too long.
-    pub(super) fn collect(&mut self, walk: &Walk) -> bool {
-        self.cursor = Some(walk.cursor()).filter(|&cursor| cursor != 0);
-        for name in walk.names() {
+    /// Takes the matching topics of a part. Returns false if the reply gets too long.
+    pub(super) fn collect(&mut self, part: &SearchPart) -> bool {
+        self.cursor = Some(part.cursor()).filter(|&cursor| cursor != 0);
+        for name in part.names() {
             if !resp::glob(&self.pattern, name) {
                 continue;
             }
@@ -98,7 +98,7 @@ impl Keys {
         self.len <= REPLY_LIMIT
     }
 
-    /// Returns the next piece of the reply; the walk has ended.
+    /// Returns the next piece of the reply; the search has ended.
     pub(super) fn next_piece(&mut self) -> Piece {
         let names = self.found.pop_front().unwrap_or_default();
         self.len -= names.len();
@@ -114,7 +114,7 @@ impl Keys {
         self.len
     }
 
-    /// Returns whether the walk has ended, so that the reply can be sent.
+    /// Returns whether the search has ended, so that the reply can be sent.
     pub(super) fn is_complete(&self) -> bool {
         self.cursor.is_none()
     }

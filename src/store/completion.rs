@@ -10,36 +10,36 @@ use crate::shard::Change;
 pub type Changes = Arc<[Change]>;
 
 /// The callback for the result of a commit. Dropping it without a result reports
-/// [`StoreError::Unanswered`], so that nobody waits for ever.
-pub struct Answer(Option<Box<Callback>>);
+/// [`StoreError::NoResult`], so that nobody waits for ever.
+pub struct Completion(Option<Box<Callback>>);
 
 type Callback = dyn FnOnce(Result<(), StoreError>) + Send;
 
-impl Answer {
-    /// Creates an answer that calls `callback` once with the result.
+impl Completion {
+    /// Creates a completion that calls `callback` once with the result.
     #[must_use]
     pub fn new(callback: impl FnOnce(Result<(), StoreError>) + Send + 'static) -> Self {
         Self(Some(Box::new(callback)))
     }
 
     /// Reports the result of the commit.
-    pub fn give(mut self, result: Result<(), StoreError>) {
+    pub fn report(mut self, result: Result<(), StoreError>) {
         if let Some(callback) = self.0.take() {
             callback(result);
         }
     }
 }
 
-impl Drop for Answer {
+impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(callback) = self.0.take() {
-            callback(Err(StoreError::Unanswered));
+            callback(Err(StoreError::NoResult));
         }
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Completion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").finish_non_exhaustive()
+        f.debug_struct("Completion").finish_non_exhaustive()
     }
 }

@@ -17,8 +17,8 @@ use crate::server::net::sys::{self, Outgoing};
 use crate::server::worker::DatagramReplies;
 
 /// A worker's UDP socket and the replies that wait to be sent from it.
-pub(crate) struct UdpPort {
-    pub(super) socket: UdpSocket,
+pub(crate) struct DatagramSocket {
+    pub(super) inner: UdpSocket,
     outgoing: RefCell<Outgoing>,
     /// Batches whose replies are in `outgoing`.
     answered: RefCell<Vec<Box<Batch>>>,
@@ -28,7 +28,7 @@ pub(crate) struct UdpPort {
     flushed: tokio::sync::Notify,
 }
 
-impl UdpPort {
+impl DatagramSocket {
     /// Registers the socket with the worker's runtime.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl UdpPort {
         let mut outgoing = Outgoing::new();
         outgoing.set_segmentation(sys::knows_segmentation(socket.as_fd()));
         Ok(Self {
-            socket: UdpSocket::from_std(socket.into())?,
+            inner: UdpSocket::from_std(socket.into())?,
             outgoing: RefCell::new(outgoing),
             answered: RefCell::default(),
             waker: RefCell::new(None),
@@ -75,7 +75,7 @@ impl UdpPort {
     }
 }
 
-impl DatagramReplies for UdpPort {
+impl DatagramReplies for DatagramSocket {
     fn answer(&self, batch: Box<Batch>) {
         let mut packer = self.packer();
         for (request, reply) in batch.replies() {
@@ -107,8 +107,8 @@ impl DatagramReplies for UdpPort {
         let mut outgoing = self.outgoing.borrow_mut();
         if !outgoing.is_empty() {
             let sent = self
-                .socket
-                .try_io(Interest::WRITABLE, || outgoing.send(self.socket.as_fd()));
+                .inner
+                .try_io(Interest::WRITABLE, || outgoing.send(self.inner.as_fd()));
             match sent {
                 Ok(0) => {}
                 Ok(refused) => debug!(refused, "the kernel refused to send replies"),

@@ -1,6 +1,6 @@
-//! Detects that a connection should move to another worker: the one whose shard most of its requests
-//! go to. The common case is a program that stamps one topic; after the move its requests never cross
-//! cores.
+//! Detects that a connection should move to another worker: the one whose shard most of its
+//! requests go to. The common case is a program that stamps one topic; after the move its requests
+//! never cross cores.
 
 use crate::server::exchange::Requests;
 use crate::topic::ShardId;
@@ -9,37 +9,37 @@ use crate::topic::ShardId;
 /// some 20 µs, and a hop between workers 0.1 µs.
 const LEAD: u32 = 1_024;
 
-/// How many requests for the leading shard are outweighed by one request for another shard. So a
-/// connection moves only if more than three in four of its requests are for one shard. One that
-/// counts many topics stays.
+/// One request for another shard cancels this many requests for the leading shard. So a connection
+/// moves only if more than three in four of its requests are for one shard. One that counts many
+/// topics stays.
 const WEIGHT_OF_OTHERS: u32 = 3;
 
-/// The shard that a connection's recent requests favour.
+/// Detects the shard that most of a connection's recent requests are for.
 #[derive(Debug, Default)]
-pub(super) struct Drift {
+pub(super) struct MoveDetector {
     /// The leading shard, and the number of requests by which it leads.
-    favourite: Option<ShardId>,
+    leading_shard: Option<ShardId>,
     lead: u32,
 }
 
-impl Drift {
-    /// Takes the requests of one read into account. Returns the shard that is worth moving to, if it
+impl MoveDetector {
+    /// Records the requests of one read. Returns the shard that is worth moving to, if it
     /// is not `here`, and then starts over.
-    pub(super) fn note(&mut self, requests: &Requests, here: ShardId) -> Option<ShardId> {
+    pub(super) fn record(&mut self, requests: &Requests, here: ShardId) -> Option<ShardId> {
         if self.lead == 0 {
-            self.favourite = requests.most_wanted();
+            self.leading_shard = requests.busiest_shard();
         }
-        let favourite = self.favourite?;
-        let ours = requests.count_for(favourite) as u32;
+        let leading_shard = self.leading_shard?;
+        let ours = requests.count_for(leading_shard) as u32;
         let others = requests.count() as u32 - ours;
         self.lead = (self.lead + ours)
             .saturating_sub(WEIGHT_OF_OTHERS * others)
             .min(LEAD);
-        if self.lead < LEAD || favourite == here {
+        if self.lead < LEAD || leading_shard == here {
             return None;
         }
         *self = Self::default();
-        Some(favourite)
+        Some(leading_shard)
     }
 }
 
@@ -82,11 +82,12 @@ mod tests {
         Topic::new(name.as_bytes(), 100).unwrap()
     }
 
-    /// After how many such reads it moves, and where to.
+    /// Returns the number of such reads after which the connection moves, and the shard that it
+    /// moves to.
     fn moves(counts: [usize; 4]) -> Option<(usize, ShardId)> {
-        let mut drift = Drift::default();
+        let mut detector = MoveDetector::default();
         let read = read(counts);
-        (1..=10_000).find_map(|reads| Some((reads, drift.note(&read, HERE)?)))
+        (1..=10_000).find_map(|reads| Some((reads, detector.record(&read, HERE)?)))
     }
 
     #[test]
@@ -107,12 +108,12 @@ mod tests {
 
     #[test]
     fn what_is_long_past_does_not_count() {
-        let mut drift = Drift::default();
+        let mut detector = MoveDetector::default();
         let (here, there) = (read([64, 0, 0, 0]), read([0, 64, 0, 0]));
         for _ in 0..1_000 {
-            assert_eq!(drift.note(&here, HERE), None);
+            assert_eq!(detector.record(&here, HERE), None);
         }
-        let reads = (1..100).find(|_| drift.note(&there, HERE).is_some());
+        let reads = (1..100).find(|_| detector.record(&there, HERE).is_some());
         assert_eq!(reads, Some(22), "1,024 / 3 to forget, 1,024 to go");
     }
 }

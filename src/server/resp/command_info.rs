@@ -1,7 +1,7 @@
-//! COMMAND: what the server can do.
+//! COMMAND and its subcommands: which commands the server has.
 
 use super::invocation::Invocation;
-use crate::protocol::resp::{COMMANDS, Spec, Verb, Writer, commands, describe, explain};
+use crate::protocol::resp::{COMMANDS, Spec, Verb, Writer, commands, describe, document};
 
 /// Appends the reply to COMMAND or one of its subcommands.
 pub(super) fn answer(invocation: &Invocation<'_>, writer: &mut Writer<'_>) {
@@ -22,7 +22,7 @@ pub(super) fn answer(invocation: &Invocation<'_>, writer: &mut Writer<'_>) {
             };
             writer.map(specs.len());
             for spec in specs {
-                explain(spec, writer);
+                document(spec, writer);
             }
         }
         Verb::CommandInfo if has_names => {

@@ -14,8 +14,8 @@ use tracing::warn;
 use crate::server::exchange::{Intake, ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::{Accepting, Connections, Status};
-use crate::server::tcp::{self, Moved, TcpPort};
-use crate::server::udp::{self, UdpPort};
+use crate::server::tcp::{self, Moved, TcpContext};
+use crate::server::udp::{self, DatagramSocket};
 use crate::server::worker::{DatagramReplies, Worker};
 
 /// How long a stopping worker waits for peers to read their last replies.
@@ -40,7 +40,7 @@ pub(super) struct Plan {
     pub(super) arrivals: mpsc::UnboundedReceiver<Moved>,
     /// The channels to every worker for such connections, in the order of the workers.
     pub(super) departures: Arc<[mpsc::UnboundedSender<Moved>]>,
-    /// Held as long as the worker may read requests.
+    /// Held as long as the worker may receive datagrams.
     pub(super) reading: ReadGuard,
     /// Turns true when the worker is to stop. A task that panics sets it.
     pub(super) stop: watch::Sender<bool>,
@@ -72,7 +72,7 @@ fn runtime(id: WorkerId, shared: &Arc<Shared>) -> io::Result<LocalRuntime> {
 }
 
 async fn serve(plan: Plan) -> io::Result<()> {
-    let udp = plan.udp.map(UdpPort::new).transpose()?.map(Rc::new);
+    let udp = plan.udp.map(DatagramSocket::new).transpose()?.map(Rc::new);
     let intake = Intake::new(plan.shared.shards(), plan.id.shard(), plan.max_topic_len);
     let worker = Rc::new(Worker::new(
         Arc::clone(&plan.shared),
@@ -82,7 +82,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
         udp.clone().map(|udp| udp as Rc<dyn DatagramReplies>),
         plan.stop.clone(),
     ));
-    let tcp = Rc::new(TcpPort::new(Rc::clone(&worker), plan.departures));
+    let tcp = Rc::new(TcpContext::new(Rc::clone(&worker), plan.departures));
 
     worker.spawn(Rc::clone(&worker).run_deferred_work());
     if let Some(udp) = &udp {
@@ -96,7 +96,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
             plan.stop.subscribe(),
         ));
     }
-    worker.spawn(tcp::take_in(tcp, plan.arrivals));
+    worker.spawn(tcp::serve_arrivals(tcp, plan.arrivals));
 
     let mut stop = plan.stop.subscribe();
     // This cannot fail: the plan holds a sender.
@@ -108,9 +108,9 @@ async fn serve(plan: Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets connections answer the requests that they have read, then returns. Gives up on peers that do
-/// not read their replies.
-async fn stop_serving(worker: &Worker, udp: Option<&UdpPort>, all: &Connections) {
+/// Lets each connection finish the requests that it has read, or its first ones if it has not sent
+/// anything yet, then returns. Gives up on peers that do not read their replies.
+async fn stop_serving(worker: &Worker, udp: Option<&DatagramSocket>, all: &Connections) {
     worker.begin_stop();
     if let Some(udp) = udp {
         udp.wake();

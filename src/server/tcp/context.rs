@@ -1,4 +1,4 @@
-//! What the connections of one worker share with each other, but not with its other tasks.
+//! State that the TCP connections of one worker share, and its other tasks do not use.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,12 +15,12 @@ use crate::topic::Shards;
 /// The most bytes that one read returns: the longest classic message.
 pub(super) const READ_LEN: usize = classic::MAX_MESSAGE;
 
-/// The TCP half of a worker.
-pub(crate) struct TcpPort {
+/// See the [module](self).
+pub(crate) struct TcpContext {
     pub(super) worker: Rc<Worker>,
     pub(super) scratch: RefCell<Scratch>,
-    /// The channel of each worker for connections that move to it. Not more of them can be in transit
-    /// than may be open.
+    /// The channel of each worker for connections that move to it. Not more of them can be in
+    /// transit than may be open.
     departures: Arc<[mpsc::UnboundedSender<Moved>]>,
 }
 
@@ -41,8 +41,8 @@ impl Scratch {
     }
 }
 
-impl TcpPort {
-    /// Creates the TCP half of `worker`. `departures` has a channel to each worker, in their order.
+impl TcpContext {
+    /// Creates the context of `worker`. `departures` has a channel to each worker, in their order.
     pub(crate) fn new(worker: Rc<Worker>, departures: Arc<[mpsc::UnboundedSender<Moved>]>) -> Self {
         let scratch = RefCell::new(Scratch::new(worker.shared().shards()));
         Self {

@@ -1,22 +1,22 @@
-//! SCAN: one stretch of a walk through the topics, and a filter on the names that it finds.
+//! SCAN: one part of a search through the topics, and a filter on the names that it finds.
 
 use crate::protocol::resp::{self, Writer};
-use crate::server::exchange::Walk;
+use crate::server::exchange::SearchPart;
 use crate::topic::Shards;
 
-/// The most bytes of names that a stretch looks at.
+/// The most bytes of names that a part looks at.
 pub(super) const BYTES_LIMIT: usize = 64 * 1024;
 
 /// The most topics that one SCAN looks at, whatever COUNT says.
 const COUNT_LIMIT: usize = 4 * 1024;
 
-/// The most steps of comparing names with the pattern, not counting the first name: some 10 ms in the
-/// worst case, which takes names and a pattern that are made for it.
+/// The most steps of comparing names with the pattern, not counting the first name: some 10 ms in
+/// the worst case, which takes names and a pattern that are made for it.
 const COMPARE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// A SCAN.
 #[derive(Debug)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     cursor: u64,
     /// How many topics to look at, and how many bytes of names.
     count: usize,
@@ -27,7 +27,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn new(scan: resp::Scan<'_>) -> Self {
+    pub(crate) fn new(scan: resp::Scan<'_>) -> Self {
         Self {
             cursor: scan.cursor,
             count: scan.count.min(COUNT_LIMIT),
@@ -37,16 +37,16 @@ impl Scan {
         }
     }
 
-    /// Returns the stretch to walk.
-    pub(super) fn walk(&self, shards: Shards) -> Walk {
-        Walk::new(self.cursor, shards, self.count, self.bytes)
+    /// Returns the part to search.
+    pub(super) fn part(&self, shards: Shards) -> SearchPart {
+        SearchPart::new(self.cursor, shards, self.count, self.bytes)
     }
 
     /// Appends the reply: where to continue, and the topics that were found.
-    pub(super) fn say(&self, walk: &Walk, writer: &mut Writer<'_>) {
-        let names: Vec<&[u8]> = walk.names().filter(|name| self.matches(name)).collect();
+    pub(super) fn encode_reply(&self, part: &SearchPart, writer: &mut Writer<'_>) {
+        let names: Vec<&[u8]> = part.names().filter(|name| self.matches(name)).collect();
         writer.array(2);
-        writer.number(walk.cursor());
+        writer.number(part.cursor());
         writer.array(names.len());
         for name in names {
             writer.bulk(name);
@@ -59,7 +59,7 @@ impl Scan {
     }
 }
 
-/// Returns how many bytes of names a stretch may look at, so that comparing them with `pattern` takes
+/// Returns how many bytes of names a part may look at, so that comparing them with `pattern` takes
 /// at most `steps` steps, not counting the first name.
 pub(super) fn names_limit(pattern: Option<&[u8]>, steps: usize) -> usize {
     match pattern {

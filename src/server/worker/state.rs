@@ -18,7 +18,7 @@ use super::datagrams::DatagramReplies;
 use super::link::Link;
 use crate::server::exchange::{
     Batch, ConnectionKey, Intake, LateReply, Outcome, ReadGuard, Requester, Requests, Router,
-    Shared, Source, Walk, WorkerId,
+    SearchPart, Shared, Source, WorkerId,
 };
 use crate::server::status::{Counters, Status};
 use crate::topic::{ShardId, Shards};
@@ -30,8 +30,8 @@ pub(crate) struct Worker {
     pub(crate) status: Arc<Status>,
     /// Answers datagrams; `None` if the server does not serve UDP.
     datagrams: Option<Rc<dyn DatagramReplies>>,
-    /// How many bytes all connections hold: replies that peers have not taken, and requests that
-    /// are incomplete or not served yet.
+    /// How many bytes all connections hold: unsent replies, and requests that are incomplete or not
+    /// served yet.
     held: Rc<Cell<usize>>,
     shared: Arc<Shared>,
     router: RefCell<Router>,
@@ -46,7 +46,7 @@ pub(crate) struct Worker {
     /// Stops the whole server.
     stop: watch::Sender<bool>,
     panicked: Cell<bool>,
-    /// Dropped when the worker stops reading.
+    /// Dropped when the worker stops receiving datagrams.
     read_guard: Cell<Option<ReadGuard>>,
 }
 
@@ -65,9 +65,9 @@ impl Drop for StopOnPanic {
 /// Ends the turn of a task that has more to do. The task continues after all tasks that are ready,
 /// and after the runtime has polled its sockets for more. If the task only woke itself, it would
 /// continue before that poll, which the runtime makes only every 61 turns while tasks are ready.
-pub(crate) fn give_way(context: &mut Context<'_>) {
+pub(crate) fn yield_turn(cx: &mut Context<'_>) {
     // One poll registers the task with the runtime; the future need not complete.
-    let _ = pin!(tokio::task::yield_now()).poll(context);
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 impl Worker {
@@ -124,7 +124,8 @@ impl Worker {
         self.shared.shards() != Shards::ONE
     }
 
-    /// Returns whether the worker is stopping: it answers what was read, and reads no more.
+    /// Returns whether the worker is stopping: it receives no datagrams, and reads only from
+    /// connections that have not sent anything yet.
     pub(crate) fn stopping(&self) -> bool {
         self.stopping.get()
     }
@@ -143,10 +144,11 @@ impl Worker {
         self.connections.borrow_mut().remove(key.index);
     }
 
-    /// Submits the requests of a read to their shards. `outcome` gets the replies that are there at
-    /// once. It also sees each batch that came back, before the batch's replies go to the [`Link`]s
-    /// of their connections; the caller's own connection may be among them. Replies that come later
-    /// go to the link too, or, for datagrams, are sent by the worker that gets them.
+    /// Submits the requests of a read to their shards. Passes to `outcome` each reply that is known
+    /// immediately, and each batch that came back, before its replies are queued at the [`Link`]s
+    /// of their connections (the caller's own may be among them). Later replies are queued at the
+    /// link. Later replies to datagrams are sent by the worker that ran the batch, or, if they
+    /// waited for the store, by the worker that received the datagram.
     pub(crate) fn submit(
         &self,
         requests: &mut Requests,
@@ -162,19 +164,19 @@ impl Worker {
             }
         });
         drop(router);
-        self.after_routing();
+        self.finish_routing();
     }
 
-    /// Makes a step of a walk through a shard. Returns the walk if the shard was free; otherwise
-    /// the walk comes later to the [`Link`] of the connection `key`.
-    pub(crate) fn walk(
+    /// Makes a step of `part` of a search through a shard. Returns the part if the shard was free;
+    /// otherwise it comes later to the [`Link`] of the connection `key`.
+    pub(crate) fn search(
         &self,
         shard: ShardId,
-        walk: Box<Walk>,
+        part: Box<SearchPart>,
         key: ConnectionKey,
-    ) -> Option<Box<Walk>> {
-        let back = self.router.borrow_mut().walk(shard, walk, key);
-        self.after_routing();
+    ) -> Option<Box<SearchPart>> {
+        let back = self.router.borrow_mut().search(shard, part, key);
+        self.finish_routing();
         back
     }
 
@@ -205,12 +207,12 @@ impl Worker {
     }
 
     /// The task that takes batches back if no other task does, and does the deferred work. It
-    /// sleeps until the mailbox or [`after_routing`](Self::after_routing) wakes it. It never ends.
+    /// sleeps until the mailbox or [`finish_routing`](Self::finish_routing) wakes it. It never ends.
     pub(crate) async fn run_deferred_work(self: Rc<Self>) {
-        std::future::poll_fn(|context| {
+        std::future::poll_fn(|cx| {
             self.shared
                 .mailbox(self.id)
-                .set_waker(Some(context.waker().clone()));
+                .set_waker(Some(cx.waker().clone()));
             {
                 let mut router = self.router.borrow_mut();
                 router.collect(|batch| self.deliver_replies(batch));
@@ -218,7 +220,7 @@ impl Worker {
                 router.run_deferred();
                 router.collect(|batch| self.deliver_replies(batch));
             }
-            self.after_routing();
+            self.finish_routing();
             let kills = self.status.clients.kills();
             if self.kills.replace(kills) != kills {
                 self.wake_connections();
@@ -228,9 +230,11 @@ impl Worker {
         .await;
     }
 
-    /// Ends every use of the router. Answers the datagrams that ran here. Then wakes the task for
-    /// deferred work if there is some, or otherwise the tasks that waited because of congestion.
-    pub(crate) fn after_routing(&self) {
+    /// Sends the replies to datagrams that are known by now: those of the batches that this worker
+    /// ran, and those that its tasks have packed. Then wakes the task for deferred work if there is
+    /// some, or otherwise the tasks that waited because of congestion. Must follow every use of the
+    /// router.
+    pub(crate) fn finish_routing(&self) {
         self.answer_datagrams();
         let router = self.router.borrow();
         if router.has_deferred() {
@@ -242,8 +246,8 @@ impl Worker {
         }
     }
 
-    /// Packs and sends the replies to the datagrams that ran here, and gives back the batches whose
-    /// replies are sent.
+    /// Packs the replies of the batches of datagrams that this worker ran, sends all packed
+    /// replies, and returns the batches whose replies are sent.
     fn answer_datagrams(&self) {
         let Some(datagrams) = &self.datagrams else {
             return;
@@ -253,7 +257,7 @@ impl Worker {
             datagrams.answer(batch);
         }
         for batch in datagrams.flush() {
-            router.give_back(batch);
+            router.return_to_sender(batch);
         }
     }
 
@@ -308,8 +312,9 @@ impl Worker {
         self.panicked.get()
     }
 
-    /// Begins to stop: from now on the worker reads nothing, and each connection answers what it
-    /// has read.
+    /// Begins to stop: from now on the worker receives no datagrams, and each connection finishes
+    /// the requests that it has read. A connection that has not sent anything yet may still do so
+    /// for a short time.
     pub(crate) fn begin_stop(&self) {
         self.stopping.set(true);
         drop(self.read_guard.take());

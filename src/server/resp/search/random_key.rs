@@ -1,21 +1,21 @@
-//! RANDOMKEY: walks from a random place to the first topic after it.
+//! RANDOMKEY: searches from a random place to the first topic after it.
 
 use std::hash::{BuildHasher, RandomState};
 
-use crate::server::exchange::Walk;
+use crate::server::exchange::SearchPart;
 use crate::shard::Position;
 use crate::topic::Shards;
 
 /// A RANDOMKEY.
 #[derive(Debug)]
-pub(super) struct RandomKey {
+pub(crate) struct RandomKey {
     cursor: u64,
-    /// Whether the walk has started over from the first topic, after it had reached the last.
+    /// Whether the search has started over from the first topic, after it had reached the last.
     wrapped: bool,
 }
 
 impl RandomKey {
-    pub(super) fn new(shards: Shards) -> Self {
+    pub(crate) fn new(shards: Shards) -> Self {
         // The standard library seeds each of these hashers differently.
         let random = |n: u8| RandomState::new().hash_one(n);
         let shard = random(0) % u64::from(shards.count());
@@ -26,14 +26,14 @@ impl RandomKey {
         }
     }
 
-    /// Returns the stretch to walk next.
-    pub(super) fn walk(&self, shards: Shards) -> Walk {
-        Walk::new(self.cursor, shards, 1, 1)
+    /// Returns the next part of the search.
+    pub(super) fn next_part(&self, shards: Shards) -> SearchPart {
+        SearchPart::new(self.cursor, shards, 1, 1)
     }
 
-    /// Continues after a stretch that found no topic. Returns false if there is none.
-    pub(super) fn advance(&mut self, walk: &Walk) -> bool {
-        self.cursor = walk.cursor();
+    /// Continues after a part that found no topic. Returns false if there is none.
+    pub(super) fn advance(&mut self, part: &SearchPart) -> bool {
+        self.cursor = part.cursor();
         if self.cursor != 0 {
             return true;
         }

@@ -1,15 +1,15 @@
-//! A walk through the topics of all shards, one shard after another, in bounded steps. Cursors are
+//! A search through the topics of all shards, one shard after another, in bounded steps. Cursors are
 //! stable: the position of a topic depends only on its hash, however topics are inserted and
 //! removed and tables grow meanwhile.
 
 use crate::shard::{Position, Shard};
 use crate::topic::{ShardId, Shards};
 
-/// One part of a walk, from one cursor to the next: how far it may still go, and the topics that it
-/// found.
+/// One part of a search, from one cursor to the next: how far it may still go, and the topics that
+/// it found. A SCAN is one part; KEYS and RANDOMKEY take as many as they need.
 #[derive(Debug)]
-pub(crate) struct Walk {
-    /// Where the walk continues; `None` if it has visited all shards.
+pub(crate) struct SearchPart {
+    /// Where the search continues; `None` if it has visited all shards.
     place: Option<(ShardId, Position)>,
     shards: Shards,
     /// How many topics it may still report, and how many bytes of names.
@@ -29,9 +29,10 @@ fn decode_cursor(cursor: u64, shards: Shards) -> Option<(ShardId, Position)> {
     Some((shards.shard(shard)?, position))
 }
 
-impl Walk {
-    /// Creates a walk from `cursor` on; cursor 0 is the start. It ends at the first possible place
-    /// after it has found `topics` topics or `bytes` bytes of names, whichever comes first.
+impl SearchPart {
+    /// Creates a part that searches from `cursor` on; cursor 0 is the start. It ends at the first
+    /// possible place after it has found `topics` topics or `bytes` bytes of names, whichever comes
+    /// first.
     pub(crate) fn new(cursor: u64, shards: Shards, topics: usize, bytes: usize) -> Self {
         Self {
             place: decode_cursor(cursor, shards),
@@ -43,7 +44,7 @@ impl Walk {
         }
     }
 
-    /// Returns the shard that the walk has to visit next; `None` if the walk has ended.
+    /// Returns the shard that the part has to visit next; `None` if the part has ended.
     pub(crate) fn next(&self) -> Option<ShardId> {
         let (shard, _) = self.place?;
         (self.topics_left > 0 && self.bytes_left > 0).then_some(shard)
@@ -63,7 +64,7 @@ impl Walk {
         self.bytes_left = self.bytes_left.saturating_sub(bytes);
         self.place = match next {
             Some(position) => {
-                self.topics_left = 0; // the walk has had this shard for long enough
+                self.topics_left = 0; // the part has used this shard for long enough
                 Some((id, position))
             }
             None => Some(id.number() + 1)
@@ -72,14 +73,14 @@ impl Walk {
         };
     }
 
-    /// Returns the cursor of the next part of the walk; 0 if all topics were visited.
+    /// Returns the cursor of the next part of the search; 0 if all topics were visited.
     pub(crate) fn cursor(&self) -> u64 {
         self.place.map_or(0, |(shard, position)| {
             u64::from(shard.number()) << Position::BITS | position.number()
         })
     }
 
-    /// Returns the names of the topics that the walk found.
+    /// Returns the names of the topics that the part found.
     pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts
