@@ -94,9 +94,9 @@ fn requests_wait_for_the_store_in_order_and_delay_no_other_topic() {
 
         // These wait: requests on this connection, and one in a datagram.
         let ops = [Op::Count, add(5), Op::Get, Op::Reset, Op::Count];
-        for (id, op) in (2..).zip(ops) {
-            client.send(&frame(id, op, "new"));
-        }
+        // One write, so that all of them wait before the datagram comes.
+        let frames = (2..).zip(ops).map(|(id, op)| frame(id, op, "new"));
+        client.send(&frames.collect::<Vec<_>>().concat());
         let waiting = commits.until("new");
         let udp = datagrams(server.udp);
         udp.send(b"\x00new").unwrap();
