@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::server::config::Config;
+use crate::server::config::{self, Config};
 use crate::server::exchange::Shared;
 use crate::server::net::coarse_seconds;
 use crate::shard::Ceilings;
@@ -118,7 +118,7 @@ fn on_threads(
     limit: usize,
     work: impl Fn() -> Result<(), StoreError> + Sync,
 ) -> Result<(), StoreError> {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let processors = config::processors();
     thread::scope(|scope| {
         let others = (1..processors.min(limit)).map(|_| scope.spawn(&work));
         let others: Vec<_> = others.collect();

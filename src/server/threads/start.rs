@@ -105,7 +105,7 @@ fn spawn(plan: Plan, report: Report) {
         .name(format!("worker-{worker}"))
         .spawn(move || report.run(plan));
     if let Err(source) = spawned {
-        // It fails only if the server was dropped, and with it the receiver.
+        // Sending fails only if the server was dropped, and with it the receiver.
         let _ = ended.send(Err(ServeError::Worker { worker, source }));
     }
 }

@@ -23,13 +23,15 @@ fn tcp_server(shards: Shards) -> Server {
     Server::bind(config).unwrap()
 }
 
-/// Starts the server with shards that the test shares.
-fn start_with(
+/// Starts the server with shards that the test shares, in memory, with room for `max_topics` topics.
+fn start_sharing(
     mut server: Server,
-    shared: &Arc<Shared>,
-) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
-    server.prepared.shared = Arc::clone(shared);
-    start(server.prepared)
+    max_topics: usize,
+) -> (Arc<Shared>, mpsc::UnboundedReceiver<Result<(), ServeError>>) {
+    let shards = server.prepared.config.shards;
+    let shared = Arc::new(Shared::new(shards, max_topics, Ceilings::NONE));
+    server.prepared.shared = Arc::clone(&shared);
+    (shared, start(server.prepared))
 }
 
 fn client(address: SocketAddr) -> TcpStream {
@@ -49,12 +51,7 @@ fn a_server_that_stopped_is_freed() {
     };
     let server = Server::bind(config).unwrap();
     let stop = server.stop_handle();
-    let shared = Arc::new(Shared::new(
-        server.prepared.config.shards,
-        10,
-        Ceilings::NONE,
-    ));
-    let mut ended = start_with(server, &shared);
+    let (shared, mut ended) = start_sharing(server, 10);
     stop.stop();
     while let Some(worker) = ended.blocking_recv() {
         worker.unwrap();
@@ -79,12 +76,7 @@ fn a_congested_worker_stops_soon_and_answers() {
     peer.connect(server.udp_addr().unwrap()).unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    let shared = Arc::new(Shared::new(
-        server.prepared.config.shards,
-        10,
-        Ceilings::NONE,
-    ));
-    let mut ended = start_with(server, &shared);
+    let (shared, mut ended) = start_sharing(server, 10);
 
     let owner = shared.shards().owner(Topic::new(b"a", 1).unwrap());
     let mut ran = Vec::new();
@@ -129,12 +121,7 @@ fn a_congested_worker_stops_soon_and_answers() {
 #[test]
 fn a_task_that_panics_ends_the_server() {
     let server = tcp_server(Shards::new(2).unwrap());
-    let shared = Arc::new(Shared::new(
-        server.prepared.config.shards,
-        10,
-        Ceilings::NONE,
-    ));
-    let mut ended = start_with(server, &shared);
+    let (shared, mut ended) = start_sharing(server, 10);
     // A batch for a shard that does not exist: the worker that gets it back panics, because its
     // credit has no entry for it.
     let mut batch = exchange::Batch::new(WorkerId(1));
@@ -156,12 +143,7 @@ fn a_task_that_panics_ends_the_server() {
 fn a_scan_may_congest_its_worker() {
     let server = tcp_server(Shards::ONE);
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
-    let shared = Arc::new(Shared::new(
-        server.prepared.config.shards,
-        100,
-        Ceilings::NONE,
-    ));
-    let mut ended = start_with(server, &shared);
+    let (shared, mut ended) = start_sharing(server, 100);
     let mut clients: Vec<TcpStream> = (0..=exchange::HAND_OVER_CREDIT)
         .map(|_| client(address))
         .collect();
@@ -193,12 +175,7 @@ fn a_scan_may_congest_its_worker() {
 fn replies_of_the_redis_protocol_wait_for_a_taken_shard_in_order() {
     let server = tcp_server(Shards::new(8).unwrap());
     let (stop, address) = (server.stop_handle(), server.tcp_addr().unwrap());
-    let shared = Arc::new(Shared::new(
-        server.prepared.config.shards,
-        100,
-        Ceilings::NONE,
-    ));
-    let mut ended = start_with(server, &shared);
+    let (shared, mut ended) = start_sharing(server, 100);
 
     let owner = |name: &[u8]| shared.shards().owner(Topic::new(name, 9).unwrap());
     let (taken, free) = (b"a", b"b");
