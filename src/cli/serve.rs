@@ -227,10 +227,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         .data_dir
         .clone()
         .map(|directory| (directory, config.durability));
-    let server = match &stored {
-        Some((directory, _)) => data_dir::exit_if_damaged(directory, || Server::bind(config)),
-        None => Server::bind(config),
-    }?;
+    let server = Server::bind(config)?;
     if let (Some((directory, durability)), Some(loaded)) = (stored, server.loaded()) {
         log_loaded(&directory, durability, loaded);
     }

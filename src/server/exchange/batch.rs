@@ -5,7 +5,7 @@
 //! depends on a reply being made at once.
 
 use super::buffers::empty;
-use super::commits::CommitResult;
+use super::commits::StoreMessage;
 use super::origin::{ConnectionKey, Datagram, LateReply, Requester, Shard, WorkerId};
 use super::requests::{Queued, Source, count_waiting, run};
 use super::search_part::SearchPart;
@@ -14,7 +14,7 @@ use crate::topic::ShardId;
 
 /// Requests that a worker hands over to the worker that runs their shard. The batch comes back with
 /// the replies, and its buffers are used again. Instead of requests a batch may carry a part of a
-/// search, a commit result, or late replies.
+/// search, a message from the store, or late replies.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The worker that the batch goes back to.
@@ -30,8 +30,8 @@ pub(crate) struct Batch {
     pub(crate) awaited: bool,
     /// A part of a search that visits the shard, instead of requests.
     pub(crate) search_part: Option<Box<SearchPart>>,
-    /// The store's result for changes of the shard, instead of requests.
-    pub(crate) commit_result: Option<CommitResult>,
+    /// A message from the store to the shard, instead of requests.
+    pub(crate) store_message: Option<StoreMessage>,
     /// Replies that waited for the store, on their way to worker `from`, instead of requests.
     pub(crate) late: Vec<LateReply>,
     requests: Vec<Queued>,
@@ -57,7 +57,7 @@ impl Batch {
             datagrams: Vec::new(),
             awaited: false,
             search_part: None,
-            commit_result: None,
+            store_message: None,
             late: Vec::new(),
             requests: Vec::new(),
             topics: Vec::new(),
@@ -97,15 +97,15 @@ impl Batch {
         }
     }
 
-    /// Runs the batch on its shard: makes a step of the search, reports the store's result, or
+    /// Runs the batch on its shard: makes a step of the search, delivers the store's message, or
     /// applies the requests. Appends to `late` the replies to requests that waited for the store's
     /// result.
     pub(crate) fn run(&mut self, shard: &mut Shard, late: &mut Vec<LateReply>) {
         if let Some(part) = &mut self.search_part {
             part.step(shard);
         }
-        if let Some(result) = self.commit_result.take() {
-            result.apply_to(shard, late);
+        if let Some(message) = self.store_message.take() {
+            message.apply_to(shard, late);
         }
         let source = match self.connection {
             Some(key) => Source::Connection(key),
@@ -151,7 +151,7 @@ impl Batch {
         self.connection = None;
         self.awaited = false;
         self.search_part = None;
-        self.commit_result = None;
+        self.store_message = None;
         self.late.clear();
         empty(&mut self.datagrams, KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);

@@ -216,7 +216,7 @@ impl Worker {
             {
                 let mut router = self.router.borrow_mut();
                 router.collect(|batch| self.deliver_replies(batch));
-                router.hand_over_commit_results();
+                router.hand_over_store_messages();
                 router.run_deferred();
                 router.collect(|batch| self.deliver_replies(batch));
             }

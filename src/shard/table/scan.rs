@@ -22,6 +22,24 @@ const STEP_SEGMENTS: usize = 64;
 type Candidate<'a> = (Position, Topic<'a>);
 
 impl<V, S: BuildHasher> Table<V, S> {
+    /// Passes the topics of one segment, with their values, to `found`: those from `from` on,
+    /// unordered. Returns the position for the next step, as [`scan`](Self::scan) does.
+    pub(in crate::shard) fn visit(
+        &self,
+        from: Position,
+        mut found: impl FnMut(Topic<'_>, &V),
+    ) -> Option<Position> {
+        let segment = &self.segments[self.segment(from)];
+        // The usual case: all rows of the segment come at or after `from`.
+        let whole = from.starts_prefix(segment.depth);
+        for row in &segment.rows {
+            if whole || Position::of(row.hash(&self.hasher)) >= from {
+                found(row.topic.as_topic(), &row.value);
+            }
+        }
+        from.after_prefix(segment.depth)
+    }
+
     /// Makes one step of a scan: see `Shard::scan`.
     pub(in crate::shard) fn scan(
         &self,

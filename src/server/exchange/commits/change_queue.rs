@@ -18,6 +18,17 @@ const LINGER: Duration = Duration::from_millis(50);
 /// The maximum number of changes in a commit. It bounds how long the changes behind it wait.
 const COMMIT_CHANGES: usize = 64 * 1024;
 
+/// What the store's thread has to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextCommit {
+    /// Commit the changes that were taken.
+    Due,
+    /// Nothing: no change came for the given time.
+    Idle,
+    /// End: no more changes come.
+    Closed,
+}
+
 /// Changes that shards need to be durable, until the store's thread takes them.
 #[derive(Debug)]
 pub(crate) struct ChangeQueue {
@@ -100,33 +111,44 @@ impl ChangeQueue {
     }
 
     /// Waits until a commit is due, then appends its changes to `changes`, and to `shards` each
-    /// shard with its number of changes, in the same order. Returns false if the queue is closed
-    /// and empty.
+    /// shard with its number of changes, in the same order. If `idle_after` is given, it waits no
+    /// longer than that for the first change.
     pub(crate) fn next_commit(
         &self,
         changes: &mut Vec<Change>,
         shards: &mut Vec<(ShardId, usize)>,
-    ) -> bool {
+        idle_after: Option<Duration>,
+    ) -> NextCommit {
         let mut pending = self.pending.lock();
-        if !self.wait_until_due(&mut pending) {
-            return false;
+        let next = self.wait_until_due(&mut pending, idle_after);
+        if next == NextCommit::Due {
+            pending.take_commit(changes, shards);
         }
-        pending.take_commit(changes, shards);
-        true
+        next
     }
 
     /// Waits until a commit is due: a request waits for it, the changes were collected for
-    /// [`LINGER`], or the queue is closed. Returns false if the queue is closed and empty.
-    fn wait_until_due(&self, pending: &mut MutexGuard<'_, Pending>) -> bool {
+    /// [`LINGER`], or the queue is closed.
+    fn wait_until_due(
+        &self,
+        pending: &mut MutexGuard<'_, Pending>,
+        idle_after: Option<Duration>,
+    ) -> NextCommit {
+        let idle_at = idle_after.map(|after| Instant::now() + after);
         loop {
-            match pending.since {
-                None if pending.closed => return false,
-                None => self.arrived.wait(pending),
-                Some(_) if pending.urgent || pending.closed => return true,
-                Some(since) => {
+            match (pending.since, idle_at) {
+                (None, _) if pending.closed => return NextCommit::Closed,
+                (None, None) => self.arrived.wait(pending),
+                (None, Some(at)) => {
+                    if self.arrived.wait_until(pending, at).timed_out() && pending.since.is_none() {
+                        return NextCommit::Idle;
+                    }
+                }
+                (Some(_), _) if pending.urgent || pending.closed => return NextCommit::Due,
+                (Some(since), _) => {
                     let waited = self.arrived.wait_until(pending, since + LINGER);
                     if waited.timed_out() {
-                        return true;
+                        return NextCommit::Due;
                     }
                 }
             }

@@ -198,18 +198,18 @@ impl Router {
         }
     }
 
-    /// Hands the store's results over to this worker's shard while credit is left. The other
-    /// results stay in the mailbox until credit comes back, or until [`Shared::with_idle`] applies
+    /// Hands the store's messages over to this worker's shard while credit is left. The other
+    /// messages stay in the mailbox until credit comes back, or until [`Shared::with_idle`] applies
     /// them after the last worker has ended.
-    pub(crate) fn hand_over_commit_results(&mut self) {
+    pub(crate) fn hand_over_store_messages(&mut self) {
         let id = self.me.shard();
         while self.credit[id.index()] > 0 {
             let mailbox = self.shared.mailbox(self.me);
-            let next = mailbox.commit_results.lock().pop_front();
-            let Some(result) = next else { return };
+            let next = mailbox.store_messages.lock().pop_front();
+            let Some(message) = next else { return };
             let mut batch = self.spare_batch();
             batch.fill(id, &[], &[], Source::Datagrams(&[]));
-            batch.commit_result = Some(result);
+            batch.store_message = Some(message);
             self.hand_over(batch);
         }
     }
