@@ -44,7 +44,11 @@ pub(crate) fn directory(path: &Path, config: &Config) -> Result<Box<dyn Store>, 
         .into_iter()
         .filter_map(|(transport, address)| Some(format!("{transport}://{}", address?)));
     let owner = format!("serving {}", listen.collect::<Vec<_>>().join(" and "));
-    Ok(Box::new(LogStore::open(path, &owner)?))
+    Ok(Box::new(LogStore::open_with(
+        path,
+        &owner,
+        config.checkpoint_log,
+    )?))
 }
 
 /// Creates the shards, with the topics of `store` if there is one.

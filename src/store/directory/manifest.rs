@@ -11,11 +11,13 @@ use crate::store::disk::Disk;
 use crate::store::encoding::Seed;
 use crate::store::error::StoreError;
 use crate::store::layout::MANIFEST_FILE;
-use crate::store::log::Place;
+use crate::store::log::{Place, SegmentSize};
 
 /// See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct Manifest {
+    /// The length of the log's segments. It never changes.
+    pub(in crate::store) segment: SegmentSize,
     /// The number of the checkpoint. 0 stands for none; it has no parts.
     pub(in crate::store) checkpoint: u64,
     /// The run of the server that wrote the checkpoint.
@@ -45,8 +47,9 @@ pub(in crate::store) struct Part {
 
 impl Manifest {
     /// Returns the manifest of an empty directory.
-    pub(in crate::store) fn new() -> Self {
+    pub(in crate::store) fn new(segment: SegmentSize) -> Self {
         Self {
+            segment,
             checkpoint: 0,
             run: 0,
             parts: Vec::new(),
@@ -95,9 +98,13 @@ impl Manifest {
             previous,
         } = self.log;
         let mut text = format!(
-            "checkpoint {} run {}\nlog segment {segment} offset {offset} record {number} after \
-             {previous:016x}\ndurable {}\nclean {}\n",
-            self.checkpoint, self.run, self.durable, self.clean
+            "segments of {} bytes\ncheckpoint {} run {}\nlog segment {segment} offset {offset} record \
+             {number} after {previous:016x}\ndurable {}\nclean {}\n",
+            self.segment.bytes(),
+            self.checkpoint,
+            self.run,
+            self.durable,
+            self.clean
         );
         for part in &self.parts {
             let (start, end) = (part.points.start(), part.points.end());
@@ -120,8 +127,13 @@ impl Manifest {
         if checksum != seed.checksum(fields.as_bytes()) {
             return None;
         }
-        let mut manifest = Self::new();
-        for line in fields.lines() {
+        let mut lines = fields.lines();
+        let segment = lines
+            .next()?
+            .strip_prefix("segments of ")?
+            .strip_suffix(" bytes")?;
+        let mut manifest = Self::new(SegmentSize::of_bytes(segment.parse().ok()?)?);
+        for line in lines {
             let words: Vec<&str> = line.split(' ').collect();
             let hexadecimal = |word: &str| u64::from_str_radix(word, 16).ok();
             match words[..] {
@@ -183,6 +195,7 @@ mod tests {
     #[test]
     fn a_manifest_is_read_as_it_was_written_and_refused_with_any_bit_flipped() {
         let manifest = Manifest {
+            segment: SegmentSize::of_sectors(16),
             checkpoint: 12,
             run: 3,
             parts: vec![

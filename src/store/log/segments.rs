@@ -13,7 +13,22 @@ pub(in crate::store) struct SegmentSize(usize);
 impl SegmentSize {
     /// 8 MiB: large enough that a server which commits 10 MB/s changes segments about once a second;
     /// small enough to fill one with zeros when a directory is created.
-    pub(in crate::store) const DEFAULT: Self = Self(8 * 1024 * 1024);
+    const MAX: usize = 8 * 1024 * 1024;
+
+    /// A record with the longest topic has to fit.
+    const MIN: usize = 128 * 1024;
+
+    /// Returns the size for a new log of which about `log` bytes are kept: at least a few segments,
+    /// so that old ones can be used again.
+    pub(in crate::store) fn for_log_of(log: u64) -> Self {
+        let quarter = usize::try_from(log / 4).unwrap_or(usize::MAX);
+        Self(quarter.next_multiple_of(SECTOR).clamp(Self::MIN, Self::MAX))
+    }
+
+    /// Returns the size with this number of bytes; `None` if it is not valid.
+    pub(in crate::store) fn of_bytes(bytes: usize) -> Option<Self> {
+        (bytes > 0 && bytes.is_multiple_of(SECTOR)).then_some(Self(bytes))
+    }
 
     /// Returns a size for tests.
     #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::contents::Contents;
-use super::options::Options;
 use crate::store::checkpoint::{part_path, read_part};
 use crate::store::directory::{DirectoryLock, Found, Manifest, read_format};
 use crate::store::disk::SystemDisk;
@@ -62,7 +61,7 @@ pub fn check(directory: &Path) -> Result<Vec<Finding>, StoreError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         findings.push(finding(&format!("{CHECKPOINTS}/{name}"), found));
     }
-    let contents = Contents::read_from(std::sync::Arc::new(disk), directory, id, Options::DEFAULT);
+    let contents = Contents::read_from(std::sync::Arc::new(disk), directory, id);
     let log = contents.and_then(|contents| {
         // Decodes each change, too.
         contents.log().for_each_newest_first(|_, _| ())?;

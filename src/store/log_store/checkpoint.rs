@@ -16,7 +16,7 @@ use crate::store::error::StoreError;
 use crate::store::fault::{Fault, planted};
 use crate::store::interface::Checkpoint;
 use crate::store::layout::{CHECKPOINTS, LOG};
-use crate::store::log::{Place, Segments};
+use crate::store::log::{Place, SegmentSize, Segments};
 
 /// What a store shares with the checkpoint that it has begun.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub(super) directory: PathBuf,
     pub(super) seed: Seed,
     pub(super) options: Options,
+    /// The length of the log's segments.
+    pub(super) segment: SegmentSize,
     /// The manifest on the disk.
     pub(super) manifest: Mutex<Manifest>,
     /// The number of the next checkpoint. None is used twice, since the manifest may name the files
@@ -94,6 +96,7 @@ impl LogCheckpoint {
         } = &*self.shared;
         let checkpoints = directory.join(CHECKPOINTS);
         let mut manifest = Manifest {
+            segment: self.shared.segment,
             checkpoint: self.number,
             run: self.run,
             parts: Vec::new(),
@@ -126,7 +129,7 @@ impl LogCheckpoint {
             segments,
             ..
         } = &*self.shared;
-        let keep = options.free_segments(manifest.lock().checkpoint_bytes());
+        let keep = options.free_segments(manifest.lock().checkpoint_bytes(), self.shared.segment);
         let log = directory.join(LOG);
         for segment in segments.release_before(self.log.segment, keep) {
             remove(&**disk, &log.join(segment.to_string()));

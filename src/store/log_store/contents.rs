@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::options::Options;
 use crate::store::checkpoint::{part_path, read_part};
 use crate::store::directory::{Found, Manifest, read_format};
 use crate::store::disk::{Disk, SystemDisk};
@@ -39,7 +38,7 @@ impl Contents {
     pub fn read(directory: &Path) -> Result<Self, StoreError> {
         let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
         match read_format(&*disk, directory)? {
-            Found::Directory(id) => Self::read_from(disk, directory, id, Options::DEFAULT),
+            Found::Directory(id) => Self::read_from(disk, directory, id),
             Found::Nothing | Found::Unfinished => Err(StoreError::Missing {
                 path: directory.to_owned(),
             }),
@@ -51,7 +50,6 @@ impl Contents {
         disk: Arc<dyn Disk>,
         directory: &Path,
         id: StoreId,
-        options: Options,
     ) -> Result<Self, StoreError> {
         let seed = Seed::of(id);
         let manifest = Manifest::read(&*disk, directory, seed)?;
@@ -59,7 +57,7 @@ impl Contents {
             &*disk,
             &directory.join(LOG),
             seed,
-            options.segment,
+            manifest.segment,
             manifest.log,
             manifest.durable,
         )?;

@@ -61,6 +61,10 @@ struct Serving {
 }
 
 impl LogStore {
+    /// The log length after which [`open`](Self::open) has a checkpoint written, in bytes: 32 MiB,
+    /// which a start applies in about a tenth of a second.
+    pub const DEFAULT_CHECKPOINT_LOG: u64 = 32 * 1024 * 1024;
+
     /// Opens an existing data directory.
     ///
     /// # Errors
@@ -82,10 +86,29 @@ impl LogStore {
     ///
     /// Another process uses the directory, it cannot be read, or it is not what was written.
     pub fn open(directory: &Path, owner: &str) -> Result<Self, StoreError> {
+        Self::open_with(directory, owner, Self::DEFAULT_CHECKPOINT_LOG)
+    }
+
+    /// Does the same as [`open`](Self::open). A checkpoint is due when the log has grown by
+    /// `checkpoint_log` bytes since the last one, and by half of the last one's length. A new log
+    /// gets segments of a quarter of that, but of 128 KiB to 8 MiB.
+    ///
+    /// # Errors
+    ///
+    /// The same as of [`open`](Self::open).
+    pub fn open_with(
+        directory: &Path,
+        owner: &str,
+        checkpoint_log: u64,
+    ) -> Result<Self, StoreError> {
         let created = SystemDisk.create_directory(directory);
         created.map_err(StoreError::io(directory, "create"))?;
         let lock = DirectoryLock::take(directory, owner)?;
-        let mut store = Self::open_on(Arc::new(SystemDisk), directory, Options::DEFAULT)?;
+        let mut store = Self::open_on(
+            Arc::new(SystemDisk),
+            directory,
+            Options::with_checkpoint_log(checkpoint_log),
+        )?;
         store._lock = Some(lock);
         Ok(store)
     }
@@ -108,7 +131,7 @@ impl LogStore {
                 create(&*disk, directory, options)?
             }
         };
-        let contents = Contents::read_from(Arc::clone(&disk), directory, id, options)?;
+        let contents = Contents::read_from(Arc::clone(&disk), directory, id)?;
         Ok(Self {
             disk,
             directory: directory.to_owned(),
@@ -145,7 +168,7 @@ impl LogStore {
             Arc::clone(&self.disk),
             log,
             self.seed,
-            self.options.segment,
+            manifest.segment,
             contents.log(),
             run,
             self.options.ahead,
@@ -160,6 +183,7 @@ impl LogStore {
                 directory: self.directory.clone(),
                 seed: self.seed,
                 options: self.options,
+                segment: manifest.segment,
                 next_checkpoint: AtomicU64::new(manifest.checkpoint + 1),
                 manifest: Mutex::new(manifest),
                 segments: Arc::clone(log.segments()),
@@ -198,7 +222,7 @@ fn create(disk: &dyn Disk, directory: &Path, options: Options) -> Result<StoreId
         created.map_err(StoreError::io(&path, "create"))?;
     }
     LogWriter::create(disk, &directory.join(LOG), options.segment)?;
-    Manifest::new().write(disk, directory, Seed::of(id))?;
+    Manifest::new(options.segment).write(disk, directory, Seed::of(id))?;
     finish_new(disk, directory, id)?;
     Ok(id)
 }
