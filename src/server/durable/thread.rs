@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::checkpoint::{Copying, copy_exactly};
 use crate::server::error::ServeError;
-use crate::server::exchange::{CommitResult, NextCommit, Shared, StoreMessage};
+use crate::server::exchange::{CommitResult, NextCommit, Shared, StoreMessage, TakenChanges};
 use crate::store::{Changes, Completion, Store, StoreError};
 use crate::topic::ShardId;
 
@@ -50,10 +50,11 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
     // Dropped at the end: a checkpoint that is not finished then is given up.
     let mut _copying = None;
     let mut idle_after = None;
+    let mut taken = TakenChanges::default();
     loop {
         let (mut changes, mut shards) = (Vec::new(), Vec::new());
         let queue = shared.change_queue();
-        match queue.next_commit(&mut changes, &mut shards, idle_after) {
+        match queue.next_commit(&mut taken, &mut changes, &mut shards, idle_after) {
             NextCommit::Due => idle_after = Some(IDLE_AFTER),
             NextCommit::Idle => {
                 idle_after = None;

@@ -17,7 +17,7 @@ mod sync;
 
 pub(crate) use batch::Batch;
 pub(crate) use buffers::{empty, shrink};
-pub(crate) use commits::{CommitResult, CopyStep, NextCommit, StoreMessage};
+pub(crate) use commits::{CommitResult, CopyStep, NextCommit, StoreMessage, TakenChanges};
 pub(crate) use intake::{FramesEnd, Intake, refusal};
 pub(crate) use origin::{ConnectionKey, Datagram, LateReply, Requester, WorkerId};
 pub(crate) use requests::{Queued, Requests, Source};

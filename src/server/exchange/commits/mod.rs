@@ -6,7 +6,7 @@ mod commit_result;
 mod copy_step;
 mod store_message;
 
-pub(crate) use change_queue::{ChangeQueue, NextCommit};
+pub(crate) use change_queue::{ChangeQueue, NextCommit, TakenChanges};
 pub(crate) use commit_result::CommitResult;
 pub(crate) use copy_step::CopyStep;
 pub(crate) use store_message::StoreMessage;
