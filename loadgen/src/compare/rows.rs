@@ -85,6 +85,12 @@ const fn load(target: &'static str, connections: usize, pipeline: usize) -> Load
     }
 }
 
+/// Returns a load to create topics with. Many requests wait for each commit, so many have to be in
+/// flight: a million topics took 5.4 s with 16 × 64, 3.1 s with 16 × 1,024 and 2.4 s with 64 × 1,024.
+const fn new_topics(target: &'static str, topics: u32) -> Load {
+    load(target, 64, 1_024).topics(topics)
+}
+
 impl Load {
     const fn topics(self, topics: u32) -> Self {
         Self { topics, ..self }
@@ -380,16 +386,16 @@ pub(super) const ROWS: &[Row] = &[
     ),
     Row {
         name: "new-topics",
-        about: "A million new topics, each counted once, 16 connections, 1,024 in flight",
+        about: "A million new topics, each counted once, 64 connections, 1,024 in flight",
         measure: Measure::NewTopics,
         targets: &[Target::Rate {
             at_least: 1_500_000.0,
         }],
         ours: 1,
         entries: &[
-            entry(ONE, load("framed", 16, 1_024).topics(1_000_000)),
-            entry(MONOTONIC, load("framed", 16, 1_024).topics(1_000_000)),
-            against(&[], REDIS_ALWAYS, load("resp", 16, 1_024).topics(1_000_000)),
+            entry(ONE, new_topics("framed", 1_000_000)),
+            entry(MONOTONIC, new_topics("framed", 1_000_000)),
+            against(&[], REDIS_ALWAYS, new_topics("resp", 1_000_000)),
         ],
     },
     Row {
@@ -400,7 +406,7 @@ pub(super) const ROWS: &[Row] = &[
         ours: 0,
         entries: &[entry(
             Server::stored(2, Storage::Monotonic),
-            load("framed", 16, 1_024).topics(10_000_000),
+            new_topics("framed", 10_000_000),
         )],
     },
     Row {
