@@ -152,6 +152,7 @@ impl Shards {
 
     /// Returns the shard that owns `topic`: see [`owner`].
     #[must_use]
+    #[inline]
     pub fn owner(self, topic: Topic<'_>) -> ShardId {
         if self == Self::ONE {
             return ShardId(0);
@@ -203,6 +204,8 @@ fn scaled(point: u16, shards: u16) -> u16 {
     ((u32::from(point) * u32::from(shards)) >> 16) as u16
 }
 
+// A call per request, so that a lone shard's decoder, which needs no owner, stays small.
+#[inline(never)]
 fn point(topic: &[u8], key: u32, multiplier: u32) -> u16 {
     let mut h = key;
     for word in topic.chunks_exact(4).take(OWNER_WORDS) {

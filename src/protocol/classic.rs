@@ -59,6 +59,7 @@ pub fn encode_request(request: Request<'_>, out: &mut Vec<u8>) -> Result<(), Err
 /// Replies to methods that this dialect does not carry cannot occur here, since their requests
 /// cannot be decoded. Such a reply would be encoded as the sum that it holds, or as the reply to
 /// RESET.
+#[inline]
 pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Count(sum)
@@ -73,18 +74,24 @@ pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
         Reply::Reset | Reply::Delete { .. } | Reply::Created | Reply::Absent => {
             out.push(RESET_REPLY);
         }
-        Reply::Error(error) => {
-            out.extend_from_slice(&[ERROR, error.code()]);
-            out.extend_from_slice(error.message().as_bytes());
-        }
+        Reply::Error(error) => encode_error(error, out),
     }
 }
 
+/// Appends a sum: one write of 9 bytes, of which the unused ones are dropped. A write of as many bytes
+/// as are used is a call of `memcpy`.
 fn encode_sum(sum: u64, out: &mut Vec<u8>) {
-    let bytes = sum.to_be_bytes();
-    let leading_zeros = (sum.leading_zeros() / 8).min(7) as usize;
-    out.push(COUNT_REPLY);
-    out.extend_from_slice(&bytes[leading_zeros..]);
+    let unused = (sum.leading_zeros() / 8).min(7);
+    let mut message = [COUNT_REPLY; 9];
+    message[1..].copy_from_slice(&(sum << (8 * unused)).to_be_bytes());
+    out.extend_from_slice(&message);
+    out.truncate(out.len() - unused as usize);
+}
+
+#[cold]
+fn encode_error(error: ErrorCode, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[ERROR, error.code()]);
+    out.extend_from_slice(error.message().as_bytes());
 }
 
 /// Decodes a whole message as a reply; `None` if it is not one. The text of an error is dropped,

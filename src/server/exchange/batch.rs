@@ -7,7 +7,7 @@
 use super::buffers::empty;
 use super::commits::CommitResult;
 use super::origin::{ConnectionKey, Datagram, LateReply, Requester, Shard, WorkerId};
-use super::requests::{Queued, Source, count_waiting, run};
+use super::requests::{Queued, Source, count_waiting, run, with_replies};
 use super::search_part::SearchPart;
 use crate::protocol::Reply;
 use crate::topic::ShardId;
@@ -123,9 +123,7 @@ impl Batch {
 
     /// Returns the requests that have replies, with their replies, after the batch ran.
     pub(crate) fn replies(&self) -> impl Iterator<Item = (&Queued, Reply)> {
-        debug_assert_eq!(self.requests.len(), self.replies.len());
-        let replies = self.requests.iter().zip(self.replies.iter().copied());
-        replies.filter_map(|(request, reply)| Some((request, reply?)))
+        with_replies(&self.requests, &self.replies)
     }
 
     /// Returns whether the batch has replies for the connection `key`.

@@ -20,7 +20,7 @@ pub(crate) use buffers::{empty, shrink};
 pub(crate) use commits::CommitResult;
 pub(crate) use intake::{FramesEnd, Intake, refusal};
 pub(crate) use origin::{ConnectionKey, Datagram, LateReply, Requester, WorkerId};
-pub(crate) use requests::{Queued, Requests, Source};
+pub(crate) use requests::{Queued, Requests, Source, with_replies};
 pub(crate) use router::{Outcome, Router};
 pub(crate) use search_part::SearchPart;
 #[cfg(test)]

@@ -75,6 +75,16 @@ pub(crate) fn run(
     shard.apply_all(requests, |i| source.origin(from, &list[i]), replies);
 }
 
+/// Returns the requests that have replies, with their replies.
+pub(crate) fn with_replies<'a>(
+    requests: &'a [Queued],
+    replies: &'a [Option<Reply>],
+) -> impl Iterator<Item = (&'a Queued, Reply)> {
+    debug_assert_eq!(requests.len(), replies.len());
+    let all = requests.iter().zip(replies);
+    all.filter_map(|(request, &reply)| Some((request, reply?)))
+}
+
 /// Returns how many of these outcomes are of requests that wait for the store.
 pub(crate) fn count_waiting(replies: &[Option<Reply>]) -> usize {
     replies.iter().filter(|reply| reply.is_none()).count()
@@ -104,6 +114,7 @@ impl Requests {
 
     /// Adds `request` to the list of its owner. `queued` is the same request with the place of its
     /// topic, its id and its datagram.
+    #[inline]
     pub(crate) fn push(&mut self, request: &Request<'_>, queued: Queued) {
         let owner = self.shards.owner(request.topic);
         let list = &mut self.by_shard[owner.index()];
@@ -134,6 +145,11 @@ impl Requests {
     pub(crate) fn busiest_shard(&self) -> Option<ShardId> {
         let shards = self.touched.iter().copied();
         shards.max_by_key(|&shard| self.count_for(shard))
+    }
+
+    /// Returns whether all requests are for the same shard.
+    pub(crate) fn for_one_shard(&self) -> bool {
+        self.touched.len() <= 1
     }
 
     /// Returns the number of requests for `shard`.

@@ -13,7 +13,9 @@ use tracing::{debug, warn};
 use super::socket::DatagramSocket;
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
-use crate::server::exchange::{Datagram, FramesEnd, Outcome, Requests, Source, refusal};
+use crate::server::exchange::{
+    Datagram, FramesEnd, Outcome, Queued, Requests, Source, refusal, with_replies,
+};
 use crate::server::net::sys::{DATAGRAMS, Peer, Received};
 use crate::server::worker::{Worker, yield_turn};
 
@@ -121,26 +123,38 @@ impl ReceivedBatch {
                 self.decode(worker, received.bytes(), span, peer);
             }
         }
-        self.submit(worker, received.bytes());
+        self.submit(worker, socket, received.bytes());
         self.pack(socket);
         worker.finish_routing(); // sends the replies
     }
 
-    /// Takes the requests to their shards, and collects the replies that are known at once.
-    fn submit(&mut self, worker: &Worker, bytes: &[u8]) {
+    /// Takes the requests to their shards. Packs the replies that are known at once, or collects them if
+    /// they may have to be sorted.
+    fn submit(&mut self, worker: &Worker, socket: &DatagramSocket, bytes: &[u8]) {
         let Self {
             datagrams,
             requests,
             responses,
             ..
         } = self;
+        // All replies are then known in the order of their datagrams, and with no others among them.
+        let in_order = responses.is_empty() && requests.for_one_shard();
         let at_owner = requests.count_for(worker.shard());
         let counters = worker.counters();
         counters.datagram_requests(at_owner, requests.count() - at_owner);
         let source = Source::Datagrams(datagrams);
         worker.submit(requests, bytes, source, |outcome| {
-            if let Outcome::Reply(request, reply) = outcome {
-                responses.push((request.datagram, request.id, Response::Reply(*reply)));
+            let Outcome::Applied(requests, replies) = outcome else {
+                return;
+            };
+            let replies = with_replies(requests, replies);
+            if in_order {
+                socket.packer().add_all(datagrams, replies);
+            } else {
+                let response = |(request, reply): (&Queued, _)| {
+                    (request.datagram, request.id, Response::Reply(reply))
+                };
+                responses.extend(replies.map(response));
             }
         });
     }

@@ -78,11 +78,7 @@ impl DatagramSocket {
 impl DatagramReplies for DatagramSocket {
     fn answer(&self, batch: Box<Batch>) {
         let mut packer = self.packer();
-        for (request, reply) in batch.replies() {
-            let datagram = &batch.datagrams[request.datagram as usize];
-            let answer = Answer::Reply(reply);
-            packer.add(request.datagram, datagram, request.id, &answer);
-        }
+        packer.add_all(&batch.datagrams, batch.replies());
         drop(packer);
         self.answered.borrow_mut().push(batch);
     }
@@ -90,16 +86,16 @@ impl DatagramReplies for DatagramSocket {
     fn answer_late(&self, replies: &[LateReply]) {
         let mut packer = self.packer();
         let mut index = 0;
-        let mut last: Option<Datagram> = None;
-        for &(origin, reply) in replies {
-            let Requester::Datagram(datagram) = origin.requester else {
+        let mut last: Option<&Datagram> = None;
+        for (origin, reply) in replies {
+            let Requester::Datagram(datagram) = &origin.requester else {
                 continue;
             };
             if !last.is_some_and(|last| last.peer == datagram.peer && !datagram.classic) {
                 index += 1;
             }
             last = Some(datagram);
-            packer.add(index, &datagram, origin.id, &Answer::Reply(reply));
+            packer.add(index, datagram, origin.id, &Answer::Reply(*reply));
         }
     }
 

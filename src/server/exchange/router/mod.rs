@@ -37,8 +37,8 @@ const SPARE_BATCHES: usize = 64;
 
 /// Replies that [`Router::submit`] passes to its caller, to be sent.
 pub(crate) enum Outcome<'a> {
-    /// The reply to one of the submitted requests.
-    Reply(&'a Queued, Reply),
+    /// Submitted requests that this worker applied, and their outcomes: see [`with_replies`].
+    Applied(&'a [Queued], &'a [Option<Reply>]),
     /// Replies to earlier requests, or to submitted requests that had to wait.
     Returned(&'a mut Batch),
 }
@@ -124,11 +124,8 @@ impl Router {
         for batch in mem::take(&mut self.returned_before_run) {
             self.receive_returned(batch, |batch| outcome(Outcome::Returned(batch)));
         }
-        for (request, reply) in list.iter().zip(self.replies.drain(..)) {
-            if let Some(reply) = reply {
-                outcome(Outcome::Reply(request, reply));
-            }
-        }
+        outcome(Outcome::Applied(list, &self.replies));
+        self.replies.clear();
     }
 
     /// Copies requests into a batch and hands it over.

@@ -7,7 +7,7 @@ use std::task::Waker;
 use super::*;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{ErrorCode, Op, Request};
-use crate::server::exchange::Datagram;
+use crate::server::exchange::{Datagram, with_replies};
 use crate::shard::Ceilings;
 use crate::topic::{Shards, Topic};
 
@@ -57,7 +57,10 @@ impl Worker {
         }
         let replies = &mut self.replies;
         let submit = |outcome: Outcome<'_>| match outcome {
-            Outcome::Reply(request, reply) => replies.push((request.id.0, reply)),
+            Outcome::Applied(requests, known) => {
+                let known = with_replies(requests, known);
+                replies.extend(known.map(|(request, reply)| (request.id.0, reply)));
+            }
             Outcome::Returned(batch) => record(batch, replies),
         };
         self.router

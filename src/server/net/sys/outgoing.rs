@@ -19,7 +19,11 @@ pub(super) const MESSAGE_LEN: usize = 65_507;
 /// [`close`](Outgoing::close).
 pub struct Outgoing {
     bytes: Vec<u8>,
+    /// Where the open datagram begins.
+    open_at: usize,
     pub(super) datagrams: Vec<Datagram>,
+    /// The peers of `datagrams`; consecutive datagrams to one peer share an entry.
+    peers: Vec<Peer>,
     /// How many of `datagrams` have been sent.
     sent: usize,
     /// The longest datagrams that share a message; 0 if none do.
@@ -38,9 +42,11 @@ pub struct Outgoing {
     headers: Box<[libc::mmsghdr]>,
 }
 
+#[derive(Clone, Copy)]
 pub(super) struct Datagram {
     end: usize,
-    to: Peer,
+    /// Index of the peer.
+    to: usize,
 }
 
 impl Outgoing {
@@ -49,7 +55,9 @@ impl Outgoing {
     pub fn new() -> Self {
         Self {
             bytes: Vec::new(),
+            open_at: 0,
             datagrams: Vec::new(),
+            peers: Vec::new(),
             sent: 0,
             segment_limit: 0,
             alone_until: 0,
@@ -90,13 +98,27 @@ impl Outgoing {
 
     /// Returns the length of the open datagram in bytes.
     pub fn open_len(&self) -> usize {
-        self.bytes.len() - self.datagrams.last().map_or(0, |last| last.end)
+        self.bytes.len() - self.open_at
     }
 
     /// Ends the open datagram. It is sent to `to`, from the local address that `to` had sent to.
-    pub fn close(&mut self, to: Peer) {
-        let end = self.bytes.len();
-        self.datagrams.push(Datagram { end, to });
+    #[inline]
+    pub fn close(&mut self, to: &Peer) {
+        self.close_first(self.open_len(), to);
+    }
+
+    /// Ends the open datagram after its first `len` bytes, which are sent as with [`close`](Self::close).
+    /// Its other bytes begin the next datagram.
+    #[inline]
+    pub(crate) fn close_first(&mut self, len: usize, to: &Peer) {
+        if self.peers.last() != Some(to) {
+            self.peers.push(*to);
+        }
+        self.open_at += len;
+        self.datagrams.push(Datagram {
+            end: self.open_at,
+            to: self.peers.len() - 1,
+        });
     }
 
     /// Sends until nothing is left or the socket takes no more. A datagram that the kernel refuses even
@@ -131,7 +153,9 @@ impl Outgoing {
             }
         }
         self.bytes.clear();
+        self.open_at = 0;
         self.datagrams.clear();
+        self.peers.clear();
         self.sent = 0;
         self.alone_until = 0;
         Ok(refused)
@@ -149,7 +173,8 @@ impl Outgoing {
         let mut count = 0;
         while count < DATAGRAMS && first < self.datagrams.len() {
             let run = self.run(first, start);
-            let Datagram { end: cut, ref to } = self.datagrams[first];
+            let Datagram { end: cut, to } = self.datagrams[first];
+            let to = &self.peers[to];
             let segment = (run > 1).then_some((cut - start) as u16);
             let end = self.datagrams[first + run - 1].end;
             let payload = &mut self.bytes[start..end];
@@ -188,7 +213,7 @@ impl Outgoing {
 
     /// Returns how many datagrams share a message, from the `first`-th on, which begins at `start`.
     pub(super) fn run(&self, first: usize, start: usize) -> usize {
-        let Datagram { mut end, ref to } = self.datagrams[first];
+        let Datagram { mut end, to } = self.datagrams[first];
         let len = end - start;
         if len > self.segment_limit || len == 0 || first < self.alone_until {
             return 1;
@@ -197,7 +222,7 @@ impl Outgoing {
         for next in self.datagrams[first + 1..].iter().take(SEGMENTS - 1) {
             let next_len = next.end - end;
             let fits = next_len <= len && next.end - start <= MESSAGE_LEN;
-            if next_len == 0 || !fits || next.to != *to {
+            if next_len == 0 || !fits || next.to != to {
                 break;
             }
             count += 1;
