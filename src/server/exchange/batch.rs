@@ -6,7 +6,8 @@
 
 use super::buffers::empty;
 use super::commits::CommitResult;
-use super::origin::{ConnectionKey, Datagram, LateReply, Requester, Shard, WorkerId};
+use super::datagrams::Datagrams;
+use super::origin::{ConnectionKey, LateReply, Requester, Shard, WorkerId};
 use super::requests::{Queued, Source, count_waiting, run, with_replies};
 use super::search_part::SearchPart;
 use crate::protocol::Reply;
@@ -24,7 +25,7 @@ pub(crate) struct Batch {
     /// The connection that the requests came from; `None` if they came in `datagrams`.
     pub(crate) connection: Option<ConnectionKey>,
     /// The datagrams that the requests came in.
-    pub(crate) datagrams: Vec<Datagram>,
+    pub(crate) datagrams: Datagrams,
     /// Whether the batch must wake its worker when it comes back, even if the worker has nothing to
     /// write: it used the worker's last credit.
     pub(crate) awaited: bool,
@@ -54,7 +55,7 @@ impl Batch {
             from,
             shard: ShardId::new(0),
             connection: None,
-            datagrams: Vec::new(),
+            datagrams: Datagrams::default(),
             awaited: false,
             search_part: None,
             commit_result: None,
@@ -85,7 +86,7 @@ impl Batch {
                 && last != Some(request.datagram)
             {
                 last = Some(request.datagram);
-                self.datagrams.push(datagrams[request.datagram as usize]);
+                self.datagrams.push_copy(datagrams.at(request.datagram));
             }
             let topic = self.topics.len() as u32;
             self.topics.extend_from_slice(request.topic_in(bytes));
@@ -151,7 +152,7 @@ impl Batch {
         self.search_part = None;
         self.commit_result = None;
         self.late.clear();
-        empty(&mut self.datagrams, KEEP_REQUESTS);
+        self.datagrams.empty(KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);
         empty(&mut self.replies, KEEP_REQUESTS);
         empty(&mut self.topics, KEEP_BYTES);

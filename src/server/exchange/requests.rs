@@ -1,7 +1,8 @@
 //! Decoded requests: the requests of one read, sorted by the shard that owns their topics, and how
 //! a shard applies them.
 
-use super::origin::{ConnectionKey, Datagram, Origin, Requester, Shard, WorkerId};
+use super::datagrams::Datagrams;
+use super::origin::{ConnectionKey, Origin, Requester, Shard, WorkerId};
 use crate::protocol::framed::RequestId;
 use crate::protocol::{Op, Reply, Request};
 use crate::topic::{ShardId, Shards, Topic};
@@ -42,7 +43,7 @@ pub(crate) enum Source<'a> {
     /// All requests came from this connection.
     Connection(ConnectionKey),
     /// The requests came in these datagrams; [`Queued::datagram`] is the index.
-    Datagrams(&'a [Datagram]),
+    Datagrams(&'a Datagrams),
 }
 
 impl Source<'_> {
@@ -50,7 +51,7 @@ impl Source<'_> {
     fn origin(self, worker: WorkerId, request: &Queued) -> Origin {
         let requester = match self {
             Self::Connection(key) => Requester::Connection(key),
-            Self::Datagrams(datagrams) => Requester::Datagram(datagrams[request.datagram as usize]),
+            Self::Datagrams(datagrams) => Requester::Datagram(datagrams.at(request.datagram)),
         };
         Origin {
             worker,
@@ -81,8 +82,8 @@ pub(crate) fn with_replies<'a>(
     replies: &'a [Option<Reply>],
 ) -> impl Iterator<Item = (&'a Queued, Reply)> {
     debug_assert_eq!(requests.len(), replies.len());
-    let all = requests.iter().zip(replies);
-    all.filter_map(|(request, &reply)| Some((request, reply?)))
+    let all = requests.iter().zip(replies.iter().copied());
+    all.filter_map(|(request, reply)| Some((request, reply?)))
 }
 
 /// Returns how many of these outcomes are of requests that wait for the store.

@@ -10,9 +10,9 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::debug;
 
-use super::pack::Packer;
-use crate::protocol::framed::Answer;
-use crate::server::exchange::{Batch, Datagram, LateReply, Requester};
+use super::pack::{answers, pack};
+use crate::protocol::framed::{Answer, RequestId};
+use crate::server::exchange::{Batch, Datagrams, LateReply, ReplyFormat, Requester};
 use crate::server::net::sys::{self, Outgoing};
 use crate::server::worker::DatagramReplies;
 
@@ -69,34 +69,42 @@ impl DatagramSocket {
         self.outgoing.borrow().is_empty()
     }
 
-    /// Returns a packer whose datagrams [`flush`](DatagramReplies::flush) sends.
-    pub(super) fn packer(&self) -> Packer<'_> {
-        Packer::new(self.outgoing.borrow_mut())
+    /// Packs answers to `datagrams`, for [`flush`](DatagramReplies::flush) to send: see [`pack`].
+    pub(super) fn pack<'a>(
+        &self,
+        datagrams: &Datagrams,
+        answers: impl Iterator<Item = (u32, RequestId, Answer<'a>)>,
+    ) {
+        pack(&mut self.outgoing.borrow_mut(), datagrams, answers);
     }
 }
 
 impl DatagramReplies for DatagramSocket {
     fn answer(&self, batch: Box<Batch>) {
-        let mut packer = self.packer();
-        packer.add_all(&batch.datagrams, batch.replies());
-        drop(packer);
+        self.pack(&batch.datagrams, answers(batch.replies()));
         self.answered.borrow_mut().push(batch);
     }
 
     fn answer_late(&self, replies: &[LateReply]) {
-        let mut packer = self.packer();
-        let mut index = 0;
-        let mut last: Option<&Datagram> = None;
+        let mut datagrams = Datagrams::default();
+        let mut answers = Vec::with_capacity(replies.len());
+        let mut last = None;
         for (origin, reply) in replies {
-            let Requester::Datagram(datagram) = &origin.requester else {
+            let Requester::Datagram(datagram) = origin.requester else {
                 continue;
             };
-            if !last.is_some_and(|last| last.peer == datagram.peer && !datagram.classic) {
-                index += 1;
-            }
-            last = Some(datagram);
-            packer.add(index, datagram, origin.id, &Answer::Reply(*reply));
+            let index = match last {
+                Some((index, last))
+                    if last == datagram && datagram.format != ReplyFormat::Classic =>
+                {
+                    index
+                }
+                _ => datagrams.push_copy(datagram),
+            };
+            last = Some((index, datagram));
+            answers.push((index, origin.id, Answer::Reply(*reply)));
         }
+        self.pack(&datagrams, answers.into_iter());
     }
 
     fn flush(&self) -> Vec<Box<Batch>> {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::protocol::Reply;
 use crate::server::exchange::batch::Batch;
+use crate::server::exchange::datagrams::Datagrams;
 use crate::server::exchange::origin::{ConnectionKey, WorkerId};
 use crate::server::exchange::requests::{self, Queued, Requests, Source};
 use crate::server::exchange::search_part::SearchPart;
@@ -205,7 +206,7 @@ impl Router {
             let next = mailbox.commit_results.lock().pop_front();
             let Some(result) = next else { return };
             let mut batch = self.spare_batch();
-            batch.fill(id, &[], &[], Source::Datagrams(&[]));
+            batch.fill(id, &[], &[], Source::Datagrams(&Datagrams::default()));
             batch.commit_result = Some(result);
             self.hand_over(batch);
         }

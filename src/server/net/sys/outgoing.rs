@@ -45,9 +45,12 @@ pub struct Outgoing {
 #[derive(Clone, Copy)]
 pub(super) struct Datagram {
     end: usize,
-    /// Index of the peer.
-    to: usize,
+    to: Recipient,
 }
+
+/// The index of a peer in [`Outgoing::peers`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recipient(usize);
 
 impl Outgoing {
     /// Creates an empty queue.
@@ -102,23 +105,33 @@ impl Outgoing {
     }
 
     /// Ends the open datagram. It is sent to `to`, from the local address that `to` had sent to.
-    #[inline]
     pub fn close(&mut self, to: &Peer) {
+        let to = self.recipient(to);
+        self.close_for(to);
+    }
+
+    /// The same as [`close`](Self::close), for a peer that [`recipient`](Self::recipient) returned.
+    #[inline]
+    pub(crate) fn close_for(&mut self, to: Recipient) {
         self.close_first(self.open_len(), to);
     }
 
-    /// Ends the open datagram after its first `len` bytes, which are sent as with [`close`](Self::close).
-    /// Its other bytes begin the next datagram.
-    #[inline]
-    pub(crate) fn close_first(&mut self, len: usize, to: &Peer) {
-        if self.peers.last() != Some(to) {
-            self.peers.push(*to);
+    /// Returns `peer` as the other methods take it until the next call of [`send`](Self::send): to end
+    /// many datagrams to one peer without comparing the peers of each.
+    pub(crate) fn recipient(&mut self, peer: &Peer) -> Recipient {
+        if self.peers.last() != Some(peer) {
+            self.peers.push(*peer);
         }
+        Recipient(self.peers.len() - 1)
+    }
+
+    /// Ends the open datagram after its first `len` bytes, which are sent to `to`. Its other bytes begin
+    /// the next datagram.
+    #[inline]
+    pub(crate) fn close_first(&mut self, len: usize, to: Recipient) {
         self.open_at += len;
-        self.datagrams.push(Datagram {
-            end: self.open_at,
-            to: self.peers.len() - 1,
-        });
+        let end = self.open_at;
+        self.datagrams.push(Datagram { end, to });
     }
 
     /// Sends until nothing is left or the socket takes no more. A datagram that the kernel refuses even
@@ -174,7 +187,7 @@ impl Outgoing {
         while count < DATAGRAMS && first < self.datagrams.len() {
             let run = self.run(first, start);
             let Datagram { end: cut, to } = self.datagrams[first];
-            let to = &self.peers[to];
+            let to = &self.peers[to.0];
             let segment = (run > 1).then_some((cut - start) as u16);
             let end = self.datagrams[first + run - 1].end;
             let payload = &mut self.bytes[start..end];
