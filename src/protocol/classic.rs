@@ -63,6 +63,13 @@ pub fn encode_request(request: Request<'_>, out: &mut Vec<u8>) -> Result<(), Err
 #[inline(always)]
 pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
     match reply {
+        Reply::Count(sum) => encode_sum(sum, out),
+        other => encode_other(other, out),
+    }
+}
+
+fn encode_other(reply: Reply, out: &mut Vec<u8>) {
+    match reply {
         Reply::Count(sum)
         | Reply::Add(sum)
         | Reply::Get(Some(sum))
@@ -90,7 +97,6 @@ fn encode_sum(sum: u64, out: &mut Vec<u8>) {
     out.truncate(out.len() - unused as usize);
 }
 
-#[cold]
 fn encode_error(error: ErrorCode, out: &mut Vec<u8>) {
     out.extend_from_slice(&[ERROR, error.code()]);
     out.extend_from_slice(error.message().as_bytes());

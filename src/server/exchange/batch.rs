@@ -127,6 +127,11 @@ impl Batch {
         with_replies(&self.requests, &self.replies)
     }
 
+    /// Returns the requests and the outcome of each, after the batch ran: see [`with_replies`].
+    pub(crate) fn outcomes(&self) -> (&[Queued], &[Option<Reply>]) {
+        (&self.requests, &self.replies)
+    }
+
     /// Returns whether the batch has replies for the connection `key`.
     pub(crate) fn is_of(&self, key: ConnectionKey) -> bool {
         let has_key = |(origin, _): &LateReply| match origin.requester {

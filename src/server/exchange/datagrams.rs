@@ -38,12 +38,12 @@ impl Datagrams {
         index
     }
 
-    /// Appends a datagram of another list. Returns its index.
-    pub(crate) fn push_copy(&mut self, datagram: Datagram) -> u32 {
+    /// Appends a datagram of another list.
+    pub(super) fn push_copy(&mut self, datagram: Datagram) {
         if self.peers.last() != Some(&datagram.peer) {
             self.begin_message(datagram.peer);
         }
-        self.push(datagram.format)
+        self.push(datagram.format);
     }
 
     /// Returns the datagram with this index.

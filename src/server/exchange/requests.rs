@@ -98,8 +98,6 @@ pub(crate) struct Requests {
     by_shard: Vec<Vec<Queued>>,
     /// The shards that have requests, in the order of their first requests.
     touched: Vec<ShardId>,
-    /// The number of requests for all shards.
-    count: usize,
 }
 
 impl Requests {
@@ -109,7 +107,6 @@ impl Requests {
             shards,
             by_shard: shards.ids().map(|_| Vec::new()).collect(),
             touched: Vec::new(),
-            count: 0,
         }
     }
 
@@ -123,12 +120,17 @@ impl Requests {
             self.touched.push(owner);
         }
         list.push(queued);
-        self.count += 1;
     }
 
     /// Returns the number of requests.
     pub(crate) fn count(&self) -> usize {
-        self.count
+        let shards = self.touched.iter();
+        shards.map(|&shard| self.count_for(shard)).sum()
+    }
+
+    /// Returns whether there are no requests.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.touched.is_empty()
     }
 
     /// Passes the requests of each shard to `take`, in the order of the shards' first requests, and
@@ -139,7 +141,6 @@ impl Requests {
             take(shard, list);
             list.clear();
         }
-        self.count = 0;
     }
 
     /// Returns the shard with the most requests; `None` if there are no requests.

@@ -2,59 +2,60 @@
 
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Reply, classic};
-use crate::server::exchange::{Datagrams, Entry, Queued, ReplyFormat};
+use crate::server::exchange::{Datagrams, Queued, ReplyFormat, with_replies};
 use crate::server::net::sys::{Outgoing, Recipient};
 
-/// Appends to `outgoing` the datagrams that reply to `datagrams`. An answer comes with the index of its
-/// datagram and the id of its request; all answers to a datagram come in a row.
-pub(super) fn pack<'a>(
+/// Appends to `outgoing` the replies to requests that came in `datagrams`. All requests of a datagram are
+/// in a row. A request that waits for the store has no reply.
+pub(super) fn pack_replies(
     outgoing: &mut Outgoing,
     datagrams: &Datagrams,
-    answers: impl Iterator<Item = (u32, RequestId, Answer<'a>)>,
+    requests: &[Queued],
+    mut replies: &[Option<Reply>],
 ) {
-    // The datagram whose replies are being packed, and the peer that they go to.
-    let mut current: Option<(u32, Entry, Recipient)> = None;
-    for (index, id, answer) in answers {
-        let (entry, to) = match current {
-            Some((same, entry, to)) if same == index => (entry, to),
-            before => {
-                let entry = datagrams.entry(index);
-                let mut same_peer = None;
-                if let Some((_, before, to)) = before {
-                    outgoing.close_for(to);
-                    same_peer = (before.peer == entry.peer).then_some(to);
-                }
-                let to = match same_peer {
-                    Some(to) => to,
-                    None => outgoing.recipient(datagrams.peer(entry.peer)),
-                };
-                current = Some((index, entry, to));
-                (entry, to)
-            }
+    let mut last = None;
+    for requests in requests.chunk_by(|one, next| one.datagram == next.datagram) {
+        let own;
+        (own, replies) = replies.split_at(requests.len());
+        let entry = datagrams.entry(requests[0].datagram);
+        let to = match last {
+            Some((peer, to)) if peer == entry.peer => to,
+            _ => outgoing.recipient(datagrams.peer(entry.peer)),
         };
-        match entry.format {
-            ReplyFormat::Classic => {
-                if let Answer::Reply(reply) = answer {
-                    classic::encode_reply(reply, outgoing.open());
-                }
+        last = Some((entry.peer, to));
+        let answers = with_replies(requests, own);
+        let answers = answers.map(|(request, reply)| (request.id, Answer::Reply(reply)));
+        pack_datagram(outgoing, to, entry.format, answers);
+    }
+}
+
+/// Appends the answers to one datagram: the ids of its requests, and their answers. They are sent to
+/// `to`.
+#[inline]
+pub(super) fn pack_datagram<'a>(
+    outgoing: &mut Outgoing,
+    to: Recipient,
+    format: ReplyFormat,
+    answers: impl Iterator<Item = (RequestId, Answer<'a>)>,
+) {
+    match format {
+        ReplyFormat::Classic => answers.for_each(|(_, answer)| {
+            if let Answer::Reply(reply) = answer {
+                classic::encode_reply(reply, outgoing.open());
+                outgoing.close_for(to);
             }
-            ReplyFormat::Framed { limit } => {
+        }),
+        ReplyFormat::Framed { limit } => {
+            answers.for_each(|(id, answer)| {
                 let before = outgoing.open_len();
                 framed::encode_answer(id, &answer, outgoing.open());
                 if before > 0 && outgoing.open_len() > limit.into() {
                     outgoing.close_first(before, to);
                 }
+            });
+            if outgoing.open_len() > 0 {
+                outgoing.close_for(to);
             }
         }
     }
-    if let Some((_, _, to)) = current {
-        outgoing.close_for(to);
-    }
-}
-
-/// Returns requests and their replies as [`pack`] takes them.
-pub(super) fn answers<'a>(
-    replies: impl Iterator<Item = (&'a Queued, Reply)>,
-) -> impl Iterator<Item = (u32, RequestId, Answer<'a>)> {
-    replies.map(|(request, reply)| (request.datagram, request.id, Answer::Reply(reply)))
 }

@@ -10,12 +10,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tracing::{debug, warn};
 
-use super::pack::answers;
 use super::socket::DatagramSocket;
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
 use crate::server::exchange::{
-    Datagrams, FramesEnd, Intake, Outcome, Queued, ReplyFormat, Requests, Source, refusal,
+    Datagrams, Entry, FramesEnd, Intake, Outcome, Queued, ReplyFormat, Requests, Source, refusal,
     with_replies,
 };
 use crate::server::net::sys::{DATAGRAMS, Received};
@@ -153,10 +152,10 @@ impl ReceivedBatch {
             let Outcome::Applied(requests, replies) = outcome else {
                 return;
             };
-            let replies = with_replies(requests, replies);
             if in_order {
-                socket.pack(datagrams, answers(replies));
+                socket.pack_replies(datagrams, requests, replies);
             } else {
+                let replies = with_replies(requests, replies);
                 let response = |(request, reply): (&Queued, _)| {
                     (request.datagram, request.id, Response::Reply(reply))
                 };
@@ -173,21 +172,23 @@ impl ReceivedBatch {
             pings,
             ..
         } = self;
-        if !responses.is_empty() {
-            // Errors came first and replies shard by shard, but a datagram's replies are sent together.
-            if !responses.is_sorted_by_key(|&(datagram, ..)| datagram) {
-                responses.sort_by_key(|&(datagram, ..)| datagram);
-            }
-            let answers = responses.drain(..).map(|(index, id, response)| {
-                let answer = match response {
-                    Response::Reply(reply) => Answer::Reply(reply),
-                    Response::Hello(hello) => Answer::Hello(hello),
-                    Response::Pong(body) => Answer::Pong(&pings[body]),
-                };
-                (index, id, answer)
-            });
-            socket.pack(datagrams, answers);
+        // Errors came first and replies shard by shard, but a datagram's replies are sent together.
+        if !responses.is_sorted_by_key(|&(datagram, ..)| datagram) {
+            responses.sort_by_key(|&(datagram, ..)| datagram);
         }
+        for responses in responses.chunk_by(|(one, ..), (next, ..)| one == next) {
+            let Entry { peer, format } = datagrams.entry(responses[0].0);
+            let answers = responses.iter().map(|(_, id, response)| {
+                let answer = match response {
+                    Response::Reply(reply) => Answer::Reply(*reply),
+                    Response::Hello(hello) => Answer::Hello(*hello),
+                    Response::Pong(body) => Answer::Pong(&pings[body.clone()]),
+                };
+                (*id, answer)
+            });
+            socket.pack_datagram(datagrams.peer(peer), format, answers);
+        }
+        responses.clear();
         datagrams.empty(KEEP_DATAGRAMS);
         pings.clear();
     }

@@ -10,10 +10,11 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::debug;
 
-use super::pack::{answers, pack};
+use super::pack::{pack_datagram, pack_replies};
+use crate::protocol::Reply;
 use crate::protocol::framed::{Answer, RequestId};
-use crate::server::exchange::{Batch, Datagrams, LateReply, ReplyFormat, Requester};
-use crate::server::net::sys::{self, Outgoing};
+use crate::server::exchange::{Batch, Datagrams, LateReply, Queued, ReplyFormat, Requester};
+use crate::server::net::sys::{self, Outgoing, Peer};
 use crate::server::worker::DatagramReplies;
 
 /// A worker's UDP socket and the replies that wait to be sent from it.
@@ -69,42 +70,50 @@ impl DatagramSocket {
         self.outgoing.borrow().is_empty()
     }
 
-    /// Packs answers to `datagrams`, for [`flush`](DatagramReplies::flush) to send: see [`pack`].
-    pub(super) fn pack<'a>(
+    /// Packs replies to requests that came in `datagrams`: see [`pack_replies`].
+    pub(super) fn pack_replies(
         &self,
         datagrams: &Datagrams,
-        answers: impl Iterator<Item = (u32, RequestId, Answer<'a>)>,
+        requests: &[Queued],
+        replies: &[Option<Reply>],
     ) {
-        pack(&mut self.outgoing.borrow_mut(), datagrams, answers);
+        let outgoing = &mut self.outgoing.borrow_mut();
+        pack_replies(outgoing, datagrams, requests, replies);
+    }
+
+    /// Packs the answers to one datagram: see [`pack_datagram`].
+    pub(super) fn pack_datagram<'a>(
+        &self,
+        peer: &Peer,
+        format: ReplyFormat,
+        answers: impl Iterator<Item = (RequestId, Answer<'a>)>,
+    ) {
+        let outgoing = &mut self.outgoing.borrow_mut();
+        let to = outgoing.recipient(peer);
+        pack_datagram(outgoing, to, format, answers);
     }
 }
 
 impl DatagramReplies for DatagramSocket {
     fn answer(&self, batch: Box<Batch>) {
-        self.pack(&batch.datagrams, answers(batch.replies()));
+        let (requests, replies) = batch.outcomes();
+        self.pack_replies(&batch.datagrams, requests, replies);
         self.answered.borrow_mut().push(batch);
     }
 
     fn answer_late(&self, replies: &[LateReply]) {
-        let mut datagrams = Datagrams::default();
-        let mut answers = Vec::with_capacity(replies.len());
-        let mut last = None;
-        for (origin, reply) in replies {
-            let Requester::Datagram(datagram) = origin.requester else {
-                continue;
-            };
-            let index = match last {
-                Some((index, last))
-                    if last == datagram && datagram.format != ReplyFormat::Classic =>
-                {
-                    index
-                }
-                _ => datagrams.push_copy(datagram),
-            };
-            last = Some((index, datagram));
-            answers.push((index, origin.id, Answer::Reply(*reply)));
+        let datagram_of = |(origin, _): &LateReply| match origin.requester {
+            Requester::Datagram(datagram) => Some(datagram),
+            Requester::Connection(_) => None,
+        };
+        for replies in replies.chunk_by(|one, next| datagram_of(one) == datagram_of(next)) {
+            if let Some(datagram) = datagram_of(&replies[0]) {
+                let answers = replies
+                    .iter()
+                    .map(|&(origin, reply)| (origin.id, Answer::Reply(reply)));
+                self.pack_datagram(&datagram.peer, datagram.format, answers);
+            }
         }
-        self.pack(&datagrams, answers.into_iter());
     }
 
     fn flush(&self) -> Vec<Box<Batch>> {

@@ -137,21 +137,20 @@ impl Link {
         replies: impl Iterator<Item = (&'a Queued, Reply)>,
         out: &mut Vec<u8>,
     ) -> usize {
-        let encoder = &mut *self.encoder.borrow_mut();
-        let mut count = 0;
-        let counted = replies.inspect(|_| count += 1);
-        match encoder {
-            ReplyEncoder::Framed => {
-                counted.for_each(|(request, reply)| framed::encode_reply(request.id, reply, out));
-            }
-            ReplyEncoder::Classic => {
-                counted.for_each(|(_, reply)| classic::encode_reply(reply, out));
-            }
-            ReplyEncoder::Resp(ring) => {
-                counted.for_each(|(request, reply)| ring.fill(request.id, reply));
-            }
+        match &mut *self.encoder.borrow_mut() {
+            ReplyEncoder::Framed => replies.fold(0, |count, (request, reply)| {
+                framed::encode_reply(request.id, reply, out);
+                count + 1
+            }),
+            ReplyEncoder::Classic => replies.fold(0, |count, (_, reply)| {
+                classic::encode_reply(reply, out);
+                count + 1
+            }),
+            ReplyEncoder::Resp(ring) => replies.fold(0, |count, (request, reply)| {
+                ring.fill(request.id, reply);
+                count + 1
+            }),
         }
-        count
     }
 
     /// Appends to `out` the replies in the ring before the first unknown one. Returns the number of

@@ -105,7 +105,7 @@ impl Router {
         mut outcome: impl FnMut(Outcome<'_>),
     ) {
         debug_assert!(
-            requests.count() == 0 || !self.congested(),
+            requests.is_empty() || !self.congested(),
             "a congested worker reads nothing"
         );
         requests.drain(|shard, list| {
