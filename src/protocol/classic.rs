@@ -68,6 +68,8 @@ pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends any reply; not inlined, so that the loop around [`encode_reply`] is small.
+#[inline(never)]
 fn encode_other(reply: Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Count(sum)
@@ -82,7 +84,10 @@ fn encode_other(reply: Reply, out: &mut Vec<u8>) {
         Reply::Reset | Reply::Delete { .. } | Reply::Created | Reply::Absent => {
             out.push(RESET_REPLY);
         }
-        Reply::Error(error) => encode_error(error, out),
+        Reply::Error(error) => {
+            out.extend_from_slice(&[ERROR, error.code()]);
+            out.extend_from_slice(error.message().as_bytes());
+        }
     }
 }
 
@@ -95,11 +100,6 @@ fn encode_sum(sum: u64, out: &mut Vec<u8>) {
     message[1..].copy_from_slice(&(sum << (8 * unused)).to_be_bytes());
     out.extend_from_slice(&message);
     out.truncate(out.len() - unused as usize);
-}
-
-fn encode_error(error: ErrorCode, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[ERROR, error.code()]);
-    out.extend_from_slice(error.message().as_bytes());
 }
 
 /// Decodes a whole message as a reply; `None` if it is not one. The text of an error is dropped,

@@ -323,17 +323,10 @@ pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
 /// Panics for the replies to operations that this dialect does not carry.
 #[inline(always)]
 pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
-    // Most replies, so they need no jump table.
-    if let Reply::Count(sum) = reply {
-        return encode_sum(COUNT, id, sum, out);
+    match reply {
+        Reply::Count(sum) => encode_sum(COUNT, id, sum, out),
+        other => encode_other(id, other, out),
     }
-    let (op, sum) = match reply {
-        Reply::Add(last) => (ADD, last),
-        Reply::Get(sum) => (GET, sum.unwrap_or(0)),
-        Reply::Advance(sum) => (ADVANCE, sum),
-        other => return encode_without_sum(id, other, out),
-    };
-    encode_sum(op, id, sum, out);
 }
 
 /// Appends a reply that holds a sum, as nearly every reply does: one write of 16 bytes, of which the
@@ -346,9 +339,14 @@ fn encode_sum(op: u8, id: RequestId, sum: u64, out: &mut Vec<u8>) {
     out.truncate(out.len() - 1);
 }
 
-/// Appends the reply frame for a reply that holds no sum.
-fn encode_without_sum(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
+/// Appends any reply frame; not inlined, so that the loop around [`encode_reply`] is small.
+#[inline(never)]
+fn encode_other(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
     match reply {
+        Reply::Count(sum) => encode_sum(COUNT, id, sum, out),
+        Reply::Add(last) => encode_sum(ADD, id, last, out),
+        Reply::Get(sum) => encode_sum(GET, id, sum.unwrap_or(0), out),
+        Reply::Advance(sum) => encode_sum(ADVANCE, id, sum, out),
         Reply::Reset => encode(RESET | REPLY, id, out, 0, &[]),
         Reply::Delete { existed } => {
             encode(DELETE | REPLY, id, out, 1, &[&[u8::from(existed)]]);

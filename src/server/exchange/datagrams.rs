@@ -13,7 +13,7 @@ pub(crate) struct Datagrams {
 }
 
 /// A datagram in a list.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Index of the peer that sent it; see [`Datagrams::peer`].
     pub(crate) peer: u32,

@@ -2,7 +2,7 @@
 
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Reply, classic};
-use crate::server::exchange::{Datagrams, Queued, ReplyFormat, with_replies};
+use crate::server::exchange::{Datagrams, Entry, Queued, ReplyFormat, with_replies};
 use crate::server::net::sys::{Outgoing, Recipient};
 
 /// Appends to `outgoing` the replies to requests that came in `datagrams`. All requests of a datagram are
@@ -13,26 +13,27 @@ pub(super) fn pack_replies(
     requests: &[Queued],
     mut replies: &[Option<Reply>],
 ) {
-    let mut last = None;
-    for requests in requests.chunk_by(|one, next| one.datagram == next.datagram) {
+    // Each classic reply has a datagram of its own, so one loop packs those to many datagrams.
+    let together = |one: &Queued, next: &Queued| {
+        let [one_entry, next_entry] = [one, next].map(|request| datagrams.entry(request.datagram));
+        one.datagram == next.datagram
+            || one_entry == next_entry && one_entry.format == ReplyFormat::Classic
+    };
+    for requests in requests.chunk_by(together) {
         let own;
         (own, replies) = replies.split_at(requests.len());
-        let entry = datagrams.entry(requests[0].datagram);
-        let to = match last {
-            Some((peer, to)) if peer == entry.peer => to,
-            _ => outgoing.recipient(datagrams.peer(entry.peer)),
-        };
-        last = Some((entry.peer, to));
+        let Entry { peer, format } = datagrams.entry(requests[0].datagram);
+        let to = outgoing.recipient(datagrams.peer(peer));
         let answers = with_replies(requests, own);
         let answers = answers.map(|(request, reply)| (request.id, Answer::Reply(reply)));
-        pack_datagram(outgoing, to, entry.format, answers);
+        pack_answers(outgoing, to, format, answers);
     }
 }
 
-/// Appends the answers to one datagram: the ids of its requests, and their answers. They are sent to
-/// `to`.
+/// Appends answers to the requests of one datagram, with their ids, or to those of classic datagrams of
+/// one peer. They are sent to `to`.
 #[inline]
-pub(super) fn pack_datagram<'a>(
+pub(super) fn pack_answers<'a>(
     outgoing: &mut Outgoing,
     to: Recipient,
     format: ReplyFormat,

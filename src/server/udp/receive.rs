@@ -186,7 +186,7 @@ impl ReceivedBatch {
                 };
                 (*id, answer)
             });
-            socket.pack_datagram(datagrams.peer(peer), format, answers);
+            socket.pack_answers(datagrams.peer(peer), format, answers);
         }
         responses.clear();
         datagrams.empty(KEEP_DATAGRAMS);

@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::debug;
 
-use super::pack::{pack_datagram, pack_replies};
+use super::pack::{pack_answers, pack_replies};
 use crate::protocol::Reply;
 use crate::protocol::framed::{Answer, RequestId};
 use crate::server::exchange::{Batch, Datagrams, LateReply, Queued, ReplyFormat, Requester};
@@ -81,8 +81,8 @@ impl DatagramSocket {
         pack_replies(outgoing, datagrams, requests, replies);
     }
 
-    /// Packs the answers to one datagram: see [`pack_datagram`].
-    pub(super) fn pack_datagram<'a>(
+    /// Packs answers to a peer: see [`pack_answers`].
+    pub(super) fn pack_answers<'a>(
         &self,
         peer: &Peer,
         format: ReplyFormat,
@@ -90,7 +90,7 @@ impl DatagramSocket {
     ) {
         let outgoing = &mut self.outgoing.borrow_mut();
         let to = outgoing.recipient(peer);
-        pack_datagram(outgoing, to, format, answers);
+        pack_answers(outgoing, to, format, answers);
     }
 }
 
@@ -111,7 +111,7 @@ impl DatagramReplies for DatagramSocket {
                 let answers = replies
                     .iter()
                     .map(|&(origin, reply)| (origin.id, Answer::Reply(reply)));
-                self.pack_datagram(&datagram.peer, datagram.format, answers);
+                self.pack_answers(&datagram.peer, datagram.format, answers);
             }
         }
     }
