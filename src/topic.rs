@@ -264,6 +264,19 @@ mod tests {
         );
     }
 
+    /// Each byte of a name is checked, whatever the length of the name.
+    #[test]
+    fn a_byte_that_is_not_ascii_is_found_anywhere() {
+        for len in 0..40 {
+            assert!(is_ascii(&vec![b'x'; len]));
+            for at in 0..len {
+                let mut name = vec![b'x'; len];
+                name[at] = 0x80;
+                assert!(!is_ascii(&name), "byte {at} of {len}");
+            }
+        }
+    }
+
     /// Computes the owners step by step, so that an optimisation cannot change who owns a topic.
     #[test]
     fn owner_follows_its_definition() {

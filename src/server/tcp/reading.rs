@@ -14,9 +14,7 @@ use super::context::{READ_LEN, Scratch};
 use super::moved::Resume;
 use crate::protocol::framed::{self, Answer};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
-use crate::server::exchange::{
-    FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies,
-};
+use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
 use crate::server::resp::{Rest, Session};
 use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
 
