@@ -6,8 +6,9 @@
 
 use super::buffers::empty;
 use super::commits::StoreMessage;
-use super::origin::{ConnectionKey, Datagram, LateReply, Requester, Shard, WorkerId};
-use super::requests::{Queued, Source, count_waiting, run};
+use super::datagrams::Datagrams;
+use super::origin::{ConnectionKey, LateReply, Requester, Shard, WorkerId};
+use super::requests::{Queued, Source, count_waiting, run, with_replies};
 use super::search_part::SearchPart;
 use crate::protocol::Reply;
 use crate::topic::ShardId;
@@ -24,7 +25,7 @@ pub(crate) struct Batch {
     /// The connection that the requests came from; `None` if they came in `datagrams`.
     pub(crate) connection: Option<ConnectionKey>,
     /// The datagrams that the requests came in.
-    pub(crate) datagrams: Vec<Datagram>,
+    pub(crate) datagrams: Datagrams,
     /// Whether the batch must wake its worker when it comes back, even if the worker has nothing to
     /// write: it used the worker's last credit.
     pub(crate) awaited: bool,
@@ -54,7 +55,7 @@ impl Batch {
             from,
             shard: ShardId::new(0),
             connection: None,
-            datagrams: Vec::new(),
+            datagrams: Datagrams::default(),
             awaited: false,
             search_part: None,
             store_message: None,
@@ -85,7 +86,7 @@ impl Batch {
                 && last != Some(request.datagram)
             {
                 last = Some(request.datagram);
-                self.datagrams.push(datagrams[request.datagram as usize]);
+                self.datagrams.push_copy(datagrams.at(request.datagram));
             }
             let topic = self.topics.len() as u32;
             self.topics.extend_from_slice(request.topic_in(bytes));
@@ -123,9 +124,12 @@ impl Batch {
 
     /// Returns the requests that have replies, with their replies, after the batch ran.
     pub(crate) fn replies(&self) -> impl Iterator<Item = (&Queued, Reply)> {
-        debug_assert_eq!(self.requests.len(), self.replies.len());
-        let replies = self.requests.iter().zip(self.replies.iter().copied());
-        replies.filter_map(|(request, reply)| Some((request, reply?)))
+        with_replies(&self.requests, &self.replies)
+    }
+
+    /// Returns the requests and the outcome of each, after the batch ran: see [`with_replies`].
+    pub(crate) fn outcomes(&self) -> (&[Queued], &[Option<Reply>]) {
+        (&self.requests, &self.replies)
     }
 
     /// Returns whether the batch has replies for the connection `key`.
@@ -153,7 +157,7 @@ impl Batch {
         self.search_part = None;
         self.store_message = None;
         self.late.clear();
-        empty(&mut self.datagrams, KEEP_REQUESTS);
+        self.datagrams.empty(KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);
         empty(&mut self.replies, KEEP_REQUESTS);
         empty(&mut self.topics, KEEP_BYTES);
