@@ -50,7 +50,9 @@ impl Source<'_> {
     fn origin(self, worker: WorkerId, request: &Queued) -> Origin {
         let requester = match self {
             Self::Connection(key) => Requester::Connection(key),
-            Self::Datagrams(datagrams) => Requester::Datagram(datagrams[request.datagram as usize]),
+            Self::Datagrams(datagrams) => {
+                Requester::Datagram(Box::new(datagrams[request.datagram as usize]))
+            }
         };
         Origin {
             worker,

@@ -164,7 +164,7 @@ impl Connection {
             }
             // The returned replies are about to be appended to the unsent ones, and `output` is
             // older.
-            Outcome::Returned(batch) if batch.is_of(*key) => {
+            Outcome::Returned(batch) if !output.is_empty() && batch.is_of(*key) => {
                 link.append(output);
                 output.clear();
             }

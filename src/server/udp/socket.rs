@@ -91,15 +91,15 @@ impl DatagramReplies for DatagramSocket {
         let mut packer = self.packer();
         let mut index = 0;
         let mut last: Option<Datagram> = None;
-        for &(origin, reply) in replies {
-            let Requester::Datagram(datagram) = origin.requester else {
+        for (origin, reply) in replies {
+            let Requester::Datagram(datagram) = &origin.requester else {
                 continue;
             };
             if !last.is_some_and(|last| last.peer == datagram.peer && !datagram.classic) {
                 index += 1;
             }
-            last = Some(datagram);
-            packer.add(index, &datagram, origin.id, &Answer::Reply(reply));
+            last = Some(**datagram);
+            packer.add(index, datagram, origin.id, &Answer::Reply(*reply));
         }
     }
 

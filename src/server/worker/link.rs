@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use super::ring::Ring;
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
-use crate::server::exchange::{Batch, SearchPart, empty, shrink};
+use crate::server::exchange::{Batch, LateReply, SearchPart, empty, shrink};
 
 /// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
 /// hold little memory.
@@ -172,11 +172,14 @@ impl Link {
         })
     }
 
-    /// Queues a reply that waited for the store, as [`queue_replies`](Self::queue_replies) does.
-    pub(crate) fn queue_late_reply(&self, id: RequestId, reply: Reply) -> u64 {
+    /// Queues replies to this connection that waited for the store, as
+    /// [`queue_replies`](Self::queue_replies) does.
+    pub(crate) fn queue_late_replies(&self, late: &[LateReply]) -> u64 {
         self.queue_with(|replies| {
-            self.encode(id, reply, replies);
-            1
+            for (origin, reply) in late {
+                self.encode(origin.id, *reply, replies);
+            }
+            late.len()
         })
     }
 

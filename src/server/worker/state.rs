@@ -136,12 +136,13 @@ impl Worker {
         self.serial.set(serial + 1);
         let link = Rc::new(Link::new(serial, &self.held));
         let index = self.connections.borrow_mut().insert(Rc::clone(&link));
+        let index = index as u32; // there are far fewer connections than 2^32
         (ConnectionKey { index, serial }, link)
     }
 
     /// Removes a connection. Replies on their way to it are dropped when they arrive.
     pub(crate) fn disconnect(&self, key: ConnectionKey) {
-        self.connections.borrow_mut().remove(key.index);
+        self.connections.borrow_mut().remove(key.index as usize);
     }
 
     /// Submits the requests of a read to their shards. Passes to `outcome` each reply that is known
@@ -280,15 +281,19 @@ impl Worker {
 
     fn deliver_late_replies(&self, replies: &[LateReply]) {
         let mut datagram_replies = 0;
-        for &(origin, reply) in replies {
-            match origin.requester {
+        // Replies to a connection usually come in a row: the requests of one read became durable
+        // together.
+        for replies in
+            replies.chunk_by(|(one, _), (next, _)| one.requester.is_same(&next.requester))
+        {
+            match replies[0].0.requester {
                 Requester::Connection(key) => {
                     if let Some(link) = self.link(key) {
-                        let errors = link.queue_late_reply(origin.id, reply);
+                        let errors = link.queue_late_replies(replies);
                         self.counters().count_errors(errors);
                     }
                 }
-                Requester::Datagram(_) => datagram_replies += 1,
+                Requester::Datagram(_) => datagram_replies += replies.len(),
             }
         }
         if datagram_replies > 0
@@ -302,7 +307,7 @@ impl Worker {
     /// Returns the link of the connection `key`, if the connection still exists.
     fn link(&self, key: ConnectionKey) -> Option<Rc<Link>> {
         let connections = self.connections.borrow();
-        let link = connections.get(key.index)?;
+        let link = connections.get(key.index as usize)?;
         (link.serial() == key.serial).then(|| Rc::clone(link))
     }
 
