@@ -32,6 +32,16 @@ const TIGHT_LIMIT: usize = 64 * 1024;
 /// read brings.
 const IN_FLIGHT_LIMIT: usize = 8 * 1024;
 
+/// The socket of a connection, for replies.
+pub(crate) trait ReplySocket {
+    /// Writes bytes, and returns how many the socket accepted.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if it accepts none now, or any error of the socket.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
 /// The part of one connection that its worker's tasks share.
 pub(crate) struct Link {
     serial: u64,
@@ -52,6 +62,13 @@ pub(crate) struct Link {
     collected: Cell<usize>,
     /// The part of a search that was handed over, after it came back.
     search_part: RefCell<Option<Box<SearchPart>>>,
+    /// The socket, unless the connection has ended or moved away.
+    socket: RefCell<Option<Rc<dyn ReplySocket>>>,
+    /// Whether the connection's task waits for nothing but input. Then replies that come back are
+    /// written without it.
+    idle: Cell<bool>,
+    /// Whether replies came back that are neither written nor left to the task yet.
+    touched: Cell<bool>,
     /// The waker of the connection's task.
     waker: RefCell<Option<Waker>>,
 }
@@ -80,6 +97,9 @@ impl Link {
             unserved: Cell::new(0),
             collected: Cell::new(0),
             search_part: RefCell::default(),
+            socket: RefCell::new(None),
+            idle: Cell::new(false),
+            touched: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
@@ -155,8 +175,8 @@ impl Link {
         self.in_flight.update(|count| count - requests);
     }
 
-    /// Queues the replies of a batch that came back, or takes its part of a search. Wakes the
-    /// connection's task. Returns the same as [`drain`](Self::drain).
+    /// Queues the replies of a batch that came back, or takes its part of a search. Returns the
+    /// same as [`drain`](Self::drain). [`pass_on`](Self::pass_on) must follow.
     pub(crate) fn queue_replies(&self, batch: &mut Batch) -> u64 {
         self.queue_with(|replies| {
             let mut count = 0;
@@ -192,8 +212,41 @@ impl Link {
         drop(replies);
         self.sub_in_flight(count);
         self.update_held();
-        self.wake();
         errors
+    }
+
+    /// Notes that replies came back. Returns false if that was noted before.
+    pub(crate) fn touch(&self) -> bool {
+        !self.touched.replace(true)
+    }
+
+    /// Writes the replies that came back, or wakes the connection's task if it has to do more than
+    /// that or if the socket does not accept everything.
+    pub(crate) fn pass_on(&self) {
+        self.touched.set(false);
+        let socket = self.socket.borrow();
+        if self.idle.get()
+            && let Some(socket) = &*socket
+        {
+            let written = self.write_to(|replies| match socket.try_write(replies) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                result => Poll::Ready(result),
+            });
+            if let Ok(true) = written {
+                return;
+            }
+        }
+        self.wake();
+    }
+
+    /// Sets the connection's socket; `None` when it ends or moves away.
+    pub(crate) fn set_socket(&self, socket: Option<Rc<dyn ReplySocket>>) {
+        self.socket.replace(socket);
+    }
+
+    /// Sets whether the connection's task waits for nothing but input.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.set(idle);
     }
 
     /// Takes the part of a search that came back, if there is one.

@@ -36,6 +36,9 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     router: RefCell<Router>,
     connections: RefCell<Slab<Rc<Link>>>,
+    /// Connections with replies that came back since the last
+    /// [`finish_routing`](Self::finish_routing).
+    touched: RefCell<Vec<Rc<Link>>>,
     /// The next [`ConnectionKey::serial`].
     serial: Cell<u64>,
     /// Wakers of the tasks that will read when the worker is no longer congested.
@@ -91,6 +94,7 @@ impl Worker {
             router: RefCell::new(Router::new(id, Arc::clone(&shared))),
             shared,
             connections: RefCell::new(Slab::new()),
+            touched: RefCell::new(Vec::new()),
             serial: Cell::new(0),
             stalled: RefCell::new(Vec::new()),
             stopping: Cell::new(false),
@@ -232,11 +236,15 @@ impl Worker {
     }
 
     /// Sends the replies to datagrams that are known by now: those of the batches that this worker
-    /// ran, and those that its tasks have packed. Then wakes the task for deferred work if there is
+    /// ran, and those that its tasks have packed. Sends the replies to connections that came back,
+    /// those of a connection with one write. Then wakes the task for deferred work if there is
     /// some, or otherwise the tasks that waited because of congestion. Must follow every use of the
     /// router.
     pub(crate) fn finish_routing(&self) {
         self.answer_datagrams();
+        for link in self.touched.borrow_mut().drain(..) {
+            link.pass_on();
+        }
         let router = self.router.borrow();
         if router.has_deferred() {
             self.shared.mailbox(self.id).wake();
@@ -271,7 +279,10 @@ impl Worker {
         }
         let Some(key) = batch.connection else { return };
         match self.link(key) {
-            Some(link) => self.counters().count_errors(link.queue_replies(batch)),
+            Some(link) => {
+                self.counters().count_errors(link.queue_replies(batch));
+                self.touch(link);
+            }
             None => debug!(
                 replies = batch.replies().count(),
                 "dropped replies: the peer has disconnected"
@@ -291,6 +302,7 @@ impl Worker {
                     if let Some(link) = self.link(key) {
                         let errors = link.queue_late_replies(replies);
                         self.counters().count_errors(errors);
+                        self.touch(link);
                     }
                 }
                 Requester::Datagram(_) => datagram_replies += replies.len(),
@@ -301,6 +313,13 @@ impl Worker {
         {
             datagrams.answer_late(replies);
             self.shared.sub_datagrams_in_flight(datagram_replies);
+        }
+    }
+
+    /// Notes that replies to this connection came back.
+    fn touch(&self, link: Rc<Link>) {
+        if link.touch() {
+            self.touched.borrow_mut().push(link);
         }
     }
 
