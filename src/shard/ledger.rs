@@ -227,8 +227,10 @@ impl<W> Ledger<W> {
         };
         let result = step(state, waiting);
         let before = state.stored_ceiling();
-        if !*store_failed && let Some(after) = state.request_change(waiting, durability, ticks) {
-            state.set_change_number(waiting, *first_change + changes.len() as u64);
+        let number = *first_change + changes.len() as u64;
+        if !*store_failed
+            && let Some(after) = state.request_change(waiting, number, durability, ticks)
+        {
             changes.push(Change::new(topic, before, after));
             *urgent |= state.has_waiting();
         }

@@ -173,7 +173,7 @@ fn a_change_covers_the_requests_that_wait_until_it_is_fetched() {
     for durability in [Durability::Monotonic, Durability::Exact] {
         let mut shard = durable_shard(durability);
         assert_eq!(shard.unfetched(), None);
-        let add = Op::Add(std::num::NonZeroU32::new(5).expect("not 0"));
+        let add = Op::Add(NonZeroU32::new(5).expect("not 0"));
         for (i, op) in [Op::Count, add, Op::Get, Op::Count].into_iter().enumerate() {
             assert_eq!(shard.apply(request(op, "a"), || i), None);
             assert_eq!(shard.unfetched(), Some(i + 1));

@@ -145,15 +145,6 @@ impl TopicState {
         waiting.push(&mut self.waiting, op, waiter);
     }
 
-    /// Notes that the pending change got this number, which is never 0. Called after
-    /// [`request_change`](Self::request_change) has returned a change.
-    pub(super) fn set_change_number<W>(&mut self, waiting: &Waiting<W>, number: u64) {
-        let covers_all = self.pending == Some(PendingChange::Raise)
-            && waiting.first(self.waiting).is_some_and(only_adds)
-            && waiting.ops(self.waiting).all(only_adds);
-        self.extensible = if covers_all { number } else { 0 };
-    }
-
     /// Returns the number of the pending change, to which [`extend`](Self::extend) may add `op` if
     /// the change is not fetched yet. Called when `op` begins to wait behind other requests; if it
     /// does not only add, later requests cannot be added any more.
@@ -255,16 +246,18 @@ impl TopicState {
 
     /// If a change is due, marks it as pending and returns the record that the store must have
     /// after it (`Some(None)`: no record). A change is due if a request waits, or if at most half
-    /// of the reserve is left.
+    /// of the reserve is left. The change gets this `number`, which is not 0.
     pub(super) fn request_change<W>(
         &mut self,
         waiting: &Waiting<W>,
+        number: u64,
         durability: Durability,
         ticks: Ticks,
     ) -> Option<Option<Record>> {
         if self.pending.is_some() || durability == Durability::Memory {
             return None;
         }
+        let mut covers_all = false;
         // `sum`: the sum to store, after the waiting requests. `needed`: the ceiling without a
         // reserve.
         let (sum, needed) = match waiting.first(self.waiting) {
@@ -281,12 +274,17 @@ impl TopicState {
             Some(op) => {
                 let needed = match op {
                     Op::Advance(floor) | Op::Set { to: floor, .. } => floor.max(self.sum),
-                    _ => self.sum_after(waiting.ops(self.waiting)),
+                    _ => {
+                        let sum;
+                        (sum, covers_all) = self.sum_after(waiting.ops(self.waiting));
+                        sum
+                    }
                 };
                 (needed, needed)
             }
         };
         self.pending = Some(PendingChange::Raise);
+        self.extensible = if covers_all { number } else { 0 };
         let ahead = match durability {
             Durability::Exact => 0,
             _ => {
@@ -309,10 +307,17 @@ impl TopicState {
         half > 0 && self.ceiling - self.sum <= half && self.ceiling < u64::MAX
     }
 
-    /// Returns the sum after these waiting requests, up to the first one that does not only add.
-    fn sum_after(&self, waiting: impl Iterator<Item = Op>) -> u64 {
-        let adding = waiting.take_while(|&op| only_adds(op));
-        adding.fold(self.sum, |sum, op| checked_sum(sum, op).unwrap_or(sum))
+    /// Returns the sum after these waiting requests, up to the first one that does not only add,
+    /// and whether there is no such request.
+    fn sum_after(&self, waiting: impl Iterator<Item = Op>) -> (u64, bool) {
+        let mut sum = self.sum;
+        for op in waiting {
+            if !only_adds(op) {
+                return (sum, false);
+            }
+            sum = checked_sum(sum, op).unwrap_or(sum);
+        }
+        (sum, true)
     }
 
     /// Called when the pending change is durable, so that the store has the record `after`. Serves

@@ -19,6 +19,8 @@ pub(crate) use batch::Batch;
 pub(crate) use buffers::{empty, shrink};
 pub(crate) use commits::CommitResult;
 pub(crate) use intake::{FramesEnd, Intake, refusal};
+#[cfg(test)]
+pub(crate) use origin::Origin;
 pub(crate) use origin::{ConnectionKey, Datagram, LateReply, Requester, WorkerId};
 pub(crate) use requests::{Queued, Requests, Source};
 pub(crate) use router::{Outcome, Router};
