@@ -242,9 +242,13 @@ impl Worker {
     /// router.
     pub(crate) fn finish_routing(&self) {
         self.answer_datagrams();
-        for link in self.touched.borrow_mut().drain(..) {
-            link.pass_on();
+        let mut touched = self.touched.borrow_mut();
+        if !touched.is_empty() {
+            for link in touched.drain(..) {
+                link.pass_on();
+            }
         }
+        drop(touched);
         let router = self.router.borrow();
         if router.has_deferred() {
             self.shared.mailbox(self.id).wake();

@@ -132,8 +132,10 @@ impl Router {
     /// because their requests came before those of `list`; then the replies to `list`. Batches that
     /// come back later follow after these.
     fn report_run(&mut self, list: &[Queued], outcome: &mut impl FnMut(Outcome<'_>)) {
-        for batch in mem::take(&mut self.returned_before_run) {
-            self.receive_returned(batch, |batch| outcome(Outcome::Returned(batch)));
+        if !self.returned_before_run.is_empty() {
+            for batch in mem::take(&mut self.returned_before_run) {
+                self.receive_returned(batch, |batch| outcome(Outcome::Returned(batch)));
+            }
         }
         for (request, reply) in list.iter().zip(self.replies.drain(..)) {
             if let Some(reply) = reply {
