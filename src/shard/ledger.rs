@@ -8,7 +8,8 @@ use super::change::{Change, Record};
 use super::counter::{Counter, Unpacked};
 use super::durability::Ceilings;
 use super::topic_state::{Placement, TopicState};
-use crate::protocol::{ErrorCode, Reply, Request};
+use super::waiting::Waiting;
+use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
 
 /// The most waiting requests of a shard; further ones are refused with BUSY. This many take some
@@ -28,14 +29,17 @@ pub(super) enum RowAction {
 #[derive(Debug)]
 pub(super) struct Ledger<W> {
     ceilings: Ceilings,
-    states: Slab<TopicState<W>>,
-    /// Changes that were not fetched yet.
+    states: Slab<TopicState>,
+    waiting: Waiting<W>,
+    /// Changes that were not fetched yet. The changes of a shard are numbered from 1 on.
     changes: Vec<Change>,
+    /// The number of the first change in `changes`.
+    first_change: u64,
     /// Whether a request began to wait since the last fetch, or a change was added that one waits
     /// for.
     urgent: bool,
-    /// The number of waiting requests.
-    waiting: usize,
+    /// The number of requests that began to wait since the last fetch.
+    new_waiting: usize,
     /// The number of changes that were fetched and have no result yet.
     in_flight: usize,
     store_failed: bool,
@@ -46,9 +50,11 @@ impl<W> Ledger<W> {
         Self {
             ceilings,
             states: Slab::new(),
+            waiting: Waiting::new(),
             changes: Vec::new(),
+            first_change: 1,
             urgent: false,
-            waiting: 0,
+            new_waiting: 0,
             in_flight: 0,
             store_failed: false,
         }
@@ -69,6 +75,12 @@ impl<W> Ledger<W> {
         }
     }
 
+    /// Returns how many requests began to wait since the last fetch, or `None` if there is nothing
+    /// to fetch.
+    pub(super) fn unfetched(&self) -> Option<usize> {
+        (self.urgent || !self.changes.is_empty()).then_some(self.new_waiting)
+    }
+
     /// Appends the changes since the last fetch to `changes`; see `Shard::fetch` for what is
     /// returned.
     pub(super) fn fetch(&mut self, changes: &mut Vec<Change>) -> Option<bool> {
@@ -76,6 +88,8 @@ impl<W> Ledger<W> {
             return None;
         }
         self.in_flight += self.changes.len();
+        self.first_change += self.changes.len() as u64;
+        self.new_waiting = 0;
         changes.append(&mut self.changes);
         Some(std::mem::take(&mut self.urgent))
     }
@@ -97,11 +111,18 @@ impl<W> Ledger<W> {
         Request { op, topic }: Request<'_>,
         waiter: impl FnOnce() -> W,
     ) -> (Option<Reply>, RowAction) {
-        let full = self.waiting >= WAITING_LIMIT;
+        let full = self.waiting.len() >= WAITING_LIMIT;
+        if let Unpacked::InLedger(index) = counter.unpack()
+            && self.states[index].has_waiting()
+            && !(full || self.store_failed)
+        {
+            self.wait_behind(index, op, waiter());
+            return (None, RowAction::Keep);
+        }
         let store_failed = self.store_failed;
         let Ceilings { durability, .. } = self.ceilings;
         let mut waits = false;
-        let (reply, action) = self.with_state(counter, topic, |state| {
+        let (reply, action) = self.with_state(counter, topic, |state, waiting| {
             let reply = state.serve(op, durability);
             if reply.is_some() {
                 return reply;
@@ -112,13 +133,26 @@ impl<W> Ledger<W> {
             if full {
                 return Some(Reply::Error(ErrorCode::Busy));
             }
-            state.add_waiting(op, waiter());
+            state.add_waiting(waiting, op, waiter());
             waits = true;
             None
         });
-        self.waiting += usize::from(waits);
+        self.new_waiting += usize::from(waits);
         self.urgent |= waits;
         (reply, action)
+    }
+
+    /// Makes a request wait behind other requests for its topic. If their change was not fetched
+    /// yet, it covers this request as well, so that they become durable together.
+    fn wait_behind(&mut self, index: usize, op: Op, waiter: W) {
+        let state = &mut self.states[index];
+        state.add_waiting(&mut self.waiting, op, waiter);
+        let change = state.extensible(op).checked_sub(self.first_change);
+        if let Some(change) = change.and_then(|change| self.changes.get_mut(change as usize)) {
+            change.raise(|after| state.extend(op, after));
+        }
+        self.new_waiting += 1;
+        self.urgent = true;
     }
 
     /// Applies the store's result for a change of this topic: serves or refuses the requests that
@@ -133,15 +167,13 @@ impl<W> Ledger<W> {
         self.store_failed |= !durable;
         self.in_flight -= 1;
         let Ceilings { durability, .. } = self.ceilings;
-        let before = replies.len();
-        let ((), action) = self.with_state(counter, change.topic(), |state| {
+        let ((), action) = self.with_state(counter, change.topic(), |state, waiting| {
             if durable {
-                state.change_committed(change.after(), durability, replies);
+                state.change_committed(waiting, change.after(), durability, replies);
             } else {
-                state.change_failed(durability, replies);
+                state.change_failed(waiting, durability, replies);
             }
         });
-        self.waiting -= replies.len() - before;
         action
     }
 
@@ -175,7 +207,7 @@ impl<W> Ledger<W> {
         let unpacked;
         let state = match counter.unpack() {
             Unpacked::Compact(compact) => {
-                unpacked = TopicState::<W>::from_compact(compact, self.ceilings.durability);
+                unpacked = TopicState::from_compact(compact, self.ceilings.durability);
                 &unpacked
             }
             Unpacked::InLedger(index) => &self.states[index],
@@ -189,12 +221,14 @@ impl<W> Ledger<W> {
         &mut self,
         counter: &mut Counter,
         topic: Topic<'_>,
-        step: impl FnOnce(&mut TopicState<W>) -> T,
+        step: impl FnOnce(&mut TopicState, &mut Waiting<W>) -> T,
     ) -> (T, RowAction) {
         let Self {
             ceilings,
             states,
+            waiting,
             changes,
+            first_change,
             urgent,
             store_failed,
             ..
@@ -208,11 +242,14 @@ impl<W> Ledger<W> {
             }
             Unpacked::InLedger(index) => &mut states[index],
         };
-        let result = step(state);
+        let result = step(state, waiting);
         let before = state.stored_ceiling();
-        if !*store_failed && let Some(after) = state.request_change(durability, ticks) {
+        let number = *first_change + changes.len() as u64;
+        if !*store_failed
+            && let Some(after) = state.request_change(waiting, number, durability, ticks)
+        {
             changes.push(Change::new(topic, before, after));
-            *urgent |= state.waiting() > 0;
+            *urgent |= state.has_waiting();
         }
         let placement = state.placement(durability, *store_failed);
         if let (Unpacked::InLedger(index), Placement::InTable(_) | Placement::Gone) =

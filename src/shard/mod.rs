@@ -18,6 +18,7 @@ mod reserve;
 mod table;
 mod topic_name;
 mod topic_state;
+mod waiting;
 
 pub use change::{Change, Record};
 pub use durability::{Ceilings, Durability, Ticks};
@@ -142,48 +143,56 @@ impl<W> Shard<W> {
             {
                 return Some(Reply::Get(Some(sum)));
             }
+            let (reply, action) = self.ledger.serve(counter, request, waiter);
+            if action == RowAction::Remove {
+                self.remove(request.topic, hash);
+            }
+            return reply;
         }
-        self.apply_slow_path(request, hash, waiter)
+        self.apply_to_absent(request, hash, waiter)
     }
 
+    /// Applies a request for a topic that does not exist.
     #[cold]
     #[inline(never)]
-    fn apply_slow_path(
+    fn apply_to_absent(
         &mut self,
         request: Request<'_>,
         hash: Hash,
         waiter: impl FnOnce() -> W,
     ) -> Option<Reply> {
         let Request { op, topic } = request;
+        if let Some(reply) = if_absent(op) {
+            return Some(reply);
+        }
         let Self {
             topics,
             quota,
             ledger,
         } = self;
-        let counter = match if_absent(op) {
-            Some(reply) => match topics.find_mut(topic, hash) {
-                Some(counter) => counter,
-                None => return Some(reply),
-            },
-            None => {
-                let found = topics.find_or_insert(topic, hash, || {
-                    if quota.take() {
-                        Ok(ledger.create())
-                    } else {
-                        Err(ErrorCode::TooManyTopics)
-                    }
-                });
-                match found {
-                    Ok(counter) => counter,
-                    Err(error) => return Some(Reply::Error(error)),
-                }
+        let created = topics.find_or_insert(topic, hash, || {
+            if quota.take() {
+                Ok(ledger.create())
+            } else {
+                Err(ErrorCode::TooManyTopics)
             }
+        });
+        let counter = match created {
+            Ok(counter) => counter,
+            Err(error) => return Some(Reply::Error(error)),
         };
         let (reply, action) = ledger.serve(counter, request, waiter);
         if action == RowAction::Remove {
             self.remove(topic, hash);
         }
         reply
+    }
+
+    /// Returns `None` if [`fetch`](Self::fetch) would return `None`, otherwise how many requests
+    /// began to wait since the last fetch. Until then, requests for the same topic share a change.
+    #[must_use]
+    pub fn unfetched(&self) -> Option<usize> {
+        self.ledger.unfetched()
     }
 
     /// Appends to `changes` what has to become durable since the last call. Returns `None` if there

@@ -145,7 +145,10 @@ fn answer(shard: &mut super::Shard<usize>, durable: bool) -> Vec<(usize, Reply)>
 #[test]
 fn requests_beyond_the_waiting_limit_are_refused_and_change_nothing() {
     let mut shard = durable_shard(Durability::Monotonic);
-    for i in 0..ledger::WAITING_LIMIT {
+    assert_eq!(shard.apply(request(Op::Count, "a"), || 0), None);
+    let (mut first, mut replies) = (Vec::new(), Vec::new());
+    assert_eq!(shard.fetch(&mut first), Some(true));
+    for i in 1..ledger::WAITING_LIMIT {
         assert_eq!(shard.apply(request(Op::Count, "a"), || i), None);
     }
     let busy = Some(Reply::Error(ErrorCode::Busy));
@@ -153,7 +156,8 @@ fn requests_beyond_the_waiting_limit_are_refused_and_change_nothing() {
     assert_eq!(shard.apply(request(Op::Count, "a"), no_waiter), busy);
     assert_eq!(shard.apply(request(Op::Count, "b"), no_waiter), busy);
     assert_eq!(shard.topics(), 1);
-    assert_eq!(answer(&mut shard, true), [(0, Reply::Count(1))]);
+    shard.answered(&first, true, &mut replies);
+    assert_eq!(replies, [(0, Reply::Count(1))]);
     assert_eq!(shard.apply(request(Op::Count, "b"), || 7), None);
     let last = answer(&mut shard, true)
         .pop()
@@ -161,6 +165,37 @@ fn requests_beyond_the_waiting_limit_are_refused_and_change_nothing() {
     assert_eq!(last, (7, Reply::Count(1)));
     let sum = Some(Reply::Get(Some(ledger::WAITING_LIMIT as u64)));
     assert_eq!(shard.apply(request(Op::Get, "a"), no_waiter), sum);
+}
+
+/// Requests for one topic that begin to wait between two fetches become durable together.
+#[test]
+fn a_change_covers_the_requests_that_wait_until_it_is_fetched() {
+    for durability in [Durability::Monotonic, Durability::Exact] {
+        let mut shard = durable_shard(durability);
+        assert_eq!(shard.unfetched(), None);
+        let add = Op::Add(NonZeroU32::new(5).expect("not 0"));
+        for (i, op) in [Op::Count, add, Op::Get, Op::Count].into_iter().enumerate() {
+            assert_eq!(shard.apply(request(op, "a"), || i), None);
+            assert_eq!(shard.unfetched(), Some(i + 1));
+        }
+        let mut changes = Vec::new();
+        assert_eq!(shard.fetch(&mut changes), Some(true));
+        assert_eq!(shard.unfetched(), None);
+        // These come after the fetch, so they need a change of their own. RESET ends it.
+        for (i, op) in [Op::Count, Op::Reset, Op::Count].into_iter().enumerate() {
+            assert_eq!(shard.apply(request(op, "a"), || 4 + i), None);
+        }
+        let records: Vec<_> = changes.iter().map(Change::after).collect();
+        assert_eq!(records, [Some(Record::exact(7))], "{durability}");
+        let mut replies = Vec::new();
+        shard.answered(&changes, true, &mut replies);
+        let (count, add) = (Reply::Count, Reply::Add);
+        let expected = [count(1), add(6), Reply::Get(Some(6)), count(7)];
+        assert!(replies.into_iter().eq(expected.into_iter().enumerate()));
+        let expected = [(4, count(8)), (5, Reply::Reset), (6, count(1))];
+        let replies: Vec<_> = (0..3).flat_map(|_| answer(&mut shard, true)).collect();
+        assert_eq!(replies, expected, "{durability}");
+    }
 }
 
 #[test]

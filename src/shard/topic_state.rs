@@ -1,12 +1,11 @@
 //! The full state of a topic: its sum and ceiling, the change in flight to the store, and the
 //! waiting requests, in order. The rules of durable order are here.
 
-use std::collections::VecDeque;
-
 use super::change::Record;
 use super::counter::{CompactState, Counter};
 use super::durability::{Durability, Ticks};
 use super::reserve::Reserve;
+use super::waiting::{Queue, Waiting};
 use crate::protocol::{Condition, ErrorCode, Op, Reply, resp};
 
 #[cfg(test)]
@@ -16,9 +15,10 @@ thread_local! {
     pub(super) static IGNORE_CEILINGS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// See the [module](self). `W` says where the reply to a waiting request goes.
-#[derive(Debug)]
-pub(super) struct TopicState<W> {
+/// See the [module](self). The waiting requests themselves are in the shard's [`Waiting`], which
+/// methods that need them take as an argument. There, `W` says where the reply to a request goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TopicState {
     sum: u64,
     /// The ceiling that the store has: no sum above it is handed out.
     ceiling: u64,
@@ -27,12 +27,15 @@ pub(super) struct TopicState<W> {
     exists: bool,
     reserve: Reserve,
     pending: Option<PendingChange>,
+    /// The number of the pending change, if it is a raise for the waiting requests and all of them
+    /// only add: as long as it is not fetched, it can cover further ones. Otherwise 0.
+    extensible: u64,
     /// How many numbers [`hand_out`](Self::hand_out) may hand out, as "left" in a [`Counter`]. Set
     /// by [`placement`](Self::placement) if the state is in the ledger only because it does not fit
     /// into the word, else 0.
     left: u64,
-    /// Requests that cannot be served yet, in order. Empty unless a change is pending.
-    waiting: VecDeque<(Op, W)>,
+    /// Requests that cannot be served yet. Empty unless a change is pending.
+    waiting: Queue,
 }
 
 /// A change that the store has not reported a result for yet.
@@ -57,7 +60,7 @@ pub(super) enum Placement {
     Gone,
 }
 
-impl<W> TopicState<W> {
+impl TopicState {
     /// Creates the state of a topic that does not exist yet.
     pub(super) fn new(tick: u32) -> Self {
         Self {
@@ -66,8 +69,9 @@ impl<W> TopicState<W> {
             exists: false,
             reserve: Reserve::first(tick),
             pending: None,
+            extensible: 0,
             left: 0,
-            waiting: VecDeque::new(),
+            waiting: Queue::EMPTY,
         }
     }
 
@@ -88,8 +92,9 @@ impl<W> TopicState<W> {
             // After a store failure, `released` is set although no change is in flight. No change is
             // requested any more then.
             pending: (released && !in_memory).then_some(PendingChange::Raise),
+            extensible: 0,
             left: 0,
-            waiting: VecDeque::new(),
+            waiting: Queue::EMPTY,
         }
     }
 
@@ -113,9 +118,9 @@ impl<W> TopicState<W> {
         self.sum
     }
 
-    /// Returns the number of waiting requests.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Returns whether a request waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Hands out `n` numbers (at least 1) and returns the sum, if `n` numbers are left and the sum
@@ -136,8 +141,25 @@ impl<W> TopicState<W> {
     }
 
     /// Appends a request to the waiting requests.
-    pub(super) fn add_waiting(&mut self, op: Op, waiter: W) {
-        self.waiting.push_back((op, waiter));
+    pub(super) fn add_waiting<W>(&mut self, waiting: &mut Waiting<W>, op: Op, waiter: W) {
+        waiting.push(&mut self.waiting, op, waiter);
+    }
+
+    /// Returns the number of the pending change, to which [`extend`](Self::extend) may add `op` if
+    /// the change is not fetched yet. Called when `op` begins to wait behind other requests; if it
+    /// does not only add, later requests cannot be added any more.
+    pub(super) fn extensible(&mut self, op: Op) -> u64 {
+        if !only_adds(op) {
+            self.extensible = 0;
+        }
+        self.extensible
+    }
+
+    /// Raises `after`, the record of the pending change, so that it covers `op` as well.
+    pub(super) fn extend(&self, op: Op, after: &mut Record) {
+        after.sum = checked_sum(after.sum, op).unwrap_or(after.sum);
+        let needed = after.sum.saturating_add(self.reserve.ahead());
+        after.ceiling = after.ceiling.max(needed);
     }
 
     /// Serves the topic's next request. Returns `None` if it has to wait for the store.
@@ -224,37 +246,45 @@ impl<W> TopicState<W> {
 
     /// If a change is due, marks it as pending and returns the record that the store must have
     /// after it (`Some(None)`: no record). A change is due if a request waits, or if at most half
-    /// of the reserve is left.
-    pub(super) fn request_change(
+    /// of the reserve is left. The change gets this `number`, which is not 0.
+    pub(super) fn request_change<W>(
         &mut self,
+        waiting: &Waiting<W>,
+        number: u64,
         durability: Durability,
         ticks: Ticks,
     ) -> Option<Option<Record>> {
         if self.pending.is_some() || durability == Durability::Memory {
             return None;
         }
+        let mut covers_all = false;
         // `sum`: the sum to store, after the waiting requests. `needed`: the ceiling without a
         // reserve.
-        let (sum, needed) = match self.waiting.front() {
+        let (sum, needed) = match waiting.first(self.waiting) {
             None if self.is_reserve_low() => (self.sum, self.ceiling),
             None => return None,
-            Some((Op::Reset | Op::Set { to: 0, .. }, _)) => {
+            Some(Op::Reset | Op::Set { to: 0, .. }) => {
                 self.pending = Some(PendingChange::Reset);
                 return Some(Some(Record::exact(0)));
             }
-            Some((Op::Delete | Op::GetDelete, _)) => {
+            Some(Op::Delete | Op::GetDelete) => {
                 self.pending = Some(PendingChange::Delete);
                 return Some(None);
             }
-            Some(&(op, _)) => {
+            Some(op) => {
                 let needed = match op {
                     Op::Advance(floor) | Op::Set { to: floor, .. } => floor.max(self.sum),
-                    _ => self.sum_after_waiting(),
+                    _ => {
+                        let sum;
+                        (sum, covers_all) = self.sum_after(waiting.ops(self.waiting));
+                        sum
+                    }
                 };
                 (needed, needed)
             }
         };
         self.pending = Some(PendingChange::Raise);
+        self.extensible = if covers_all { number } else { 0 };
         let ahead = match durability {
             Durability::Exact => 0,
             _ => {
@@ -277,30 +307,30 @@ impl<W> TopicState<W> {
         half > 0 && self.ceiling - self.sum <= half && self.ceiling < u64::MAX
     }
 
-    /// Returns the sum after the waiting requests that only add, up to the first one of another
-    /// kind.
-    fn sum_after_waiting(&self) -> u64 {
+    /// Returns the sum after these waiting requests, up to the first one that does not only add,
+    /// and whether there is no such request.
+    fn sum_after(&self, waiting: impl Iterator<Item = Op>) -> (u64, bool) {
         let mut sum = self.sum;
-        for &(op, _) in &self.waiting {
-            match op {
-                Op::Count | Op::Add(_) | Op::Incr(_) => sum = checked_sum(sum, op).unwrap_or(sum),
-                Op::Get => {}
-                Op::Reset | Op::Delete | Op::Advance(_) | Op::Set { .. } | Op::GetDelete => break,
+        for op in waiting {
+            if !only_adds(op) {
+                return (sum, false);
             }
+            sum = checked_sum(sum, op).unwrap_or(sum);
         }
-        sum
+        (sum, true)
     }
 
     /// Called when the pending change is durable, so that the store has the record `after`. Serves
     /// the waiting requests in order, up to the first that needs another change.
-    pub(super) fn change_committed(
+    pub(super) fn change_committed<W>(
         &mut self,
+        waiting: &mut Waiting<W>,
         after: Option<Record>,
         durability: Durability,
         replies: &mut Vec<(W, Reply)>,
     ) {
         let pending = self.pending.take();
-        let first = self.waiting.front().map(|&(op, _)| op);
+        let first = waiting.first(self.waiting);
         match (pending, after) {
             (Some(PendingChange::Raise), Some(Record { ceiling, .. })) => {
                 self.ceiling = ceiling;
@@ -309,7 +339,7 @@ impl<W> TopicState<W> {
                 // the reply would be `Set` instead of `Created`.
                 if let Some(Op::Set { to, .. }) = first.filter(|_| !self.exists) {
                     let reply = self.set_to(to);
-                    self.reply_to_first(reply, replies);
+                    self.reply_to_first(waiting, reply, replies);
                 }
                 self.exists = true;
             }
@@ -319,7 +349,7 @@ impl<W> TopicState<W> {
                     _ => Reply::Reset,
                 };
                 self.start_over(true);
-                self.reply_to_first(reply, replies);
+                self.reply_to_first(waiting, reply, replies);
             }
             (Some(PendingChange::Delete), None) => {
                 let reply = match first {
@@ -329,15 +359,15 @@ impl<W> TopicState<W> {
                     },
                 };
                 self.start_over(false);
-                self.reply_to_first(reply, replies);
+                self.reply_to_first(waiting, reply, replies);
             }
             _ => unreachable!("the result is that of the pending change"),
         }
-        while let Some(&(op, _)) = self.waiting.front() {
+        while let Some(op) = waiting.first(self.waiting) {
             let Some(reply) = self.serve_now(op, durability) else {
                 return;
             };
-            self.reply_to_first(reply, replies);
+            self.reply_to_first(waiting, reply, replies);
         }
     }
 
@@ -346,29 +376,40 @@ impl<W> TopicState<W> {
     fn start_over(&mut self, exists: bool) {
         *self = Self {
             exists,
-            waiting: std::mem::take(&mut self.waiting),
+            waiting: self.waiting,
             ..Self::new(self.reserve.tick().into())
         };
     }
 
     /// Called when the store has failed: from now on no change becomes durable. Serves the waiting
     /// requests that need no store, and refuses the others.
-    pub(super) fn change_failed(&mut self, durability: Durability, replies: &mut Vec<(W, Reply)>) {
+    pub(super) fn change_failed<W>(
+        &mut self,
+        waiting: &mut Waiting<W>,
+        durability: Durability,
+        replies: &mut Vec<(W, Reply)>,
+    ) {
         if let Some(PendingChange::Reset | PendingChange::Delete) = self.pending.take() {
             // The change may be durable although it failed. Then the topic starts over after a
             // restart, and a number handed out now could be handed out again. So no more numbers
             // are handed out.
             self.ceiling = self.sum;
         }
-        while let Some(&(op, _)) = self.waiting.front() {
+        while let Some(op) = waiting.first(self.waiting) {
             let served = self.serve_now(op, durability);
-            self.reply_to_first(served.unwrap_or(Reply::Error(ErrorCode::Store)), replies);
+            let reply = served.unwrap_or(Reply::Error(ErrorCode::Store));
+            self.reply_to_first(waiting, reply, replies);
         }
     }
 
     /// Replies to the first waiting request.
-    fn reply_to_first(&mut self, reply: Reply, replies: &mut Vec<(W, Reply)>) {
-        if let Some((_, waiter)) = self.waiting.pop_front() {
+    fn reply_to_first<W>(
+        &mut self,
+        waiting: &mut Waiting<W>,
+        reply: Reply,
+        replies: &mut Vec<(W, Reply)>,
+    ) {
+        if let Some(waiter) = waiting.pop(&mut self.waiting) {
             replies.push((waiter, reply));
         }
     }
@@ -418,6 +459,11 @@ pub(super) fn addend_and_limit(op: Op) -> Option<(u64, u64)> {
     }
 }
 
+/// Returns whether `op` leaves the topic's sum as it is, or adds to it.
+fn only_adds(op: Op) -> bool {
+    op == Op::Get || addend_and_limit(op).is_some()
+}
+
 /// Returns the reply to `op`, an operation that added to a sum and made it `sum`.
 #[inline]
 pub(super) fn sum_reply(op: Op, sum: u64) -> Reply {
@@ -427,7 +473,7 @@ pub(super) fn sum_reply(op: Op, sum: u64) -> Reply {
     }
 }
 
-/// Returns the sum after `op`.
+/// Returns the sum after `op`, which only adds.
 fn checked_sum(sum: u64, op: Op) -> Result<u64, ErrorCode> {
     let (n, max_sum) = addend_and_limit(op).unwrap_or((0, u64::MAX));
     let sum = sum.checked_add(n).filter(|&sum| sum <= max_sum);

@@ -134,8 +134,8 @@ impl Batch {
 
     /// Returns whether the batch has replies for the connection `key`.
     pub(crate) fn is_of(&self, key: ConnectionKey) -> bool {
-        let has_key = |(origin, _): &LateReply| match origin.requester {
-            Requester::Connection(connection) => connection == key,
+        let has_key = |(origin, _): &LateReply| match &origin.requester {
+            Requester::Connection(connection) => *connection == key,
             Requester::Datagram(_) => false,
         };
         self.connection == Some(key) || self.late.iter().any(has_key)
@@ -151,12 +151,17 @@ impl Batch {
         count_waiting(&self.replies)
     }
 
+    /// Empties a batch of late replies, to be used again.
+    pub(super) fn clear_late(&mut self) {
+        empty(&mut self.late, KEEP_REQUESTS);
+    }
+
     fn clear(&mut self) {
         self.connection = None;
         self.awaited = false;
         self.search_part = None;
         self.store_message = None;
-        self.late.clear();
+        empty(&mut self.late, KEEP_REQUESTS);
         self.datagrams.empty(KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);
         empty(&mut self.replies, KEEP_REQUESTS);

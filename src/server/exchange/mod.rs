@@ -21,7 +21,9 @@ pub(crate) use buffers::{empty, shrink};
 pub(crate) use commits::{CommitResult, CopyStep, NextCommit, StoreMessage, TakenChanges};
 pub(crate) use datagrams::{Datagrams, Entry};
 pub(crate) use intake::{FramesEnd, Intake, refusal};
-pub(crate) use origin::{ConnectionKey, LateReply, ReplyFormat, Requester, WorkerId};
+#[cfg(test)]
+pub(crate) use origin::Origin;
+pub(crate) use origin::{ConnectionKey, Datagram, LateReply, ReplyFormat, Requester, WorkerId};
 pub(crate) use requests::{Queued, Requests, Source, with_replies};
 pub(crate) use router::{Outcome, Router};
 pub(crate) use search_part::SearchPart;

@@ -31,7 +31,7 @@ impl WorkerId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConnectionKey {
     /// Index in the worker's table of connections. A later connection may get the same index.
-    pub(crate) index: usize,
+    pub(crate) index: u32,
     /// Number of the connection among all that the worker ever had.
     pub(crate) serial: u64,
 }
@@ -54,7 +54,7 @@ pub(crate) enum ReplyFormat {
 }
 
 /// The origin of a request that waits for the store, to which its reply goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Origin {
     /// The worker that has the connection, or that received the datagram.
     pub(crate) worker: WorkerId,
@@ -63,11 +63,21 @@ pub(crate) struct Origin {
     pub(crate) id: RequestId,
 }
 
+// There is one for each waiting request, and it is moved several times.
+const _: () = assert!(size_of::<Origin>() <= 32);
+
 /// The connection or the datagram that a request came from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Requester {
     Connection(ConnectionKey),
-    Datagram(Datagram),
+    Datagram(Box<Datagram>),
+}
+
+impl Requester {
+    /// Returns whether both are the same connection. Datagrams are not compared.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Connection(one), Self::Connection(other)) if one == other)
+    }
 }
 
 /// A reply that had to wait for the store, and its destination.

@@ -51,7 +51,9 @@ impl Source<'_> {
     fn origin(self, worker: WorkerId, request: &Queued) -> Origin {
         let requester = match self {
             Self::Connection(key) => Requester::Connection(key),
-            Self::Datagrams(datagrams) => Requester::Datagram(datagrams.at(request.datagram)),
+            Self::Datagrams(datagrams) => {
+                Requester::Datagram(Box::new(datagrams.at(request.datagram)))
+            }
         };
         Origin {
             worker,

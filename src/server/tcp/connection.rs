@@ -3,6 +3,7 @@
 //! little memory: the read buffers belong to the worker, and a connection keeps only incomplete
 //! requests and unsent replies.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -20,7 +21,7 @@ use super::moved::Resume;
 use crate::server::exchange::{ConnectionKey, WorkerId};
 use crate::server::resp::Session;
 use crate::server::status::OpenConnection;
-use crate::server::worker::{Link, Worker, yield_turn};
+use crate::server::worker::{Link, ReplySocket, Worker, yield_turn};
 
 /// The most steps of a connection in one turn of its task, so that a connection that always has more
 /// to read does not keep the others waiting.
@@ -39,7 +40,8 @@ const LINGER_LEN: usize = 1024 * 1024;
 /// The task of one connection. It ends when the connection closes or moves to another worker.
 pub(super) struct Connection {
     pub(super) registered: Registered,
-    pub(super) stream: TcpStream,
+    /// Shared with the link.
+    pub(super) stream: Rc<RefCell<TcpStream>>,
     /// Bytes that were read but not served yet: an incomplete request, or whole requests that have
     /// to wait.
     pub(super) partial: Vec<u8>,
@@ -68,7 +70,14 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        self.link.set_socket(None);
         self.worker().disconnect(self.key);
+    }
+}
+
+impl ReplySocket for RefCell<TcpStream> {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.borrow().try_write(bytes)
     }
 }
 
@@ -114,6 +123,8 @@ impl Connection {
     /// Creates the task of a connection that was just accepted.
     pub(super) fn new(context: Rc<TcpContext>, stream: TcpStream, open: OpenConnection) -> Self {
         let (key, link) = context.worker.connect();
+        let stream = Rc::new(RefCell::new(stream));
+        link.set_socket(Some(Rc::clone(&stream) as Rc<dyn ReplySocket>));
         Self {
             move_detector: context.worker.has_others().then(MoveDetector::default),
             registered: Registered { context, key, link },
@@ -135,6 +146,7 @@ impl Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.registered.link.set_waker(cx.waker());
+        self.registered.link.set_idle(false);
         for _ in 0..STEPS_PER_TURN {
             match self.step(cx) {
                 Ok(Step::Again) => {}
@@ -191,7 +203,7 @@ impl Connection {
     /// Writes unsent replies until the socket accepts no more. Returns false if some are left; the
     /// task is then woken when the socket is writable again.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let stream = &mut self.stream;
+        let mut stream = self.stream.borrow_mut();
         let link = &self.registered.link;
         link.write_to(|replies| Pin::new(&mut *stream).poll_write(cx, replies))
     }
@@ -202,7 +214,7 @@ impl Connection {
     pub(super) fn send(&mut self, cx: &mut Context<'_>, mut output: &[u8]) -> io::Result<()> {
         if self.registered.link.unsent() == 0 {
             while !output.is_empty() {
-                match Pin::new(&mut self.stream).poll_write(cx, output) {
+                match Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, output) {
                     Poll::Ready(written) => output = &output[written?..],
                     Poll::Pending => break,
                 }
@@ -214,7 +226,8 @@ impl Connection {
 
     /// Shuts down our side of the connection. The peer sees the end after the last reply.
     fn shut_down(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
-        let Poll::Ready(shut_down) = Pin::new(&mut self.stream).poll_shutdown(cx) else {
+        let shut_down = Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx);
+        let Poll::Ready(shut_down) = shut_down else {
             return Ok(Step::Wait);
         };
         shut_down?;
@@ -236,7 +249,8 @@ impl Connection {
         }
         let mut scratch = self.registered.context.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch.input[..READ_LEN]);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer);
+        match read {
             Poll::Ready(read) => {
                 read?;
                 match buffer.filled().len() {

@@ -71,8 +71,10 @@ impl Connection {
             ..
         } = self;
         open.move_to(to);
+        registered.link.set_socket(None);
+        let stream = Rc::into_inner(self.stream).expect("the link has returned it");
         registered.context.move_away(Moved {
-            stream: self.stream.into_std()?,
+            stream: stream.into_inner().into_std()?,
             partial: self.partial,
             unserved: self.unserved,
             encoder: registered.link.take_encoder(),

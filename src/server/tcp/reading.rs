@@ -33,7 +33,9 @@ impl Connection {
             _ => 0,
         };
         let mut buffer = ReadBuf::new(&mut scratch.input[start..start + READ_LEN]);
-        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else {
+        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer);
+        let Poll::Ready(read) = read else {
+            self.registered.link.set_idle(true);
             return Ok(Step::Wait);
         };
         read?;
@@ -164,7 +166,7 @@ impl Connection {
             }
             // The returned replies are about to be appended to the unsent ones, and `output` is
             // older.
-            Outcome::Returned(batch) if batch.is_of(*key) => {
+            Outcome::Returned(batch) if !output.is_empty() && batch.is_of(*key) => {
                 link.append(output);
                 output.clear();
             }
@@ -227,7 +229,9 @@ impl Connection {
     fn open_resp(&mut self) {
         self.registered.link.set_resp();
         // CLIENT LIST shows the addresses. A peer that is gone already has none.
-        let (peer, local) = (self.stream.peer_addr().ok(), self.stream.local_addr().ok());
+        let stream = self.stream.borrow();
+        let (peer, local) = (stream.peer_addr().ok(), stream.local_addr().ok());
+        drop(stream);
         let session = Session::new(self.registered.worker(), peer, local);
         self.phase = Phase::Resp(Box::new(session));
     }

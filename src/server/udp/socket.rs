@@ -13,7 +13,9 @@ use tracing::debug;
 use super::pack::{pack_answers, pack_replies};
 use crate::protocol::Reply;
 use crate::protocol::framed::{Answer, RequestId};
-use crate::server::exchange::{Batch, Datagrams, LateReply, Queued, ReplyFormat, Requester};
+use crate::server::exchange::{
+    Batch, Datagram, Datagrams, LateReply, Queued, ReplyFormat, Requester,
+};
 use crate::server::net::sys::{self, Outgoing, Peer};
 use crate::server::worker::DatagramReplies;
 
@@ -102,15 +104,17 @@ impl DatagramReplies for DatagramSocket {
     }
 
     fn answer_late(&self, replies: &[LateReply]) {
-        let datagram_of = |(origin, _): &LateReply| match origin.requester {
-            Requester::Datagram(datagram) => Some(datagram),
-            Requester::Connection(_) => None,
-        };
+        fn datagram_of((origin, _): &LateReply) -> Option<&Datagram> {
+            match &origin.requester {
+                Requester::Datagram(datagram) => Some(datagram),
+                Requester::Connection(_) => None,
+            }
+        }
         for replies in replies.chunk_by(|one, next| datagram_of(one) == datagram_of(next)) {
             if let Some(datagram) = datagram_of(&replies[0]) {
                 let answers = replies
                     .iter()
-                    .map(|&(origin, reply)| (origin.id, Answer::Reply(reply)));
+                    .map(|(origin, reply)| (origin.id, Answer::Reply(*reply)));
                 self.pack_answers(&datagram.peer, datagram.format, answers);
             }
         }

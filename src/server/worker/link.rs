@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use super::ring::Ring;
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
-use crate::server::exchange::{Batch, Queued, SearchPart, empty, shrink};
+use crate::server::exchange::{Batch, LateReply, Queued, SearchPart, empty, shrink};
 
 /// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
 /// hold little memory.
@@ -32,6 +32,16 @@ const TIGHT_LIMIT: usize = 64 * 1024;
 /// read brings.
 const IN_FLIGHT_LIMIT: usize = 8 * 1024;
 
+/// The socket of a connection, for replies.
+pub(crate) trait ReplySocket {
+    /// Writes bytes, and returns how many the socket accepted.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if it accepts none now, or any error of the socket.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
 /// The part of one connection that its worker's tasks share.
 pub(crate) struct Link {
     serial: u64,
@@ -52,6 +62,13 @@ pub(crate) struct Link {
     collected: Cell<usize>,
     /// The part of a search that was handed over, after it came back.
     search_part: RefCell<Option<Box<SearchPart>>>,
+    /// The socket, unless the connection has ended or moved away.
+    socket: RefCell<Option<Rc<dyn ReplySocket>>>,
+    /// Whether the connection's task waits for nothing but input. Then replies that come back are
+    /// written without it.
+    idle: Cell<bool>,
+    /// Whether replies came back that are neither written nor left to the task yet.
+    touched: Cell<bool>,
     /// The waker of the connection's task.
     waker: RefCell<Option<Waker>>,
 }
@@ -80,6 +97,9 @@ impl Link {
             unserved: Cell::new(0),
             collected: Cell::new(0),
             search_part: RefCell::default(),
+            socket: RefCell::new(None),
+            idle: Cell::new(false),
+            touched: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
@@ -177,8 +197,8 @@ impl Link {
         self.in_flight.update(|count| count - requests);
     }
 
-    /// Queues the replies of a batch that came back, or takes its part of a search. Wakes the
-    /// connection's task. Returns the same as [`drain`](Self::drain).
+    /// Queues the replies of a batch that came back, or takes its part of a search. Returns the
+    /// same as [`drain`](Self::drain). [`pass_on`](Self::pass_on) must follow.
     pub(crate) fn queue_replies(&self, batch: &mut Batch) -> u64 {
         self.queue_with(|replies| {
             let mut count = self.encode_all(batch.replies(), replies);
@@ -190,11 +210,14 @@ impl Link {
         })
     }
 
-    /// Queues a reply that waited for the store, as [`queue_replies`](Self::queue_replies) does.
-    pub(crate) fn queue_late_reply(&self, id: RequestId, reply: Reply) -> u64 {
+    /// Queues replies to this connection that waited for the store, as
+    /// [`queue_replies`](Self::queue_replies) does.
+    pub(crate) fn queue_late_replies(&self, late: &[LateReply]) -> u64 {
         self.queue_with(|replies| {
-            self.encode(id, reply, replies);
-            1
+            for (origin, reply) in late {
+                self.encode(origin.id, *reply, replies);
+            }
+            late.len()
         })
     }
 
@@ -207,8 +230,41 @@ impl Link {
         drop(replies);
         self.sub_in_flight(count);
         self.update_held();
-        self.wake();
         errors
+    }
+
+    /// Notes that replies came back. Returns false if that was noted before.
+    pub(crate) fn touch(&self) -> bool {
+        !self.touched.replace(true)
+    }
+
+    /// Writes the replies that came back, or wakes the connection's task if it has to do more than
+    /// that or if the socket does not accept everything.
+    pub(crate) fn pass_on(&self) {
+        self.touched.set(false);
+        let socket = self.socket.borrow();
+        if self.idle.get()
+            && let Some(socket) = &*socket
+        {
+            let written = self.write_to(|replies| match socket.try_write(replies) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                result => Poll::Ready(result),
+            });
+            if let Ok(true) = written {
+                return;
+            }
+        }
+        self.wake();
+    }
+
+    /// Sets the connection's socket; `None` when it ends or moves away.
+    pub(crate) fn set_socket(&self, socket: Option<Rc<dyn ReplySocket>>) {
+        self.socket.replace(socket);
+    }
+
+    /// Sets whether the connection's task waits for nothing but input.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.set(idle);
     }
 
     /// Takes the part of a search that came back, if there is one.
@@ -345,5 +401,92 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.worker_held.update(|all| all - self.held.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::server::exchange::{ConnectionKey, Origin, Requester, WorkerId};
+
+    /// A socket that accepts a number of bytes, then none.
+    #[derive(Default)]
+    struct Socket {
+        room: Cell<usize>,
+        written: RefCell<Vec<u8>>,
+    }
+
+    impl ReplySocket for Socket {
+        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = self.room.get().min(bytes.len());
+            if taken == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room.update(|room| room - taken);
+            self.written.borrow_mut().extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+    }
+
+    /// A waker that records that it was called.
+    #[derive(Default)]
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Replies that waited for the store, to requests 1 and 2.
+    fn late_replies() -> [LateReply; 2] {
+        let key = ConnectionKey {
+            index: 0,
+            serial: 0,
+        };
+        [1, 2].map(|number| {
+            let origin = Origin {
+                worker: WorkerId(0),
+                requester: Requester::Connection(key),
+                id: RequestId(number),
+            };
+            (origin, Reply::Count(number.into()))
+        })
+    }
+
+    #[test]
+    fn late_replies_are_written_at_once_if_the_task_only_waits_for_input() {
+        for (idle, room, woken) in [
+            (true, usize::MAX, false),
+            (true, 20, true),
+            (true, 0, true),
+            (false, usize::MAX, true),
+        ] {
+            let link = Link::new(0, &Rc::default());
+            let (socket, flag) = (Rc::new(Socket::default()), Arc::new(Flag::default()));
+            socket.room.set(room);
+            link.set_socket(Some(Rc::clone(&socket) as Rc<dyn ReplySocket>));
+            link.set_waker(&Waker::from(Arc::clone(&flag)));
+            link.set_idle(idle);
+            link.add_in_flight(2);
+            link.queue_late_replies(&late_replies());
+            assert!(link.touch() && !link.touch(), "it is noted once");
+            link.pass_on();
+            assert!(link.touch(), "the next replies are noted again");
+
+            let mut all = Vec::new();
+            for (origin, reply) in late_replies() {
+                framed::encode_reply(origin.id, reply, &mut all);
+            }
+            let written = if idle { room.min(all.len()) } else { 0 };
+            assert_eq!(*socket.written.borrow(), all[..written]);
+            assert_eq!(link.unsent(), all.len() - written);
+            assert_eq!(flag.0.load(Ordering::Relaxed), woken, "{idle} {room}");
+            assert_eq!(link.in_flight(), 0);
+        }
     }
 }

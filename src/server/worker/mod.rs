@@ -8,6 +8,6 @@ mod ring;
 mod state;
 
 pub(crate) use datagrams::DatagramReplies;
-pub(crate) use link::{KEEP_LEN, Link, ReplyEncoder, UNSENT_LIMIT};
+pub(crate) use link::{KEEP_LEN, Link, ReplyEncoder, ReplySocket, UNSENT_LIMIT};
 pub(crate) use ring::Ring;
 pub(crate) use state::{Worker, yield_turn};

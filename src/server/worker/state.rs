@@ -36,6 +36,9 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     router: RefCell<Router>,
     connections: RefCell<Slab<Rc<Link>>>,
+    /// Connections with replies that came back since the last
+    /// [`finish_routing`](Self::finish_routing).
+    touched: RefCell<Vec<Rc<Link>>>,
     /// The next [`ConnectionKey::serial`].
     serial: Cell<u64>,
     /// Wakers of the tasks that will read when the worker is no longer congested.
@@ -91,6 +94,7 @@ impl Worker {
             router: RefCell::new(Router::new(id, Arc::clone(&shared))),
             shared,
             connections: RefCell::new(Slab::new()),
+            touched: RefCell::new(Vec::new()),
             serial: Cell::new(0),
             stalled: RefCell::new(Vec::new()),
             stopping: Cell::new(false),
@@ -136,12 +140,13 @@ impl Worker {
         self.serial.set(serial + 1);
         let link = Rc::new(Link::new(serial, &self.held));
         let index = self.connections.borrow_mut().insert(Rc::clone(&link));
+        let index = index as u32; // there are far fewer connections than 2^32
         (ConnectionKey { index, serial }, link)
     }
 
     /// Removes a connection. Replies on their way to it are dropped when they arrive.
     pub(crate) fn disconnect(&self, key: ConnectionKey) {
-        self.connections.borrow_mut().remove(key.index);
+        self.connections.borrow_mut().remove(key.index as usize);
     }
 
     /// Submits the requests of a read to their shards. Passes to `outcome` the replies that are known
@@ -231,11 +236,19 @@ impl Worker {
     }
 
     /// Sends the replies to datagrams that are known by now: those of the batches that this worker
-    /// ran, and those that its tasks have packed. Then wakes the task for deferred work if there is
+    /// ran, and those that its tasks have packed. Sends the replies to connections that came back,
+    /// those of a connection with one write. Then wakes the task for deferred work if there is
     /// some, or otherwise the tasks that waited because of congestion. Must follow every use of the
     /// router.
     pub(crate) fn finish_routing(&self) {
         self.answer_datagrams();
+        let mut touched = self.touched.borrow_mut();
+        if !touched.is_empty() {
+            for link in touched.drain(..) {
+                link.pass_on();
+            }
+        }
+        drop(touched);
         let router = self.router.borrow();
         if router.has_deferred() {
             self.shared.mailbox(self.id).wake();
@@ -270,7 +283,10 @@ impl Worker {
         }
         let Some(key) = batch.connection else { return };
         match self.link(key) {
-            Some(link) => self.counters().count_errors(link.queue_replies(batch)),
+            Some(link) => {
+                self.counters().count_errors(link.queue_replies(batch));
+                self.touch(link);
+            }
             None => debug!(
                 replies = batch.replies().count(),
                 "dropped replies: the peer has disconnected"
@@ -280,15 +296,20 @@ impl Worker {
 
     fn deliver_late_replies(&self, replies: &[LateReply]) {
         let mut datagram_replies = 0;
-        for &(origin, reply) in replies {
-            match origin.requester {
+        // Replies to a connection usually come in a row: the requests of one read became durable
+        // together.
+        for replies in
+            replies.chunk_by(|(one, _), (next, _)| one.requester.is_same(&next.requester))
+        {
+            match replies[0].0.requester {
                 Requester::Connection(key) => {
                     if let Some(link) = self.link(key) {
-                        let errors = link.queue_late_reply(origin.id, reply);
+                        let errors = link.queue_late_replies(replies);
                         self.counters().count_errors(errors);
+                        self.touch(link);
                     }
                 }
-                Requester::Datagram(_) => datagram_replies += 1,
+                Requester::Datagram(_) => datagram_replies += replies.len(),
             }
         }
         if datagram_replies > 0
@@ -299,10 +320,17 @@ impl Worker {
         }
     }
 
+    /// Notes that replies to this connection came back.
+    fn touch(&self, link: Rc<Link>) {
+        if link.touch() {
+            self.touched.borrow_mut().push(link);
+        }
+    }
+
     /// Returns the link of the connection `key`, if the connection still exists.
     fn link(&self, key: ConnectionKey) -> Option<Rc<Link>> {
         let connections = self.connections.borrow();
-        let link = connections.get(key.index)?;
+        let link = connections.get(key.index as usize)?;
         (link.serial() == key.serial).then(|| Rc::clone(link))
     }
 

@@ -1,11 +1,17 @@
 //! Running batches on a shard, and the work that is left once the shard is released.
 
+use std::mem;
+
 use crate::server::exchange::batch::Batch;
 use crate::server::exchange::origin::{LateReply, Shard, WorkerId};
 use crate::server::exchange::shared::Shared;
 use crate::server::exchange::sync::inbox::Owner;
 use crate::shard::Change;
 use crate::topic::ShardId;
+
+/// How many delivered batches of late replies a worker keeps for reuse. One is in use for each
+/// result of the store that is on its way to the connections.
+const SPARE_LATE: usize = 8;
 
 /// Collects, while a worker runs a shard, the work that is left to do after the shard is released.
 #[derive(Debug, Default)]
@@ -20,6 +26,8 @@ pub(super) struct AfterRun {
     urgent: Option<bool>,
     /// Late replies of the current batch; empty between two batches.
     late: Vec<LateReply>,
+    /// Emptied batches, for late replies.
+    spare: Vec<Box<Batch>>,
 }
 
 impl AfterRun {
@@ -68,20 +76,50 @@ impl AfterRun {
 
     /// Puts the late replies into the inboxes of their workers, in one batch for each worker.
     fn put_late_replies(&mut self, shared: &Shared) {
-        let mut batches: Vec<Box<Batch>> = Vec::new();
-        for (origin, reply) in self.late.drain(..) {
+        let Some((first, _)) = self.late.first() else {
+            return;
+        };
+        let mut batch = self.spare_batch(first.worker);
+        if self
+            .late
+            .iter()
+            .all(|(origin, _)| origin.worker == batch.from)
+        {
+            mem::swap(&mut batch.late, &mut self.late);
+            self.put(shared, batch);
+            return;
+        }
+        let mut batches = vec![batch];
+        for (origin, reply) in mem::take(&mut self.late) {
             let known = batches.iter_mut().find(|batch| batch.from == origin.worker);
-            let late = match known {
-                Some(batch) => &mut batch.late,
+            let batch = match known {
+                Some(batch) => batch,
                 None => {
-                    batches.push(Box::new(Batch::new(origin.worker)));
-                    &mut batches.last_mut().expect("just pushed").late
+                    batches.push(self.spare_batch(origin.worker));
+                    batches.last_mut().expect("just pushed")
                 }
             };
-            late.push((origin, reply));
+            batch.late.push((origin, reply));
         }
         for batch in batches {
             self.put(shared, batch);
+        }
+    }
+
+    /// Returns an empty batch for late replies to `worker`.
+    fn spare_batch(&mut self, worker: WorkerId) -> Box<Batch> {
+        let Some(mut batch) = self.spare.pop() else {
+            return Box::new(Batch::new(worker));
+        };
+        batch.from = worker;
+        batch
+    }
+
+    /// Keeps a batch whose late replies were delivered, for reuse.
+    pub(super) fn reuse(&mut self, mut batch: Box<Batch>) {
+        if self.spare.len() < SPARE_LATE {
+            batch.clear_late();
+            self.spare.push(batch);
         }
     }
 

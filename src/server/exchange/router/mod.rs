@@ -8,8 +8,10 @@
 //! [`congested`](Router::congested) and reads nothing, so the overflow never has more than the
 //! requests of one read.
 //!
-//! After each run of a shard, its new changes are pushed to the
-//! [`ChangeQueue`](super::commits::ChangeQueue). The store's results go to the shard in batches, as
+//! The changes that a worker's own requests made are pushed to the
+//! [`ChangeQueue`](super::commits::ChangeQueue) at the end of its turn
+//! ([`run_deferred`](Router::run_deferred)), so that the requests of many connections wait for one
+//! commit; those of batches after each run of the shard. The store's results go to the shard in batches, as
 //! requests do. The worker that runs such a batch puts the replies to the requests that waited into
 //! their workers' inboxes before it releases the shard. So these replies keep the order of their
 //! topics, as all others do.
@@ -36,6 +38,12 @@ use after_run::AfterRun;
 /// How many returned batches a worker keeps for reuse.
 const SPARE_BATCHES: usize = 64;
 
+/// When this many requests wait for changes of a shard that are not fetched yet, the changes are
+/// pushed before the end of the turn, so that the store works while the worker goes on. RESP, 16
+/// connections with 64 in flight, exact, a store that acknowledges at once, CPU time of the server
+/// per request: 64 requests 0.64 µs, 256 requests 0.50 µs, 1,024 requests 0.47 µs.
+const PUSH_AT: usize = 256;
+
 /// Replies that [`Router::submit`] passes to its caller, to be sent.
 pub(crate) enum Outcome<'a> {
     /// Submitted requests that this worker applied, and their outcomes: see [`with_replies`].
@@ -59,8 +67,10 @@ pub(crate) struct Router {
     spare: Vec<Box<Batch>>,
     /// The outcomes of this worker's own requests in the current run of a shard.
     replies: Vec<Option<Reply>>,
-    /// The changes that this worker's own requests made in the current run of a shard.
+    /// The changes that were fetched in the current run of a shard.
     changes: Vec<Change>,
+    /// Shards with changes of this worker's own requests that were not fetched yet.
+    unfetched: Vec<ShardId>,
     /// Batches that were in the inbox while this worker ran the current shard. Their replies go
     /// before those of its own requests.
     returned_before_run: Vec<Box<Batch>>,
@@ -80,6 +90,7 @@ impl Router {
             spare: Vec::new(),
             replies: Vec::new(),
             changes: Vec::new(),
+            unfetched: Vec::new(),
             returned_before_run: Vec::new(),
             after: AfterRun::default(),
         }
@@ -183,11 +194,11 @@ impl Router {
     }
 
     /// Handles a batch that came back: restores the credit that it used, passes it to `returned` if
-    /// it has replies to deliver, and keeps it for reuse. A batch of late replies used no credit
-    /// and is not kept.
+    /// it has replies to deliver, and keeps it for reuse. A batch of late replies used no credit.
     fn receive_returned(&mut self, mut batch: Box<Batch>, returned: impl FnOnce(&mut Batch)) {
         if !batch.late.is_empty() {
             returned(&mut batch);
+            self.after.reuse(batch);
             return;
         }
         self.credit[batch.shard.index()] += 1;
@@ -236,9 +247,10 @@ impl Router {
         }
     }
 
-    /// Runs the deferred work: hands over the batches of the overflow, and visits the shards of the
-    /// backlog again.
+    /// Runs the deferred work: pushes changes to the change queue, hands over the batches of the
+    /// overflow, and visits the shards of the backlog again.
     pub(crate) fn run_deferred(&mut self) {
+        self.push_changes();
         // A batch that finds no credit goes back into the overflow.
         for _ in 0..self.overflow.len() {
             if let Some(batch) = self.overflow.pop_front() {
@@ -256,6 +268,7 @@ impl Router {
     /// Returns whether there is deferred work that [`run_deferred`](Self::run_deferred) can do now.
     pub(crate) fn has_deferred(&self) -> bool {
         !self.backlog.is_empty()
+            || !self.unfetched.is_empty()
             || self
                 .overflow
                 .iter()
@@ -298,20 +311,53 @@ impl Router {
                 // While this worker holds the shard's lock, its inbox already contains the replies
                 // to all requests that it handed over earlier and that this shard has run.
                 returned_before_run.extend(std::iter::from_fn(|| inbox.take()));
-                shard.fetch(changes)
+                let unfetched = shard.unfetched();
+                let push_now = unfetched.is_some_and(|waiting| waiting >= PUSH_AT);
+                let urgent = if push_now { shard.fetch(changes) } else { None };
+                (unfetched.is_some(), urgent)
             },
         );
-        let Some((urgent, backlog)) = ran else {
+        let Some(((has_changes, urgent), backlog)) = ran else {
             return false;
         };
         if let Some(urgent) = urgent {
             shared.change_queue().push(id, changes, urgent);
-            if let Source::Datagrams(_) = source {
-                shared.add_datagrams_in_flight(requests::count_waiting(replies));
-            }
+        } else if has_changes && !self.unfetched.contains(&id) {
+            self.unfetched.push(id);
+        }
+        if has_changes && let Source::Datagrams(_) = source {
+            shared.add_datagrams_in_flight(requests::count_waiting(replies));
         }
         self.finish_run(id, backlog);
         true
+    }
+
+    /// Fetches the changes that this worker left in shards, and pushes them to the change queue. If
+    /// another worker runs the shard now, it does so when it runs the empty batch that this worker
+    /// hands over.
+    fn push_changes(&mut self) {
+        while let Some(id) = self.unfetched.pop() {
+            let Self {
+                shared,
+                changes,
+                after,
+                ..
+            } = self;
+            let ran = shared.shards[id.index()].try_run(
+                |shard, batch| after.run_batch(shared, shard, batch),
+                |shard| shard.fetch(changes),
+            );
+            let Some((urgent, backlog)) = ran else {
+                let mut batch = self.spare_batch();
+                batch.fill(id, &[], &[], Source::Datagrams(&Datagrams::default()));
+                self.hand_over(batch);
+                continue;
+            };
+            if let Some(urgent) = urgent {
+                shared.change_queue().push(id, changes, urgent);
+            }
+            self.finish_run(id, backlog);
+        }
     }
 
     /// Hands a batch over to its shard, or puts it into the overflow if there is no credit.

@@ -7,8 +7,8 @@ use std::task::Waker;
 use super::*;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{ErrorCode, Op, Request};
-use crate::server::exchange::{ReplyFormat, with_replies};
-use crate::shard::Ceilings;
+use crate::server::exchange::{NextCommit, ReplyFormat, TakenChanges, with_replies};
+use crate::shard::{Ceilings, Durability};
 use crate::topic::{Shards, Topic};
 
 const KEY: ConnectionKey = ConnectionKey {
@@ -25,8 +25,12 @@ struct Worker {
 
 impl Worker {
     fn pair() -> (Arc<Shared>, Self, Self) {
+        Self::pair_with(Ceilings::NONE)
+    }
+
+    fn pair_with(ceilings: Ceilings) -> (Arc<Shared>, Self, Self) {
         let shards = Shards::new(2).unwrap();
-        let shared = Shared::new(shards, 1_000, Ceilings::NONE);
+        let shared = Shared::new(shards, 1_000, ceilings);
         let shared = Arc::new(shared);
         let worker = |id| Self {
             router: Router::new(WorkerId(id), Arc::clone(&shared)),
@@ -278,4 +282,52 @@ fn a_refusal_is_returned_like_any_reply() {
         only.replies,
         [(1, Reply::Count(1)), (2, refused), (3, Reply::Count(2))]
     );
+}
+
+const EXACT: Ceilings = Ceilings {
+    durability: Durability::Exact,
+    ticks: || 0,
+};
+
+/// Takes the changes of the next commit, which is due, and returns the sums that they store.
+fn stored_sums(shared: &Shared) -> Vec<u64> {
+    let (mut changes, mut shards) = (Vec::new(), Vec::new());
+    let mut taken = TakenChanges::default();
+    let next = shared
+        .change_queue()
+        .next_commit(&mut taken, &mut changes, &mut shards, None);
+    assert_eq!(next, NextCommit::Due);
+    let records = changes.iter().filter_map(Change::after);
+    records.map(|record| record.sum).collect()
+}
+
+#[test]
+fn the_requests_of_a_turn_wait_for_one_commit() {
+    let (shared, mut one, _) = Worker::pair_with(EXACT);
+    for id in 1..=3 {
+        one.count(id, &["a"], Source::Connection(KEY));
+        assert!(one.router.has_deferred());
+    }
+    one.router.run_deferred();
+    assert!(!one.router.has_deferred());
+    assert_eq!(stored_sums(&shared), [3]);
+}
+
+#[test]
+fn changes_that_many_requests_wait_for_are_pushed_at_once() {
+    let (shared, mut one, _) = Worker::pair_with(EXACT);
+    one.count(1, &["a"; PUSH_AT], Source::Connection(KEY));
+    assert!(!one.router.has_deferred());
+    assert_eq!(stored_sums(&shared), [PUSH_AT as u64]);
+}
+
+#[test]
+fn changes_left_in_a_shard_that_is_taken_are_pushed_by_the_worker_that_has_it() {
+    let (shared, mut one, mut other) = Worker::pair_with(EXACT);
+    other.count(1, &["a", "a"], Source::Connection(KEY));
+    while_taken(&mut one, "a", || {
+        other.router.run_deferred();
+        assert!(!other.router.has_deferred());
+    });
+    assert_eq!(stored_sums(&shared), [2]);
 }
