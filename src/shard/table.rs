@@ -2,84 +2,119 @@
 //! can choose topics that collide.
 //!
 //! The table uses extendible hashing: the order of [`Position`]s is cut into ranges, and each range
-//! has a segment, which is a hashbrown table. A full segment is split in two, so an insert never
-//! moves more than the rows of one segment. All topics of a range are in one segment, so a scan can
-//! follow the order of positions ([`scan`]).
+//! has a segment with places for 1,024 rows ([`segment`]). A full segment is split in two, so an
+//! insert never moves more than the rows of one segment. All topics of a range are in one segment,
+//! so a scan can follow the order of positions ([`scan`]).
+//!
+//! The directory's entry tells the address of a segment ([`memory`]), so a look-up waits for two
+//! loads from far memory, one after the other: a group of tags, and the row ([`names`]). Look-ups of
+//! several topics wait together ([`Table::find_all`]).
 
+mod long_names;
+mod memory;
+mod names;
 mod scan;
+mod segment;
 
 use std::hash::BuildHasher;
-use std::hint::black_box;
-use std::mem;
+use std::hint::{black_box, select_unpredictable};
+use std::marker::PhantomData;
 
 use ahash::RandomState;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
+use self::long_names::LongNames;
+use self::memory::{Memory, Place, SegmentId};
+use self::names::NameWords;
+use self::segment::{Fingerprint, GroupCount, Row};
 use super::position::Position;
-use super::topic_name::TopicName;
 use crate::topic::Topic;
-
-/// The most rows of a segment: those that hashbrown stores in 1,024 buckets, an eighth of which
-/// stays empty. Larger segments make splits longer (a split takes some 75 µs in a shard of a
-/// million topics, mostly for names that are in no cache). Smaller segments make the directory
-/// larger, and it is read for each request.
-const SEGMENT_ROWS: usize = 896;
 
 /// The most bits of a position that the directory uses. 2^22 segments suffice for over 2 billion
 /// topics. The directory takes 16 MiB then, and doubling it for the last time takes some
-/// milliseconds, the longest that an insert may take. Segments at this depth are not split: they
-/// grow as hashbrown tables do.
+/// milliseconds, the longest that an insert may take. Segments at this depth are not split: further
+/// segments continue them.
 const MAX_DEPTH: u32 = 22;
 
-/// A map from topics to values; it owns the names.
+/// A map from topics to values of 8 bytes; it owns the names.
 #[derive(Debug)]
 pub(super) struct Table<V, S = RandomState> {
-    /// For each value of the first `depth` bits of a position, in order, the index of the segment.
-    /// Neighbouring entries share a segment whose own depth is less.
-    directory: Vec<u32>,
+    /// For each value of the first `depth` bits of a position, in order, the segment. Neighbouring
+    /// entries share a segment whose own depth is less.
+    directory: Vec<SegmentId>,
     depth: u32,
-    segments: Vec<Segment<V>>,
+    /// The groups of each segment that are in use: all, unless there is only one segment.
+    groups: GroupCount,
+    memory: Memory,
+    /// What is known of each segment, by its index.
+    segments: Vec<SegmentInfo>,
+    long_names: LongNames,
     len: usize,
+    /// Counts the times at which rows moved or were removed, so that a place that was found before
+    /// may no longer be right.
+    moves: u32,
     hasher: S,
+    values: PhantomData<V>,
 }
 
 /// The topics whose positions have the same first `depth` bits.
-#[derive(Debug)]
-struct Segment<V> {
-    rows: HashTable<Row<V>>,
+#[derive(Debug, Clone, Copy)]
+struct SegmentInfo {
     depth: u32,
+    rows: u16,
+    /// Places that are not empty: those of rows, and those marked as deleted.
+    used: u16,
+    /// The segment that continues this one, which is full and cannot be split.
+    next: Option<SegmentId>,
 }
 
-/// The keyed hash of a topic.
+/// A topic's keyed hash, its name as rows store it, and where [`Table::find_all`] found its row.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Hash(u64);
-
-#[derive(Debug)]
-struct Row<V> {
-    /// A short name is in the row itself, which saves a second load from far memory.
-    topic: TopicName,
-    value: V,
+pub(super) struct Key {
+    hash: u64,
+    name: NameWords,
+    found: bool,
+    place: Place,
+    /// The table's `moves` when the place was found.
+    moves: u32,
 }
 
-impl<V> Table<V> {
+/// A value in its row.
+pub(super) struct Slot<'a, V> {
+    bytes: &'a mut [u8; 8],
+    values: PhantomData<V>,
+}
+
+impl<V: From<u64> + Into<u64>> Slot<'_, V> {
+    #[inline]
+    pub(super) fn get(&self) -> V {
+        u64::from_le_bytes(*self.bytes).into()
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, value: V) {
+        *self.bytes = value.into().to_le_bytes();
+    }
+}
+
+impl<V: From<u64> + Into<u64>> Table<V> {
     pub(super) fn new() -> Self {
         Self::with_hasher(RandomState::new())
     }
 }
 
-impl<V, S: BuildHasher> Table<V, S> {
+impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     fn with_hasher(hasher: S) -> Self {
-        let first = Segment {
-            rows: HashTable::new(),
-            depth: 0,
-        };
         Self {
-            directory: vec![0],
+            directory: vec![SegmentId::FIRST],
             depth: 0,
-            segments: vec![first],
+            groups: GroupCount::ONE,
+            memory: Memory::default(),
+            segments: Vec::new(),
+            long_names: LongNames::default(),
             len: 0,
+            moves: 0,
             hasher,
+            values: PhantomData,
         }
     }
 
@@ -87,52 +122,101 @@ impl<V, S: BuildHasher> Table<V, S> {
         self.len
     }
 
-    /// Returns the topic's hash, which the other methods take.
-    pub(super) fn hash(&self, topic: Topic<'_>) -> Hash {
-        Hash(hash(&self.hasher, topic.as_bytes()))
+    /// Returns the topic's key, which the other methods take.
+    #[inline]
+    pub(super) fn key(&self, topic: Topic<'_>) -> Key {
+        let name = topic.as_bytes();
+        let hash = hash(&self.hasher, name);
+        Key {
+            hash,
+            name: NameWords::new(name, hash),
+            ..Key::default()
+        }
     }
 
-    /// Loads the rows of the topics with these hashes into the cache, so that finding them later
-    /// does not wait for memory. It uses plain loads: the processor has many of them in flight
-    /// together if few instructions are between them and none depends on another. So it loads all
-    /// tags first, and then the rows that they point to.
-    pub(super) fn prefetch(&self, hashes: &[Hash]) {
-        let mut taken = 0;
-        for &Hash(hash) in hashes {
-            let rows = self.rows(hash);
-            // The bucket where hashbrown looks first. Whether it is taken does not matter.
-            let bucket = hash as usize & (rows.num_buckets() - 1);
-            taken += usize::from(rows.get_bucket(bucket).is_some());
+    /// Finds the rows of several topics together, so that [`find`](Self::find) does not wait for
+    /// memory. It uses plain loads: the processor has many of them in flight together if few
+    /// instructions are between them, none depends on another and no branch depends on them. So it
+    /// loads all tags first, and then the rows that they point to.
+    ///
+    /// It only looks at the first row with the right tag, and only in the group where a search
+    /// begins. That is the right row in all but a few percent of cases.
+    pub(super) fn find_all(&self, keys: &mut [Key]) {
+        for key in &mut *keys {
+            let id = self.segment(Position::of(key.hash));
+            let Some(segment) = self.memory.segment(id) else {
+                return; // there are no rows
+            };
+            let fingerprint = Fingerprint::of(key.hash);
+            let group = segment::home_group(segment, fingerprint, self.groups);
+            let matches = group.matches(fingerprint);
+            key.found = matches.exist();
+            // If the topic is new, its row is loaded that an insert takes.
+            let place = matches.or(group.free()).lowest();
+            key.place = id.place(segment::place(fingerprint, self.groups, place));
         }
-        black_box(taken);
-        for &Hash(hash) in hashes {
-            // The first row with the hash's tag. In a few percent of cases it is another topic's
-            // row.
-            if let Some(row) = self.rows(hash).find(hash, |_| true) {
-                // A row may span two cache lines. The row's last byte tells the length of the name;
-                // this loads the name's first byte, in the row or on the heap.
-                black_box(row.topic.as_bytes().first());
+        for key in &mut *keys {
+            let row = self.memory.row(key.place);
+            let same = key.name.are_in(row);
+            key.moves = self.moves;
+            if key.name.is_long() {
+                // Load the name; `find` compares it.
+                let number = key.name.long_name_in(row).filter(|_| key.found);
+                let name = number.map(|number| self.long_names.name(number));
+                black_box(name.and_then(<[u8]>::first));
             }
+            key.found &= same;
         }
     }
 
-    pub(super) fn find_mut(&mut self, topic: Topic<'_>, Hash(hash): Hash) -> Option<&mut V> {
-        let topic = topic.as_bytes();
-        let segment = self.segment(Position::of(hash));
-        self.segments[segment]
-            .rows
-            .find_mut(hash, |row| row.topic.as_bytes() == topic)
-            .map(|row| &mut row.value)
+    /// Returns where the topic's row is.
+    #[inline]
+    pub(super) fn find(&self, topic: Topic<'_>, key: &Key) -> Option<Place> {
+        if key.found && key.moves == self.moves {
+            return Some(key.place);
+        }
+        self.search(topic, key)
+    }
+
+    fn search(&self, topic: Topic<'_>, key: &Key) -> Option<Place> {
+        let mut id = self.segment(Position::of(key.hash));
+        let name = topic.as_bytes();
+        loop {
+            let place = segment::find(
+                self.memory.segment(id)?,
+                Fingerprint::of(key.hash),
+                self.groups,
+                |row| key.name.is_name_of(row, name, &self.long_names),
+            );
+            if let Some(place) = place {
+                return Some(id.place(place));
+            }
+            if self.depth < MAX_DEPTH {
+                return None;
+            }
+            id = self.segments[id.index()].next?;
+        }
+    }
+
+    /// Returns the value at a place that the last call returned.
+    #[inline]
+    pub(super) fn value(&mut self, place: Place) -> Slot<'_, V> {
+        Slot {
+            bytes: names::value_mut(self.memory.row_mut(place)),
+            values: PhantomData,
+        }
     }
 
     /// Returns all topics with their values, unordered.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Topic<'_>, &V)> {
-        let rows = self.segments.iter().flat_map(|segment| &segment.rows);
-        rows.map(|row| (row.topic.as_topic(), &row.value))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Topic<'_>, V)> {
+        let segments = (0..self.memory.segments()).map(SegmentId::of_index);
+        let rows =
+            segments.flat_map(|id| self.memory.segment(id).into_iter().flat_map(segment::rows));
+        rows.map(|row| (self.topic(row), names::value(row).into()))
     }
 
-    /// Returns the topic's value. Inserts the value that `new` returns if the topic is not in the
-    /// table.
+    /// Returns where the topic's row is. Inserts the value that `new` returns if the topic is not in
+    /// the table.
     ///
     /// # Errors
     ///
@@ -140,103 +224,133 @@ impl<V, S: BuildHasher> Table<V, S> {
     pub(super) fn find_or_insert<E>(
         &mut self,
         topic: Topic<'_>,
-        Hash(hash): Hash,
+        key: &Key,
         new: impl FnOnce() -> Result<V, E>,
-    ) -> Result<&mut V, E> {
-        let segment = self.segment(Position::of(hash));
-        if self.segments[segment].is_full() {
-            return self.find_or_insert_in_full(topic, hash, new);
+    ) -> Result<Place, E> {
+        if let Some(place) = self.find(topic, key) {
+            return Ok(place);
         }
-        let Self { hasher, .. } = self;
-        let name = topic.as_bytes();
-        let entry = self.segments[segment].rows.entry(
-            hash,
-            |row| row.topic.as_bytes() == name,
-            |row| row.hash(hasher),
-        );
-        let row = match entry {
-            Entry::Occupied(row) => row.into_mut(),
-            Entry::Vacant(place) => {
-                let value = new()?;
-                let topic = TopicName::new(topic);
-                self.len += 1;
-                place.insert(Row { topic, value }).into_mut()
-            }
-        };
-        Ok(&mut row.value)
+        let value = new()?.into();
+        let id = self.room(Position::of(key.hash));
+        let row = key.name.row(topic.as_bytes(), value, &mut self.long_names);
+        self.len += 1;
+        Ok(self.insert_row(id, key.hash, &row))
     }
 
-    /// Does the same in a segment that has to be split before it can take a row. This is rare, and
-    /// out of line so that it does not slow down the common case.
+    pub(super) fn remove(&mut self, topic: Topic<'_>, key: &Key) -> Option<V> {
+        let found = self.find(topic, key)?;
+        let row = self.memory.row(found);
+        let value = names::value(row);
+        if let Some(number) = names::long_name(row) {
+            self.long_names.remove(number);
+        }
+        let (id, place) = found.in_segment();
+        let empty = segment::remove(self.memory.segment_mut(id), place);
+        let info = &mut self.segments[id.index()];
+        info.rows -= 1;
+        info.used -= u16::from(empty);
+        self.len -= 1;
+        self.moves = self.moves.wrapping_add(1);
+        Some(value.into())
+    }
+
+    /// Returns the position's segment.
+    #[inline]
+    fn segment(&self, position: Position) -> SegmentId {
+        self.directory[position.prefix(self.depth)]
+    }
+
+    /// Returns the rows of a segment and of those that continue it, unordered.
+    fn rows(&self, id: SegmentId) -> impl Iterator<Item = &Row> {
+        let first = (id.index() < self.segments.len()).then_some(id);
+        std::iter::successors(first, |id| self.segments[id.index()].next)
+            .filter_map(|id| self.memory.segment(id))
+            .flat_map(segment::rows)
+    }
+
+    /// Returns how many bits the positions of a segment's topics have in common.
+    fn depth_of(&self, id: SegmentId) -> u32 {
+        self.segments.get(id.index()).map_or(0, |info| info.depth)
+    }
+
+    fn topic<'a>(&'a self, row: &'a Row) -> Topic<'a> {
+        names::topic(row, &self.long_names)
+    }
+
+    fn hash_of(&self, row: &Row) -> u64 {
+        names::hash(row, |name| hash(&self.hasher, name))
+    }
+
+    /// Inserts a row into a segment that has room.
+    fn insert_row(&mut self, id: SegmentId, hash: u64, row: &Row) -> Place {
+        let segment = self.memory.segment_mut(id);
+        let (place, was_empty) = segment::insert(segment, Fingerprint::of(hash), self.groups, row);
+        let info = &mut self.segments[id.index()];
+        info.rows += 1;
+        info.used += u16::from(was_empty);
+        id.place(place)
+    }
+
+    /// Returns a segment for a row of this position that has room for it.
+    #[inline]
+    fn room(&mut self, position: Position) -> SegmentId {
+        let id = self.segment(position);
+        match self.segments.get(id.index()) {
+            Some(info) if usize::from(info.used) < self.groups.limit() => id,
+            _ => self.make_room(position),
+        }
+    }
+
+    /// Makes room in the position's segment, and returns it. This is rare, and out of line so that
+    /// it does not slow down the common case.
     #[cold]
     #[inline(never)]
-    fn find_or_insert_in_full<E>(
-        &mut self,
-        topic: Topic<'_>,
-        hash: u64,
-        new: impl FnOnce() -> Result<V, E>,
-    ) -> Result<&mut V, E> {
-        let position = Position::of(hash);
-        let segment = self.segment(position);
-        let name = topic.as_bytes();
-        let rows = &mut self.segments[segment].rows;
-        // Look for the bucket, not the row: a borrow that is returned here would last until the end
-        // of the function.
-        if let Some(bucket) = rows.find_bucket_index(hash, |row| row.topic.as_bytes() == name) {
-            let row = self.segments[segment].rows.get_bucket_mut(bucket);
-            return Ok(&mut row.expect("the bucket was just found").value);
+    fn make_room(&mut self, position: Position) -> SegmentId {
+        if self.segments.is_empty() {
+            return self.add_segment(0);
         }
-        let value = new()?;
-        let segment = self.make_room(position);
-        let topic = TopicName::new(topic);
-        self.len += 1;
-        let Self { hasher, .. } = self;
-        let row = self.segments[segment]
-            .rows
-            .insert_unique(hash, Row { topic, value }, |row| row.hash(hasher))
-            .into_mut();
-        Ok(&mut row.value)
-    }
-
-    pub(super) fn remove(&mut self, topic: Topic<'_>, Hash(hash): Hash) -> Option<V> {
-        let topic = topic.as_bytes();
-        let segment = self.segment(Position::of(hash));
-        let row = self.segments[segment]
-            .rows
-            .find_entry(hash, |row| row.topic.as_bytes() == topic)
-            .ok()?;
-        self.len -= 1;
-        Some(row.remove().0.value)
-    }
-
-    /// Returns the rows of the segment that the hash belongs to.
-    fn rows(&self, hash: u64) -> &HashTable<Row<V>> {
-        &self.segments[self.segment(Position::of(hash))].rows
-    }
-
-    /// Returns the index of the position's segment.
-    fn segment(&self, position: Position) -> usize {
-        self.directory[position.prefix(self.depth)] as usize
-    }
-
-    /// Splits the position's segment until it can take a row. Returns its index then.
-    fn make_room(&mut self, position: Position) -> usize {
+        let limit = self.groups.limit();
         loop {
-            let segment = self.segment(position);
-            let Segment { depth, .. } = self.segments[segment];
-            if depth == MAX_DEPTH || !self.segments[segment].is_full() {
-                return segment;
+            let id = self.segment(position);
+            let info = self.segments[id.index()];
+            if usize::from(info.used) < limit {
+                return id;
+            }
+            // If an eighth of the places in use are those of deleted rows, use them again. So each
+            // row that moves has made room for a seventh of a row at least.
+            if usize::from(info.rows) <= limit - limit / 8 {
+                self.rebuild(id, self.groups);
+                return id;
+            }
+            if self.segments.len() == 1
+                && let Some(groups) = self.groups.doubled()
+            {
+                self.rebuild(id, groups);
+                return id;
+            }
+            if info.depth == MAX_DEPTH {
+                return self.continuation(id);
             }
             // All rows may fall to one side. Then the next round splits that side.
-            self.split(segment, position.prefix(depth));
+            self.split(id, position.prefix(info.depth));
+        }
+    }
+
+    /// Inserts a segment's rows again, without the marks of deleted rows, and with this number of
+    /// groups.
+    fn rebuild(&mut self, id: SegmentId, groups: GroupCount) {
+        let rows = self.take_rows(id);
+        self.groups = groups;
+        for (hash, row) in rows {
+            self.insert_row(id, hash, &row);
         }
     }
 
     /// Splits the segment `lower` by the next bit of its topics' positions, which all begin with
     /// `prefix`.
-    fn split(&mut self, lower: usize, prefix: usize) {
-        let upper = self.segments.len();
-        let depth = self.segments[lower].depth + 1;
+    fn split(&mut self, lower: SegmentId, prefix: usize) {
+        let depth = self.segments[lower.index()].depth + 1;
+        let upper = self.add_segment(depth);
         if depth > self.depth {
             self.directory = doubled(&self.directory);
             self.depth = depth;
@@ -245,46 +359,52 @@ impl<V, S: BuildHasher> Table<V, S> {
         // the new segment.
         let run = 1 << (self.depth - depth);
         let first = (2 * prefix + 1) * run;
-        // The cast loses nothing: there are at most 2^MAX_DEPTH segments.
-        self.directory[first..first + run].fill(upper as u32);
+        self.directory[first..first + run].fill(upper);
 
-        // Compute all hashes before moving rows, so that many names are loaded from memory at once.
-        // A branch on each hash is mispredicted half of the time and would wait for each name.
-        let rows: Vec<(u64, Row<V>)> = mem::take(&mut self.segments[lower].rows)
-            .into_iter()
-            .map(|row| (row.hash(&self.hasher), row))
-            .collect();
-        // The two sides differ from a half by about the square root of the number of rows; a
-        // sixteenth more is four times that. A side that had to grow while it is filled would be
-        // moved twice.
-        let room = rows.len() / 2 + rows.len() / 16;
-        let [mut zeros, mut ones] = [(); 2].map(|()| HashTable::with_capacity(room));
+        let rows = self.take_rows(lower);
+        self.segments[lower.index()].depth = depth;
         for (hash, row) in rows {
-            let side = if Position::of(hash).bit(depth - 1) {
-                &mut ones
-            } else {
-                &mut zeros
-            };
-            side.insert_unique(hash, row, |row| row.hash(&self.hasher));
+            let is_upper = Position::of(hash).bit(depth - 1);
+            let side = select_unpredictable(is_upper, upper, lower);
+            self.insert_row(side, hash, &row);
         }
-        self.segments[lower] = Segment { rows: zeros, depth };
-        self.segments.push(Segment { rows: ones, depth });
     }
-}
 
-impl<V> Segment<V> {
-    /// Returns whether another row would make the segment grow beyond [`SEGMENT_ROWS`]: no bucket
-    /// is free (deleted rows may occupy some), and there are more than half of [`SEGMENT_ROWS`]
-    /// rows, so hashbrown would grow the table instead of cleaning it up.
-    fn is_full(&self) -> bool {
-        let rows = self.rows.len();
-        rows == self.rows.capacity() && rows > SEGMENT_ROWS / 2
+    /// Returns the first segment with room of those that continue `id`, or a new one.
+    fn continuation(&mut self, mut id: SegmentId) -> SegmentId {
+        while let Some(next) = self.segments[id.index()].next {
+            id = next;
+            if usize::from(self.segments[id.index()].used) < self.groups.limit() {
+                return id;
+            }
+        }
+        let next = self.add_segment(MAX_DEPTH);
+        self.segments[id.index()].next = Some(next);
+        next
     }
-}
 
-impl<V> Row<V> {
-    fn hash(&self, hasher: &impl BuildHasher) -> u64 {
-        hash(hasher, self.topic.as_bytes())
+    fn add_segment(&mut self, depth: u32) -> SegmentId {
+        self.segments.push(SegmentInfo {
+            depth,
+            rows: 0,
+            used: 0,
+            next: None,
+        });
+        self.memory.add()
+    }
+
+    /// Removes the rows of a segment, without those of other segments that continue it, and returns
+    /// them with their hashes.
+    fn take_rows(&mut self, id: SegmentId) -> Vec<(u64, Row)> {
+        let mut rows = Vec::with_capacity(self.segments[id.index()].rows.into());
+        if let Some(segment) = self.memory.segment(id) {
+            rows.extend(segment::rows(segment).map(|row| (self.hash_of(row), *row)));
+        }
+        segment::clear(self.memory.segment_mut(id), self.groups);
+        let info = &mut self.segments[id.index()];
+        (info.rows, info.used) = (0, 0);
+        self.moves = self.moves.wrapping_add(1);
+        rows
     }
 }
 
@@ -293,7 +413,7 @@ fn hash(hasher: &impl BuildHasher, topic: &[u8]) -> u64 {
 }
 
 /// Returns the directory for one more bit.
-fn doubled(directory: &[u32]) -> Vec<u32> {
+fn doubled(directory: &[SegmentId]) -> Vec<SegmentId> {
     let mut doubled = Vec::with_capacity(2 * directory.len());
     for &segment in directory {
         doubled.extend([segment; 2]);
