@@ -98,7 +98,7 @@ impl<W> Shard<W> {
             }
             return;
         }
-        let mut keys = [Key::default(); FIND_BATCH];
+        let mut keys = [Key::NONE; FIND_BATCH];
         loop {
             let mut count = 0;
             for (key, request) in keys.iter_mut().zip(requests.clone()) {
@@ -200,7 +200,7 @@ impl<W> Shard<W> {
     /// gets no further changes. Appends the replies to the requests that waited for them, in order
     /// within each topic.
     pub fn answered(&mut self, changes: &[Change], durable: bool, replies: &mut Vec<(W, Reply)>) {
-        let mut keys = [Key::default(); FIND_BATCH];
+        let mut keys = [Key::NONE; FIND_BATCH];
         for changes in changes.chunks(FIND_BATCH) {
             for (key, change) in keys.iter_mut().zip(changes) {
                 *key = self.topics.key(change.topic());

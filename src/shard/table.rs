@@ -25,7 +25,7 @@ use ahash::RandomState;
 use self::long_names::LongNames;
 use self::memory::{Memory, Place, SegmentId};
 use self::names::NameWords;
-use self::segment::{Fingerprint, GroupCount, Row};
+use self::segment::{Fingerprint, GROUP, GroupCount, Row};
 use super::position::Position;
 use crate::topic::Topic;
 
@@ -68,7 +68,7 @@ struct SegmentInfo {
 }
 
 /// A topic's keyed hash, its name as rows store it, and where [`Table::find_all`] found its row.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     hash: u64,
     name: NameWords,
@@ -76,6 +76,17 @@ pub(super) struct Key {
     place: Place,
     /// The table's `moves` when the place was found.
     moves: u32,
+}
+
+impl Key {
+    /// The key of no topic, to be replaced.
+    pub(super) const NONE: Self = Self {
+        hash: 0,
+        name: NameWords::NONE,
+        found: false,
+        place: Place::NONE,
+        moves: 0,
+    };
 }
 
 /// A value in its row.
@@ -130,7 +141,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         Key {
             hash,
             name: NameWords::new(name, hash),
-            ..Key::default()
+            ..Key::NONE
         }
     }
 
@@ -144,16 +155,20 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     pub(super) fn find_all(&self, keys: &mut [Key]) {
         for key in &mut *keys {
             let id = self.segment(Position::of(key.hash));
-            let Some(segment) = self.memory.segment(id) else {
+            let fingerprint = Fingerprint::of(key.hash);
+            let home = fingerprint.home(self.groups);
+            let Some(group) = self.memory.group(id, home) else {
                 return; // there are no rows
             };
-            let fingerprint = Fingerprint::of(key.hash);
-            let group = segment::home_group(segment, fingerprint, self.groups);
             let matches = group.matches(fingerprint);
             key.found = matches.exist();
-            // If the topic is new, its row is loaded that an insert takes.
-            let place = matches.or(group.free()).lowest();
-            key.place = id.place(segment::place(fingerprint, self.groups, place));
+            let place = if key.found {
+                matches.lowest()
+            } else {
+                // The topic is new: load the row that an insert takes.
+                group.free().lowest()
+            };
+            key.place = id.place(home * GROUP + place);
         }
         for key in &mut *keys {
             let row = self.memory.row(key.place);

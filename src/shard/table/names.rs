@@ -20,17 +20,21 @@ const SHORTER: u8 = 0xc0;
 const LONG: u8 = 0xff;
 
 /// The words of a name, as rows store them; for a long name, the second is 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct NameWords([u64; 3]);
 
 impl NameWords {
+    /// The words of no name.
+    pub(super) const NONE: Self = Self([0; 3]);
+
     #[inline]
     pub(super) fn new(name: &[u8], hash: u64) -> Self {
         let len = name.len();
         let [first, second, third] = match len {
             ..8 => [tail(name), 0, 0],
             8..16 => [word(name, 0), tail(&name[8..]), 0],
-            16..INLINE => [word(name, 0), word(name, 8), tail(&name[16..])],
+            16 => [word(name, 0), word(name, 8), 0],
+            17..INLINE => [word(name, 0), word(name, 8), tail(&name[16..])],
             INLINE => return Self([word(name, 0), word(name, 8), word(name, 16)]),
             _ => return Self([hash, 0, last_byte(LONG) | len as u64]),
         };

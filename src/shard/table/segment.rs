@@ -4,6 +4,9 @@
 /// Places whose tags are compared together. A group never spans two cache lines.
 pub(super) const GROUP: usize = 16;
 
+/// The size of a group: a tag is a byte.
+pub(super) const GROUP_BYTES: usize = GROUP;
+
 /// The most groups of a segment.
 pub(super) const GROUPS: usize = 64;
 
@@ -104,10 +107,15 @@ impl Fingerprint {
 
 impl Group {
     #[inline]
-    fn load(segment: &Segment, group: usize) -> Self {
-        let (groups, _) = segment.as_chunks::<GROUP>();
-        let tags = u128::from_le_bytes(groups[group]);
+    pub(super) fn new(tags: &[u8; GROUP_BYTES]) -> Self {
+        let tags = u128::from_le_bytes(*tags);
         Self([tags as u64, (tags >> 64) as u64])
+    }
+
+    #[inline]
+    fn load(segment: &Segment, number: usize) -> Self {
+        let (groups, _) = segment.as_chunks();
+        Self::new(&groups[number])
     }
 
     /// Returns the places with this tag, and in about one of 200 cases more.
@@ -141,12 +149,6 @@ impl Group {
 impl Places {
     const NONE: Self = Self(0);
 
-    /// Returns `other` if there is no place in this set.
-    #[inline]
-    pub(super) fn or(self, other: Self) -> Self {
-        if self == Self::NONE { other } else { self }
-    }
-
     #[inline]
     pub(super) fn exist(self) -> bool {
         self != Self::NONE
@@ -169,18 +171,6 @@ impl Iterator for Places {
         self.0 &= self.0.wrapping_sub(1);
         first
     }
-}
-
-/// Returns the group where a search begins.
-#[inline]
-pub(super) fn home_group(segment: &Segment, fingerprint: Fingerprint, groups: GroupCount) -> Group {
-    Group::load(segment, fingerprint.home(groups))
-}
-
-/// Returns the place that has this number in the group where a search begins.
-#[inline]
-pub(super) fn place(fingerprint: Fingerprint, groups: GroupCount, number: usize) -> usize {
-    fingerprint.home(groups) * GROUP + number
 }
 
 /// Returns the row at a place.
