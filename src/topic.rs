@@ -41,6 +41,7 @@ impl<'a> Topic<'a> {
     /// # Errors
     ///
     /// [`TopicError`] says which check failed. The length is checked first.
+    #[inline(always)]
     pub fn new(name: &'a [u8], max_len: usize) -> Result<Self, TopicError> {
         if name.len() > max_len {
             return Err(TopicError::TooLong {
@@ -49,7 +50,7 @@ impl<'a> Topic<'a> {
             });
         }
         // Most names are ASCII, which is faster to check than UTF-8.
-        if name.is_ascii() || std::str::from_utf8(name).is_ok() {
+        if is_ascii(name) || is_utf8(name) {
             Ok(Self(name))
         } else {
             Err(TopicError::NotUtf8)
@@ -74,6 +75,23 @@ impl<'a> Topic<'a> {
 impl fmt::Debug for Topic<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&String::from_utf8_lossy(self.0), f)
+    }
+}
+
+#[cold]
+fn is_utf8(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok()
+}
+
+/// The same as [`slice::is_ascii`], which takes twice the instructions for names of 8 to 16 bytes.
+#[inline]
+fn is_ascii(name: &[u8]) -> bool {
+    match (name.first_chunk(), name.last_chunk()) {
+        // Together all bytes; some may be in both.
+        (Some(&first), Some(&last)) if name.len() <= 16 => {
+            (u64::from_ne_bytes(first) | u64::from_ne_bytes(last)) & 0x8080_8080_8080_8080 == 0
+        }
+        _ => name.is_ascii(),
     }
 }
 
@@ -152,6 +170,7 @@ impl Shards {
 
     /// Returns the shard that owns `topic`: see [`owner`].
     #[must_use]
+    #[inline]
     pub fn owner(self, topic: Topic<'_>) -> ShardId {
         if self == Self::ONE {
             return ShardId(0);
@@ -203,6 +222,8 @@ fn scaled(point: u16, shards: u16) -> u16 {
     ((u32::from(point) * u32::from(shards)) >> 16) as u16
 }
 
+// A call per request, so that a lone shard's decoder, which needs no owner, stays small.
+#[inline(never)]
 fn point(topic: &[u8], key: u32, multiplier: u32) -> u16 {
     let mut h = key;
     for word in topic.chunks_exact(4).take(OWNER_WORDS) {
@@ -241,6 +262,19 @@ mod tests {
                 max: 1024
             })
         );
+    }
+
+    /// Each byte of a name is checked, whatever the length of the name.
+    #[test]
+    fn a_byte_that_is_not_ascii_is_found_anywhere() {
+        for len in 0..40 {
+            assert!(is_ascii(&vec![b'x'; len]));
+            for at in 0..len {
+                let mut name = vec![b'x'; len];
+                name[at] = 0x80;
+                assert!(!is_ascii(&name), "byte {at} of {len}");
+            }
+        }
     }
 
     /// Computes the owners step by step, so that an optimisation cannot change who owns a topic.

@@ -1,12 +1,8 @@
-//! The default data directory, and what happens when the database cannot read one.
+//! The default data directory.
 
-use std::panic;
-use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use globalcounter::store::StoreError;
 
 /// Returns the default data directory: the one that the service manager assigns, or else
 /// `globalcounter` in the user's state directory.
@@ -31,21 +27,4 @@ pub(super) fn default_dir() -> Result<PathBuf> {
         ),
     };
     Ok(state.join("globalcounter"))
-}
-
-/// Runs `read`, which reads a data directory, and exits with one clear line if it panics. The
-/// database panics on some kinds of damage, and panics again while it is dropped, which would abort
-/// the process: so the panic cannot be caught.
-pub(super) fn exit_if_damaged<T>(directory: &Path, read: impl FnOnce() -> T) -> T {
-    let previous = Arc::new(panic::take_hook());
-    let path = directory.to_owned();
-    panic::set_hook(Box::new(move |info| {
-        let message = info.payload_as_str().unwrap_or("no message");
-        let what = format!("the database panicked while reading it: {message}");
-        eprintln!("globalcounter: {}", StoreError::damaged(&path, what));
-        process::exit(1);
-    }));
-    let done = read();
-    panic::set_hook(Box::new(move |info| previous(info)));
-    done
 }

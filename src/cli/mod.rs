@@ -46,12 +46,12 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => return usage::refuse(&error),
     };
     let result = match arguments.command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Client(command) => client::run(&command),
+        Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Client(command) => client::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(&command),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // `:#` appends the causes to the same line.
             eprintln!("globalcounter: {error:#}");

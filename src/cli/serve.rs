@@ -12,7 +12,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use globalcounter::server::{Config, Loaded, Server, Steering};
 use globalcounter::shard::Durability;
-use globalcounter::store::LastEnd;
+use globalcounter::store::{LastEnd, LogStore};
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Shards};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -86,6 +86,15 @@ pub(super) struct Arguments {
         value_parser = parse_durability
     )]
     durability: Durability,
+    /// Write a checkpoint of all topics to the data directory after this many bytes of log, or half
+    /// the last checkpoint's length if that is more. Less makes the next start faster but writes more
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "GLOBALCOUNTER_CHECKPOINT_LOG",
+        default_value_t = LogStore::DEFAULT_CHECKPOINT_LOG
+    )]
+    checkpoint_log: u64,
     /// Maximum number of topics; further new topics are refused, none is evicted
     #[arg(
         long,
@@ -200,6 +209,7 @@ impl Arguments {
             steering: self.steering,
             data_dir,
             durability: self.durability,
+            checkpoint_log: self.checkpoint_log,
             max_topics: self.max_topics,
             max_topic_len: self.max_topic_len,
             max_connections: self.max_connections,
@@ -227,10 +237,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         .data_dir
         .clone()
         .map(|directory| (directory, config.durability));
-    let server = match &stored {
-        Some((directory, _)) => data_dir::exit_if_damaged(directory, || Server::bind(config)),
-        None => Server::bind(config),
-    }?;
+    let server = Server::bind(config)?;
     if let (Some((directory, durability)), Some(loaded)) = (stored, server.loaded()) {
         log_loaded(&directory, durability, loaded);
     }

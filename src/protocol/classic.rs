@@ -25,6 +25,7 @@ pub const MAX_MESSAGE: usize = 65_536;
 ///
 /// Returns the code to answer with, if the op code is unknown or missing (an empty message has
 /// none), or if the topic is not UTF-8 or longer than `max_topic_len` bytes.
+#[inline]
 pub fn decode_request(message: &[u8], max_topic_len: usize) -> Result<Request<'_>, ErrorCode> {
     let (op, topic) = match message {
         [COUNT, topic @ ..] => (Op::Count, topic),
@@ -59,7 +60,17 @@ pub fn encode_request(request: Request<'_>, out: &mut Vec<u8>) -> Result<(), Err
 /// Replies to methods that this dialect does not carry cannot occur here, since their requests
 /// cannot be decoded. Such a reply would be encoded as the sum that it holds, or as the reply to
 /// RESET.
+#[inline(always)]
 pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Count(sum) => encode_sum(sum, out),
+        other => encode_other(other, out),
+    }
+}
+
+/// Appends any reply; not inlined, so that the loop around [`encode_reply`] is small.
+#[inline(never)]
+fn encode_other(reply: Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Count(sum)
         | Reply::Add(sum)
@@ -80,11 +91,15 @@ pub fn encode_reply(reply: Reply, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a sum: one write of 9 bytes, of which the unused ones are dropped. A write of as many bytes
+/// as are used is a call of `memcpy`.
+#[inline]
 fn encode_sum(sum: u64, out: &mut Vec<u8>) {
-    let bytes = sum.to_be_bytes();
-    let leading_zeros = (sum.leading_zeros() / 8).min(7) as usize;
-    out.push(COUNT_REPLY);
-    out.extend_from_slice(&bytes[leading_zeros..]);
+    let unused = (sum.leading_zeros() / 8).min(7);
+    let mut message = [COUNT_REPLY; 9];
+    message[1..].copy_from_slice(&(sum << (8 * unused)).to_be_bytes());
+    out.extend_from_slice(&message);
+    out.truncate(out.len() - unused as usize);
 }
 
 /// Decodes a whole message as a reply; `None` if it is not one. The text of an error is dropped,

@@ -162,6 +162,7 @@ pub enum NotAReply {
 }
 
 /// Splits a frame into op, id and body; `None` if `input` ends inside the frame.
+#[inline]
 fn split(input: &[u8]) -> Option<(u8, RequestId, &[u8])> {
     let (&[op, len_high, len_low, id @ ..], rest) = input.split_first_chunk::<HEADER_LEN>()?;
     let body = rest.get(..usize::from(u16::from_be_bytes([len_high, len_low])))?;
@@ -186,6 +187,8 @@ fn split_u64(body: &[u8]) -> Option<(u64, &[u8])> {
 ///
 /// Returns [`NotARequest`] if `input` does not start with a frame; the rest of the stream is then
 /// unreadable. A whole frame with invalid content is no such error: its `call` holds the error.
+// As a call, it adds 65 instructions to the 436 of a COUNT in the server.
+#[inline(always)]
 pub fn decode_request(
     input: &[u8],
     max_topic_len: usize,
@@ -202,6 +205,7 @@ pub fn decode_request(
     }))
 }
 
+#[inline(always)]
 fn decode_call(op: u8, body: &[u8], max_topic_len: usize) -> Result<Call<'_>, ErrorCode> {
     let (op, topic) = match op {
         COUNT => (Op::Count, body),
@@ -318,7 +322,27 @@ pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
 /// # Panics
 ///
 /// Panics for the replies to operations that this dialect does not carry.
+#[inline(always)]
 pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Count(sum) => encode_sum(COUNT, id, sum, out),
+        other => encode_other(id, other, out),
+    }
+}
+
+/// Appends a reply that holds a sum, as nearly every reply does: one write of 16 bytes, of which the
+/// last is dropped. That takes fewer instructions than a write of each field.
+#[inline]
+fn encode_sum(op: u8, id: RequestId, sum: u64, out: &mut Vec<u8>) {
+    let header = u64::from(op | REPLY) << 48 | 8 << 32 | u64::from(id.0);
+    let frame = u128::from(header) << 72 | u128::from(sum) << 8;
+    out.extend_from_slice(&frame.to_be_bytes());
+    out.truncate(out.len() - 1);
+}
+
+/// Appends any reply frame; not inlined, so that the loop around [`encode_reply`] is small.
+#[inline(never)]
+fn encode_other(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Count(sum) => encode_sum(COUNT, id, sum, out),
         Reply::Add(last) => encode_sum(ADD, id, last, out),
@@ -338,23 +362,8 @@ pub fn encode_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
                 &[&[error.code()], message],
             );
         }
-        Reply::Set(_)
-        | Reply::Created
-        | Reply::Present(_)
-        | Reply::Absent
-        | Reply::SumIsHigher(_)
-        | Reply::Deleted(_) => unreachable!("only RESP carries {reply:?}"),
+        _ => unreachable!("only RESP carries {reply:?}"),
     }
-}
-
-/// Appends a reply that holds a sum, as nearly every reply does: one write of 15 bytes.
-fn encode_sum(op: u8, id: RequestId, sum: u64, out: &mut Vec<u8>) {
-    let mut frame = [0; HEADER_LEN + 8];
-    frame[0] = op | REPLY;
-    frame[2] = 8;
-    frame[3..7].copy_from_slice(&id.0.to_be_bytes());
-    frame[7..].copy_from_slice(&sum.to_be_bytes());
-    out.extend_from_slice(&frame);
 }
 
 /// Appends any reply frame to `out`.
@@ -363,6 +372,7 @@ fn encode_sum(op: u8, id: RequestId, sum: u64, out: &mut Vec<u8>) {
 ///
 /// Panics if the body of a PING is longer than 65,535 bytes, which a decoded body never is, and like
 /// [`encode_reply`].
+#[inline(always)]
 pub fn encode_answer(id: RequestId, answer: &Answer<'_>, out: &mut Vec<u8>) {
     match *answer {
         Answer::Reply(reply) => encode_reply(id, reply, out),
@@ -382,27 +392,6 @@ pub fn encode_answer(id: RequestId, answer: &Answer<'_>, out: &mut Vec<u8>) {
             ],
         ),
     }
-}
-
-/// Returns how many bytes [`encode_answer`] appends.
-///
-/// # Panics
-///
-/// Panics like [`encode_answer`].
-#[must_use]
-pub fn answer_len(answer: &Answer<'_>) -> usize {
-    HEADER_LEN
-        + match *answer {
-            Answer::Reply(reply) => match reply {
-                Reply::Count(_) | Reply::Add(_) | Reply::Get(_) | Reply::Advance(_) => 8,
-                Reply::Reset => 0,
-                Reply::Delete { .. } => 1,
-                Reply::Error(error) => 1 + error.message().len(),
-                _ => unreachable!("only RESP carries {reply:?}"),
-            },
-            Answer::Hello(_) => 16,
-            Answer::Pong(body) => body.len(),
-        }
 }
 
 /// Decodes the reply frame at the start of `input`; `None` if `input` ends inside the frame. Bytes

@@ -6,6 +6,7 @@ use std::thread;
 
 use super::error::BindError;
 use crate::shard::Durability;
+use crate::store::LogStore;
 use crate::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
 
 /// Upper estimates of the file descriptors that are not connections: listeners, runtimes, standard
@@ -45,6 +46,11 @@ pub struct Config {
     /// The durability of topics in a data directory. With [`Durability::Memory`] the directory is
     /// not used. Monotonic by default.
     pub durability: Durability,
+    /// After how many bytes of log the server writes a checkpoint of all topics to the data
+    /// directory. [`LogStore::DEFAULT_CHECKPOINT_LOG`] by default. It waits longer if the last
+    /// checkpoint was more than twice as large. A small number makes the next start faster, and the
+    /// directory smaller, but writes more.
+    pub checkpoint_log: u64,
     /// The most topics, over all shards. A new topic beyond it is refused; none is evicted.
     pub max_topics: usize,
     /// The longest topic name, in bytes; at most [`TOPIC_LEN_LIMIT`].
@@ -139,6 +145,7 @@ impl Default for Config {
             steering: Steering::Auto,
             data_dir: None,
             durability: Durability::Monotonic,
+            checkpoint_log: LogStore::DEFAULT_CHECKPOINT_LOG,
             max_topics: Self::DEFAULT_MAX_TOPICS,
             max_topic_len: DEFAULT_MAX_TOPIC_LEN,
             max_connections: Self::DEFAULT_MAX_CONNECTIONS,

@@ -4,7 +4,7 @@
 
 use slab::Slab;
 
-use super::change::Change;
+use super::change::{Change, Record};
 use super::counter::{Counter, Unpacked};
 use super::durability::Ceilings;
 use super::topic_state::{Placement, TopicState};
@@ -153,6 +153,25 @@ impl<W> Ledger<W> {
     /// Returns the store's ceiling and the topic's sum if they differ, so that the topic would skip
     /// numbers after a restart.
     pub(super) fn unsettled(&self, counter: Counter) -> Option<(Option<u64>, u64)> {
+        let (stored, sum) = self.stored_and_sum(counter);
+        let exact = stored.is_none() || stored == Some(sum);
+        (!exact).then_some((stored, sum))
+    }
+
+    /// Returns the topic's record in the store, with the sum that it has by now; `None` if the store
+    /// has no record of it.
+    pub(super) fn record(&self, counter: Counter) -> Option<Record> {
+        let (stored, sum) = self.stored_and_sum(counter);
+        let ceiling = stored?;
+        Some(Record {
+            ceiling,
+            sum: sum.min(ceiling),
+        })
+    }
+
+    /// Returns the ceiling that the store has, or `None` if it has no record of the topic, and the
+    /// topic's sum.
+    fn stored_and_sum(&self, counter: Counter) -> (Option<u64>, u64) {
         let unpacked;
         let state = match counter.unpack() {
             Unpacked::Compact(compact) => {
@@ -161,9 +180,7 @@ impl<W> Ledger<W> {
             }
             Unpacked::InLedger(index) => &self.states[index],
         };
-        let stored = state.stored_ceiling();
-        let exact = stored.is_none() || stored == Some(state.sum());
-        (!exact).then(|| (stored, state.sum()))
+        (state.stored_ceiling(), state.sum())
     }
 
     /// Runs `step` on a topic's state, requests the change that is due then, and stores the state

@@ -62,15 +62,19 @@ impl<W> Shard<W> {
     }
 
     /// Inserts a topic that the store has, even if the quota is used up: a stored topic is never
-    /// dropped. The topic continues above `sum`.
-    pub fn restore(&mut self, topic: Topic<'_>, sum: u64) {
+    /// dropped. The topic continues above `sum`. Returns false, and changes nothing, if the topic is
+    /// in the shard already.
+    pub fn restore(&mut self, topic: Topic<'_>, sum: u64) -> bool {
         let key = self.topics.key(topic);
         let Self { ledger, quota, .. } = self;
+        let mut is_new = false;
         let inserted = self.topics.find_or_insert(topic, &key, || {
             quota.take_unchecked();
+            is_new = true;
             Ok::<_, Infallible>(ledger.restore(sum))
         });
         debug_assert!(inserted.is_ok());
+        is_new
     }
 
     /// Applies one request and returns its reply. A refused request changes nothing.
@@ -254,6 +258,31 @@ impl<W> Shard<W> {
         true
     }
 
+    /// Makes one step of copying all topics: passes those of a bounded part of the table, from `from`
+    /// on, to `found`, each with the record that the store has of it (the result of its last change
+    /// that is known), and the sum that it has by now. A topic that the store does not have yet is
+    /// left out. Returns the position for the next step, or `None` at the end.
+    ///
+    /// As in a [`scan`](Self::scan), a topic that exists from the first step to the last is passed
+    /// exactly once.
+    pub fn copy(
+        &self,
+        from: Position,
+        mut found: impl FnMut(Topic<'_>, Record),
+    ) -> Option<Position> {
+        self.topics.visit(from, |topic, counter| {
+            if let Some(record) = self.ledger.record(counter) {
+                found(topic, record);
+            }
+        })
+    }
+
+    /// Returns whether the result of every change that was fetched is known.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.ledger.nothing_in_flight()
+    }
+
     /// Returns the number of topics.
     #[must_use]
     pub fn topics(&self) -> usize {
@@ -297,10 +326,9 @@ impl<W> Shard<W> {
         from: Position,
         count: usize,
         bytes: usize,
-        mut found: impl FnMut(Topic<'_>),
+        found: impl FnMut(Topic<'_>),
     ) -> Option<Position> {
-        self.topics
-            .scan(from, count, bytes, |topic, _| found(topic))
+        self.topics.scan(from, count, bytes, found)
     }
 
     fn remove(&mut self, topic: Topic<'_>, key: &Key) {

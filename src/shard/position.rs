@@ -66,6 +66,11 @@ impl Position {
         self.prefix(bits + 1) & 1 == 1
     }
 
+    /// Returns whether this is the first position with the same first `bits` bits.
+    pub(super) const fn starts_prefix(self, bits: u32) -> bool {
+        self.0.trailing_zeros() >= Self::BITS - bits
+    }
+
     /// Returns the first later position whose first `bits` bits differ, if there is one.
     pub(super) const fn after_prefix(self, bits: u32) -> Option<Self> {
         let rest = Self::BITS - bits;
@@ -117,5 +122,9 @@ mod tests {
             Some(0b11 << 43)
         );
         assert_eq!(position.after_prefix(45), position.next());
+        assert!(Position::START.starts_prefix(0) && position.starts_prefix(45));
+        assert!(!position.starts_prefix(44));
+        let third = Position::new(0b11 << 43).expect("below 2^45");
+        assert!(third.starts_prefix(2) && third.starts_prefix(3) && !third.starts_prefix(1));
     }
 }

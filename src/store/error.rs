@@ -22,6 +22,12 @@ pub enum StoreError {
         /// The process, as far as it is known.
         owner: String,
     },
+    /// There is no data directory.
+    #[error("there is no data directory at {}", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
     /// It is not a data directory, or one of another version.
     #[error(
         "{} {found}; this version reads format {format}: run the version that wrote it, or choose \
@@ -34,6 +40,18 @@ pub enum StoreError {
         path: PathBuf,
         /// What was found, as a phrase that follows the path.
         found: String,
+    },
+    /// It is a data directory of the first format, which was a database.
+    #[error(
+        "{} was written by an older version, in format 1; this version reads format {format}: move the \
+         topics with `globalcounter export --data-dir DIR` of the version that wrote it and \
+         `globalcounter import --data-dir NEW` of this one",
+        path.display(),
+        format = FORMAT
+    )]
+    OldFormat {
+        /// The file that shows it.
+        path: PathBuf,
     },
     /// The data is not what was written. Serving it could hand out numbers twice.
     #[error(
@@ -64,15 +82,6 @@ pub enum StoreError {
     /// The store reported no result for a commit: it panicked, or dropped the `Completion`.
     #[error("the store reported no result for a commit; this is a bug in the store")]
     NoResult,
-    /// The database failed in the background, outside of any call.
-    #[error(
-        "the database in {} cannot write its collected changes to the disk: check the free space",
-        path.display()
-    )]
-    Background {
-        /// The directory of the database.
-        path: PathBuf,
-    },
     /// The store failed earlier, and nothing is tried again. A restart is needed.
     #[error("the store failed earlier: remove the cause, then restart the server")]
     Failed,
@@ -88,6 +97,15 @@ impl StoreError {
             doing,
             source,
         }
+    }
+
+    /// Returns the texts of the error and its causes, in one line.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let first: Option<&dyn std::error::Error> = Some(self);
+        let causes = std::iter::successors(first, |error| error.source());
+        let texts: Vec<String> = causes.map(ToString::to_string).collect();
+        texts.join(": ")
     }
 
     /// Creates the error for data at `path` that is not what was written. `what` says what is

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::mpsc;
 
 use super::completion::{Changes, Completion};
+use super::encoding::Rows;
 use super::error::StoreError;
 use super::stored::{LastEnd, Stored};
 use crate::shard::Change;
@@ -19,8 +20,9 @@ pub trait Store: Send + Sync {
     /// Returns how the previous server on this store ended.
     fn last_end(&self) -> LastEnd;
 
-    /// Passes every topic whose point lies in `points` to `found`, in any order. Every topic has a
-    /// point from 0 to 65,535, and each shard owns a range of points.
+    /// Passes every topic whose point lies in `points` to `found`, in any order. If a topic is passed
+    /// more than once, only the first time counts. Every topic has a point from 0 to 65,535, and each
+    /// shard owns a range of points.
     ///
     /// # Errors
     ///
@@ -32,17 +34,17 @@ pub trait Store: Send + Sync {
         found: &mut dyn FnMut(Topic<'_>, Stored),
     ) -> Result<(), StoreError>;
 
-    /// Prepares the store for commits, after every point was loaded. Removes the mark of a clean
-    /// shutdown.
+    /// Prepares the store for commits, after the topics were loaded. From now on the store is one that
+    /// did not end cleanly.
     ///
     /// # Errors
     ///
-    /// The removal of the mark cannot be made durable, or the loaded topics are not complete.
+    /// This cannot be made durable.
     fn begin(&mut self) -> Result<(), StoreError>;
 
-    /// Makes these changes durable, all or none, then reports the result through `completion`, now
-    /// or later, from any thread. The caller changes a topic again only after the result. Once a
-    /// commit has failed, no later commit may succeed.
+    /// Makes these changes durable, then reports the result through `completion`, now or later, from
+    /// any thread. The caller changes a topic again only after the result. If the commit fails, each
+    /// of its changes may have become durable or not, and no later commit may succeed.
     fn commit(&mut self, changes: Changes, completion: Completion);
 
     /// Makes these changes durable as [`commit`](Self::commit) does, and waits for the result.
@@ -60,6 +62,28 @@ pub trait Store: Send + Sync {
         receiver.recv().unwrap_or(Err(StoreError::NoResult))
     }
 
+    /// Called when there was nothing to commit for a while. The store may use the time.
+    fn idle(&mut self) {}
+
+    /// Returns whether a checkpoint would help the store now. A store that keeps no log needs none.
+    fn checkpoint_due(&self) -> bool {
+        false
+    }
+
+    /// Begins a checkpoint with one part for each of these ranges of points. Every earlier commit has
+    /// its result. Returns `None` if the store needs no checkpoints, or is writing one already.
+    ///
+    /// # Errors
+    ///
+    /// The checkpoint cannot be written. The store works as before.
+    fn begin_checkpoint(
+        &mut self,
+        parts: Vec<RangeInclusive<u16>>,
+    ) -> Result<Option<Box<dyn Checkpoint>>, StoreError> {
+        let _ = parts;
+        Ok(None)
+    }
+
     /// Marks a clean shutdown. There are no further commits, every commit has its result, and all
     /// stored sums are exact.
     ///
@@ -67,4 +91,24 @@ pub trait Store: Send + Sync {
     ///
     /// The mark cannot be made durable.
     fn finish(&mut self) -> Result<(), StoreError>;
+}
+
+/// A copy of all topics that is being written, while the store goes on committing. Dropping it
+/// without [`finish`](Self::finish) gives it up.
+pub trait Checkpoint: Send + Sync {
+    /// Appends topics with the records that the store has of them to a part. A topic is copied after
+    /// the results of all commits that came before the checkpoint are known, once if it exists the
+    /// whole time, and with its record at any moment of that time.
+    ///
+    /// # Errors
+    ///
+    /// The topics cannot be written. The store works as before.
+    fn write(&self, part: usize, topics: &Rows) -> Result<(), StoreError>;
+
+    /// Makes the checkpoint durable and valid, so that the store needs no older changes.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made durable. The store works as before.
+    fn finish(self: Box<Self>) -> Result<(), StoreError>;
 }

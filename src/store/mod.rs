@@ -1,21 +1,24 @@
 //! Durable storage for ceilings: the [`Store`] trait and its implementations. A store knows topics
 //! and their records. It must not know what a record means: that is up to [`shard`](crate::shard).
 
+mod checkpoint;
 mod completion;
 mod directory;
+mod disk;
+mod encoding;
 mod error;
-mod fjall;
-mod guard;
+mod fault;
 mod interface;
-mod journal;
 mod layout;
-mod lock;
+mod log;
+mod log_store;
 mod memory;
 mod stored;
 
 pub use completion::{Changes, Completion};
+pub use encoding::Rows;
 pub use error::StoreError;
-pub use fjall::FjallStore;
-pub use interface::Store;
+pub use interface::{Checkpoint, Store};
+pub use log_store::{Contents, Finding, LogStore, check};
 pub use memory::MemoryStore;
 pub use stored::{LastEnd, Skipped, Stored};

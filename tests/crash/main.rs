@@ -4,6 +4,7 @@
 //! - `kill`: the real binary ends by SIGKILL or SIGTERM, round after round on one data directory
 //! - `power`: a server in this process whose store loses changes that were not synced
 //! - `checker`: what clients know of each topic, and whether a reply contradicts it
+//! - `long`: minutes of load with kills; run with `-- --ignored`
 //! - `load`: clients over TCP and UDP, in the framed and the classic dialect
 //!
 //! `GLOBALCOUNTER_CRASH_ROUNDS` sets the number of rounds (a few by default),
@@ -15,6 +16,7 @@
 mod checker;
 mod kill;
 mod load;
+mod long;
 mod power;
 
 #[path = "../support/mod.rs"]

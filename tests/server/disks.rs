@@ -98,13 +98,13 @@ fn count_until_it_fails(client: &mut Framed) -> u32 {
                 return topics;
             }
         }
-        assert!(topics < 100_000, "the disk is never full");
+        assert!(topics < 1_000_000, "the disk is never full");
     }
 }
 
 #[test]
 fn after_a_full_disk_a_restart_with_more_room_serves_again() {
-    let Some(mut mounted) = Mounted::new("full", "size=400k") else {
+    let Some(mut mounted) = Mounted::new("full", "size=20m") else {
         return;
     };
     let mut client = mounted.serve();

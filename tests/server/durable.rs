@@ -15,18 +15,18 @@ use crate::support::{
 };
 
 impl Directory {
-    fn serve(&self, shards: &str) -> Process {
+    pub(crate) fn serve(&self, shards: &str) -> Process {
         Process::with(&["--data-dir", self.as_str(), "--shards", shards])
     }
 
-    fn command(&self, arguments: &[&str]) -> AssertCommand {
+    pub(crate) fn command(&self, arguments: &[&str]) -> AssertCommand {
         let mut command = AssertCommand::new(env!("CARGO_BIN_EXE_globalcounter"));
         command.args(arguments).arg("--data-dir").arg(&self.0);
         command
     }
 
     /// Returns the lines of `globalcounter topics`, sorted.
-    fn topics(&self, arguments: &[&str]) -> Vec<String> {
+    pub(crate) fn topics(&self, arguments: &[&str]) -> Vec<String> {
         let output = self.command(&[&["topics"], arguments].concat()).output();
         let output = output.unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -201,7 +201,7 @@ fn an_unusable_data_directory_is_refused_in_one_line() {
     let missing = Directory::new("missing");
     let output = missing.command(&["topics"]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("cannot find a data directory"), "{error}");
+    assert!(error.contains("there is no data directory"), "{error}");
 }
 
 /// Root may read everything, so the server then runs as another user.
@@ -236,13 +236,13 @@ fn an_unreadable_data_directory_is_refused_in_one_line() {
         assert!(error.contains("Permission denied"), "{error}");
     };
     if is_root {
-        for entry in [".", "lock", "format", "fjall"] {
+        for entry in [".", "lock", "format", "manifest", "log", "checkpoint"] {
             chown(directory.0.join(entry), Some(NOBODY), Some(NOBODY)).unwrap();
         }
     }
     refused(&directory.0, 0o000);
     refused(&directory.0.join("format"), 0o000);
-    refused(&directory.0.join("fjall"), 0o000);
+    refused(&directory.0.join("log"), 0o000);
 }
 
 #[test]

@@ -365,7 +365,7 @@ fn coalesced_datagrams_are_served_one_by_one() {
     ];
     for datagram in sent {
         outgoing.open().extend_from_slice(datagram);
-        outgoing.close(Peer::connected());
+        outgoing.close(&Peer::connected());
     }
     assert_eq!(outgoing.send(socket.as_fd()).unwrap(), 0);
     let mut got = Vec::new();

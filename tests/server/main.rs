@@ -22,6 +22,7 @@
 //! - `startup`: warnings about limits of the machine
 //! - `stopping`: a stop serves the connections that the kernel has accepted
 //! - `durable`: topics survive restarts and kills of the real binary
+//! - `data`: a data directory is checked and backed up
 //! - `stores`: slow and failing stores
 //! - `disks`: full and read-only disks
 //! - `readme`: the README's examples and flags
@@ -32,6 +33,7 @@ mod bad_input;
 mod classic;
 mod client;
 mod command;
+mod data;
 mod disks;
 mod durable;
 mod frames;

@@ -1,16 +1,18 @@
-//! Measures one row: starts its servers, measures each in turn, round by round, and summarises the
-//! rounds.
+//! Measures one row: prepares its servers, measures each in turn, round by round.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use globalcounter::protocol::Op;
 
-use super::results::{EntryResult, Round, RowResult, median};
+use super::process::{Folder, Running};
+use super::results::{Round, RowResult};
 use super::rows::{Entry, Load, Measure, Row};
-use super::servers::{Installed, Running};
-use crate::drive;
+use super::servers::{Build, Installed};
+use super::summary::{Series, summarise};
+use crate::drive::{self, Measured};
 use crate::measure;
-use crate::observe::Process;
 use crate::plan::{Pace, Plan, Until};
 use crate::report::{Latency, Rounds};
 use crate::target;
@@ -38,65 +40,138 @@ pub(super) struct Bench<'a> {
     pub(super) duration: Duration,
 }
 
-/// An entry while its row is measured.
-struct Contender<'a> {
-    entry: &'a Entry,
-    running: Result<(Running, Plan)>,
+/// A server while its row is measured.
+struct Contender {
+    number: usize,
+    entry: &'static Entry,
+    build: Build,
+    prepared: Result<Prepared>,
     rounds: Vec<Round>,
-    bytes_per_topic: Option<f64>,
+}
+
+/// What is ready for an entry before its first measurement.
+enum Prepared {
+    /// A server that has the topics.
+    Serving(Box<(Running, Plan)>),
+    /// A server that has the topics, which take that much memory each. Nothing more is measured.
+    Filled(f64),
+    /// A data directory that has the topics, and the resident memory of a server without topics.
+    Stored { folder: Arc<Folder>, empty: u64 },
+    /// Each measurement starts a server of its own.
+    Nothing,
 }
 
 impl Bench<'_> {
     pub(super) fn row(&self, row: &'static Row) -> RowResult {
-        let mut contenders: Vec<Contender<'_>> = row
-            .entries
-            .iter()
-            .map(|entry| self.start(row, entry))
-            .collect();
-        if row.measure == Measure::Processor {
-            let bar = Rounds::of(row.name, u64::from(self.rounds) * row.entries.len() as u64);
-            let mut order: Vec<usize> = (0..contenders.len()).collect();
-            for _ in 0..self.rounds {
-                for &number in &order {
-                    let contender = &mut contenders[number];
-                    if let Ok((running, plan)) = &contender.running {
-                        match measure_once(plan, running.process()) {
-                            Ok(measured) => contender.rounds.push(measured),
-                            Err(error) => contender.running = Err(error),
-                        }
+        let mut contenders = self.contenders(row);
+        let rounds = match row.measure {
+            Measure::Memory => 1,
+            _ => self.rounds,
+        };
+        let bar = Rounds::of(row.name, u64::from(rounds) * contenders.len() as u64);
+        let mut order: Vec<usize> = (0..contenders.len()).collect();
+        for _ in 0..rounds {
+            for &number in &order {
+                let contender = &mut contenders[number];
+                if let Ok(prepared) = &contender.prepared {
+                    match self.measure(contender.entry, contender.build, prepared) {
+                        Ok(round) => contender.rounds.push(round),
+                        Err(error) => contender.prepared = Err(error),
                     }
-                    bar.inc();
                 }
-                // Each round starts with another server, so that each follows every other's load.
-                order.rotate_left(1);
+                bar.inc();
             }
+            // Each round starts with another server, so that each follows every other's load.
+            order.rotate_left(1);
         }
-        self.summarise(row, contenders)
+        let series: Vec<Series> = contenders.into_iter().map(Contender::series).collect();
+        summarise(row, &series)
     }
 
-    /// Starts a server and creates the row's topics on it.
-    fn start<'e>(&self, row: &Row, entry: &'e Entry) -> Contender<'e> {
-        let mut bytes_per_topic = None;
-        let mut start = || -> Result<(Running, Plan)> {
-            let running = self.servers.start(&entry.server, self.server_processor)?;
-            let plan = self.plan(&entry.load, &running)?;
-            let resident =
-                |running: &Running| running.process().usage().map_or(0, |usage| usage.resident);
-            let before = resident(&running);
-            measure::prepare(&plan)?;
-            if row.measure == Measure::Memory {
-                let grown = resident(&running).saturating_sub(before);
-                bytes_per_topic = Some(grown as f64 / f64::from(entry.load.topics));
-            }
-            Ok((running, plan))
-        };
-        let running = start();
-        Contender {
-            entry,
-            running,
-            rounds: Vec::new(),
-            bytes_per_topic,
+    /// Prepares the row's entries, then those of the other build, if there is one.
+    fn contenders(&self, row: &'static Row) -> Vec<Contender> {
+        let mut contenders = Vec::new();
+        for &build in self.servers.builds() {
+            let entries = row.entries.iter().enumerate();
+            let of_build =
+                |&(_, entry): &(usize, &Entry)| build == Build::This || entry.server.has_builds();
+            contenders.extend(entries.filter(of_build).map(|(number, entry)| Contender {
+                number,
+                entry,
+                build,
+                prepared: self.prepare(row.measure, entry, build),
+                rounds: Vec::new(),
+            }));
         }
+        contenders
+    }
+
+    fn prepare(&self, measure: Measure, entry: &Entry, build: Build) -> Result<Prepared> {
+        if measure == Measure::NewTopics {
+            return Ok(Prepared::Nothing);
+        }
+        let folder = Folder::new()?;
+        let running = match measure {
+            Measure::Start => self.start_on_both(entry, build, &folder)?,
+            _ => self.start(entry, build, &folder)?,
+        };
+        let empty = resident(&running)?;
+        let plan = self.plan(&entry.load, &running)?;
+        measure::prepare(&plan)?;
+        Ok(match measure {
+            Measure::Memory => Prepared::Filled(per_topic(resident(&running)?, empty, &entry.load)),
+            Measure::Start => {
+                running.stop()?;
+                Prepared::Stored { folder, empty }
+            }
+            _ => Prepared::Serving(Box::new((running, plan))),
+        })
+    }
+
+    fn measure(&self, entry: &Entry, build: Build, prepared: &Prepared) -> Result<Round> {
+        match prepared {
+            Prepared::Serving(serving) => {
+                let (running, plan) = &**serving;
+                let measured = drive::run(plan, Some(running.process()), &mut |_| {})?;
+                round(&measured)
+            }
+            Prepared::Filled(bytes) => Ok(Round {
+                bytes_per_topic: Some(*bytes),
+                ..Round::default()
+            }),
+            Prepared::Stored { folder, empty } => {
+                let running = self.start_on_both(entry, build, folder)?;
+                let bytes = per_topic(resident(&running)?, *empty, &entry.load);
+                let start_time = running.start_time();
+                running.stop()?;
+                Ok(Round {
+                    start_seconds: Some(start_time.as_secs_f64()),
+                    bytes_per_topic: Some(bytes),
+                    ..Round::default()
+                })
+            }
+            Prepared::Nothing => {
+                let running = self.start(entry, build, &Folder::new()?)?;
+                let plan = self.plan(&entry.load, &running)?;
+                let process = Some(running.process());
+                round(&drive::each_topic(&plan, Op::Count, process)?)
+            }
+        }
+    }
+
+    fn start(&self, entry: &Entry, build: Build, folder: &Arc<Folder>) -> Result<Running> {
+        let processors = [self.server_processor];
+        let folder = Arc::clone(folder);
+        self.servers
+            .start(&entry.server, build, folder, &processors)
+    }
+
+    /// Starts a server on the processors of the servers and of the load.
+    fn start_on_both(&self, entry: &Entry, build: Build, folder: &Arc<Folder>) -> Result<Running> {
+        let processors = [self.server_processor, self.load_processor];
+        let folder = Arc::clone(folder);
+        self.servers
+            .start(&entry.server, build, folder, &processors)
     }
 
     fn plan(&self, load: &Load, running: &Running) -> Result<Plan> {
@@ -131,83 +206,53 @@ impl Bench<'_> {
             verify: false,
         })
     }
+}
 
-    fn summarise(&self, row: &'static Row, contenders: Vec<Contender<'_>>) -> RowResult {
-        let costs: Vec<Vec<f64>> = contenders
-            .iter()
-            .map(|contender| match contender.bytes_per_topic {
-                Some(bytes) => vec![bytes],
-                None => contender
-                    .rounds
-                    .iter()
-                    .map(|round| round.nanos_per_reply)
-                    .collect(),
-            })
-            .collect();
-        let measured: Vec<bool> = contenders
-            .iter()
-            .zip(&costs)
-            .map(|(contender, costs)| contender.running.is_ok() && !costs.is_empty())
-            .collect();
-        let summarise = |(number, contender): (usize, Contender<'_>)| {
-            let entry = contender.entry;
-            // Rounds are compared in pairs: a disturbance in a round affected both servers.
-            let base = entry.bases.iter().copied().find(|&base| measured[base]);
-            let base_costs = base.map_or(&[][..], |base| &costs[base]);
-            let pairs = costs[number].iter().zip(base_costs);
-            let ratios: Vec<f64> = pairs.map(|(own, base)| own / base).collect();
-            let of =
-                |value: fn(&Round) -> f64| median(contender.rounds.iter().map(value).collect());
-            EntryResult {
-                server: self.servers.name(&entry.server),
-                ours: number == row.ours,
-                base,
-                missing: contender
-                    .running
-                    .as_ref()
-                    .err()
-                    .map(|error| format!("{error:#}")),
-                rate: of(|round| round.rate),
-                nanos_per_reply: of(|round| round.nanos_per_reply),
-                p50: of(|round| round.p50),
-                p99: of(|round| round.p99),
-                bytes_per_topic: contender.bytes_per_topic,
-                lost: contender.rounds.iter().map(|round| round.lost).sum(),
-                ratio: median(ratios),
-                rounds: contender.rounds,
-            }
-        };
-        RowResult {
-            name: row.name,
-            about: row.about,
-            target_at_most: row.target_at_most,
-            entries: contenders.into_iter().enumerate().map(summarise).collect(),
+impl Contender {
+    fn series(self) -> Series {
+        let error = self.prepared.err();
+        Series {
+            entry: self.number,
+            build: self.build,
+            missing: error.map(|error| format!("{error:#}")),
+            rounds: self.rounds,
         }
     }
 }
 
-fn measure_once(plan: &Plan, process: &Process) -> Result<Round> {
-    let measured = drive::run(plan, Some(process), &mut |_| {})?;
+fn resident(running: &Running) -> Result<u64> {
+    let usage = running.process().usage().context("the server is gone")?;
+    Ok(usage.resident)
+}
+
+/// Returns the resident memory beyond that of an empty server, per topic.
+fn per_topic(resident: u64, empty: u64, load: &Load) -> f64 {
+    resident.saturating_sub(empty) as f64 / f64::from(load.topics)
+}
+
+fn round(measured: &Measured) -> Result<Round> {
     ensure!(
         measured.refused.is_empty(),
         "requests were refused: {:?}",
         measured.refused
     );
+    let nanos = measured.processor_nanos();
     let latency = Latency::of(&measured.latency);
     Ok(Round {
-        rate: measured.rate(),
-        nanos_per_reply: measured
-            .processor_nanos()
-            .context("the server answered nothing")?,
-        p50: latency.p50,
-        p99: latency.p99,
+        rate: Some(measured.rate()),
+        nanos_per_reply: Some(nanos.context("the server answered nothing")?),
+        user_nanos_per_reply: measured.user_nanos(),
+        p50: Some(latency.p50),
+        p99: Some(latency.p99),
         lost: measured.lost + measured.late,
+        ..Round::default()
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::ROWS;
+    use super::super::rows::{ROWS, Target};
+    use super::super::servers::Server;
     use super::*;
 
     #[test]
@@ -222,6 +267,33 @@ mod tests {
                 );
                 assert!(target::named(entry.load.target).is_some(), "{}", row.name);
                 assert!(Names::new(entry.load.topics, TOPIC_LEN).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_has_targets_that_it_can_measure() {
+        for row in ROWS {
+            let name = row.name;
+            assert!(row.entries[row.ours].server.has_builds(), "{name}");
+            assert!(!row.targets.is_empty(), "{name}");
+            let requests = matches!(row.measure, Measure::Requests | Measure::NewTopics);
+            for target in row.targets {
+                let measured = match *target {
+                    Target::CpuTime { of, .. } | Target::UserTime { of, .. } => {
+                        requests && of < row.entries.len() && of != row.ours
+                    }
+                    Target::BeyondBaseline { .. } => {
+                        let is_null = |entry: &Entry| matches!(entry.server, Server::Null { .. });
+                        requests && row.entries.iter().any(is_null)
+                    }
+                    Target::Rate { .. } => requests,
+                    Target::Start { .. } => row.measure == Measure::Start,
+                    Target::Memory { .. } => {
+                        matches!(row.measure, Measure::Memory | Measure::Start)
+                    }
+                };
+                assert!(measured, "{name}: {target:?}");
             }
         }
     }

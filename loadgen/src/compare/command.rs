@@ -8,9 +8,10 @@ use clap::Args;
 use globalcounter::server::affinity;
 
 use super::bench::Bench;
+use super::process;
 use super::results::Comparison;
 use super::rows::{ROWS, Row};
-use super::servers::{self, Installed};
+use super::servers::Installed;
 use super::table;
 use crate::observe::{self, Environment};
 use crate::print::print;
@@ -21,7 +22,14 @@ use crate::values::{parse_processor, parse_seconds};
 ///
 /// Each row of the table is one load on several servers. All servers are pinned to one CPU and the
 /// load to another, so two CPUs are needed. The servers of a row are measured in turn, round by round.
-/// A row's ratio is the median of its rounds' ratios of server CPU time per request.
+///
+/// An entry's ratio is the median of its rounds' ratios of server CPU time per request. "Beyond the
+/// baseline" is the CPU time per request that it needs more than the baseline (loadgen null) of the same
+/// row in the same round, again the median of the rounds: unlike the ratio, it does not change with the
+/// speed of the kernel. Each row's targets follow its entries.
+///
+/// Servers that store topics do so in a new directory in TMPDIR (/tmp if not set). It should be on the
+/// disk that is to be measured, not in memory.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Measure only this row; repeat the flag for several rows [default: all]
@@ -39,6 +47,10 @@ pub(crate) struct Arguments {
     /// Start this globalcounter binary [default: the one beside loadgen, else the one in PATH]
     #[arg(long, value_name = "FILE")]
     server_bin: Option<PathBuf>,
+    /// Also measure this other globalcounter binary, in the same rounds: measurements of different days
+    /// cannot be compared
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// Pin the servers to this CPU [default: the first]
     #[arg(long, value_name = "CPU", value_parser = parse_processor)]
     server_cpu: Option<usize>,
@@ -78,8 +90,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     );
     let file = arguments.json.as_deref().map(ReportFile::open);
     let file = file.transpose()?;
-    let servers = Installed::find(arguments.server_bin.as_deref())?;
-    servers::stop_all_on_signals()?;
+    let servers = Installed::find(
+        arguments.server_bin.as_deref(),
+        arguments.against.as_deref(),
+    )?;
+    process::stop_all_on_signals()?;
     print(&table::servers(&servers))?;
     // Keeps the other threads of this program away from the server's processor as well.
     observe::pin(load_processor)?;

@@ -4,9 +4,11 @@
 
 mod bench;
 mod command;
+mod process;
 mod results;
 mod rows;
 mod servers;
+mod summary;
 mod table;
 
 pub(crate) use command::{Arguments, run};

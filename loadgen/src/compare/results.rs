@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::rows::Target;
 use super::servers::Installed;
 use crate::observe::Environment;
 
@@ -22,43 +23,59 @@ pub(super) struct Comparison {
 pub(super) struct RowResult {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    /// The row's target: the most that globalcounter's ratio should be; for memory, the most bytes per
-    /// topic.
-    pub(super) target_at_most: Option<f64>,
+    /// The entries of the row, then those of the other build.
     pub(super) entries: Vec<EntryResult>,
+    pub(super) targets: Vec<TargetResult>,
 }
 
-/// The results of one server in a row.
+/// The results of one server in a row. Figures are the medians of all rounds.
 #[derive(Debug, Serialize)]
 pub(super) struct EntryResult {
     pub(super) server: String,
-    /// Whether the row's target is for this server.
+    /// Whether the row's targets are for this server.
     pub(super) ours: bool,
     /// The index of the entry that `ratio` compares with.
     pub(super) base: Option<usize>,
     /// Why there are no results.
     pub(super) missing: Option<String>,
     pub(super) rounds: Vec<Round>,
-    /// The median of all rounds, as are the next three.
-    pub(super) rate: Option<f64>,
-    pub(super) nanos_per_reply: Option<f64>,
-    pub(super) p50: Option<f64>,
-    pub(super) p99: Option<f64>,
-    pub(super) bytes_per_topic: Option<f64>,
-    /// Datagrams without a reply in time, in all rounds.
-    pub(super) lost: u64,
+    #[serde(flatten)]
+    pub(super) medians: Round,
     /// CPU time per request, or memory per topic, divided by that of the base.
     pub(super) ratio: Option<f64>,
+    /// CPU time per request minus that of the baseline, in nanoseconds.
+    pub(super) beyond_baseline: Option<f64>,
+    /// The same divided by that of the other build, for an entry that has one.
+    pub(super) ratio_to_other_build: Option<f64>,
 }
 
-/// One measurement. Latencies are in microseconds.
-#[derive(Debug, Clone, Copy, Serialize)]
+/// Whether `ours` reached a target.
+#[derive(Debug, Serialize)]
+pub(super) struct TargetResult {
+    #[serde(flatten)]
+    pub(super) target: Target,
+    /// What the target limits. `None` if it could not be measured.
+    pub(super) value: Option<f64>,
+    pub(super) met: Option<bool>,
+}
+
+/// One measurement of a server. A row does not measure everything.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Round {
-    pub(super) rate: f64,
-    pub(super) nanos_per_reply: f64,
-    pub(super) p50: f64,
-    pub(super) p99: f64,
-    /// Datagrams without a reply in time.
+    /// Requests per second.
+    pub(super) rate: Option<f64>,
+    /// CPU time per request.
+    pub(super) nanos_per_reply: Option<f64>,
+    /// The part of it outside the kernel.
+    pub(super) user_nanos_per_reply: Option<f64>,
+    /// Latencies in microseconds.
+    pub(super) p50: Option<f64>,
+    pub(super) p99: Option<f64>,
+    /// Seconds from the start of the process until it served.
+    pub(super) start_seconds: Option<f64>,
+    /// Resident memory.
+    pub(super) bytes_per_topic: Option<f64>,
+    /// Datagrams without a reply in time. In [`EntryResult::medians`]: of all rounds.
     pub(super) lost: u64,
 }
 

@@ -116,10 +116,7 @@ impl<'a> Meter<'a> {
     fn finish(mut self) -> Option<Usage> {
         let before = self.before.take()?;
         let after = self.after.take().or_else(|| self.process.usage())?;
-        Some(Usage {
-            processor: after.processor.saturating_sub(before.processor),
-            resident: after.resident,
-        })
+        Some(after.since(&before))
     }
 }
 

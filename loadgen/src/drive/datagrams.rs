@@ -55,7 +55,7 @@ impl Datagrams {
 
     fn close_datagram(&mut self) {
         if self.open > 0 {
-            self.outgoing.close(Peer::connected());
+            self.outgoing.close(&Peer::connected());
             self.open = 0;
         }
     }

@@ -55,4 +55,10 @@ impl Measured {
         let usage = self.usage.as_ref()?;
         (self.replies > 0).then(|| usage.processor.as_nanos() as f64 / self.replies as f64)
     }
+
+    /// Returns the part of [`processor_nanos`](Self::processor_nanos) outside the kernel.
+    pub(crate) fn user_nanos(&self) -> Option<f64> {
+        let usage = self.usage.as_ref()?;
+        (self.replies > 0).then(|| usage.user.as_nanos() as f64 / self.replies as f64)
+    }
 }

@@ -49,7 +49,7 @@ pub(crate) fn run(plan: &Plan, process: Option<&Process>, watch: Watch<'_>) -> R
 /// # Errors
 ///
 /// Those of [`run`]; also if a topic gets no reply in any round.
-pub(crate) fn each_topic(plan: &Plan, op: Op) -> Result<Measured> {
+pub(crate) fn each_topic(plan: &Plan, op: Op, process: Option<&Process>) -> Result<Measured> {
     /// Enough to be fast on every target, and few enough for every socket's buffer.
     const PIPELINE: usize = 32;
     const TRIES: u32 = 5;
@@ -67,7 +67,7 @@ pub(crate) fn each_topic(plan: &Plan, op: Op) -> Result<Measured> {
     for _ in 0..TRIES {
         plan.until = Until::Requests(topics.len() as u64);
         let job = Job::Each(op, topics);
-        let mut seen = execute(&plan, &job, None, &mut |_| {})?;
+        let mut seen = execute(&plan, &job, process, &mut |_| {})?;
         history.append(std::mem::take(&mut seen.history));
         if seen.unanswered_topics.is_empty() {
             seen.history = history;

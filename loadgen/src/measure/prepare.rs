@@ -22,7 +22,7 @@ pub(crate) fn prepare(plan: &Plan) -> Result<()> {
         verify: false,
         ..plan.clone()
     };
-    let created = drive::each_topic(&plan, op).context("preparing the topics")?;
+    let created = drive::each_topic(&plan, op, None).context("preparing the topics")?;
     ensure_served(&created).context("preparing the topics")
 }
 

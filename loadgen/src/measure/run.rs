@@ -69,7 +69,8 @@ fn sums(plan: &Plan) -> Result<Option<History>> {
     } else {
         Op::Count
     };
-    let measured = drive::each_topic(plan, op).context("asking for the sums of all topics")?;
+    let measured =
+        drive::each_topic(plan, op, None).context("asking for the sums of all topics")?;
     ensure_served(&measured).context("asking for the sums of all topics")?;
     Ok(Some(measured.history))
 }

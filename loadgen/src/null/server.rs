@@ -306,7 +306,7 @@ impl Udp {
         for span in self.received.datagrams(i) {
             answer::datagram(&self.received.bytes()[span], self.outgoing.open());
             if self.outgoing.open_len() > 0 {
-                self.outgoing.close(peer);
+                self.outgoing.close(&peer);
             }
         }
     }

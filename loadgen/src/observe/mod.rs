@@ -8,5 +8,5 @@ mod threads;
 
 pub(crate) use environment::Environment;
 pub(crate) use process::{Process, Usage};
-pub(crate) use processors::pin;
+pub(crate) use processors::{pin, pin_to};
 pub(crate) use threads::Threads;

@@ -24,8 +24,21 @@ pub(crate) struct Process {
 pub(crate) struct Usage {
     /// CPU time of all its threads.
     pub(crate) processor: Duration,
+    /// The part of it outside the kernel, in whole clock ticks. Most kernels sample it at every tick.
+    pub(crate) user: Duration,
     /// Resident memory, in bytes.
     pub(crate) resident: u64,
+}
+
+impl Usage {
+    /// Returns what was used since `earlier`; the memory is that of now.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            processor: self.processor.saturating_sub(earlier.processor),
+            user: self.user.saturating_sub(earlier.user),
+            resident: self.resident,
+        }
+    }
 }
 
 impl Process {
@@ -85,12 +98,11 @@ impl Process {
             let clock = clock_getcpuclockid(Pid::from_raw(self.pid)).ok()?;
             Some(Duration::from(clock.now().ok()?))
         };
-        let in_ticks = || {
-            let ticks = stat.utime + stat.stime;
-            Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64)
-        };
+        let in_ticks =
+            |ticks: u64| Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64);
         Some(Usage {
-            processor: exact().unwrap_or_else(in_ticks),
+            processor: exact().unwrap_or_else(|| in_ticks(stat.utime + stat.stime)),
+            user: in_ticks(stat.utime),
             resident: stat.rss * procfs::page_size(),
         })
     }

@@ -99,7 +99,10 @@ fn absent_servers_are_reported() {
     }
     loadgen("--pid 2147483647").refused(1, "there is no process 2147483647");
     loadgen("null --tcp 192.0.2.1:1 --udp off").refused(1, "listening on tcp://192.0.2.1:1");
-    loadgen("compare --server-bin /nonexistent").refused(1, "there is no server at /nonexistent");
+    for flag in ["--server-bin", "--against"] {
+        loadgen(&format!("compare {flag} /nonexistent"))
+            .refused(1, "there is no server at /nonexistent");
+    }
 }
 
 #[test]

@@ -42,6 +42,9 @@ fn rows_are_listed() {
         "resp",
         "udp-classic-gso",
         "topics-10m",
+        "exact-1000x1",
+        "new-topics",
+        "start-10m",
         "memory",
     ] {
         row(ended.measured(), name);
@@ -65,18 +68,32 @@ fn servers_are_compared() {
         return;
     }
     let json = std::env::temp_dir().join(format!("loadgen-compare-{}.json", std::process::id()));
-    let flags = "--row framed-16x64 --row shards-2 --rounds 2 --duration 0.1";
-    let ended = loadgen(&format!("compare {flags} --json {}", json.display()));
+    let rows = "--row framed-16x64 --row shards-2 --row exact-50x1 --rounds 2 --duration 0.1";
+    let ended = loadgen(&format!(
+        "compare {rows} --against {} --json {}",
+        server.display(),
+        json.display()
+    ));
     let table = ended.measured();
     assert!(table.contains("framed-16x64 · TCP framed"), "{table}");
-    assert!(table.contains("· target: at most 1.15 ×"), "{table}");
+    for words in [
+        "target: beyond the baseline at most 25 ns: ",
+        "globalcounter, 2 shards (other build)",
+        "× the other build",
+        "globalcounter, exact ",
+        "target: at least 150,000/s: ",
+    ] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
     assert!(table.contains("baseline (loadgen null)"), "{table}");
     let report = std::fs::read(&json).unwrap();
     std::fs::remove_file(&json).unwrap();
     let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
     let entries = report["rows"][0]["entries"].as_array().unwrap();
     assert_eq!(entries[0]["ratio"], 1.0);
+    assert!(entries[0]["beyond_baseline"].is_null());
     assert!(entries[1]["ours"].as_bool().unwrap());
+    assert!(entries[1]["beyond_baseline"].is_number());
     assert_eq!(entries[1]["rounds"].as_array().unwrap().len(), 2);
     for entry in entries {
         let measured = entry["nanos_per_reply"]

@@ -197,7 +197,6 @@ proptest! {
         for answer in [Answer::Reply(reply), Answer::Hello(hello), Answer::Pong(&body)] {
             let mut bytes = Vec::new();
             encode_answer(RequestId(id), &answer, &mut bytes);
-            prop_assert_eq!(bytes.len(), answer_len(&answer));
             for cut in 0..bytes.len() {
                 prop_assert_eq!(decode_reply(&bytes[..cut]), Ok(None));
             }
@@ -234,7 +233,9 @@ proptest! {
             }
         };
         for reply in replies {
-            prop_assert!(answer_len(&reply) <= request.len() + 16);
+            let mut bytes = Vec::new();
+            encode_answer(RequestId(1), &reply, &mut bytes);
+            prop_assert!(bytes.len() <= request.len() + 16);
         }
     }
 }

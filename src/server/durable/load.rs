@@ -1,19 +1,17 @@
 //! Loads the stored topics into the shards, before the server serves.
 
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::server::config::{self, Config};
+use super::each_shard::for_each_shard;
+use crate::server::config::Config;
 use crate::server::exchange::Shared;
 use crate::server::net::coarse_seconds;
 use crate::shard::Ceilings;
-use crate::store::{FjallStore, LastEnd, Skipped, Store, StoreError};
+use crate::store::{LastEnd, LogStore, Skipped, Store, StoreError};
 use crate::topic::ShardId;
 
 /// An open store, and a summary of what was loaded from it.
@@ -46,7 +44,11 @@ pub(crate) fn directory(path: &Path, config: &Config) -> Result<Box<dyn Store>, 
         .into_iter()
         .filter_map(|(transport, address)| Some(format!("{transport}://{}", address?)));
     let owner = format!("serving {}", listen.collect::<Vec<_>>().join(" and "));
-    Ok(Box::new(FjallStore::open(path, &owner)?))
+    Ok(Box::new(LogStore::open_with(
+        path,
+        &owner,
+        config.checkpoint_log,
+    )?))
 }
 
 /// Creates the shards, with the topics of `store` if there is one.
@@ -72,16 +74,12 @@ pub(crate) fn load(
 /// Loads the topics of all shards, on as many threads as there are processors.
 fn load_shards(config: &Config, shared: &Shared, store: &dyn Store) -> Result<Loaded, StoreError> {
     let started = Instant::now();
-    let ids: Vec<_> = config.shards.ids().collect();
-    let next = AtomicUsize::new(0);
     let total = Mutex::new((0, Skipped::default()));
-    on_threads(ids.len(), || {
-        while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (topics, skipped) = load_shard(config, shared, store, id)?;
-            let (all_topics, all_skipped) = &mut *total.lock();
-            *all_topics += topics;
-            all_skipped.merge(skipped);
-        }
+    for_each_shard(config.shards, |id| {
+        let (topics, skipped) = load_shard(config, shared, store, id)?;
+        let (all_topics, all_skipped) = &mut *total.lock();
+        *all_topics += topics;
+        all_skipped.merge(skipped);
         Ok(())
     })?;
     let (topics, skipped) = total.into_inner();
@@ -104,27 +102,11 @@ fn load_shard(
     let (mut topics, mut skipped) = (0, Skipped::default());
     shared.with_idle(id, |shard| {
         store.load(config.shards.points(id), &mut |topic, stored| {
-            shard.restore(topic, stored.sum);
-            topics += 1;
-            skipped.add(stored);
+            if shard.restore(topic, stored.sum) {
+                topics += 1;
+                skipped.add(stored);
+            }
         })
     })?;
     Ok((topics, skipped))
-}
-
-/// Runs `work` on as many threads as there are processors, but at most on `limit`; this thread is
-/// one of them. Returns the first error.
-fn on_threads(
-    limit: usize,
-    work: impl Fn() -> Result<(), StoreError> + Sync,
-) -> Result<(), StoreError> {
-    let processors = config::processors();
-    thread::scope(|scope| {
-        let others = (1..processors.min(limit)).map(|_| scope.spawn(&work));
-        let others: Vec<_> = others.collect();
-        let own = work();
-        others.into_iter().fold(own, |result, other| {
-            result.and(other.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        })
-    })
 }

@@ -2,6 +2,8 @@
 //! shards' changes durable, and at the end it stores the exact sums. The folder knows the promises
 //! of a store, but not how a store keeps them, and it knows no worker.
 
+mod checkpoint;
+mod each_shard;
 mod load;
 mod thread;
 

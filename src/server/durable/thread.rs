@@ -3,14 +3,19 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{mem, thread};
 
 use tokio::sync::mpsc;
 
+use super::checkpoint::{Copying, copy_exactly};
 use crate::server::error::ServeError;
-use crate::server::exchange::{CommitResult, Shared};
+use crate::server::exchange::{CommitResult, NextCommit, Shared, StoreMessage, TakenChanges};
 use crate::store::{Changes, Completion, Store, StoreError};
 use crate::topic::ShardId;
+
+/// How long nothing has to be committed before the store may use the time.
+const IDLE_AFTER: Duration = Duration::from_millis(50);
 
 /// The maximum number of changes in a commit of exact sums, at the end.
 const SETTLE_CHANGES: usize = 64 * 1024;
@@ -42,10 +47,23 @@ pub(crate) fn spawn(
 /// Commits the changes of the shards until no more come. After the store has failed it gets no
 /// further changes: they are refused here until every shard knows of the failure and sends none.
 fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
+    // Dropped at the end: a checkpoint that is not finished then is given up.
+    let mut _copying = None;
+    let mut idle_after = None;
+    let mut taken = TakenChanges::default();
     loop {
         let (mut changes, mut shards) = (Vec::new(), Vec::new());
-        if !shared.change_queue().next_commit(&mut changes, &mut shards) {
-            return;
+        let queue = shared.change_queue();
+        match queue.next_commit(&mut taken, &mut changes, &mut shards, idle_after) {
+            NextCommit::Due => idle_after = Some(IDLE_AFTER),
+            NextCommit::Idle => {
+                idle_after = None;
+                if shared.store_failure().is_none() {
+                    store.idle();
+                }
+                continue;
+            }
+            NextCommit::Closed => return,
         }
         let changes: Changes = changes.into();
         let completion = completion_for_shards(shared, &changes, shards);
@@ -58,6 +76,10 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
         let committed = panic::catch_unwind(AssertUnwindSafe(|| store.commit(changes, completion)));
         if committed.is_err() {
             shared.store_failed(&StoreError::NoResult);
+            continue;
+        }
+        if let Some(started) = Copying::start_if_due(shared, store) {
+            _copying = Some(started);
         }
     }
 }
@@ -76,12 +98,12 @@ fn completion_for_shards(
         }
         let mut first = 0;
         for (shard, count) in shards {
-            shared.deliver(CommitResult {
+            shared.deliver(StoreMessage::Result(CommitResult {
                 shard,
                 changes: Arc::clone(&changes),
                 range: first..first + count,
                 durable: result.is_ok(),
-            });
+            }));
             first += count;
         }
     })
@@ -93,6 +115,19 @@ fn settle(shared: &Shared, store: &mut dyn Store) -> Result<(), StoreError> {
     if shared.store_failure().is_some() {
         return Err(StoreError::Failed);
     }
+    // If a change has no result yet, nobody knows what the store has.
+    let settled = |id| shared.with_idle(id, |shard| shard.is_settled());
+    if !shared.shards().ids().all(settled) {
+        return Err(StoreError::NoResult);
+    }
+    if !copy_exactly(shared, store) {
+        commit_exact_sums(shared, store)?;
+    }
+    store.finish()
+}
+
+/// Commits the exact sums of all shards.
+fn commit_exact_sums(shared: &Shared, store: &mut dyn Store) -> Result<(), StoreError> {
     for id in shared.shards().ids() {
         shared.with_idle(id, |shard| {
             let mut result = Ok(());
@@ -111,5 +146,5 @@ fn settle(shared: &Shared, store: &mut dyn Store) -> Result<(), StoreError> {
             }
         })?;
     }
-    store.finish()
+    Ok(())
 }

@@ -5,16 +5,17 @@
 //! depends on a reply being made at once.
 
 use super::buffers::empty;
-use super::commits::CommitResult;
-use super::origin::{ConnectionKey, Datagram, LateReply, Requester, Shard, WorkerId};
-use super::requests::{Queued, Source, count_waiting, run};
+use super::commits::StoreMessage;
+use super::datagrams::Datagrams;
+use super::origin::{ConnectionKey, LateReply, Requester, Shard, WorkerId};
+use super::requests::{Queued, Source, count_waiting, run, with_replies};
 use super::search_part::SearchPart;
 use crate::protocol::Reply;
 use crate::topic::ShardId;
 
 /// Requests that a worker hands over to the worker that runs their shard. The batch comes back with
 /// the replies, and its buffers are used again. Instead of requests a batch may carry a part of a
-/// search, a commit result, or late replies.
+/// search, a message from the store, or late replies.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The worker that the batch goes back to.
@@ -24,14 +25,14 @@ pub(crate) struct Batch {
     /// The connection that the requests came from; `None` if they came in `datagrams`.
     pub(crate) connection: Option<ConnectionKey>,
     /// The datagrams that the requests came in.
-    pub(crate) datagrams: Vec<Datagram>,
+    pub(crate) datagrams: Datagrams,
     /// Whether the batch must wake its worker when it comes back, even if the worker has nothing to
     /// write: it used the worker's last credit.
     pub(crate) awaited: bool,
     /// A part of a search that visits the shard, instead of requests.
     pub(crate) search_part: Option<Box<SearchPart>>,
-    /// The store's result for changes of the shard, instead of requests.
-    pub(crate) commit_result: Option<CommitResult>,
+    /// A message from the store to the shard, instead of requests.
+    pub(crate) store_message: Option<StoreMessage>,
     /// Replies that waited for the store, on their way to worker `from`, instead of requests.
     pub(crate) late: Vec<LateReply>,
     requests: Vec<Queued>,
@@ -54,10 +55,10 @@ impl Batch {
             from,
             shard: ShardId::new(0),
             connection: None,
-            datagrams: Vec::new(),
+            datagrams: Datagrams::default(),
             awaited: false,
             search_part: None,
-            commit_result: None,
+            store_message: None,
             late: Vec::new(),
             requests: Vec::new(),
             topics: Vec::new(),
@@ -85,7 +86,7 @@ impl Batch {
                 && last != Some(request.datagram)
             {
                 last = Some(request.datagram);
-                self.datagrams.push(datagrams[request.datagram as usize]);
+                self.datagrams.push_copy(datagrams.at(request.datagram));
             }
             let topic = self.topics.len() as u32;
             self.topics.extend_from_slice(request.topic_in(bytes));
@@ -97,15 +98,15 @@ impl Batch {
         }
     }
 
-    /// Runs the batch on its shard: makes a step of the search, reports the store's result, or
+    /// Runs the batch on its shard: makes a step of the search, delivers the store's message, or
     /// applies the requests. Appends to `late` the replies to requests that waited for the store's
     /// result.
     pub(crate) fn run(&mut self, shard: &mut Shard, late: &mut Vec<LateReply>) {
         if let Some(part) = &mut self.search_part {
             part.step(shard);
         }
-        if let Some(result) = self.commit_result.take() {
-            result.apply_to(shard, late);
+        if let Some(message) = self.store_message.take() {
+            message.apply_to(shard, late);
         }
         let source = match self.connection {
             Some(key) => Source::Connection(key),
@@ -123,9 +124,12 @@ impl Batch {
 
     /// Returns the requests that have replies, with their replies, after the batch ran.
     pub(crate) fn replies(&self) -> impl Iterator<Item = (&Queued, Reply)> {
-        debug_assert_eq!(self.requests.len(), self.replies.len());
-        let replies = self.requests.iter().zip(self.replies.iter().copied());
-        replies.filter_map(|(request, reply)| Some((request, reply?)))
+        with_replies(&self.requests, &self.replies)
+    }
+
+    /// Returns the requests and the outcome of each, after the batch ran: see [`with_replies`].
+    pub(crate) fn outcomes(&self) -> (&[Queued], &[Option<Reply>]) {
+        (&self.requests, &self.replies)
     }
 
     /// Returns whether the batch has replies for the connection `key`.
@@ -151,9 +155,9 @@ impl Batch {
         self.connection = None;
         self.awaited = false;
         self.search_part = None;
-        self.commit_result = None;
+        self.store_message = None;
         self.late.clear();
-        empty(&mut self.datagrams, KEEP_REQUESTS);
+        self.datagrams.empty(KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);
         empty(&mut self.replies, KEEP_REQUESTS);
         empty(&mut self.topics, KEEP_BYTES);

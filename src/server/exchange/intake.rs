@@ -132,6 +132,7 @@ impl Intake {
     /// # Errors
     ///
     /// The code of the error that answers the message.
+    #[inline(always)] // it is the body of a loop
     pub(crate) fn decode_message(
         &self,
         bytes: &[u8],

@@ -6,7 +6,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::batch::Batch;
-use super::commits::CommitResult;
+use super::commits::StoreMessage;
 use super::sync::inbox::Inbox;
 
 /// The mailbox of one worker.
@@ -14,8 +14,8 @@ use super::sync::inbox::Inbox;
 pub(crate) struct Mailbox {
     /// Batches that come back, and late replies.
     pub(crate) inbox: Inbox<Box<Batch>>,
-    /// Results from the store, for the worker's shard.
-    pub(crate) commit_results: Mutex<VecDeque<CommitResult>>,
+    /// Messages from the store, for the worker's shard.
+    pub(crate) store_messages: Mutex<VecDeque<StoreMessage>>,
     /// The worker's waker. It keeps the worker's runtime alive, so it is cleared when the worker
     /// ends.
     waker: Mutex<Option<Waker>>,
@@ -26,7 +26,7 @@ impl Mailbox {
     pub(crate) fn new() -> Self {
         Self {
             inbox: Inbox::new(),
-            commit_results: Mutex::default(),
+            store_messages: Mutex::default(),
             waker: Mutex::new(None),
         }
     }

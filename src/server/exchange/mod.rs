@@ -6,6 +6,7 @@
 mod batch;
 mod buffers;
 mod commits;
+mod datagrams;
 mod intake;
 mod mailbox;
 mod origin;
@@ -17,10 +18,11 @@ mod sync;
 
 pub(crate) use batch::Batch;
 pub(crate) use buffers::{empty, shrink};
-pub(crate) use commits::CommitResult;
+pub(crate) use commits::{CommitResult, CopyStep, NextCommit, StoreMessage, TakenChanges};
+pub(crate) use datagrams::{Datagrams, Entry};
 pub(crate) use intake::{FramesEnd, Intake, refusal};
-pub(crate) use origin::{ConnectionKey, Datagram, LateReply, Requester, WorkerId};
-pub(crate) use requests::{Queued, Requests, Source};
+pub(crate) use origin::{ConnectionKey, LateReply, ReplyFormat, Requester, WorkerId};
+pub(crate) use requests::{Queued, Requests, Source, with_replies};
 pub(crate) use router::{Outcome, Router};
 pub(crate) use search_part::SearchPart;
 #[cfg(test)]

@@ -37,14 +37,20 @@ pub(crate) struct ConnectionKey {
 }
 
 /// A datagram that contained requests.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Datagram {
     /// The peer that sent it.
     pub(crate) peer: Peer,
-    /// Whether its replies are classic messages; otherwise they are frames.
-    pub(crate) classic: bool,
-    /// Maximum number of bytes of frames in one datagram of its replies.
-    pub(crate) reply_limit: usize,
+    pub(crate) format: ReplyFormat,
+}
+
+/// The form of the replies to the requests of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReplyFormat {
+    /// One classic message.
+    Classic,
+    /// Frames, at most `limit` bytes of them in one datagram.
+    Framed { limit: u16 },
 }
 
 /// The origin of a request that waits for the store, to which its reply goes.

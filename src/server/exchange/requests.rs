@@ -1,7 +1,8 @@
 //! Decoded requests: the requests of one read, sorted by the shard that owns their topics, and how
 //! a shard applies them.
 
-use super::origin::{ConnectionKey, Datagram, Origin, Requester, Shard, WorkerId};
+use super::datagrams::Datagrams;
+use super::origin::{ConnectionKey, Origin, Requester, Shard, WorkerId};
 use crate::protocol::framed::RequestId;
 use crate::protocol::{Op, Reply, Request};
 use crate::topic::{ShardId, Shards, Topic};
@@ -42,7 +43,7 @@ pub(crate) enum Source<'a> {
     /// All requests came from this connection.
     Connection(ConnectionKey),
     /// The requests came in these datagrams; [`Queued::datagram`] is the index.
-    Datagrams(&'a [Datagram]),
+    Datagrams(&'a Datagrams),
 }
 
 impl Source<'_> {
@@ -50,7 +51,7 @@ impl Source<'_> {
     fn origin(self, worker: WorkerId, request: &Queued) -> Origin {
         let requester = match self {
             Self::Connection(key) => Requester::Connection(key),
-            Self::Datagrams(datagrams) => Requester::Datagram(datagrams[request.datagram as usize]),
+            Self::Datagrams(datagrams) => Requester::Datagram(datagrams.at(request.datagram)),
         };
         Origin {
             worker,
@@ -75,6 +76,16 @@ pub(crate) fn run(
     shard.apply_all(requests, |i| source.origin(from, &list[i]), replies);
 }
 
+/// Returns the requests that have replies, with their replies.
+pub(crate) fn with_replies<'a>(
+    requests: &'a [Queued],
+    replies: &'a [Option<Reply>],
+) -> impl Iterator<Item = (&'a Queued, Reply)> {
+    debug_assert_eq!(requests.len(), replies.len());
+    let all = requests.iter().zip(replies.iter().copied());
+    all.filter_map(|(request, reply)| Some((request, reply?)))
+}
+
 /// Returns how many of these outcomes are of requests that wait for the store.
 pub(crate) fn count_waiting(replies: &[Option<Reply>]) -> usize {
     replies.iter().filter(|reply| reply.is_none()).count()
@@ -87,8 +98,6 @@ pub(crate) struct Requests {
     by_shard: Vec<Vec<Queued>>,
     /// The shards that have requests, in the order of their first requests.
     touched: Vec<ShardId>,
-    /// The number of requests for all shards.
-    count: usize,
 }
 
 impl Requests {
@@ -98,12 +107,12 @@ impl Requests {
             shards,
             by_shard: shards.ids().map(|_| Vec::new()).collect(),
             touched: Vec::new(),
-            count: 0,
         }
     }
 
     /// Adds `request` to the list of its owner. `queued` is the same request with the place of its
     /// topic, its id and its datagram.
+    #[inline]
     pub(crate) fn push(&mut self, request: &Request<'_>, queued: Queued) {
         let owner = self.shards.owner(request.topic);
         let list = &mut self.by_shard[owner.index()];
@@ -111,12 +120,17 @@ impl Requests {
             self.touched.push(owner);
         }
         list.push(queued);
-        self.count += 1;
     }
 
     /// Returns the number of requests.
     pub(crate) fn count(&self) -> usize {
-        self.count
+        let shards = self.touched.iter();
+        shards.map(|&shard| self.count_for(shard)).sum()
+    }
+
+    /// Returns whether there are no requests.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.touched.is_empty()
     }
 
     /// Passes the requests of each shard to `take`, in the order of the shards' first requests, and
@@ -127,13 +141,17 @@ impl Requests {
             take(shard, list);
             list.clear();
         }
-        self.count = 0;
     }
 
     /// Returns the shard with the most requests; `None` if there are no requests.
     pub(crate) fn busiest_shard(&self) -> Option<ShardId> {
         let shards = self.touched.iter().copied();
         shards.max_by_key(|&shard| self.count_for(shard))
+    }
+
+    /// Returns whether all requests are for the same shard.
+    pub(crate) fn for_one_shard(&self) -> bool {
+        self.touched.len() <= 1
     }
 
     /// Returns the number of requests for `shard`.

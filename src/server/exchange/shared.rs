@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use tracing::error;
 
 use super::batch::Batch;
-use super::commits::{ChangeQueue, CommitResult};
+use super::commits::{ChangeQueue, StoreMessage};
 use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
 use super::sync::reach::Reach;
@@ -76,7 +76,7 @@ impl Shared {
     /// Records that the store failed. Only the first failure is kept and logged; later ones follow
     /// from it.
     pub(crate) fn store_failed(&self, failure: &StoreError) {
-        let text = chain(failure);
+        let text = failure.with_causes();
         if self.failure.set(text.clone()).is_ok() {
             error!(
                 error = text,
@@ -111,27 +111,27 @@ impl Shared {
         }
     }
 
-    /// Puts a result of the store into the mailbox of the shard's worker, and wakes that worker.
-    pub(crate) fn deliver(&self, result: CommitResult) {
-        let mailbox = self.mailbox(WorkerId::of(result.shard));
-        mailbox.commit_results.lock().push_back(result);
+    /// Puts a message of the store into the mailbox of its shard's worker, and wakes that worker.
+    pub(crate) fn deliver(&self, message: StoreMessage) {
+        let mailbox = self.mailbox(WorkerId::of(message.shard()));
+        mailbox.store_messages.lock().push_back(message);
         mailbox.wake();
     }
 
     /// Runs `work` on a shard while no worker exists: before the first has started or after the
-    /// last has ended. First reports to the shard the store's results that are still in the
+    /// last has ended. First delivers to the shard the store's messages that are still in the
     /// mailbox.
     ///
     /// # Panics
     ///
     /// Panics if another thread runs the shard.
     pub(crate) fn with_idle<T>(&self, id: ShardId, work: impl FnOnce(&mut Shard) -> T) -> T {
-        let results = mem::take(&mut *self.mailbox(WorkerId::of(id)).commit_results.lock());
+        let messages = mem::take(&mut *self.mailbox(WorkerId::of(id)).store_messages.lock());
         let ran = self.shards[id.index()].try_run(
             |shard, mut batch| batch.run(shard, &mut Vec::new()),
             |shard| {
-                for result in results {
-                    result.apply_to(shard, &mut Vec::new());
+                for message in messages {
+                    message.apply_to(shard, &mut Vec::new());
                 }
                 work(shard)
             },
@@ -171,11 +171,4 @@ impl Drop for ReadGuard {
     fn drop(&mut self) {
         self.0.reading_workers.fetch_sub(1, Ordering::Release);
     }
-}
-
-/// Returns the texts of an error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }

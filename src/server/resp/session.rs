@@ -254,7 +254,7 @@ impl Session {
             return Served::Done; // an empty line
         }
         let found = resp::find(&self.arguments, bytes);
-        let in_flight = turn.requests.count() > 0 || turn.link.in_flight() > 0;
+        let in_flight = !turn.requests.is_empty() || turn.link.in_flight() > 0;
         if in_flight && found.as_ref().is_ok_and(|spec| waits_for_all_before(spec)) {
             return Served::Waits;
         }

@@ -14,7 +14,7 @@ use super::context::{READ_LEN, Scratch};
 use super::moved::Resume;
 use crate::protocol::framed::{self, Answer};
 use crate::protocol::{Dialect, ErrorCode, Reply, classic};
-use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink};
+use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
 use crate::server::resp::{Rest, Session};
 use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
 
@@ -158,9 +158,9 @@ impl Connection {
         link.add_in_flight(requests.count());
         let source = Source::Connection(*key);
         worker.submit(requests, input, source, |outcome| match outcome {
-            Outcome::Reply(request, reply) => {
-                link.sub_in_flight(1);
-                link.encode(request.id, *reply, output);
+            Outcome::Applied(requests, replies) => {
+                let replies = with_replies(requests, replies);
+                link.sub_in_flight(link.encode_all(replies, output));
             }
             // The returned replies are about to be appended to the unsent ones, and `output` is
             // older.

@@ -13,13 +13,20 @@ use tracing::{debug, warn};
 use super::socket::DatagramSocket;
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
-use crate::server::exchange::{Datagram, FramesEnd, Outcome, Requests, Source, refusal};
-use crate::server::net::sys::{DATAGRAMS, Peer, Received};
+use crate::server::exchange::{
+    Datagrams, Entry, FramesEnd, Intake, Outcome, Queued, ReplyFormat, Requests, Source, refusal,
+    with_replies,
+};
+use crate::server::net::sys::{DATAGRAMS, Received};
 use crate::server::worker::{Worker, yield_turn};
 
 /// The longest datagram of replies, in bytes, unless the request's datagram was longer. It fits an
 /// Ethernet frame, with room for tunnels.
 const REPLY_DATAGRAM: usize = 1_400;
+
+/// The list of received datagrams keeps room for this many: those of a receive call whose messages all
+/// have as many as the kernel coalesces.
+const KEEP_DATAGRAMS: usize = 64 * DATAGRAMS;
 
 /// The most receive calls in one turn of the task, so that a flood of datagrams does not keep the
 /// worker's connections waiting.
@@ -35,7 +42,7 @@ enum Response {
 
 /// The datagrams of one receive call while they are served. Its buffers are used for every call.
 struct ReceivedBatch {
-    datagrams: Vec<Datagram>,
+    datagrams: Datagrams,
     requests: Requests,
     /// The index of the datagram, the id of the request, and its response.
     responses: Vec<(u32, RequestId, Response)>,
@@ -47,7 +54,7 @@ struct ReceivedBatch {
 pub(crate) async fn serve_datagrams(worker: Rc<Worker>, socket: Rc<DatagramSocket>) {
     let mut received = Received::new();
     let mut batch = ReceivedBatch {
-        datagrams: Vec::with_capacity(DATAGRAMS),
+        datagrams: Datagrams::default(),
         requests: Requests::new(worker.shared().shards()),
         responses: Vec::new(),
         pings: Vec::new(),
@@ -116,31 +123,43 @@ impl ReceivedBatch {
     /// Serves the datagrams of one receive call.
     fn serve(&mut self, worker: &Worker, socket: &DatagramSocket, received: &Received) {
         for i in 0..received.count() {
-            let peer = received.peer(i);
+            self.datagrams.begin_message(received.peer(i));
             for span in received.datagrams(i) {
-                self.decode(worker, received.bytes(), span, peer);
+                self.decode(&worker.intake, received.bytes(), span);
             }
         }
-        self.submit(worker, received.bytes());
+        self.submit(worker, socket, received.bytes());
         self.pack(socket);
         worker.finish_routing(); // sends the replies
     }
 
-    /// Takes the requests to their shards, and collects the replies that are known at once.
-    fn submit(&mut self, worker: &Worker, bytes: &[u8]) {
+    /// Takes the requests to their shards. Packs the replies that are known at once, or collects them
+    /// if they may have to be sorted.
+    fn submit(&mut self, worker: &Worker, socket: &DatagramSocket, bytes: &[u8]) {
         let Self {
             datagrams,
             requests,
             responses,
             ..
         } = self;
+        // The replies then come in the order of their datagrams, with no others among them.
+        let in_order = responses.is_empty() && requests.for_one_shard();
         let at_owner = requests.count_for(worker.shard());
         let counters = worker.counters();
         counters.datagram_requests(at_owner, requests.count() - at_owner);
         let source = Source::Datagrams(datagrams);
         worker.submit(requests, bytes, source, |outcome| {
-            if let Outcome::Reply(request, reply) = outcome {
-                responses.push((request.datagram, request.id, Response::Reply(*reply)));
+            let Outcome::Applied(requests, replies) = outcome else {
+                return;
+            };
+            if in_order {
+                socket.pack_replies(datagrams, requests, replies);
+            } else {
+                let replies = with_replies(requests, replies);
+                let response = |(request, reply): (&Queued, _)| {
+                    (request.datagram, request.id, Response::Reply(reply))
+                };
+                responses.extend(replies.map(response));
             }
         });
     }
@@ -157,51 +176,59 @@ impl ReceivedBatch {
         if !responses.is_sorted_by_key(|&(datagram, ..)| datagram) {
             responses.sort_by_key(|&(datagram, ..)| datagram);
         }
-        let mut packer = socket.packer();
-        for (index, id, response) in responses.drain(..) {
-            let answer = match response {
-                Response::Reply(reply) => Answer::Reply(reply),
-                Response::Hello(hello) => Answer::Hello(hello),
-                Response::Pong(body) => Answer::Pong(&pings[body]),
-            };
-            packer.add(index, &datagrams[index as usize], id, &answer);
+        for responses in responses.chunk_by(|(one, ..), (next, ..)| one == next) {
+            let Entry { peer, format } = datagrams.entry(responses[0].0);
+            let answers = responses.iter().map(|(_, id, response)| {
+                let answer = match response {
+                    Response::Reply(reply) => Answer::Reply(*reply),
+                    Response::Hello(hello) => Answer::Hello(*hello),
+                    Response::Pong(body) => Answer::Pong(&pings[body.clone()]),
+                };
+                (*id, answer)
+            });
+            socket.pack_answers(datagrams.peer(peer), format, answers);
         }
-        drop(packer);
-        datagrams.clear();
+        responses.clear();
+        datagrams.empty(KEEP_DATAGRAMS);
         pings.clear();
     }
 
     /// Decodes the datagram `bytes[span]`: its requests are queued, and what needs no shard is
     /// answered.
-    fn decode(&mut self, worker: &Worker, bytes: &[u8], span: Range<usize>, peer: Peer) {
+    #[inline]
+    fn decode(&mut self, intake: &Intake, bytes: &[u8], span: Range<usize>) {
         let message = &bytes[span.clone()];
         // An empty datagram has no op code, so its dialect is unknown.
         let dialect = message
             .first()
             .map_or(Dialect::Unknown, |&first| Dialect::of(first));
-        if dialect == Dialect::Reply {
-            return;
+        match dialect {
+            Dialect::Reply => {}
+            Dialect::Framed => self.decode_frames(intake, bytes, span),
+            Dialect::Classic | Dialect::Resp | Dialect::Unknown => {
+                let index = self.datagrams.push(ReplyFormat::Classic);
+                if let Err(error) = intake.decode_message(bytes, span, index, &mut self.requests) {
+                    let response = Response::Reply(Reply::Error(error));
+                    self.responses.push((index, RequestId::NONE, response));
+                }
+            }
         }
-        let index = self.datagrams.len() as u32;
-        self.datagrams.push(Datagram {
-            peer,
-            classic: dialect != Dialect::Framed,
-            reply_limit: REPLY_DATAGRAM.max(message.len()),
-        });
+    }
+
+    // Apart from the classic dialect, whose datagrams have one request each, so that their loop stays
+    // small.
+    #[inline(never)]
+    fn decode_frames(&mut self, intake: &Intake, bytes: &[u8], span: Range<usize>) {
+        let message = &bytes[span.clone()];
+        // A datagram is shorter than 64 KiB.
+        let limit = REPLY_DATAGRAM.max(message.len()) as u16;
+        let index = self.datagrams.push(ReplyFormat::Framed { limit });
         let Self {
             requests,
             responses,
             pings,
             ..
         } = self;
-        if dialect != Dialect::Framed {
-            if let Err(error) = worker.intake.decode_message(bytes, span, index, requests) {
-                let response = Response::Reply(Reply::Error(error));
-                responses.push((index, RequestId::NONE, response));
-            }
-            return;
-        }
-        let len = message.len();
         let mut answer = |id, answer: Answer<'_>| {
             let response = match answer {
                 Answer::Reply(reply) => Response::Reply(reply),
@@ -214,11 +241,9 @@ impl ReceivedBatch {
             };
             responses.push((index, id, response));
         };
-        let end = worker
-            .intake
-            .decode_frames(bytes, span, Some(index), requests, &mut answer);
+        let end = intake.decode_frames(bytes, span, Some(index), requests, &mut answer);
         if let FramesEnd::At(end) = end
-            && end < len
+            && end < message.len()
         {
             let id = framed::broken_id(&message[end..]);
             answer(id, refusal(ErrorCode::BadFrame));

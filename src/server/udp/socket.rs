@@ -10,10 +10,11 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::debug;
 
-use super::pack::Packer;
-use crate::protocol::framed::Answer;
-use crate::server::exchange::{Batch, Datagram, LateReply, Requester};
-use crate::server::net::sys::{self, Outgoing};
+use super::pack::{pack_answers, pack_replies};
+use crate::protocol::Reply;
+use crate::protocol::framed::{Answer, RequestId};
+use crate::server::exchange::{Batch, Datagrams, LateReply, Queued, ReplyFormat, Requester};
+use crate::server::net::sys::{self, Outgoing, Peer};
 use crate::server::worker::DatagramReplies;
 
 /// A worker's UDP socket and the replies that wait to be sent from it.
@@ -69,37 +70,49 @@ impl DatagramSocket {
         self.outgoing.borrow().is_empty()
     }
 
-    /// Returns a packer whose datagrams [`flush`](DatagramReplies::flush) sends.
-    pub(super) fn packer(&self) -> Packer<'_> {
-        Packer::new(self.outgoing.borrow_mut())
+    /// Packs replies to requests that came in `datagrams`: see [`pack_replies`].
+    pub(super) fn pack_replies(
+        &self,
+        datagrams: &Datagrams,
+        requests: &[Queued],
+        replies: &[Option<Reply>],
+    ) {
+        let outgoing = &mut self.outgoing.borrow_mut();
+        pack_replies(outgoing, datagrams, requests, replies);
+    }
+
+    /// Packs answers to a peer: see [`pack_answers`].
+    pub(super) fn pack_answers<'a>(
+        &self,
+        peer: &Peer,
+        format: ReplyFormat,
+        answers: impl Iterator<Item = (RequestId, Answer<'a>)>,
+    ) {
+        let outgoing = &mut self.outgoing.borrow_mut();
+        let to = outgoing.recipient(peer);
+        pack_answers(outgoing, to, format, answers);
     }
 }
 
 impl DatagramReplies for DatagramSocket {
     fn answer(&self, batch: Box<Batch>) {
-        let mut packer = self.packer();
-        for (request, reply) in batch.replies() {
-            let datagram = &batch.datagrams[request.datagram as usize];
-            let answer = Answer::Reply(reply);
-            packer.add(request.datagram, datagram, request.id, &answer);
-        }
-        drop(packer);
+        let (requests, replies) = batch.outcomes();
+        self.pack_replies(&batch.datagrams, requests, replies);
         self.answered.borrow_mut().push(batch);
     }
 
     fn answer_late(&self, replies: &[LateReply]) {
-        let mut packer = self.packer();
-        let mut index = 0;
-        let mut last: Option<Datagram> = None;
-        for &(origin, reply) in replies {
-            let Requester::Datagram(datagram) = origin.requester else {
-                continue;
-            };
-            if !last.is_some_and(|last| last.peer == datagram.peer && !datagram.classic) {
-                index += 1;
+        let datagram_of = |(origin, _): &LateReply| match origin.requester {
+            Requester::Datagram(datagram) => Some(datagram),
+            Requester::Connection(_) => None,
+        };
+        for replies in replies.chunk_by(|one, next| datagram_of(one) == datagram_of(next)) {
+            if let Some(datagram) = datagram_of(&replies[0]) {
+                let answers = replies
+                    .iter()
+                    .map(|&(origin, reply)| (origin.id, Answer::Reply(reply)));
+                self.pack_answers(&datagram.peer, datagram.format, answers);
             }
-            last = Some(datagram);
-            packer.add(index, &datagram, origin.id, &Answer::Reply(reply));
         }
     }
 

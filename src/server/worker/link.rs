@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use super::ring::Ring;
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
-use crate::server::exchange::{Batch, SearchPart, empty, shrink};
+use crate::server::exchange::{Batch, Queued, SearchPart, empty, shrink};
 
 /// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
 /// hold little memory.
@@ -131,6 +131,28 @@ impl Link {
         }
     }
 
+    /// The same as [`encode`](Self::encode) for several replies. Returns their number.
+    pub(crate) fn encode_all<'a>(
+        &self,
+        replies: impl Iterator<Item = (&'a Queued, Reply)>,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        match &mut *self.encoder.borrow_mut() {
+            ReplyEncoder::Framed => replies.fold(0, |count, (request, reply)| {
+                framed::encode_reply(request.id, reply, out);
+                count + 1
+            }),
+            ReplyEncoder::Classic => replies.fold(0, |count, (_, reply)| {
+                classic::encode_reply(reply, out);
+                count + 1
+            }),
+            ReplyEncoder::Resp(ring) => replies.fold(0, |count, (request, reply)| {
+                ring.fill(request.id, reply);
+                count + 1
+            }),
+        }
+    }
+
     /// Appends to `out` the replies in the ring before the first unknown one. Returns the number of
     /// new error replies; 0 for a dialect without a ring.
     pub(crate) fn drain(&self, out: &mut Vec<u8>) -> u64 {
@@ -159,11 +181,7 @@ impl Link {
     /// connection's task. Returns the same as [`drain`](Self::drain).
     pub(crate) fn queue_replies(&self, batch: &mut Batch) -> u64 {
         self.queue_with(|replies| {
-            let mut count = 0;
-            for (request, reply) in batch.replies() {
-                self.encode(request.id, reply, replies);
-                count += 1;
-            }
+            let mut count = self.encode_all(batch.replies(), replies);
             if let Some(part) = batch.search_part.take() {
                 *self.search_part.borrow_mut() = Some(part);
                 count += 1;

@@ -132,6 +132,7 @@ impl Ring {
     }
 
     /// Fills the slot of the request with this id.
+    #[inline(always)] // it is the body of a loop
     pub(crate) fn fill(&mut self, id: RequestId, reply: Reply) {
         let index = id.0.wrapping_sub(self.first) as usize;
         let Some(slot) = self.slots.get_mut(index) else {

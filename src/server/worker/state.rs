@@ -144,7 +144,7 @@ impl Worker {
         self.connections.borrow_mut().remove(key.index);
     }
 
-    /// Submits the requests of a read to their shards. Passes to `outcome` each reply that is known
+    /// Submits the requests of a read to their shards. Passes to `outcome` the replies that are known
     /// immediately, and each batch that came back, before its replies are queued at the [`Link`]s
     /// of their connections (the caller's own may be among them). Later replies are queued at the
     /// link. Later replies to datagrams are sent by the worker that ran the batch, or, if they
@@ -216,7 +216,7 @@ impl Worker {
             {
                 let mut router = self.router.borrow_mut();
                 router.collect(|batch| self.deliver_replies(batch));
-                router.hand_over_commit_results();
+                router.hand_over_store_messages();
                 router.run_deferred();
                 router.collect(|batch| self.deliver_replies(batch));
             }

@@ -23,13 +23,32 @@ const STEP_SEGMENTS: usize = 64;
 type Candidate<'a> = (Position, &'a Row);
 
 impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
-    /// Makes one step of a scan: see `Shard::scan`. Passes each topic to `found`, with its value.
+    /// Passes the topics of one segment, with their values, to `found`: those from `from` on,
+    /// unordered. Returns the position for the next step, as [`scan`](Self::scan) does.
+    pub(in crate::shard) fn visit(
+        &self,
+        from: Position,
+        mut found: impl FnMut(Topic<'_>, V),
+    ) -> Option<Position> {
+        let segment = self.segment(from);
+        let depth = self.depth_of(segment);
+        // The usual case: all rows of the segment come at or after `from`.
+        let whole = from.starts_prefix(depth);
+        for row in self.rows(segment) {
+            if whole || Position::of(self.hash_of(row)) >= from {
+                found(self.topic(row), names::value(row).into());
+            }
+        }
+        from.after_prefix(depth)
+    }
+
+    /// Makes one step of a scan: see `Shard::scan`.
     pub(in crate::shard) fn scan(
         &self,
         mut from: Position,
         count: usize,
         mut bytes: usize,
-        mut found: impl FnMut(Topic<'_>, &V),
+        mut found: impl FnMut(Topic<'_>),
     ) -> Option<Position> {
         let mut count = count.max(1);
         let mut rows = 0;
@@ -52,7 +71,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
             while let Some(tied) = ties.next() {
                 for &(_, row) in tied {
                     let topic = self.topic(row);
-                    found(topic, &names::value(row).into());
+                    found(topic);
                     count = count.saturating_sub(1);
                     bytes = bytes.saturating_sub(topic.as_bytes().len());
                 }

@@ -252,19 +252,19 @@ fn imports_in_functions_inline_modules_macros_and_attributes_count() {
 fn a_module_and_a_crate_of_one_name_are_told_apart() {
     let (_, dependencies) = package(&[
         ("lib.rs", "mod store; mod json;"),
-        ("store/mod.rs", "mod fjall; pub use fjall::FjallStore;"),
+        ("store/mod.rs", "mod redb; pub use redb::RedbStore;"),
         (
-            "store/fjall.rs",
-            "use fjall::Keyspace; use ::tokio::net; pub struct FjallStore;",
+            "store/redb.rs",
+            "use redb::Table; use ::tokio::net; pub struct RedbStore;",
         ),
-        ("json.rs", "use crate::store::FjallStore;"),
+        ("json.rs", "use crate::store::RedbStore;"),
     ]);
-    assert!(dependencies.outside["store/fjall.rs"].contains("fjall"));
-    assert!(dependencies.outside["store/fjall.rs"].contains("tokio"));
-    assert_eq!(dependencies.files.targets("store/fjall.rs").count(), 0);
+    assert!(dependencies.outside["store/redb.rs"].contains("redb"));
+    assert!(dependencies.outside["store/redb.rs"].contains("tokio"));
+    assert_eq!(dependencies.files.targets("store/redb.rs").count(), 0);
     assert_eq!(
         dependencies.files.targets("json.rs").collect::<Vec<_>>(),
-        ["store/fjall.rs"]
+        ["store/redb.rs"]
     );
 }
 

@@ -27,9 +27,13 @@ fn processor_time_never_goes_back() {
         own
     });
     let own = busy.join().unwrap();
-    let after = own.usage().unwrap().processor;
+    let usage = own.usage().unwrap();
+    let after = usage.processor;
     assert!(
         after >= before + Duration::from_millis(30),
         "{before:?} to {after:?}"
     );
+    let since = own.usage().unwrap().since(&usage);
+    assert!(since.processor < after, "{since:?}");
+    assert!(since.user <= own.usage().unwrap().user, "{since:?}");
 }

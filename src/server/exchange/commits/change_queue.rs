@@ -2,6 +2,7 @@
 //! changes that their shards need to be durable, and go on; the thread takes the changes of all
 //! shards when a commit is due. The queue knows no store.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,17 @@ const LINGER: Duration = Duration::from_millis(50);
 
 /// The maximum number of changes in a commit. It bounds how long the changes behind it wait.
 const COMMIT_CHANGES: usize = 64 * 1024;
+
+/// What the store's thread has to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextCommit {
+    /// Commit the changes that were taken.
+    Due,
+    /// Nothing: no change came for the given time.
+    Idle,
+    /// End: no more changes come.
+    Closed,
+}
 
 /// Changes that shards need to be durable, until the store's thread takes them.
 #[derive(Debug)]
@@ -99,34 +111,51 @@ impl ChangeQueue {
         self.pending.lock().poisoned
     }
 
-    /// Waits until a commit is due, then appends its changes to `changes`, and to `shards` each
-    /// shard with its number of changes, in the same order. Returns false if the queue is closed
-    /// and empty.
+    /// Waits until a commit is due, then takes its changes: appends them to `changes`, and to `shards`
+    /// each shard with its number of changes, in the same order. If `idle_after` is given, it waits no
+    /// longer than that for the first change. `taken` holds changes that were taken from the queue, but
+    /// are for a later commit.
     pub(crate) fn next_commit(
         &self,
+        taken: &mut TakenChanges,
         changes: &mut Vec<Change>,
         shards: &mut Vec<(ShardId, usize)>,
-    ) -> bool {
-        let mut pending = self.pending.lock();
-        if !self.wait_until_due(&mut pending) {
-            return false;
+        idle_after: Option<Duration>,
+    ) -> NextCommit {
+        if taken.is_empty() {
+            let mut pending = self.pending.lock();
+            let next = self.wait_until_due(&mut pending, idle_after);
+            if next != NextCommit::Due {
+                return next;
+            }
+            pending.take(taken);
         }
-        pending.take_commit(changes, shards);
-        true
+        taken.cut_commit(changes, shards);
+        NextCommit::Due
     }
 
     /// Waits until a commit is due: a request waits for it, the changes were collected for
-    /// [`LINGER`], or the queue is closed. Returns false if the queue is closed and empty.
-    fn wait_until_due(&self, pending: &mut MutexGuard<'_, Pending>) -> bool {
+    /// [`LINGER`], or the queue is closed.
+    fn wait_until_due(
+        &self,
+        pending: &mut MutexGuard<'_, Pending>,
+        idle_after: Option<Duration>,
+    ) -> NextCommit {
+        let idle_at = idle_after.map(|after| Instant::now() + after);
         loop {
-            match pending.since {
-                None if pending.closed => return false,
-                None => self.arrived.wait(pending),
-                Some(_) if pending.urgent || pending.closed => return true,
-                Some(since) => {
+            match (pending.since, idle_at) {
+                (None, _) if pending.closed => return NextCommit::Closed,
+                (None, None) => self.arrived.wait(pending),
+                (None, Some(at)) => {
+                    if self.arrived.wait_until(pending, at).timed_out() && pending.since.is_none() {
+                        return NextCommit::Idle;
+                    }
+                }
+                (Some(_), _) if pending.urgent || pending.closed => return NextCommit::Due,
+                (Some(since), _) => {
                     let waited = self.arrived.wait_until(pending, since + LINGER);
                     if waited.timed_out() {
-                        return true;
+                        return NextCommit::Due;
                     }
                 }
             }
@@ -135,22 +164,113 @@ impl ChangeQueue {
 }
 
 impl Pending {
-    /// Moves at most [`COMMIT_CHANGES`] changes out, as [`ChangeQueue::next_commit`] says. If some
-    /// are left, the next commit is due at once.
-    fn take_commit(&mut self, changes: &mut Vec<Change>, shards: &mut Vec<(ShardId, usize)>) {
-        let mut room = COMMIT_CHANGES;
-        let mut some_left = false;
+    /// Moves all changes out. Only the buffers move: workers wait for the lock meanwhile.
+    fn take(&mut self, taken: &mut TakenChanges) {
         for (number, queued) in self.by_shard.iter_mut().enumerate() {
-            let taken = queued.len().min(room);
-            if taken > 0 {
-                changes.extend(queued.drain(..taken));
-                shards.push((ShardId::new(number as u16), taken));
-                room -= taken;
+            if !queued.is_empty() {
+                let buffer = taken.spare.pop().unwrap_or_default();
+                let changes = mem::replace(queued, buffer);
+                taken
+                    .by_shard
+                    .push_back((ShardId::new(number as u16), changes));
             }
-            some_left |= !queued.is_empty();
         }
-        if !some_left {
-            (self.since, self.urgent) = (None, false);
+        (self.since, self.urgent) = (None, false);
+    }
+}
+
+/// Changes that the store's thread has taken from the queue, but not committed yet.
+#[derive(Debug, Default)]
+pub(crate) struct TakenChanges {
+    by_shard: VecDeque<(ShardId, Vec<Change>)>,
+    /// Empty buffers, which the queue gets in exchange for full ones.
+    spare: Vec<Vec<Change>>,
+}
+
+impl TakenChanges {
+    fn is_empty(&self) -> bool {
+        self.by_shard.is_empty()
+    }
+
+    /// Moves at most [`COMMIT_CHANGES`] changes out, as [`ChangeQueue::next_commit`] says.
+    fn cut_commit(&mut self, changes: &mut Vec<Change>, shards: &mut Vec<(ShardId, usize)>) {
+        while changes.len() < COMMIT_CHANGES
+            && let Some((shard, queued)) = self.by_shard.front_mut()
+        {
+            let count = queued.len().min(COMMIT_CHANGES - changes.len());
+            changes.extend(queued.drain(..count));
+            shards.push((*shard, count));
+            if queued.is_empty()
+                && let Some((_, buffer)) = self.by_shard.pop_front()
+                && buffer.capacity() <= COMMIT_CHANGES
+            {
+                self.spare.push(buffer);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::Record;
+    use crate::topic::Topic;
+
+    fn changes(first: usize, count: usize) -> Vec<Change> {
+        let change = |n: usize| {
+            let name = n.to_string();
+            let topic = Topic::new(name.as_bytes(), 100).expect("a topic");
+            Change::new(topic, None, Some(Record::exact(n as u64)))
+        };
+        (first..first + count).map(change).collect()
+    }
+
+    /// Returns the next commit: the ceilings, and the shards with their numbers of changes.
+    fn next(queue: &ChangeQueue, taken: &mut TakenChanges) -> (Vec<u64>, Vec<(u16, usize)>) {
+        let (mut changes, mut shards) = (Vec::new(), Vec::new());
+        let next = queue.next_commit(taken, &mut changes, &mut shards, None);
+        assert_eq!(next, NextCommit::Due);
+        let ceilings = changes
+            .iter()
+            .filter_map(|change| Some(change.after()?.ceiling));
+        let shards = shards
+            .into_iter()
+            .map(|(shard, count)| (shard.number(), count));
+        (ceilings.collect(), shards.collect())
+    }
+
+    #[test]
+    fn a_commit_is_limited_and_keeps_the_order_of_each_shard() {
+        let queue = ChangeQueue::new(Shards::new(2).expect("2"));
+        let mut taken = TakenChanges::default();
+        queue.push(ShardId::new(0), &mut changes(0, COMMIT_CHANGES - 1), false);
+        queue.push(ShardId::new(1), &mut changes(100_000, 3), true);
+        let (ceilings, shards) = next(&queue, &mut taken);
+        assert_eq!(ceilings.len(), COMMIT_CHANGES);
+        assert_eq!(shards, [(0, COMMIT_CHANGES - 1), (1, 1)]);
+        // What came later follows what was taken before.
+        queue.push(ShardId::new(1), &mut changes(200_000, 1), true);
+        assert_eq!(
+            next(&queue, &mut taken),
+            (vec![100_001, 100_002], vec![(1, 2)])
+        );
+        assert_eq!(next(&queue, &mut taken), (vec![200_000], vec![(1, 1)]));
+        queue.close();
+        let idle = Some(Duration::ZERO);
+        let end = queue.next_commit(&mut taken, &mut Vec::new(), &mut Vec::new(), idle);
+        assert_eq!(end, NextCommit::Closed);
+    }
+
+    #[test]
+    fn a_queue_without_changes_is_idle() {
+        let queue = ChangeQueue::new(Shards::ONE);
+        let idle = Some(Duration::ZERO);
+        let next = queue.next_commit(
+            &mut TakenChanges::default(),
+            &mut Vec::new(),
+            &mut Vec::new(),
+            idle,
+        );
+        assert_eq!(next, NextCommit::Idle);
     }
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::protocol::Reply;
 use crate::server::exchange::batch::Batch;
+use crate::server::exchange::datagrams::Datagrams;
 use crate::server::exchange::origin::{ConnectionKey, WorkerId};
 use crate::server::exchange::requests::{self, Queued, Requests, Source};
 use crate::server::exchange::search_part::SearchPart;
@@ -37,8 +38,8 @@ const SPARE_BATCHES: usize = 64;
 
 /// Replies that [`Router::submit`] passes to its caller, to be sent.
 pub(crate) enum Outcome<'a> {
-    /// The reply to one of the submitted requests.
-    Reply(&'a Queued, Reply),
+    /// Submitted requests that this worker applied, and their outcomes: see [`with_replies`].
+    Applied(&'a [Queued], &'a [Option<Reply>]),
     /// Replies to earlier requests, or to submitted requests that had to wait.
     Returned(&'a mut Batch),
 }
@@ -104,7 +105,7 @@ impl Router {
         mut outcome: impl FnMut(Outcome<'_>),
     ) {
         debug_assert!(
-            requests.count() == 0 || !self.congested(),
+            requests.is_empty() || !self.congested(),
             "a congested worker reads nothing"
         );
         requests.drain(|shard, list| {
@@ -121,14 +122,14 @@ impl Router {
     /// because their requests came before those of `list`; then the replies to `list`. Batches that
     /// come back later follow after these.
     fn report_run(&mut self, list: &[Queued], outcome: &mut impl FnMut(Outcome<'_>)) {
-        for batch in mem::take(&mut self.returned_before_run) {
-            self.receive_returned(batch, |batch| outcome(Outcome::Returned(batch)));
-        }
-        for (request, reply) in list.iter().zip(self.replies.drain(..)) {
-            if let Some(reply) = reply {
-                outcome(Outcome::Reply(request, reply));
+        // Usually there are none, and the loop costs as much as a count even then.
+        if !self.returned_before_run.is_empty() {
+            for batch in mem::take(&mut self.returned_before_run) {
+                self.receive_returned(batch, |batch| outcome(Outcome::Returned(batch)));
             }
         }
+        outcome(Outcome::Applied(list, &self.replies));
+        self.replies.clear();
     }
 
     /// Copies requests into a batch and hands it over.
@@ -198,18 +199,18 @@ impl Router {
         }
     }
 
-    /// Hands the store's results over to this worker's shard while credit is left. The other
-    /// results stay in the mailbox until credit comes back, or until [`Shared::with_idle`] applies
+    /// Hands the store's messages over to this worker's shard while credit is left. The other
+    /// messages stay in the mailbox until credit comes back, or until [`Shared::with_idle`] applies
     /// them after the last worker has ended.
-    pub(crate) fn hand_over_commit_results(&mut self) {
+    pub(crate) fn hand_over_store_messages(&mut self) {
         let id = self.me.shard();
         while self.credit[id.index()] > 0 {
             let mailbox = self.shared.mailbox(self.me);
-            let next = mailbox.commit_results.lock().pop_front();
-            let Some(result) = next else { return };
+            let next = mailbox.store_messages.lock().pop_front();
+            let Some(message) = next else { return };
             let mut batch = self.spare_batch();
-            batch.fill(id, &[], &[], Source::Datagrams(&[]));
-            batch.commit_result = Some(result);
+            batch.fill(id, &[], &[], Source::Datagrams(&Datagrams::default()));
+            batch.store_message = Some(message);
             self.hand_over(batch);
         }
     }

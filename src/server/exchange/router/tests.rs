@@ -7,7 +7,7 @@ use std::task::Waker;
 use super::*;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{ErrorCode, Op, Request};
-use crate::server::exchange::Datagram;
+use crate::server::exchange::{ReplyFormat, with_replies};
 use crate::shard::Ceilings;
 use crate::topic::{Shards, Topic};
 
@@ -57,7 +57,10 @@ impl Worker {
         }
         let replies = &mut self.replies;
         let submit = |outcome: Outcome<'_>| match outcome {
-            Outcome::Reply(request, reply) => replies.push((request.id.0, reply)),
+            Outcome::Applied(requests, known) => {
+                let known = with_replies(requests, known);
+                replies.extend(known.map(|(request, reply)| (request.id.0, reply)));
+            }
             Outcome::Returned(batch) => record(batch, replies),
         };
         self.router
@@ -240,11 +243,9 @@ fn a_visit_ends_at_its_limit_and_the_rest_is_deferred() {
 #[test]
 fn datagrams_are_answered_by_the_worker_that_ran_them() {
     let (_, mut one, mut other) = Worker::pair();
-    let datagrams = [Datagram {
-        peer: crate::server::net::sys::Peer::connected(),
-        classic: true,
-        reply_limit: 1_400,
-    }];
+    let mut datagrams = Datagrams::default();
+    datagrams.begin_message(crate::server::net::sys::Peer::connected());
+    datagrams.push(ReplyFormat::Classic);
     while_taken(&mut one, "a", || {
         other.count(1, &["a"], Source::Datagrams(&datagrams));
     });

@@ -21,6 +21,7 @@ pub use message::DATAGRAMS;
 pub(crate) use options::attach_reuseport_filter;
 pub use options::{enable_gro, knows_segmentation};
 pub use outgoing::Outgoing;
+pub(crate) use outgoing::Recipient;
 pub use peer::Peer;
 pub use received::Received;
 

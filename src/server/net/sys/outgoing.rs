@@ -19,7 +19,11 @@ pub(super) const MESSAGE_LEN: usize = 65_507;
 /// [`close`](Outgoing::close).
 pub struct Outgoing {
     bytes: Vec<u8>,
+    /// Where the open datagram begins.
+    open_at: usize,
     pub(super) datagrams: Vec<Datagram>,
+    /// The peers of `datagrams`; consecutive datagrams to one peer share an entry.
+    peers: Vec<Peer>,
     /// How many of `datagrams` have been sent.
     sent: usize,
     /// The longest datagrams that share a message; 0 if none do.
@@ -38,10 +42,15 @@ pub struct Outgoing {
     headers: Box<[libc::mmsghdr]>,
 }
 
+#[derive(Clone, Copy)]
 pub(super) struct Datagram {
     end: usize,
-    to: Peer,
+    to: Recipient,
 }
+
+/// The index of a peer in [`Outgoing::peers`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recipient(usize);
 
 impl Outgoing {
     /// Creates an empty queue.
@@ -49,7 +58,9 @@ impl Outgoing {
     pub fn new() -> Self {
         Self {
             bytes: Vec::new(),
+            open_at: 0,
             datagrams: Vec::new(),
+            peers: Vec::new(),
             sent: 0,
             segment_limit: 0,
             alone_until: 0,
@@ -90,12 +101,36 @@ impl Outgoing {
 
     /// Returns the length of the open datagram in bytes.
     pub fn open_len(&self) -> usize {
-        self.bytes.len() - self.datagrams.last().map_or(0, |last| last.end)
+        self.bytes.len() - self.open_at
     }
 
     /// Ends the open datagram. It is sent to `to`, from the local address that `to` had sent to.
-    pub fn close(&mut self, to: Peer) {
-        let end = self.bytes.len();
+    pub fn close(&mut self, to: &Peer) {
+        let to = self.recipient(to);
+        self.close_for(to);
+    }
+
+    /// The same as [`close`](Self::close), for a peer that [`recipient`](Self::recipient) returned.
+    #[inline]
+    pub(crate) fn close_for(&mut self, to: Recipient) {
+        self.close_first(self.open_len(), to);
+    }
+
+    /// Returns `peer` as the other methods take it until the next call of [`send`](Self::send): to end
+    /// many datagrams to one peer without comparing the peers of each.
+    pub(crate) fn recipient(&mut self, peer: &Peer) -> Recipient {
+        if self.peers.last() != Some(peer) {
+            self.peers.push(*peer);
+        }
+        Recipient(self.peers.len() - 1)
+    }
+
+    /// Ends the open datagram after its first `len` bytes, which are sent to `to`. Its other bytes begin
+    /// the next datagram.
+    #[inline]
+    pub(crate) fn close_first(&mut self, len: usize, to: Recipient) {
+        self.open_at += len;
+        let end = self.open_at;
         self.datagrams.push(Datagram { end, to });
     }
 
@@ -131,7 +166,9 @@ impl Outgoing {
             }
         }
         self.bytes.clear();
+        self.open_at = 0;
         self.datagrams.clear();
+        self.peers.clear();
         self.sent = 0;
         self.alone_until = 0;
         Ok(refused)
@@ -149,7 +186,8 @@ impl Outgoing {
         let mut count = 0;
         while count < DATAGRAMS && first < self.datagrams.len() {
             let run = self.run(first, start);
-            let Datagram { end: cut, ref to } = self.datagrams[first];
+            let Datagram { end: cut, to } = self.datagrams[first];
+            let to = &self.peers[to.0];
             let segment = (run > 1).then_some((cut - start) as u16);
             let end = self.datagrams[first + run - 1].end;
             let payload = &mut self.bytes[start..end];
@@ -188,7 +226,7 @@ impl Outgoing {
 
     /// Returns how many datagrams share a message, from the `first`-th on, which begins at `start`.
     pub(super) fn run(&self, first: usize, start: usize) -> usize {
-        let Datagram { mut end, ref to } = self.datagrams[first];
+        let Datagram { mut end, to } = self.datagrams[first];
         let len = end - start;
         if len > self.segment_limit || len == 0 || first < self.alone_until {
             return 1;
@@ -197,7 +235,7 @@ impl Outgoing {
         for next in self.datagrams[first + 1..].iter().take(SEGMENTS - 1) {
             let next_len = next.end - end;
             let fits = next_len <= len && next.end - start <= MESSAGE_LEN;
-            if next_len == 0 || !fits || next.to != *to {
+            if next_len == 0 || !fits || next.to != to {
                 break;
             }
             count += 1;

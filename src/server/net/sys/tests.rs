@@ -60,7 +60,7 @@ fn segmenting() -> Outgoing {
 
 fn put(outgoing: &mut Outgoing, payload: &[u8], to: Peer) {
     outgoing.open().extend_from_slice(payload);
-    outgoing.close(to);
+    outgoing.close(&to);
 }
 
 /// How the datagrams that wait are grouped.

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::error::StoreError;
-use super::layout::LOCK_FILE;
+use crate::store::error::StoreError;
+use crate::store::layout::LOCK_FILE;
 
 /// How long to retry while another process holds the lock. A process that the previous server
 /// forked shares its open files, and so the lock, until it executes its own program.
@@ -16,7 +16,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The lock on a data directory; dropping it unlocks the directory.
 #[derive(Debug)]
-pub(super) struct DirectoryLock(#[expect(dead_code, reason = "dropping it unlocks")] File);
+pub(in crate::store) struct DirectoryLock(
+    #[expect(dead_code, reason = "dropping it unlocks")] File,
+);
 
 impl DirectoryLock {
     /// Locks the directory. `owner` describes what this process does with the directory. It is
@@ -27,7 +29,7 @@ impl DirectoryLock {
     ///
     /// [`StoreError::Locked`] if another process holds the lock; [`StoreError::Io`] if the system
     /// refuses something.
-    pub(super) fn take(directory: &Path, owner: &str) -> Result<Self, StoreError> {
+    pub(in crate::store) fn take(directory: &Path, owner: &str) -> Result<Self, StoreError> {
         let path = directory.join(LOCK_FILE);
         let mut file = OpenOptions::new()
             .read(true)

@@ -1,0 +1,38 @@
+//! Lists the topics of a data directory.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use globalcounter::store::{LogStore, Store};
+use globalcounter::topic::Topic;
+
+use super::line::Line;
+use super::topics::{ALL, Topics};
+
+/// Prints the topics that begin with `prefix`.
+pub(super) fn run(directory: &Path, prefix: &str, json: bool) -> Result<()> {
+    let store = LogStore::open_existing(directory, "reading it")?;
+    // Nothing is printed before everything was read and verified.
+    let topics = Topics::load(|found| store.load(ALL, found))?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    topics.for_each(
+        |topic, sum| match topic.as_bytes().starts_with(prefix.as_bytes()) {
+            true => write_topic(&mut out, topic, sum, json),
+            false => Ok(()),
+        },
+    )?;
+    out.flush()?;
+    Ok(())
+}
+
+fn write_topic(out: &mut impl Write, topic: Topic<'_>, sum: u64, json: bool) -> io::Result<()> {
+    let topic = String::from_utf8_lossy(topic.as_bytes());
+    if json {
+        serde_json::to_writer(&mut *out, &Line { topic, sum })?;
+        writeln!(out)
+    } else {
+        // Escaped, so that a topic with a line break still takes one line.
+        writeln!(out, "{sum}\t{}", topic.escape_debug())
+    }
+}
