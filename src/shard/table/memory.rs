@@ -123,6 +123,12 @@ impl Memory {
         self.segments
     }
 
+    /// Returns how many bytes the segments take, with their part of what a chunk leaves unused.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.segments * CHUNK_BYTES / CHUNK_SEGMENTS
+    }
+
     /// Returns a segment, if it was added: a table without rows has no segment.
     #[inline]
     pub(super) fn segment(&self, id: SegmentId) -> Option<&Segment> {
