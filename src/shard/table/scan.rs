@@ -5,8 +5,9 @@
 
 use std::hash::BuildHasher;
 
+use super::map::Table;
+use super::names;
 use super::segment::Row;
-use super::{Table, names};
 use crate::shard::position::Position;
 use crate::topic::Topic;
 

@@ -260,8 +260,8 @@ mod tests {
     #[test]
     fn a_group_finds_the_places_of_a_tag() {
         let mut segment = [0; SEGMENT_BYTES];
-        for place in 0..GROUP {
-            segment[place] = if place % 5 == 2 { 77 } else { 200 };
+        for (place, tag) in segment[..GROUP].iter_mut().enumerate() {
+            *tag = if place % 5 == 2 { 77 } else { 200 };
         }
         let group = Group::load(&segment, 0);
         let mut places: Vec<usize> = group.matches(print(77, 0)).collect();

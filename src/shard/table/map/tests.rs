@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use proptest::prelude::*;
 
-use super::segment::PLACES;
 use super::*;
+use crate::shard::table::segment::PLACES;
 
 /// The most rows of a segment.
 const SEGMENT_ROWS: usize = PLACES - PLACES / 8;

@@ -2,19 +2,13 @@
 //! can choose topics that collide.
 //!
 //! The table uses extendible hashing: the order of [`Position`]s is cut into ranges, and each range
-//! has a segment with places for 1,024 rows ([`segment`]). A full segment is split in two, so an
+//! has a segment with places for 1,024 rows ([`segment`](super::segment)). A full segment is split in two, so an
 //! insert never moves more than the rows of one segment. All topics of a range are in one segment,
-//! so a scan can follow the order of positions ([`scan`]).
+//! so a scan can follow the order of positions ([`scan`](super::scan)).
 //!
-//! The directory's entry tells the address of a segment ([`memory`]), so a look-up waits for two
-//! loads from far memory, one after the other: a group of tags, and the row ([`names`]). Look-ups of
+//! The directory's entry tells the address of a segment ([`memory`](super::memory)), so a look-up waits for two
+//! loads from far memory, one after the other: a group of tags, and the row ([`names`](super::names)). Look-ups of
 //! several topics wait together ([`Table::find_all`]).
-
-mod long_names;
-mod memory;
-mod names;
-mod scan;
-mod segment;
 
 use std::hash::BuildHasher;
 use std::hint::{black_box, select_unpredictable};
@@ -22,11 +16,11 @@ use std::marker::PhantomData;
 
 use ahash::RandomState;
 
-use self::long_names::LongNames;
-use self::memory::{Memory, Place, SegmentId};
-use self::names::NameWords;
-use self::segment::{Fingerprint, GROUP, GroupCount, Row};
-use super::position::Position;
+use super::long_names::LongNames;
+use super::memory::{Memory, Place, SegmentId};
+use super::names::{self, NameWords};
+use super::segment::{self, Fingerprint, GROUP, GroupCount, Row};
+use crate::shard::position::Position;
 use crate::topic::Topic;
 
 /// The most bits of a position that the directory uses. 2^22 segments suffice for over 2 billion
@@ -37,7 +31,7 @@ const MAX_DEPTH: u32 = 22;
 
 /// A map from topics to values of 8 bytes; it owns the names.
 #[derive(Debug)]
-pub(super) struct Table<V, S = RandomState> {
+pub(in crate::shard) struct Table<V, S = RandomState> {
     /// For each value of the first `depth` bits of a position, in order, the segment. Neighbouring
     /// entries share a segment whose own depth is less.
     directory: Vec<SegmentId>,
@@ -69,7 +63,7 @@ struct SegmentInfo {
 
 /// A topic's keyed hash, its name as rows store it, and where [`Table::find_all`] found its row.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Key {
+pub(in crate::shard) struct Key {
     hash: u64,
     name: NameWords,
     found: bool,
@@ -80,7 +74,7 @@ pub(super) struct Key {
 
 impl Key {
     /// The key of no topic, to be replaced.
-    pub(super) const NONE: Self = Self {
+    pub(in crate::shard) const NONE: Self = Self {
         hash: 0,
         name: NameWords::NONE,
         found: false,
@@ -90,25 +84,25 @@ impl Key {
 }
 
 /// A value in its row.
-pub(super) struct Slot<'a, V> {
+pub(in crate::shard) struct Slot<'a, V> {
     bytes: &'a mut [u8; 8],
     values: PhantomData<V>,
 }
 
 impl<V: From<u64> + Into<u64>> Slot<'_, V> {
     #[inline]
-    pub(super) fn get(&self) -> V {
+    pub(in crate::shard) fn get(&self) -> V {
         u64::from_le_bytes(*self.bytes).into()
     }
 
     #[inline]
-    pub(super) fn set(&mut self, value: V) {
+    pub(in crate::shard) fn set(&mut self, value: V) {
         *self.bytes = value.into().to_le_bytes();
     }
 }
 
 impl<V: From<u64> + Into<u64>> Table<V> {
-    pub(super) fn new() -> Self {
+    pub(in crate::shard) fn new() -> Self {
         Self::with_hasher(RandomState::new())
     }
 }
@@ -129,13 +123,13 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::shard) fn len(&self) -> usize {
         self.len
     }
 
     /// Returns the topic's key, which the other methods take.
     #[inline]
-    pub(super) fn key(&self, topic: Topic<'_>) -> Key {
+    pub(in crate::shard) fn key(&self, topic: Topic<'_>) -> Key {
         let name = topic.as_bytes();
         let hash = hash(&self.hasher, name);
         Key {
@@ -152,7 +146,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     ///
     /// It only looks at the first row with the right tag, and only in the group where a search
     /// begins. That is the right row in all but a few percent of cases.
-    pub(super) fn find_all(&self, keys: &mut [Key]) {
+    pub(in crate::shard) fn find_all(&self, keys: &mut [Key]) {
         for key in &mut *keys {
             let id = self.segment(Position::of(key.hash));
             let fingerprint = Fingerprint::of(key.hash);
@@ -186,7 +180,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
 
     /// Returns where the topic's row is.
     #[inline]
-    pub(super) fn find(&self, topic: Topic<'_>, key: &Key) -> Option<Place> {
+    pub(in crate::shard) fn find(&self, topic: Topic<'_>, key: &Key) -> Option<Place> {
         if key.found && key.moves == self.moves {
             return Some(key.place);
         }
@@ -215,7 +209,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
 
     /// Returns the value at a place that the last call returned.
     #[inline]
-    pub(super) fn value(&mut self, place: Place) -> Slot<'_, V> {
+    pub(in crate::shard) fn value(&mut self, place: Place) -> Slot<'_, V> {
         Slot {
             bytes: names::value_mut(self.memory.row_mut(place)),
             values: PhantomData,
@@ -223,7 +217,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     }
 
     /// Returns all topics with their values, unordered.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Topic<'_>, V)> {
+    pub(in crate::shard) fn iter(&self) -> impl Iterator<Item = (Topic<'_>, V)> {
         let segments = (0..self.memory.segments()).map(SegmentId::of_index);
         let rows =
             segments.flat_map(|id| self.memory.segment(id).into_iter().flat_map(segment::rows));
@@ -236,7 +230,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     /// # Errors
     ///
     /// The error of `new`; then nothing is inserted.
-    pub(super) fn find_or_insert<E>(
+    pub(in crate::shard) fn find_or_insert<E>(
         &mut self,
         topic: Topic<'_>,
         key: &Key,
@@ -252,7 +246,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         Ok(self.insert_row(id, key.hash, &row))
     }
 
-    pub(super) fn remove(&mut self, topic: Topic<'_>, key: &Key) -> Option<V> {
+    pub(in crate::shard) fn remove(&mut self, topic: Topic<'_>, key: &Key) -> Option<V> {
         let found = self.find(topic, key)?;
         let row = self.memory.row(found);
         let value = names::value(row);
@@ -271,12 +265,12 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
 
     /// Returns the position's segment.
     #[inline]
-    fn segment(&self, position: Position) -> SegmentId {
+    pub(super) fn segment(&self, position: Position) -> SegmentId {
         self.directory[position.prefix(self.depth)]
     }
 
     /// Returns the rows of a segment and of those that continue it, unordered.
-    fn rows(&self, id: SegmentId) -> impl Iterator<Item = &Row> {
+    pub(super) fn rows(&self, id: SegmentId) -> impl Iterator<Item = &Row> {
         let first = (id.index() < self.segments.len()).then_some(id);
         std::iter::successors(first, |id| self.segments[id.index()].next)
             .filter_map(|id| self.memory.segment(id))
@@ -284,15 +278,15 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     }
 
     /// Returns how many bits the positions of a segment's topics have in common.
-    fn depth_of(&self, id: SegmentId) -> u32 {
+    pub(super) fn depth_of(&self, id: SegmentId) -> u32 {
         self.segments.get(id.index()).map_or(0, |info| info.depth)
     }
 
-    fn topic<'a>(&'a self, row: &'a Row) -> Topic<'a> {
+    pub(super) fn topic<'a>(&'a self, row: &'a Row) -> Topic<'a> {
         names::topic(row, &self.long_names)
     }
 
-    fn hash_of(&self, row: &Row) -> u64 {
+    pub(super) fn hash_of(&self, row: &Row) -> u64 {
         names::hash(row, |name| hash(&self.hasher, name))
     }
 
