@@ -158,6 +158,18 @@ impl Counter {
     }
 }
 
+impl From<u64> for Counter {
+    fn from(word: u64) -> Self {
+        Self(word)
+    }
+}
+
+impl From<Counter> for u64 {
+    fn from(counter: Counter) -> Self {
+        counter.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -31,16 +31,16 @@ use crate::protocol::{Condition, ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
 use counter::Counter;
 use ledger::{Ledger, RowAction};
-use table::{Hash, Table};
+use table::{Key, Table};
 use topic_state::{addend_and_limit, sum_reply};
 
-/// From this many topics on, the rows of several requests are prefetched together before the
-/// requests are applied one by one. The rows of fewer topics are in a near cache anyway.
-const PREFETCH_MIN_TOPICS: usize = 4 * 1024;
+/// From this many topics on, the rows of several requests are found together before the requests
+/// are applied one by one. The rows of fewer topics are in a near cache anyway.
+const FIND_ALL_MIN_TOPICS: usize = 4 * 1024;
 
-/// How many rows are prefetched together: more than the loads that a processor has in flight, fewer
-/// than its nearest cache holds.
-const PREFETCH_BATCH: usize = 32;
+/// How many rows are found together: more than the loads that a processor has in flight, fewer than
+/// its nearest cache holds.
+const FIND_BATCH: usize = 32;
 
 /// The topics of one owner. `W` says where the reply to a waiting request goes; with
 /// [`Durability::Memory`] no request waits.
@@ -66,10 +66,10 @@ impl<W> Shard<W> {
     /// dropped. The topic continues above `sum`. Returns false, and changes nothing, if the topic is
     /// in the shard already.
     pub fn restore(&mut self, topic: Topic<'_>, sum: u64) -> bool {
-        let hash = self.topics.hash(topic);
+        let key = self.topics.key(topic);
         let Self { ledger, quota, .. } = self;
         let mut is_new = false;
-        let inserted = self.topics.find_or_insert(topic, hash, || {
+        let inserted = self.topics.find_or_insert(topic, &key, || {
             quota.take_unchecked();
             is_new = true;
             Ok::<_, Infallible>(ledger.restore(sum))
@@ -83,8 +83,8 @@ impl<W> Shard<W> {
     /// Returns `None` if the request has to wait for the store. Then `waiter` was called, and
     /// [`answered`](Self::answered) returns its value together with the reply later.
     pub fn apply(&mut self, request: Request<'_>, waiter: impl FnOnce() -> W) -> Option<Reply> {
-        let hash = self.topics.hash(request.topic);
-        self.apply_hashed(request, hash, waiter)
+        let key = self.topics.key(request.topic);
+        self.apply_with_key(request, &key, waiter)
     }
 
     /// Applies requests one after another and appends the outcome of each to `replies`. The
@@ -97,45 +97,48 @@ impl<W> Shard<W> {
         replies: &mut Vec<Option<Reply>>,
     ) {
         let first = replies.len();
-        if self.topics.len() < PREFETCH_MIN_TOPICS {
+        if self.topics.len() < FIND_ALL_MIN_TOPICS {
             for (i, request) in requests.enumerate() {
                 replies.push(self.apply(request, || waiter(i)));
             }
             return;
         }
-        let mut hashes = [Hash::default(); PREFETCH_BATCH];
+        let mut keys = [Key::NONE; FIND_BATCH];
         loop {
             let mut count = 0;
-            for (hash, request) in hashes.iter_mut().zip(requests.clone()) {
-                *hash = self.topics.hash(request.topic);
+            for (key, request) in keys.iter_mut().zip(requests.clone()) {
+                *key = self.topics.key(request.topic);
                 count += 1;
             }
-            self.topics.prefetch(&hashes[..count]);
-            for (&hash, request) in hashes[..count].iter().zip(requests.by_ref()) {
+            self.topics.find_all(&mut keys[..count]);
+            for (key, request) in keys[..count].iter().zip(requests.by_ref()) {
                 let i = replies.len() - first;
-                replies.push(self.apply_hashed(request, hash, || waiter(i)));
+                replies.push(self.apply_with_key(request, key, || waiter(i)));
             }
-            if count < PREFETCH_BATCH {
+            if count < FIND_BATCH {
                 return;
             }
         }
     }
 
     #[inline]
-    fn apply_hashed(
+    fn apply_with_key(
         &mut self,
         request: Request<'_>,
-        hash: Hash,
+        key: &Key,
         waiter: impl FnOnce() -> W,
     ) -> Option<Reply> {
         // The common case: the sum stays below the ceiling, so nothing has to wait.
-        if let Some(counter) = self.topics.find_mut(request.topic, hash) {
+        if let Some(place) = self.topics.find(request.topic, key) {
+            let mut slot = self.topics.value(place);
+            let mut counter = slot.get();
             let op = request.op;
             if let Some((n, max_sum)) = addend_and_limit(op) {
-                let sum = counter
-                    .hand_out(n)
-                    .or_else(|| self.ledger.hand_out(*counter, n, max_sum));
-                if let Some(sum) = sum {
+                if let Some(sum) = counter.hand_out(n) {
+                    slot.set(counter);
+                    return Some(sum_reply(op, sum));
+                }
+                if let Some(sum) = self.ledger.hand_out(counter, n, max_sum) {
                     return Some(sum_reply(op, sum));
                 }
             } else if op == Op::Get
@@ -143,13 +146,14 @@ impl<W> Shard<W> {
             {
                 return Some(Reply::Get(Some(sum)));
             }
-            let (reply, action) = self.ledger.serve(counter, request, waiter);
+            let (reply, action) = self.ledger.serve(&mut counter, request, waiter);
+            slot.set(counter);
             if action == RowAction::Remove {
-                self.remove(request.topic, hash);
+                self.remove(request.topic, key);
             }
             return reply;
         }
-        self.apply_to_absent(request, hash, waiter)
+        self.apply_to_absent(request, key, waiter)
     }
 
     /// Applies a request for a topic that does not exist.
@@ -158,7 +162,7 @@ impl<W> Shard<W> {
     fn apply_to_absent(
         &mut self,
         request: Request<'_>,
-        hash: Hash,
+        key: &Key,
         waiter: impl FnOnce() -> W,
     ) -> Option<Reply> {
         let Request { op, topic } = request;
@@ -170,20 +174,16 @@ impl<W> Shard<W> {
             quota,
             ledger,
         } = self;
-        let created = topics.find_or_insert(topic, hash, || {
-            if quota.take() {
-                Ok(ledger.create())
-            } else {
-                Err(ErrorCode::TooManyTopics)
-            }
-        });
-        let counter = match created {
-            Ok(counter) => counter,
-            Err(error) => return Some(Reply::Error(error)),
-        };
-        let (reply, action) = ledger.serve(counter, request, waiter);
+        if !quota.take() {
+            return Some(Reply::Error(ErrorCode::TooManyTopics));
+        }
+        let place = topics.insert_new(topic, key, ledger.create());
+        let mut slot = topics.value(place);
+        let mut counter = slot.get();
+        let (reply, action) = ledger.serve(&mut counter, request, waiter);
+        slot.set(counter);
         if action == RowAction::Remove {
-            self.remove(topic, hash);
+            self.remove(topic, key);
         }
         reply
     }
@@ -207,17 +207,17 @@ impl<W> Shard<W> {
     /// gets no further changes. Appends the replies to the requests that waited for them, in order
     /// within each topic.
     pub fn answered(&mut self, changes: &[Change], durable: bool, replies: &mut Vec<(W, Reply)>) {
-        let mut hashes = [Hash::default(); PREFETCH_BATCH];
-        for changes in changes.chunks(PREFETCH_BATCH) {
-            for (hash, change) in hashes.iter_mut().zip(changes) {
-                *hash = self.topics.hash(change.topic());
+        let mut keys = [Key::NONE; FIND_BATCH];
+        for changes in changes.chunks(FIND_BATCH) {
+            for (key, change) in keys.iter_mut().zip(changes) {
+                *key = self.topics.key(change.topic());
             }
-            let hashes = &hashes[..changes.len()];
-            if self.topics.len() >= PREFETCH_MIN_TOPICS {
-                self.topics.prefetch(hashes);
+            let keys = &mut keys[..changes.len()];
+            if self.topics.len() >= FIND_ALL_MIN_TOPICS {
+                self.topics.find_all(keys);
             }
-            for (change, &hash) in changes.iter().zip(hashes) {
-                self.apply_result(change, hash, durable, replies);
+            for (change, key) in changes.iter().zip(keys) {
+                self.apply_result(change, key, durable, replies);
             }
         }
     }
@@ -225,17 +225,23 @@ impl<W> Shard<W> {
     fn apply_result(
         &mut self,
         change: &Change,
-        hash: Hash,
+        key: &Key,
         durable: bool,
         replies: &mut Vec<(W, Reply)>,
     ) {
         let topic = change.topic();
-        let Some(counter) = self.topics.find_mut(topic, hash) else {
+        let Some(place) = self.topics.find(topic, key) else {
             debug_assert!(false, "a topic with a change in flight stays in the table");
             return;
         };
-        if self.ledger.apply_result(counter, change, durable, replies) == RowAction::Remove {
-            self.remove(topic, hash);
+        let mut slot = self.topics.value(place);
+        let mut counter = slot.get();
+        let action = self
+            .ledger
+            .apply_result(&mut counter, change, durable, replies);
+        slot.set(counter);
+        if action == RowAction::Remove {
+            self.remove(topic, key);
         }
     }
 
@@ -247,7 +253,7 @@ impl<W> Shard<W> {
         if !self.ledger.nothing_in_flight() {
             return false;
         }
-        for (topic, &counter) in self.topics.iter() {
+        for (topic, counter) in self.topics.iter() {
             if let Some((before, sum)) = self.ledger.unsettled(counter) {
                 settle(Change::new(topic, before, Some(Record::exact(sum))));
             }
@@ -267,7 +273,7 @@ impl<W> Shard<W> {
         from: Position,
         mut found: impl FnMut(Topic<'_>, Record),
     ) -> Option<Position> {
-        self.topics.visit(from, |topic, &counter| {
+        self.topics.visit(from, |topic, counter| {
             if let Some(record) = self.ledger.record(counter) {
                 found(topic, record);
             }
@@ -328,8 +334,8 @@ impl<W> Shard<W> {
         self.topics.scan(from, count, bytes, found)
     }
 
-    fn remove(&mut self, topic: Topic<'_>, hash: Hash) {
-        if self.topics.remove(topic, hash).is_some() {
+    fn remove(&mut self, topic: Topic<'_>, key: &Key) {
+        if self.topics.remove(topic, key).is_some() {
             self.quota.give_back(1);
         }
     }

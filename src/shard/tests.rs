@@ -358,7 +358,7 @@ fn any_op() -> impl Strategy<Value = Op> {
 /// The replies do not depend on prefetching.
 #[test]
 fn requests_in_batches_get_the_replies_of_single_requests() {
-    let names: Vec<String> = (0..2 * PREFETCH_MIN_TOPICS)
+    let names: Vec<String> = (0..2 * FIND_ALL_MIN_TOPICS)
         .map(|i| format!("topic {i}"))
         .collect();
     let topics: Vec<Topic<'_>> = names
@@ -373,7 +373,7 @@ fn requests_in_batches_get_the_replies_of_single_requests() {
         one_by_one.apply(Request { op, topic }, || ());
     }
     for step in [13, 11, 7, 3, 1] {
-        assert!(together.topics() >= PREFETCH_MIN_TOPICS);
+        assert!(together.topics() >= FIND_ALL_MIN_TOPICS);
         let requests = topics.iter().enumerate().step_by(step).map(|(i, &topic)| {
             let op = ops[(i * step / 5) % ops.len()];
             Request { op, topic }

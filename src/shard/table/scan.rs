@@ -5,7 +5,9 @@
 
 use std::hash::BuildHasher;
 
-use super::Table;
+use super::map::Table;
+use super::names;
+use super::segment::Row;
 use crate::shard::position::Position;
 use crate::topic::Topic;
 
@@ -15,29 +17,30 @@ use crate::topic::Topic;
 const STEP_ROWS: usize = 2_048;
 
 /// The most segments that a step examines. This limit counts if most topics were deleted, so that
-/// segments have few rows: 64 segments have 64 KiB of hashbrown's control bytes to look through.
+/// segments have few rows: 64 segments have 64 KiB of tags to look through.
 const STEP_SEGMENTS: usize = 64;
 
-/// A topic that a step may report.
-type Candidate<'a> = (Position, Topic<'a>);
+/// A row that a step may report, with the position of its topic.
+type Candidate<'a> = (Position, &'a Row);
 
-impl<V, S: BuildHasher> Table<V, S> {
+impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     /// Passes the topics of one segment, with their values, to `found`: those from `from` on,
     /// unordered. Returns the position for the next step, as [`scan`](Self::scan) does.
     pub(in crate::shard) fn visit(
         &self,
         from: Position,
-        mut found: impl FnMut(Topic<'_>, &V),
+        mut found: impl FnMut(Topic<'_>, V),
     ) -> Option<Position> {
-        let segment = &self.segments[self.segment(from)];
+        let segment = self.segment(from);
+        let depth = self.depth_of(segment);
         // The usual case: all rows of the segment come at or after `from`.
-        let whole = from.starts_prefix(segment.depth);
-        for row in &segment.rows {
-            if whole || Position::of(row.hash(&self.hasher)) >= from {
-                found(row.topic.as_topic(), &row.value);
+        let whole = from.starts_prefix(depth);
+        for row in self.rows(segment) {
+            if whole || Position::of(self.hash_of(row)) >= from {
+                found(self.topic(row), names::value(row).into());
             }
         }
-        from.after_prefix(segment.depth)
+        from.after_prefix(depth)
     }
 
     /// Makes one step of a scan: see `Shard::scan`.
@@ -51,15 +54,15 @@ impl<V, S: BuildHasher> Table<V, S> {
         let mut count = count.max(1);
         let mut rows = 0;
         for _ in 0..STEP_SEGMENTS {
-            let segment = &self.segments[self.segment(from)];
-            // Compute all hashes first, as in `Table::split`.
-            let mut candidates: Vec<Candidate<'_>> = segment
-                .rows
-                .iter()
-                .map(|row| (Position::of(row.hash(&self.hasher)), row.topic.as_topic()))
+            let segment = self.segment(from);
+            // Compute all hashes first, as in `Table::take_rows`.
+            let mut candidates: Vec<Candidate<'_>> = self
+                .rows(segment)
+                .map(|row| (Position::of(self.hash_of(row)), row))
                 .collect();
+            rows += candidates.len();
             candidates.retain(|&(position, _)| position >= from);
-            let mut next = from.after_prefix(segment.depth);
+            let mut next = from.after_prefix(self.depth_of(segment));
             if let Some(last) = keep_first(&mut candidates, count) {
                 next = last.next();
             }
@@ -67,7 +70,8 @@ impl<V, S: BuildHasher> Table<V, S> {
                 .chunk_by(|one, other| one.0 == other.0)
                 .peekable();
             while let Some(tied) = ties.next() {
-                for &(_, topic) in tied {
+                for &(_, row) in tied {
+                    let topic = self.topic(row);
                     found(topic);
                     count = count.saturating_sub(1);
                     bytes = bytes.saturating_sub(topic.as_bytes().len());
@@ -76,7 +80,6 @@ impl<V, S: BuildHasher> Table<V, S> {
                     return ties.peek().map_or(next, |rest| Some(rest[0].0));
                 }
             }
-            rows += segment.rows.len();
             from = next?;
             if rows >= STEP_ROWS {
                 break;

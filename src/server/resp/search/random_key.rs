@@ -19,9 +19,10 @@ impl RandomKey {
         // The standard library seeds each of these hashers differently.
         let random = |n: u8| RandomState::new().hash_one(n);
         let shard = random(0) % u64::from(shards.count());
-        let position = random(1) & ((1 << Position::BITS) - 1);
+        // Topics are not equally dense everywhere, and neither are these.
+        let position = Position::of(random(1));
         Self {
-            cursor: shard << Position::BITS | position,
+            cursor: shard << Position::BITS | position.number(),
             wrapped: false,
         }
     }

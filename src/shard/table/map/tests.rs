@@ -6,6 +6,10 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use proptest::prelude::*;
 
 use super::*;
+use crate::shard::table::segment::PLACES;
+
+/// The most rows of a segment.
+const SEGMENT_ROWS: usize = PLACES - PLACES / 8;
 
 /// A hasher that takes the position from the digits of the name, so that a test decides where each
 /// topic is. The other bits are mixed from the whole name, like those of a good hash.
@@ -17,7 +21,8 @@ impl Hasher for PositionInName {
         let digits = bytes.iter().filter(|byte| byte.is_ascii_digit());
         let position = digits.fold(0, |n, digit| n * 10 + u64::from(digit - b'0'));
         let mixed = RandomState::with_seeds(1, 2, 3, 4).hash_one(bytes);
-        self.0 = (mixed & 0xfe00_0000_0000_0fff) | position << 12;
+        let [first, end] = [position, position + 1].map(first_hash_at);
+        self.0 = (first + mixed % (end - first)) | mixed & 0xfe00_0000_0000_0000;
     }
 
     // The length of the name adds nothing to the name itself.
@@ -26,6 +31,20 @@ impl Hasher for PositionInName {
     fn finish(&self) -> u64 {
         self.0
     }
+}
+
+/// Returns the lowest hash whose position is at least this one, without the bits that do not belong
+/// to the position.
+fn first_hash_at(position: u64) -> u64 {
+    let (mut low, mut high) = (0, 1 << 57);
+    while low < high {
+        let middle = u64::midpoint(low, high);
+        match Position::of(middle).number() < position {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
 }
 
 type PositionsInNames = BuildHasherDefault<PositionInName>;
@@ -58,14 +77,21 @@ fn topic(name: &str) -> Topic<'_> {
 
 /// Inserts a topic, unless it is there already. Returns its value.
 fn insert<S: BuildHasher>(table: &mut Table<u64, S>, name: &str, value: u64) -> u64 {
-    let (topic, hash) = (topic(name), table.hash(topic(name)));
-    let row = table.find_or_insert(topic, hash, || Ok::<_, Infallible>(value));
-    *row.expect("inserting cannot fail")
+    let (topic, key) = (topic(name), table.key(topic(name)));
+    let place = table.find_or_insert(topic, &key, || Ok::<_, Infallible>(value));
+    let place = place.expect("inserting cannot fail");
+    table.value(place).get()
 }
 
 fn remove<S: BuildHasher>(table: &mut Table<u64, S>, name: &str) -> Option<u64> {
-    let hash = table.hash(topic(name));
-    table.remove(topic(name), hash)
+    let key = table.key(topic(name));
+    table.remove(topic(name), &key)
+}
+
+/// Returns the value of a topic.
+fn get<S: BuildHasher>(table: &mut Table<u64, S>, name: &str) -> Option<u64> {
+    let place = table.find(topic(name), &table.key(topic(name)))?;
+    Some(table.value(place).get())
 }
 
 fn filled<S: BuildHasher>(hasher: S, names: impl IntoIterator<Item = String>) -> Table<u64, S> {
@@ -109,34 +135,46 @@ fn steps<S: BuildHasher>(table: &Table<u64, S>, count: usize, bytes: usize) -> V
 
 /// Asserts that the directory's runs match the depths of the segments, and that each row is in the
 /// segment of its position.
-fn assert_invariants<V, S: BuildHasher>(table: &Table<V, S>) {
+fn assert_invariants<S: BuildHasher>(table: &Table<u64, S>) {
     assert_eq!(table.directory.len(), 1 << table.depth);
+    assert_eq!(table.segments.len(), table.memory.segments());
     let mut runs = HashMap::new();
     for pair in table.directory.chunk_by(|one, other| one == other) {
-        assert_eq!(runs.insert(pair[0] as usize, pair.len()), None, "two runs");
+        assert_eq!(runs.insert(pair[0].index(), pair.len()), None, "two runs");
     }
-    assert_eq!(runs.len(), table.segments.len());
+    let continued = table.segments.iter().filter(|info| info.next.is_some());
+    let first = table.segments.len().max(1) - continued.count();
+    assert_eq!(runs.len(), first);
     let mut len = 0;
-    for (number, segment) in table.segments.iter().enumerate() {
-        assert_eq!(runs[&number], 1 << (table.depth - segment.depth));
-        assert!(segment.rows.len() <= SEGMENT_ROWS || segment.depth == MAX_DEPTH);
-        for row in &segment.rows {
-            let position = Position::of(row.hash(&table.hasher));
-            assert_eq!(table.segment(position), number);
+    for (index, run) in runs {
+        let Some(info) = table.segments.get(index) else {
+            assert_eq!((table.len(), table.segments.len()), (0, 0));
+            continue;
+        };
+        assert_eq!(run, 1 << (table.depth - info.depth));
+        for row in table.rows(SegmentId::of_index(index)) {
+            let position = Position::of(table.hash_of(row));
+            assert_eq!(table.segment(position).index(), index);
         }
-        len += segment.rows.len();
+    }
+    for (index, info) in table.segments.iter().enumerate() {
+        let segment = table.memory.segment(SegmentId::of_index(index));
+        let rows = segment.map_or(0, |segment| segment::rows(segment).count());
+        assert_eq!(rows, usize::from(info.rows));
+        assert!(info.rows <= info.used && usize::from(info.used) <= table.groups.limit());
+        len += rows;
     }
     assert_eq!(table.len(), len);
 }
 
 #[test]
 fn an_empty_table_allocates_almost_nothing() {
-    let mut table = Table::<u64>::new();
+    let table = Table::<u64>::new();
     assert_eq!(table.directory.len(), 1);
-    assert_eq!(table.segments[0].rows.allocation_size(), 0);
-    let hash = table.hash(topic("a"));
-    table.prefetch(&[hash]);
-    assert_eq!(table.find_mut(topic("a"), hash), None);
+    assert_eq!((table.memory.segments(), table.segments.capacity()), (0, 0));
+    let mut keys = [table.key(topic("a"))];
+    table.find_all(&mut keys);
+    assert_eq!(table.find(topic("a"), &keys[0]), None);
     assert_eq!(step(&table, Position::START, 10, 100), (vec![], None));
 }
 
@@ -159,9 +197,9 @@ fn growing_never_moves_more_than_a_segment_at_once() {
 #[test]
 fn a_refused_topic_leaves_a_full_segment_as_it_is() {
     let mut table = filled(counting(), (0..SEGMENT_ROWS).map(|i| format!("{i}")));
-    assert!(table.segments[0].is_full());
-    let hash = table.hash(topic("x"));
-    let refused = table.find_or_insert(topic("x"), hash, || Err("no"));
+    assert_eq!(usize::from(table.segments[0].used), SEGMENT_ROWS);
+    let key = table.key(topic("x"));
+    let refused = table.find_or_insert(topic("x"), &key, || Err("no"));
     assert_eq!(refused, Err("no"));
     assert_eq!(insert(&mut table, "7", 1), 7, "there before");
     assert_eq!((table.len(), table.segments.len()), (SEGMENT_ROWS, 1));
@@ -279,9 +317,6 @@ fn churn_neither_grows_segments_nor_splits_them_endlessly() {
         remove(&mut table, &format!("topic-{}", i - 20_000));
     }
     assert_invariants(&table);
-    for segment in &table.segments {
-        assert!(segment.rows.num_buckets() <= 1_024);
-    }
     assert!(table.segments.len() <= 64, "{}", table.segments.len());
 }
 
@@ -310,6 +345,56 @@ impl Change {
     }
 }
 
+/// Finds all names together, as a batch does, and then removes and inserts some topics before it
+/// uses what was found.
+fn check_all_together(
+    table: &mut Table<u64>,
+    model: &HashMap<String, u64>,
+) -> Result<(), TestCaseError> {
+    let names: Vec<String> = (0..20_000)
+        .step_by(700)
+        .map(|name: i32| name.to_string())
+        .collect();
+    let mut keys: Vec<Key> = names.iter().map(|name| table.key(topic(name))).collect();
+    table.find_all(&mut keys);
+    for (i, (name, key)) in names.iter().zip(&keys).enumerate() {
+        if i % 9 == 4 {
+            insert(table, &format!("other {i}"), 1);
+        }
+        if i % 9 == 8 {
+            remove(table, &format!("other {}", i - 4));
+        }
+        let found = table
+            .find(topic(name), key)
+            .map(|place| table.value(place).get());
+        prop_assert_eq!(found, model.get(name).copied());
+    }
+    for i in 0..names.len() {
+        remove(table, &format!("other {i}"));
+    }
+    prop_assert_eq!(table.len(), model.len());
+    Ok(())
+}
+
+/// The promised memory: at most 58 bytes a topic, at any number of topics. The smallest tables are
+/// left out: they are a segment that grows.
+#[test]
+fn a_topic_takes_at_most_58_bytes() {
+    let mut table = filled(counting(), []);
+    let mut most: f64 = 0.0;
+    for i in 0..1_500_000 {
+        insert(&mut table, &format!("topic-{i:010}"), i);
+        if i >= 200_000 && i % 10_000 == 0 {
+            let bytes = table.memory.bytes()
+                + table.directory.capacity() * size_of::<SegmentId>()
+                + table.segments.capacity() * size_of::<SegmentInfo>();
+            most = most.max(bytes as f64 / table.len() as f64);
+        }
+    }
+    println!("at most {most:.1} bytes a topic");
+    assert!(most <= 58.0, "{most}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -328,13 +413,42 @@ proptest! {
                 }
                 prop_assert_eq!(table.len(), model.len());
             }
+            check_all_together(&mut table, &model)?;
         }
         assert_invariants(&table);
         for name in 0..20_000 {
             let name = name.to_string();
-            let hash = table.hash(topic(&name));
-            prop_assert_eq!(table.find_mut(topic(&name), hash).copied(), model.get(&name).copied());
+            prop_assert_eq!(get(&mut table, &name), model.get(&name).copied());
         }
+    }
+
+    /// Like a scan, and in any number of steps.
+    #[test]
+    fn visits_pass_each_topic_once(changes in prop::collection::vec(Change::any(4_000), 0..6)) {
+        let mut table = Table::<u64>::new();
+        let mut model = BTreeMap::new();
+        for (change, value) in changes.iter().zip(0..) {
+            for name in change.names().map(|name| name.to_string()) {
+                if let Change::Insert { .. } = change {
+                    insert(&mut table, &name, value);
+                    model.entry(name).or_insert(value);
+                } else {
+                    remove(&mut table, &name);
+                    model.remove(&name);
+                }
+            }
+        }
+        let mut visited = BTreeMap::new();
+        let mut from = Some(Position::START);
+        while let Some(position) = from {
+            let next = table.visit(position, |topic, value| {
+                let name = String::from_utf8(topic.as_bytes().to_vec()).expect("UTF-8");
+                assert_eq!(visited.insert(name, value), None);
+            });
+            prop_assert!(next.is_none_or(|next| next > position));
+            from = next;
+        }
+        prop_assert_eq!(visited, model);
     }
 
     /// Topics are inserted and removed between the steps.
