@@ -16,7 +16,6 @@ mod position;
 mod quota;
 mod reserve;
 mod table;
-mod topic_name;
 mod topic_state;
 mod waiting;
 
