@@ -60,6 +60,15 @@ impl LongNames {
         }
     }
 
+    /// Returns how many names are stored.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let entries = self.blocks.iter().flatten();
+        entries
+            .filter(|entry| matches!(entry, Entry::Name(_)))
+            .count()
+    }
+
     /// Frees a name.
     pub(super) fn remove(&mut self, number: usize) {
         self.blocks[number / BLOCK][number % BLOCK] = Entry::Free(self.free);

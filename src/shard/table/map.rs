@@ -11,7 +11,7 @@
 //! several topics wait together ([`Table::find_all`]).
 
 use std::hash::BuildHasher;
-use std::hint::{black_box, select_unpredictable};
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 
 use ahash::RandomState;
@@ -19,7 +19,8 @@ use ahash::RandomState;
 use super::long_names::LongNames;
 use super::memory::{Memory, Place, SegmentId};
 use super::names::{self, NameWords};
-use super::segment::{self, Fingerprint, GROUP, GroupCount, Row};
+use super::prefetch::prefetch;
+use super::segment::{self, Fingerprint, GROUP, Group, GroupCount, Row};
 use crate::shard::position::Position;
 use crate::topic::Topic;
 
@@ -66,7 +67,9 @@ struct SegmentInfo {
 pub(in crate::shard) struct Key {
     hash: u64,
     name: NameWords,
-    found: bool,
+    segment: SegmentId,
+    /// Whether the place has a row with the right tag.
+    candidate: bool,
     place: Place,
     /// The table's `moves` when the place was found.
     moves: u32,
@@ -77,7 +80,8 @@ impl Key {
     pub(in crate::shard) const NONE: Self = Self {
         hash: 0,
         name: NameWords::NONE,
-        found: false,
+        segment: SegmentId::FIRST,
+        candidate: false,
         place: Place::NONE,
         moves: 0,
     };
@@ -140,49 +144,64 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     }
 
     /// Finds the rows of several topics together, so that [`find`](Self::find) does not wait for
-    /// memory. It uses plain loads: the processor has many of them in flight together if few
-    /// instructions are between them, none depends on another and no branch depends on them. So it
-    /// loads all tags first, and then the rows that they point to.
+    /// memory: it has the processor load all tags first, and then the rows that they point to.
     ///
     /// It only looks at the first row with the right tag, and only in the group where a search
     /// begins. That is the right row in all but a few percent of cases.
     pub(in crate::shard) fn find_all(&self, keys: &mut [Key]) {
+        if self.len == 0 {
+            return;
+        }
         for key in &mut *keys {
-            let id = self.segment(Position::of(key.hash));
+            key.segment = self.segment(Position::of(key.hash));
+            let home = Fingerprint::of(key.hash).home(self.groups);
+            prefetch(self.memory.tags(key.segment, home));
+        }
+        let mut long = false;
+        for key in &mut *keys {
             let fingerprint = Fingerprint::of(key.hash);
             let home = fingerprint.home(self.groups);
-            let Some(group) = self.memory.group(id, home) else {
-                return; // there are no rows
-            };
+            let group = Group::new(self.memory.tags(key.segment, home));
             let matches = group.matches(fingerprint);
-            key.found = matches.exist();
-            let place = if key.found {
+            key.candidate = matches.exist();
+            let place = if key.candidate {
                 matches.lowest()
             } else {
                 // The topic is new: load the row that an insert takes.
                 group.free().lowest()
             };
-            key.place = id.place(home * GROUP + place);
-        }
-        for key in &mut *keys {
-            let row = self.memory.row(key.place);
-            let same = key.name.are_in(row);
+            key.place = key.segment.place(home * GROUP + place);
             key.moves = self.moves;
-            if key.name.is_long() {
-                // Load the name; `find` compares it.
-                let number = key.name.long_name_in(row).filter(|_| key.found);
-                let name = number.map(|number| self.long_names.name(number));
-                black_box(name.and_then(<[u8]>::first));
+            prefetch(self.memory.row(key.place));
+            long |= key.name.is_long();
+        }
+        if long {
+            self.prefetch_long_names(keys);
+        }
+    }
+
+    #[cold]
+    fn prefetch_long_names(&self, keys: &[Key]) {
+        for key in keys
+            .iter()
+            .filter(|key| key.name.is_long() && key.candidate)
+        {
+            let number = key.name.long_name_in(self.memory.row(key.place));
+            let name = number.map(|number| self.long_names.name(number));
+            if let Some(first) = name.and_then(<[u8]>::first) {
+                prefetch(first);
             }
-            key.found &= same;
         }
     }
 
     /// Returns where the topic's row is.
     #[inline]
     pub(in crate::shard) fn find(&self, topic: Topic<'_>, key: &Key) -> Option<Place> {
-        if key.found && key.moves == self.moves {
-            return Some(key.place);
+        if key.candidate && key.moves == self.moves {
+            let row = self.memory.row(key.place);
+            if key.name.is_name_of(row, topic.as_bytes(), &self.long_names) {
+                return Some(key.place);
+            }
         }
         self.search(topic, key)
     }

@@ -6,7 +6,7 @@ use std::alloc::{Layout, handle_alloc_error};
 
 use memmap2::{Advice, MmapMut};
 
-use super::segment::{GROUP_BYTES, Group, PLACES, ROW_BYTES, Row, SEGMENT_BYTES, Segment};
+use super::segment::{GROUP_BYTES, PLACES, ROW_BYTES, Row, SEGMENT_BYTES, Segment};
 
 /// The size of a chunk: a huge page.
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
@@ -123,12 +123,6 @@ impl Memory {
         self.segments
     }
 
-    /// Returns how many bytes the segments take, with their part of what a chunk leaves unused.
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.segments * CHUNK_BYTES / CHUNK_SEGMENTS
-    }
-
     /// Returns a segment, if it was added: a table without rows has no segment.
     #[inline]
     pub(super) fn segment(&self, id: SegmentId) -> Option<&Segment> {
@@ -143,13 +137,11 @@ impl Memory {
         segment.expect("a chunk has whole segments")
     }
 
-    /// Returns a group of a segment, if the segment was added. This loads nothing else of it.
+    /// Returns the tags of a group of a segment.
     #[inline]
-    pub(super) fn group(&self, id: SegmentId, number: usize) -> Option<Group> {
-        let chunk = self.chunks.get(id.chunk())?;
-        let (groups, _) = chunk.as_chunks::<GROUP_BYTES>();
-        let number = id.start() * (ROW_BYTES / GROUP_BYTES) + number;
-        groups.get(number).map(Group::new)
+    pub(super) fn tags(&self, id: SegmentId, group: usize) -> &[u8; GROUP_BYTES] {
+        let (groups, _) = self.chunks[id.chunk()].as_chunks();
+        &groups[id.start() * (ROW_BYTES / GROUP_BYTES) + group]
     }
 
     #[inline]
@@ -214,6 +206,5 @@ mod tests {
         let memory = Memory::default();
         assert_eq!(memory.chunks.capacity(), 0);
         assert!(memory.segment(SegmentId::FIRST).is_none());
-        assert!(memory.group(SegmentId::FIRST, 0).is_none());
     }
 }

@@ -5,6 +5,7 @@ mod long_names;
 mod map;
 mod memory;
 mod names;
+mod prefetch;
 mod scan;
 mod segment;
 

@@ -81,7 +81,7 @@ fn unsafe_code_outside_sys_is_found() {
         ),
     ]);
     assert_eq!(
-        checks::unsafe_code(&package, "server/"),
+        checks::unsafe_code(&package, "server/", &[]),
         ["src: server/a.rs has `unsafe`", "src: sys.rs has `unsafe`"]
     );
 }

@@ -6,23 +6,38 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use proptest::prelude::*;
 
 use super::*;
-use crate::shard::table::segment::PLACES;
+use crate::shard::table::segment;
 
-/// The most rows of a segment.
-const SEGMENT_ROWS: usize = PLACES - PLACES / 8;
+/// The rows of a full segment.
+const SEGMENT_ROWS: usize = 896;
 
 /// A hasher that takes the position from the digits of the name, so that a test decides where each
-/// topic is. The other bits are mixed from the whole name, like those of a good hash.
+/// topic is. The other bits are mixed from the whole name, like those of a good hash, or the same
+/// for all names.
 #[derive(Default)]
-struct PositionInName(u64);
+struct PositionInName<const MIXED: bool>(u64);
 
-impl Hasher for PositionInName {
+impl<const MIXED: bool> Hasher for PositionInName<MIXED> {
     fn write(&mut self, bytes: &[u8]) {
         let digits = bytes.iter().filter(|byte| byte.is_ascii_digit());
         let position = digits.fold(0, |n, digit| n * 10 + u64::from(digit - b'0'));
         let mixed = RandomState::with_seeds(1, 2, 3, 4).hash_one(bytes);
-        let [first, end] = [position, position + 1].map(first_hash_at);
-        self.0 = (first + mixed % (end - first)) | mixed & 0xfe00_0000_0000_0000;
+        let others = if MIXED {
+            mixed & 0xfe00_0000_0000_0fff
+        } else {
+            0
+        };
+        // The first of the hashes with these bits that have this position or a later one.
+        let (mut before, mut after) = (0, (1 << 45) - 1);
+        while before < after {
+            let middle = u64::midpoint(before, after);
+            if Position::of(others | middle << 12).number() < position {
+                before = middle + 1;
+            } else {
+                after = middle;
+            }
+        }
+        self.0 = others | after << 12;
     }
 
     // The length of the name adds nothing to the name itself.
@@ -33,21 +48,10 @@ impl Hasher for PositionInName {
     }
 }
 
-/// Returns the lowest hash whose position is at least this one, without the bits that do not belong
-/// to the position.
-fn first_hash_at(position: u64) -> u64 {
-    let (mut low, mut high) = (0, 1 << 57);
-    while low < high {
-        let middle = u64::midpoint(low, high);
-        match Position::of(middle).number() < position {
-            true => low = middle + 1,
-            false => high = middle,
-        }
-    }
-    low
-}
+type PositionsInNames = BuildHasherDefault<PositionInName<true>>;
 
-type PositionsInNames = BuildHasherDefault<PositionInName>;
+/// All topics have the same tag, and their searches begin in the same group.
+type SameFingerprints = BuildHasherDefault<PositionInName<false>>;
 
 /// Counts hashes, to count the rows that move: each is hashed again. The key is always the same.
 struct CountingHasher {
@@ -75,12 +79,18 @@ fn topic(name: &str) -> Topic<'_> {
     Topic::new(name.as_bytes(), 1_024).expect("a topic")
 }
 
+/// Returns the number with letters as digits.
+fn letters(i: usize) -> String {
+    let digits = i.to_string().into_bytes();
+    let letters = digits.iter().map(|digit| char::from(digit - b'0' + b'a'));
+    letters.collect()
+}
+
 /// Inserts a topic, unless it is there already. Returns its value.
 fn insert<S: BuildHasher>(table: &mut Table<u64, S>, name: &str, value: u64) -> u64 {
     let (topic, key) = (topic(name), table.key(topic(name)));
     let place = table.find_or_insert(topic, &key, || Ok::<_, Infallible>(value));
-    let place = place.expect("inserting cannot fail");
-    table.value(place).get()
+    table.value(place.expect("inserting cannot fail")).get()
 }
 
 fn remove<S: BuildHasher>(table: &mut Table<u64, S>, name: &str) -> Option<u64> {
@@ -88,9 +98,9 @@ fn remove<S: BuildHasher>(table: &mut Table<u64, S>, name: &str) -> Option<u64> 
     table.remove(topic(name), &key)
 }
 
-/// Returns the value of a topic.
-fn get<S: BuildHasher>(table: &mut Table<u64, S>, name: &str) -> Option<u64> {
-    let place = table.find(topic(name), &table.key(topic(name)))?;
+fn value<S: BuildHasher>(table: &mut Table<u64, S>, name: &str) -> Option<u64> {
+    let key = table.key(topic(name));
+    let place = table.find(topic(name), &key)?;
     Some(table.value(place).get())
 }
 
@@ -133,8 +143,8 @@ fn steps<S: BuildHasher>(table: &Table<u64, S>, count: usize, bytes: usize) -> V
     all
 }
 
-/// Asserts that the directory's runs match the depths of the segments, and that each row is in the
-/// segment of its position.
+/// Asserts that the directory's runs match the depths of the segments, that each row is in the
+/// segment of its position, and that the counts of rows and places are right.
 fn assert_invariants<S: BuildHasher>(table: &Table<u64, S>) {
     assert_eq!(table.directory.len(), 1 << table.depth);
     assert_eq!(table.segments.len(), table.memory.segments());
@@ -142,40 +152,71 @@ fn assert_invariants<S: BuildHasher>(table: &Table<u64, S>) {
     for pair in table.directory.chunk_by(|one, other| one == other) {
         assert_eq!(runs.insert(pair[0].index(), pair.len()), None, "two runs");
     }
-    let continued = table.segments.iter().filter(|info| info.next.is_some());
-    let first = table.segments.len().max(1) - continued.count();
-    assert_eq!(runs.len(), first);
     let mut len = 0;
-    for (index, run) in runs {
-        let Some(info) = table.segments.get(index) else {
-            assert_eq!((table.len(), table.segments.len()), (0, 0));
-            continue;
+    let mut continued = 0;
+    for (number, info) in table.segments.iter().enumerate() {
+        let id = SegmentId::of_index(number);
+        let segment = table.memory.segment(id).expect("it was added");
+        assert_eq!(segment::rows(segment).count(), usize::from(info.rows));
+        assert!(info.rows <= info.used);
+        assert!(usize::from(info.used) <= table.groups.limit());
+        len += usize::from(info.rows);
+        continued += usize::from(info.next.is_some());
+        let Some(&run) = runs.get(&number) else {
+            continue; // it continues another one
         };
         assert_eq!(run, 1 << (table.depth - info.depth));
-        for row in table.rows(SegmentId::of_index(index)) {
-            let position = Position::of(table.hash_of(row));
-            assert_eq!(table.segment(position).index(), index);
+        for row in table.rows(id) {
+            assert_eq!(table.segment(Position::of(table.hash_of(row))), id);
         }
     }
-    for (index, info) in table.segments.iter().enumerate() {
-        let segment = table.memory.segment(SegmentId::of_index(index));
-        let rows = segment.map_or(0, |segment| segment::rows(segment).count());
-        assert_eq!(rows, usize::from(info.rows));
-        assert!(info.rows <= info.used && usize::from(info.used) <= table.groups.limit());
-        len += rows;
-    }
     assert_eq!(table.len(), len);
+    if len > 0 {
+        assert_eq!(table.segments.len(), runs.len() + continued);
+    }
 }
 
 #[test]
 fn an_empty_table_allocates_almost_nothing() {
-    let table = Table::<u64>::new();
-    assert_eq!(table.directory.len(), 1);
-    assert_eq!((table.memory.segments(), table.segments.capacity()), (0, 0));
+    let mut table = Table::<u64>::new();
+    assert_eq!((table.directory.len(), table.segments.capacity()), (1, 0));
     let mut keys = [table.key(topic("a"))];
     table.find_all(&mut keys);
     assert_eq!(table.find(topic("a"), &keys[0]), None);
+    assert_eq!(remove(&mut table, "a"), None);
     assert_eq!(step(&table, Position::START, 10, 100), (vec![], None));
+    assert_eq!(table.memory.segments(), 0);
+    assert_eq!(table.iter().count(), 0);
+}
+
+/// A page of 4 KiB has the tags and 96 rows.
+#[test]
+fn the_first_segment_uses_few_pages_while_there_are_few_rows() {
+    let mut table = filled(counting(), (0..56).map(|i| format!("topic-{i}")));
+    assert_eq!(table.groups.get(), 4);
+    for i in 56..SEGMENT_ROWS as u64 {
+        insert(&mut table, &format!("topic-{i}"), i);
+    }
+    assert_eq!((table.groups.get(), table.segments.len()), (64, 1));
+    assert_invariants(&table);
+}
+
+/// Counts all memory that grows with the topics, unused places and the directory included. The
+/// table's segments must not be split all at the same time: then the worst size takes 75 bytes.
+#[test]
+fn a_topic_takes_at_most_58_bytes_at_any_size() {
+    let mut table = Table::with_hasher(RandomState::with_seeds(1, 2, 3, 4));
+    let mut most: f64 = 0.0;
+    for i in 0..400_000 {
+        insert(&mut table, &format!("topic-{i:010}"), i);
+        if table.len() >= 100_000 && table.len().is_multiple_of(10_000) {
+            let segments = table.memory.segments() * segment::SEGMENT_BYTES
+                + table.segments.capacity() * size_of::<SegmentInfo>();
+            let directory = table.directory.capacity() * size_of::<SegmentId>();
+            most = most.max((segments + directory) as f64 / table.len() as f64);
+        }
+    }
+    assert!((50.0..58.0).contains(&most), "{most} bytes");
 }
 
 /// A regression test: one insert took a second when all rows moved at once.
@@ -197,7 +238,7 @@ fn growing_never_moves_more_than_a_segment_at_once() {
 #[test]
 fn a_refused_topic_leaves_a_full_segment_as_it_is() {
     let mut table = filled(counting(), (0..SEGMENT_ROWS).map(|i| format!("{i}")));
-    assert_eq!(usize::from(table.segments[0].used), SEGMENT_ROWS);
+    assert_eq!(table.groups.limit(), SEGMENT_ROWS);
     let key = table.key(topic("x"));
     let refused = table.find_or_insert(topic("x"), &key, || Err("no"));
     assert_eq!(refused, Err("no"));
@@ -208,41 +249,129 @@ fn a_refused_topic_leaves_a_full_segment_as_it_is() {
     assert_invariants(&table);
 }
 
+/// All searches of a segment begin in one group and find the same tags.
+#[test]
+fn rows_with_the_same_tag_are_told_apart_by_their_names() {
+    let name = |i: u64| (i << 30).to_string();
+    let mut table = filled(SameFingerprints::default(), (0..1_500).map(name));
+    assert!(table.segments.len() > 1);
+    for i in (0..1_500).step_by(2) {
+        assert_eq!(remove(&mut table, &name(i)), Some(i));
+    }
+    for i in 0..1_500 {
+        let expected = (i % 2 == 1).then_some(i);
+        assert_eq!(value(&mut table, &name(i)), expected);
+    }
+    for i in 0..1_500 {
+        insert(&mut table, &name(i), i);
+    }
+    assert_eq!(table.len(), 1_500);
+    assert_invariants(&table);
+}
+
+/// What `find_all` found is only used while it is right.
+#[test]
+fn rows_that_were_found_together_are_found_after_others_moved() {
+    let name = |i: u64| "long".repeat(i as usize % 9) + &i.to_string();
+    let mut table = filled(counting(), (0..3_000).map(name));
+    for first in (0..3_000).step_by(32) {
+        let names: Vec<String> = (first..first + 32).map(name).collect();
+        let mut keys: Vec<Key> = names.iter().map(|name| table.key(topic(name))).collect();
+        table.find_all(&mut keys);
+        let at_once = keys.iter().filter(|key| key.candidate).count();
+        assert!(at_once > 0, "none of {} is found at once", keys.len());
+        for (n, (i, (name, key))) in (first..).zip(names.iter().zip(&keys)).enumerate() {
+            let expected = (i < 3_000).then_some(i);
+            let place = table.find(topic(name), key);
+            assert_eq!(place.map(|place| table.value(place).get()), expected);
+            match n {
+                // Remove one that was found, and one that comes later.
+                4 => {
+                    let removed = table.remove(topic(name), key);
+                    assert_eq!((removed, table.find(topic(name), key)), (expected, None));
+                    insert(&mut table, name, i);
+                }
+                8 if i + 1 < 3_000 => {
+                    remove(&mut table, &names[n + 1]);
+                    let place = table.find(topic(&names[n + 1]), &keys[n + 1]);
+                    assert_eq!(place, None);
+                    insert(&mut table, &names[n + 1], i + 1);
+                }
+                // Let segments be split.
+                16 if first % 1_000 < 32 => {
+                    for j in 0..2_000 {
+                        insert(&mut table, &format!("{first}-{j}"), j);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_invariants(&table);
+}
+
+#[test]
+fn long_names_are_freed_with_their_rows() {
+    let name = |i: u64| format!("{i:030}");
+    let mut table = filled(counting(), (0..2_000).map(name));
+    for i in 2_000..10_000 {
+        assert_eq!(remove(&mut table, &name(i - 2_000)), Some(i - 2_000));
+        insert(&mut table, &name(i), i);
+    }
+    assert_eq!(table.long_names.len(), 2_000);
+    let names: HashSet<String> = steps(&table, 100, usize::MAX)
+        .concat()
+        .into_iter()
+        .collect();
+    assert_eq!(names, (8_000..10_000).map(name).collect());
+    assert_invariants(&table);
+}
+
 #[test]
 fn a_split_that_separates_no_rows_is_repeated() {
     // The first 17 bits of all positions are the same.
     let names = (0..2_000u64).map(|i| (i << 17).to_string());
     let mut table = filled(PositionsInNames::default(), names);
     assert!(table.depth > 17, "{}", table.depth);
-    assert_eq!(insert(&mut table, &(1u64 << 44).to_string(), 7), 7);
+    assert_eq!(insert(&mut table, &(1u64 << 43).to_string(), 7), 7);
     assert_invariants(&table);
     let names: Vec<String> = steps(&table, 500, usize::MAX).concat();
     let positions: Vec<u64> = names
         .iter()
         .map(|name| name.parse().expect("a number"))
         .collect();
-    let expected: Vec<u64> = (0..2_000).map(|i| i << 17).chain([1 << 44]).collect();
+    let expected: Vec<u64> = (0..2_000).map(|i| i << 17).chain([1 << 43]).collect();
     assert_eq!(positions, expected);
 }
 
 #[test]
-fn positions_that_no_split_can_separate_share_a_segment() {
+fn positions_that_no_split_can_separate_share_a_range() {
     // The digits give all names the same position.
-    let name = |i: usize| format!("{}42", "x".repeat(i));
-    let names = (0..1_000).map(name);
+    let name = |i: usize| letters(i) + "42";
+    let names = (0..2_500).map(name);
     let mut table = filled(PositionsInNames::default(), names);
     assert_eq!(table.depth, MAX_DEPTH);
+    let segments = table.segments.len();
     let all = steps(&table, 1, 1);
-    assert_eq!(all.concat().len(), 1_000);
+    assert_eq!(all.concat().len(), 2_500);
     assert_eq!(
         all[0].len(),
-        1_000,
+        2_500,
         "topics that share a position are reported in one step"
     );
+    for i in 0..2_500 {
+        assert_eq!(value(&mut table, &name(i as usize)), Some(i));
+    }
     for name in all.concat() {
         assert!(remove(&mut table, &name).is_some());
     }
+    assert_invariants(&table);
     assert_eq!(table.len(), 0);
+    for i in 0..2_500 {
+        assert_eq!(insert(&mut table, &name(i as usize), i), i);
+    }
+    assert_invariants(&table);
+    assert_eq!(table.segments.len(), segments);
 }
 
 #[test]
@@ -274,9 +403,14 @@ fn a_step_keeps_to_its_limits() {
 #[test]
 fn the_last_position_has_no_next() {
     let last = (1u64 << 45) - 1;
-    let table = filled(PositionsInNames::default(), [last.to_string()]);
+    let table = filled(PositionsInNames::default(), []);
+    let mut names = (0..).map(|i| letters(i) + &last.to_string());
+    let is_last =
+        |name: &String| Position::of(hash(&table.hasher, name.as_bytes())).number() == last;
+    let name = names.find(is_last).expect("the lower bits differ");
+    let table = filled(PositionsInNames::default(), [name.clone()]);
     let from = Position::new(last).expect("below 2^45");
-    assert_eq!(step(&table, from, 1, 0), (vec![last.to_string()], None));
+    assert_eq!(step(&table, from, 1, 0), (vec![name], None));
 }
 
 /// If most topics were deleted, a step ends after a bounded number of segments.
@@ -308,9 +442,9 @@ fn a_step_examines_a_bounded_number_of_rows() {
     }
 }
 
-/// Deleted rows occupy buckets until a segment is cleaned up or split: they must not make it grow.
+/// Deleted rows occupy places until a segment is rebuilt or split: they must not make it be split.
 #[test]
-fn churn_neither_grows_segments_nor_splits_them_endlessly() {
+fn churn_does_not_split_segments_endlessly() {
     let mut table = filled(counting(), (0..20_000).map(|i| format!("topic-{i}")));
     for i in 20_000..200_000 {
         insert(&mut table, &format!("topic-{i}"), i);
@@ -345,56 +479,6 @@ impl Change {
     }
 }
 
-/// Finds all names together, as a batch does, and then removes and inserts some topics before it
-/// uses what was found.
-fn check_all_together(
-    table: &mut Table<u64>,
-    model: &HashMap<String, u64>,
-) -> Result<(), TestCaseError> {
-    let names: Vec<String> = (0..20_000)
-        .step_by(700)
-        .map(|name: i32| name.to_string())
-        .collect();
-    let mut keys: Vec<Key> = names.iter().map(|name| table.key(topic(name))).collect();
-    table.find_all(&mut keys);
-    for (i, (name, key)) in names.iter().zip(&keys).enumerate() {
-        if i % 9 == 4 {
-            insert(table, &format!("other {i}"), 1);
-        }
-        if i % 9 == 8 {
-            remove(table, &format!("other {}", i - 4));
-        }
-        let found = table
-            .find(topic(name), key)
-            .map(|place| table.value(place).get());
-        prop_assert_eq!(found, model.get(name).copied());
-    }
-    for i in 0..names.len() {
-        remove(table, &format!("other {i}"));
-    }
-    prop_assert_eq!(table.len(), model.len());
-    Ok(())
-}
-
-/// The promised memory: at most 58 bytes a topic, at any number of topics. The smallest tables are
-/// left out: they are a segment that grows.
-#[test]
-fn a_topic_takes_at_most_58_bytes() {
-    let mut table = filled(counting(), []);
-    let mut most: f64 = 0.0;
-    for i in 0..800_000 {
-        insert(&mut table, &format!("topic-{i:010}"), i);
-        if i >= 200_000 && i % 10_000 == 0 {
-            let bytes = table.memory.bytes()
-                + table.directory.capacity() * size_of::<SegmentId>()
-                + table.segments.capacity() * size_of::<SegmentInfo>();
-            most = most.max(bytes as f64 / table.len() as f64);
-        }
-    }
-    println!("at most {most:.1} bytes a topic");
-    assert!(most <= 58.0, "{most}");
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -413,12 +497,11 @@ proptest! {
                 }
                 prop_assert_eq!(table.len(), model.len());
             }
-            check_all_together(&mut table, &model)?;
         }
         assert_invariants(&table);
         for name in 0..20_000 {
             let name = name.to_string();
-            prop_assert_eq!(get(&mut table, &name), model.get(&name).copied());
+            prop_assert_eq!(value(&mut table, &name), model.get(&name).copied());
         }
     }
 
