@@ -24,8 +24,6 @@ pub use durability::{Ceilings, Durability, Ticks};
 pub use position::Position;
 pub use quota::TopicQuota;
 
-use std::convert::Infallible;
-
 use crate::protocol::{Condition, ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
 use counter::Counter;
@@ -66,15 +64,36 @@ impl<W> Shard<W> {
     /// in the shard already.
     pub fn restore(&mut self, topic: Topic<'_>, sum: u64) -> bool {
         let key = self.topics.key(topic);
-        let Self { ledger, quota, .. } = self;
-        let mut is_new = false;
-        let inserted = self.topics.find_or_insert(topic, &key, || {
-            quota.take_unchecked();
-            is_new = true;
-            Ok::<_, Infallible>(ledger.restore(sum))
-        });
-        debug_assert!(inserted.is_ok());
-        is_new
+        self.restore_with_key(topic, &key, sum)
+    }
+
+    /// Inserts topics with their sums as [`restore`](Self::restore) does, one after another, and calls
+    /// `is_new` with the index of each that was not in the shard before. The loads from far memory
+    /// overlap.
+    pub fn restore_all(&mut self, topics: &[(Topic<'_>, u64)], mut is_new: impl FnMut(usize)) {
+        let mut keys = [Key::NONE; FIND_BATCH];
+        for (chunk, topics) in topics.chunks(FIND_BATCH).enumerate() {
+            let keys = &mut keys[..topics.len()];
+            for (key, &(topic, _)) in keys.iter_mut().zip(topics) {
+                *key = self.topics.key(topic);
+            }
+            self.topics.find_all(keys);
+            for (i, (&(topic, sum), key)) in topics.iter().zip(&*keys).enumerate() {
+                if self.restore_with_key(topic, key, sum) {
+                    is_new(chunk * FIND_BATCH + i);
+                }
+            }
+        }
+    }
+
+    fn restore_with_key(&mut self, topic: Topic<'_>, key: &Key, sum: u64) -> bool {
+        if self.topics.find(topic, key).is_some() {
+            return false;
+        }
+        self.quota.take_unchecked();
+        let counter = self.ledger.restore(sum);
+        self.topics.insert_new(topic, key, counter);
+        true
     }
 
     /// Applies one request and returns its reply. A refused request changes nothing.

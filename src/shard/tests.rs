@@ -355,6 +355,32 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Some topics appear twice, far apart or in the same batch: the first time counts.
+#[test]
+fn topics_are_restored_together_as_one_by_one() {
+    let name = |i: usize| format!("topic {}", i % 3_000 / 2);
+    let names: Vec<String> = (0..3_500).map(name).collect();
+    let sums = names.iter().zip(0..);
+    let topics: Vec<(Topic<'_>, u64)> = sums
+        .map(|(name, sum)| (Topic::new(name.as_bytes(), 100).expect("a topic"), sum))
+        .collect();
+    let (mut together, mut one_by_one) = (shard(1), shard(1));
+    let (mut new, mut expected) = (Vec::new(), Vec::new());
+    together.restore_all(&topics, |i| new.push(i));
+    for (i, &(topic, sum)) in topics.iter().enumerate() {
+        if one_by_one.restore(topic, sum) {
+            expected.push(i);
+        }
+    }
+    assert_eq!(new, expected);
+    assert_eq!((together.topics(), one_by_one.topics()), (1_500, 1_500));
+    for (topic, _) in topics {
+        let op = Op::Count;
+        let count = |shard: &mut Shard| shard.apply(Request { op, topic }, || ());
+        assert_eq!(count(&mut together), count(&mut one_by_one));
+    }
+}
+
 /// The replies do not depend on prefetching.
 #[test]
 fn requests_in_batches_get_the_replies_of_single_requests() {

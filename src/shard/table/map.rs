@@ -245,25 +245,6 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         rows.map(|row| (self.topic(row), names::value(row).into()))
     }
 
-    /// Returns where the topic's row is. Inserts the value that `new` returns if the topic is not in
-    /// the table.
-    ///
-    /// # Errors
-    ///
-    /// The error of `new`; then nothing is inserted.
-    pub(in crate::shard) fn find_or_insert<E>(
-        &mut self,
-        topic: Topic<'_>,
-        key: &Key,
-        new: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Place, E> {
-        if let Some(place) = self.find(topic, key) {
-            return Ok(place);
-        }
-        let value = new()?;
-        Ok(self.insert_new(topic, key, value))
-    }
-
     /// Inserts a topic that is not in the table. Returns where its row is.
     pub(in crate::shard) fn insert_new(&mut self, topic: Topic<'_>, key: &Key, value: V) -> Place {
         let id = self.room(Position::of(key.hash));
