@@ -58,7 +58,7 @@ fn check_says_what_is_there_and_what_is_damaged() {
         damaged[bytes.len() / 2] ^= 4;
         fs::write(&path, damaged).unwrap();
         let (code, text, error) = check(&directory);
-        assert_eq!(code, Some(2), "{text}");
+        assert_eq!(code, Some(3), "{text}");
         assert!(text.contains(&format!("damaged  {file}\n")), "{text}");
         assert!(one_line(&error).contains(file), "{error:?}");
         fs::write(&path, bytes).unwrap();

@@ -9,7 +9,7 @@ use globalcounter::store::{self, Contents, Finding, StoreError};
 use super::topics::{ALL, Topics};
 
 /// The exit code for a damaged directory.
-const DAMAGED: u8 = 2;
+const DAMAGED: u8 = 3;
 
 /// Prints what the directory contains, and what is damaged.
 pub(super) fn run(directory: &Path) -> Result<ExitCode> {

@@ -19,6 +19,8 @@ use super::data_dir;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the topics of a data directory, one a line (sum, topic), unordered
+    ///
+    /// No server may be using the directory.
     Topics {
         #[command(flatten)]
         directory: Directory,
@@ -30,18 +32,22 @@ pub(super) enum Command {
         json: bool,
     },
     /// Write all topics of a data directory to standard output, one JSON object per line
+    ///
+    /// No server may be using the directory.
     Export {
         #[command(flatten)]
         directory: Directory,
     },
     /// Import the output of export from standard input into a data directory; never lower a sum
+    ///
+    /// No server may be using the directory.
     Import {
         #[command(flatten)]
         directory: Directory,
     },
     /// Read a whole data directory, verify all checksums, and say what is there and what is damaged
     ///
-    /// Exit codes: 0 intact, 1 cannot be read (or a server uses it), 2 damaged.
+    /// Exit codes: 0 intact, 1 cannot be read (or a server uses it), 2 bad usage, 3 damaged.
     Check {
         /// The data directory; no server may be using it
         #[arg(value_name = "DIR")]
