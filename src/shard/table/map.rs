@@ -326,17 +326,13 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         if self.segments.is_empty() {
             return self.add_segment(0);
         }
-        let limit = self.groups.limit();
         loop {
             let id = self.segment(position);
             let info = self.segments[id.index()];
-            if usize::from(info.used) < limit {
+            if usize::from(info.used) < self.groups.limit() {
                 return id;
             }
-            // If an eighth of the places in use are those of deleted rows, use them again. So each
-            // row that moves has made room for a seventh of a row at least.
-            if usize::from(info.rows) <= limit - limit / 8 {
-                self.rebuild(id, self.groups);
+            if self.drop_marks(id) {
                 return id;
             }
             if self.segments.len() == 1
@@ -351,6 +347,17 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
             // All rows may fall to one side. Then the next round splits that side.
             self.split(id, position.prefix(info.depth));
         }
+    }
+
+    /// Makes room in a full segment if at least an eighth of the places in use are only marked as
+    /// deleted. So for each eighth that becomes free, at most seven eighths of rows are moved.
+    fn drop_marks(&mut self, id: SegmentId) -> bool {
+        let limit = self.groups.limit();
+        let many = usize::from(self.segments[id.index()].rows) <= limit - limit / 8;
+        if many {
+            self.rebuild(id, self.groups);
+        }
+        many
     }
 
     /// Inserts a segment's rows again, without the marks of deleted rows, and with this number of
@@ -391,7 +398,8 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     fn continuation(&mut self, mut id: SegmentId) -> SegmentId {
         while let Some(next) = self.segments[id.index()].next {
             id = next;
-            if usize::from(self.segments[id.index()].used) < self.groups.limit() {
+            let used = self.segments[id.index()].used;
+            if usize::from(used) < self.groups.limit() || self.drop_marks(id) {
                 return id;
             }
         }

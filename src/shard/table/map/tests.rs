@@ -363,8 +363,15 @@ fn positions_that_no_split_can_separate_share_a_range() {
     }
     assert_invariants(&table);
     assert_eq!(table.len(), 0);
-    for i in 0..2_500 {
+    // Others take the places of those that were removed, again and again.
+    for i in 2_500..20_000 {
         assert_eq!(insert(&mut table, &name(i as usize), i), i);
+        if i >= 4_500 {
+            assert_eq!(
+                remove(&mut table, &name(i as usize - 2_000)),
+                Some(i - 2_000)
+            );
+        }
     }
     assert_invariants(&table);
     assert_eq!(table.segments.len(), segments);
