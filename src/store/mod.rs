@@ -13,6 +13,7 @@ mod layout;
 mod log;
 mod log_store;
 mod memory;
+mod shards;
 mod stored;
 
 pub use completion::{Changes, Completion};
@@ -21,4 +22,5 @@ pub use error::StoreError;
 pub use interface::{Checkpoint, Store};
 pub use log_store::{Contents, Finding, LogStore, check};
 pub use memory::MemoryStore;
+pub use shards::{load_shard, write_exact_sums};
 pub use stored::{LastEnd, Skipped, Stored};

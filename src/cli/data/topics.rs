@@ -4,15 +4,12 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Result, bail};
 use globalcounter::protocol::{Op, Request};
-use globalcounter::shard::{Ceilings, Change, Durability, Position, Record, Shard, TopicQuota};
-use globalcounter::store::{Rows, Skipped, Store, StoreError, Stored};
+use globalcounter::shard::{Ceilings, Change, Durability, Position, Shard, TopicQuota};
+use globalcounter::store::{Skipped, Store, StoreError, Stored, load_shard, write_exact_sums};
 use globalcounter::topic::Topic;
 
 /// All points that a topic can have.
 pub(super) const ALL: RangeInclusive<u16> = 0..=u16::MAX;
-
-/// How many bytes of topics are written to a checkpoint at once.
-const WRITE_BYTES: usize = 256 * 1024;
 
 /// The topics of a data directory. They take as much memory as in a server.
 #[derive(Debug)]
@@ -31,12 +28,7 @@ impl Topics {
             ticks: || 0,
         };
         let mut shard = Shard::new(TopicQuota::new(usize::MAX), ceilings);
-        let mut skipped = Skipped::default();
-        load(&mut |topic, stored| {
-            if shard.restore(topic, stored.sum) {
-                skipped.add(stored);
-            }
-        })?;
+        let skipped = load_shard(&mut shard, load)?;
         Ok(Self { shard, skipped })
     }
 
@@ -95,17 +87,7 @@ impl Topics {
         let Some(checkpoint) = store.begin_checkpoint(vec![ALL])? else {
             return Ok(());
         };
-        let mut topics = Rows::new();
-        self.for_each(|topic, sum| {
-            topics.push(topic, Some(Record::exact(sum)));
-            if topics.len() < WRITE_BYTES {
-                return Ok(());
-            }
-            let written = checkpoint.write(0, &topics);
-            topics.clear();
-            written
-        })?;
-        checkpoint.write(0, &topics)?;
+        write_exact_sums(&self.shard, &*checkpoint, 0)?;
         checkpoint.finish()
     }
 }

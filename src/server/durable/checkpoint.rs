@@ -9,12 +9,8 @@ use tracing::{debug, warn};
 
 use super::each_shard::for_each_shard;
 use crate::server::exchange::{CopyStep, Shared, StoreMessage};
-use crate::shard::{Position, Record};
-use crate::store::{Checkpoint, Rows, Store, StoreError};
-use crate::topic::ShardId;
-
-/// How many bytes of topics are collected before they are written to the checkpoint at the end.
-const WRITE_BYTES: usize = 256 * 1024;
+use crate::shard::Position;
+use crate::store::{Checkpoint, Rows, Store, StoreError, write_exact_sums};
 
 /// A checkpoint that is being written while the shards are served.
 #[derive(Debug)]
@@ -127,29 +123,16 @@ pub(super) fn copy_exactly(shared: &Shared, store: &mut dyn Store) -> bool {
         let Some(checkpoint) = checkpoint else {
             return Ok(false);
         };
-        for_each_shard(shared.shards(), |id| copy_shard(shared, &*checkpoint, id))?;
+        for_each_shard(shared.shards(), |id| {
+            shared.with_idle(id, |shard| {
+                write_exact_sums(shard, &*checkpoint, id.index())
+            })
+        })?;
         checkpoint.finish()?;
         Ok(true)
     });
     copied.unwrap_or_else(|error| {
         report_failure(&error);
         false
-    })
-}
-
-fn copy_shard(shared: &Shared, checkpoint: &dyn Checkpoint, id: ShardId) -> Result<(), StoreError> {
-    shared.with_idle(id, |shard| {
-        let mut next = Some(Position::START);
-        let mut topics = Rows::new();
-        while let Some(from) = next {
-            next = shard.copy(from, |topic, record| {
-                topics.push(topic, Some(Record::exact(record.sum)));
-            });
-            if topics.len() >= WRITE_BYTES || next.is_none() {
-                checkpoint.write(id.index(), &topics)?;
-                topics.clear();
-            }
-        }
-        Ok(())
     })
 }

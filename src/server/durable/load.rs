@@ -10,9 +10,9 @@ use super::each_shard::for_each_shard;
 use crate::server::config::Config;
 use crate::server::exchange::Shared;
 use crate::server::net::coarse_seconds;
-use crate::shard::{Ceilings, Shard};
-use crate::store::{LastEnd, LogStore, Skipped, Store, StoreError, Stored};
-use crate::topic::{ShardId, Topic};
+use crate::shard::Ceilings;
+use crate::store::{self, LastEnd, LogStore, Skipped, Store, StoreError};
+use crate::topic::ShardId;
 
 /// An open store, and a summary of what was loaded from it.
 pub(crate) struct Durable {
@@ -100,71 +100,8 @@ fn load_shard(
     id: ShardId,
 ) -> Result<(u64, Skipped), StoreError> {
     shared.with_idle(id, |shard| {
-        let mut loading = Loading::new(shard);
-        store.load(config.shards.points(id), &mut |topic, stored| {
-            loading.add(topic, stored);
-        })?;
-        loading.restore();
-        Ok((loading.topics, loading.skipped))
+        let points = config.shards.points(id);
+        let skipped = store::load_shard(shard, |found| store.load(points, found))?;
+        Ok((shard.topics() as u64, skipped))
     })
-}
-
-/// How many topics are restored together: a few times as many as a shard finds together.
-const RESTORE_TOPICS: usize = 256;
-
-/// Topics on their way from the store into a shard. They are collected, because a shard restores many
-/// topics faster than one at a time.
-struct Loading<'a, W> {
-    shard: &'a mut Shard<W>,
-    /// The names of the collected topics, one after another.
-    names: Vec<u8>,
-    /// The end of each name, and what the store has of the topic.
-    collected: Vec<(usize, Stored)>,
-    topics: u64,
-    skipped: Skipped,
-}
-
-impl<'a, W> Loading<'a, W> {
-    fn new(shard: &'a mut Shard<W>) -> Self {
-        Self {
-            shard,
-            names: Vec::new(),
-            collected: Vec::with_capacity(RESTORE_TOPICS),
-            topics: 0,
-            skipped: Skipped::default(),
-        }
-    }
-
-    fn add(&mut self, topic: Topic<'_>, stored: Stored) {
-        self.names.extend_from_slice(topic.as_bytes());
-        self.collected.push((self.names.len(), stored));
-        if self.collected.len() == RESTORE_TOPICS {
-            self.restore();
-        }
-    }
-
-    /// Restores the collected topics.
-    fn restore(&mut self) {
-        let Self {
-            shard,
-            names,
-            collected,
-            topics,
-            skipped,
-        } = self;
-        let mut start = 0;
-        let restored: Vec<(Topic<'_>, u64)> = collected
-            .iter()
-            .map(|&(end, stored)| {
-                let name = &names[std::mem::replace(&mut start, end)..end];
-                (Topic::checked_before(name), stored.sum)
-            })
-            .collect();
-        shard.restore_all(&restored, |i| {
-            *topics += 1;
-            skipped.add(collected[i].1);
-        });
-        names.clear();
-        collected.clear();
-    }
 }
