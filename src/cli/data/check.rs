@@ -4,21 +4,26 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use globalcounter::store::{self, Contents, Finding, StoreError};
+use globalcounter::store::{self, Finding, StoreError};
 
-use super::topics::{ALL, Topics};
+use super::topics::Topics;
 
 /// The exit code for a damaged directory.
 const DAMAGED: u8 = 3;
 
 /// Prints what the directory contains, and what is damaged.
 pub(super) fn run(directory: &Path) -> Result<ExitCode> {
-    let findings = match store::check(directory) {
+    let mut findings = Vec::new();
+    let topics = Topics::load(|found| {
+        findings = store::check(directory, found)?;
+        Ok(())
+    });
+    let topics = match topics {
         Err(error @ StoreError::Damaged { .. }) => {
             eprintln!("globalcounter: {error}");
             return Ok(ExitCode::from(DAMAGED));
         }
-        findings => findings?,
+        topics => topics?,
     };
     let mut first_error = None;
     for Finding { name, found } in findings {
@@ -35,8 +40,6 @@ pub(super) fn run(directory: &Path) -> Result<ExitCode> {
         eprintln!("globalcounter: {error}");
         return Ok(ExitCode::from(DAMAGED));
     }
-    let contents = Contents::read(directory)?;
-    let topics = Topics::load(|found| contents.load(ALL, found))?;
     let (count, skipped) = (topics.count(), topics.skipped());
     println!("intact: {count} topics");
     if skipped.topics > 0 {

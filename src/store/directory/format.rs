@@ -48,6 +48,23 @@ pub(in crate::store) fn read_format(
     }
 }
 
+/// Returns the id of a data directory.
+///
+/// # Errors
+///
+/// There is no data directory that was finished, or the errors of [`read_format`].
+pub(in crate::store) fn existing_id(
+    disk: &dyn Disk,
+    directory: &Path,
+) -> Result<StoreId, StoreError> {
+    match read_format(disk, directory)? {
+        Found::Directory(id) => Ok(id),
+        Found::Nothing | Found::Unfinished => Err(StoreError::Missing {
+            path: directory.to_owned(),
+        }),
+    }
+}
+
 /// Returns [`Found::Nothing`], unless the directory has data whose format file is missing.
 fn nothing(disk: &dyn Disk, directory: &Path, path: &Path) -> Result<Found, StoreError> {
     let entries = match disk.entries(directory) {

@@ -6,6 +6,6 @@ mod lock;
 mod manifest;
 mod replace;
 
-pub(super) use format::{Found, begin_new, finish_new, read_format};
+pub(super) use format::{Found, begin_new, existing_id, finish_new, read_format};
 pub(super) use lock::DirectoryLock;
 pub(super) use manifest::{Manifest, Part};

@@ -1,15 +1,17 @@
 //! Reads a whole data directory, and reports what is in it and what is damaged.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use super::contents::Contents;
+use super::contents::{Contents, Taking};
 use crate::store::checkpoint::{part_path, read_part};
-use crate::store::directory::{DirectoryLock, Found, Manifest, read_format};
+use crate::store::directory::{DirectoryLock, Manifest, existing_id};
 use crate::store::disk::SystemDisk;
 use crate::store::encoding::Seed;
 use crate::store::error::StoreError;
 use crate::store::layout::{CHECKPOINTS, FORMAT_FILE, LOG, MANIFEST_FILE};
-use crate::store::stored::LastEnd;
+use crate::store::stored::{LastEnd, Stored};
+use crate::topic::Topic;
 
 /// A part of a data directory, and its state.
 #[derive(Debug)]
@@ -20,29 +22,27 @@ pub struct Finding {
     pub found: Result<String, StoreError>,
 }
 
-/// Reads everything in a data directory that no other process uses, and verifies all checksums.
+/// Reads everything in a data directory that no other process uses, and verifies all checksums. Passes
+/// the topics of what is intact to `found`, as [`Store::load`](crate::store::Store::load) does.
 ///
 /// # Errors
 ///
 /// There is no data directory, it cannot be locked, or its format is not one that this version
 /// reads.
-pub fn check(directory: &Path) -> Result<Vec<Finding>, StoreError> {
+pub fn check(
+    directory: &Path,
+    found: &mut dyn FnMut(Topic<'_>, Stored),
+) -> Result<Vec<Finding>, StoreError> {
     let disk = SystemDisk;
-    let id = match read_format(&disk, directory)? {
-        Found::Directory(id) => id,
-        Found::Nothing | Found::Unfinished => {
-            return Err(StoreError::Missing {
-                path: directory.to_owned(),
-            });
-        }
-    };
+    let id = existing_id(&disk, directory)?;
+    let seed = Seed::of(id);
     let _lock = DirectoryLock::take(directory, "checking it")?;
     let finding = |name: &str, found| Finding {
         name: name.to_owned(),
         found,
     };
     let mut findings = vec![finding(FORMAT_FILE, Ok(format!("directory {id:032x}")))];
-    let manifest = match Manifest::read(&disk, directory, Seed::of(id)) {
+    let manifest = match Manifest::read(&disk, directory, seed) {
         Ok(manifest) => manifest,
         Err(error) => {
             findings.push(finding(MANIFEST_FILE, Err(error)));
@@ -54,19 +54,23 @@ pub fn check(directory: &Path) -> Result<Vec<Finding>, StoreError> {
         number => format!("checkpoint {number}, written in run {}", manifest.run),
     };
     findings.push(finding(MANIFEST_FILE, Ok(text)));
-    for (i, part) in manifest.parts.iter().enumerate() {
-        let path = part_path(&directory.join(CHECKPOINTS), manifest.checkpoint, i);
-        let read = read_part(&disk, &path, part, Seed::of(id), |_| ());
-        let found = read.map(|()| format!("{} topics, {} bytes", part.topics, part.bytes));
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        findings.push(finding(&format!("{CHECKPOINTS}/{name}"), found));
-    }
-    let contents = Contents::read_from(std::sync::Arc::new(disk), directory, id);
+    let contents = Contents::read_log(Arc::new(disk), directory, seed, manifest.clone());
+    let skipping_run = contents.as_ref().ok().and_then(Contents::skipping_run);
+    let mut taking = Taking::new(0..=u16::MAX, skipping_run, found);
+    // The log comes first, because its changes are newer.
     let log = contents.and_then(|contents| {
-        // Decodes each change, too.
-        contents.log().for_each_newest_first(|_, _| ())?;
+        contents.take_log(&mut taking)?;
         Ok(log_text(&contents))
     });
+    for (i, part) in manifest.parts.iter().enumerate() {
+        let path = part_path(&directory.join(CHECKPOINTS), manifest.checkpoint, i);
+        let read = read_part(&disk, &path, part, seed, |row| {
+            taking.take(row, manifest.run);
+        });
+        let text = read.map(|()| format!("{} topics, {} bytes", part.topics, part.bytes));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        findings.push(finding(&format!("{CHECKPOINTS}/{name}"), text));
+    }
     findings.push(finding(LOG, log));
     Ok(findings)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::store::checkpoint::{part_path, read_part};
-use crate::store::directory::{Found, Manifest, read_format};
+use crate::store::directory::{Manifest, Part, existing_id};
 use crate::store::disk::{Disk, SystemDisk};
 use crate::store::encoding::{Row, Seed, StoreId};
 use crate::store::error::StoreError;
@@ -37,12 +37,8 @@ impl Contents {
     /// There is no data directory, it cannot be read, or it is not what was written.
     pub fn read(directory: &Path) -> Result<Self, StoreError> {
         let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
-        match read_format(&*disk, directory)? {
-            Found::Directory(id) => Self::read_from(disk, directory, id),
-            Found::Nothing | Found::Unfinished => Err(StoreError::Missing {
-                path: directory.to_owned(),
-            }),
-        }
+        let id = existing_id(&*disk, directory)?;
+        Self::read_from(disk, directory, id)
     }
 
     /// Reads the manifest and the log of the data directory with this id.
@@ -53,6 +49,16 @@ impl Contents {
     ) -> Result<Self, StoreError> {
         let seed = Seed::of(id);
         let manifest = Manifest::read(&*disk, directory, seed)?;
+        Self::read_log(disk, directory, seed, manifest)
+    }
+
+    /// Reads the log of the data directory with this manifest.
+    pub(super) fn read_log(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        seed: Seed,
+        manifest: Manifest,
+    ) -> Result<Self, StoreError> {
         let log = LogContents::read(
             &*disk,
             &directory.join(LOG),
@@ -93,37 +99,33 @@ impl Contents {
         points: RangeInclusive<u16>,
         found: &mut dyn FnMut(Topic<'_>, Stored),
     ) -> Result<(), StoreError> {
-        // The numbers that earlier runs skipped were reported by later ones.
-        let skipping_run = (self.last_end() == LastEnd::Crash).then(|| self.runs());
-        let all = points == (0..=u16::MAX);
-        let is_in = |topic: Topic<'_>| all || points.contains(&owner_point(topic.as_bytes()));
-        let mut deleted: HashSet<Vec<u8>> = HashSet::new();
-        let mut take = |(topic, record): Row<'_>, run: u32| {
-            if !is_in(topic) || !deleted.is_empty() && deleted.contains(topic.as_bytes()) {
-                return;
-            }
-            match record {
-                Some(record) if skipping_run == Some(run) => {
-                    found(topic, Stored::after_crash(record));
-                }
-                Some(record) => found(topic, Stored::exact(record.ceiling)),
-                None if planted(Fault::DeletionMissed) => {}
-                None => {
-                    deleted.insert(topic.as_bytes().to_owned());
-                }
-            }
+        let checkpoints = self.directory.join(CHECKPOINTS);
+        let overlaps = |part: &Part| {
+            part.points.start() <= points.end() && points.start() <= part.points.end()
         };
-        self.log.for_each_newest_first(&mut take)?;
-        let Manifest {
-            checkpoint, run, ..
-        } = self.manifest;
+        let mut taking = Taking::new(points.clone(), self.skipping_run(), found);
+        self.take_log(&mut taking)?;
         for (i, part) in self.manifest.parts.iter().enumerate() {
-            if part.points.start() <= points.end() && points.start() <= part.points.end() {
-                let path = part_path(&self.directory.join(CHECKPOINTS), checkpoint, i);
-                read_part(&*self.disk, &path, part, self.seed, |row| take(row, run))?;
+            if overlaps(part) {
+                let path = part_path(&checkpoints, self.manifest.checkpoint, i);
+                read_part(&*self.disk, &path, part, self.seed, |row| {
+                    taking.take(row, self.manifest.run);
+                })?;
             }
         }
         Ok(())
+    }
+
+    /// Takes the topics of the log.
+    pub(super) fn take_log(&self, taking: &mut Taking<'_>) -> Result<(), StoreError> {
+        self.log
+            .for_each_newest_first(|row, run| taking.take(row, run))
+    }
+
+    /// Returns the run whose ceilings may be above numbers that were never handed out: the last one, if
+    /// it did not end cleanly. What earlier runs skipped was reported by later ones.
+    pub(super) fn skipping_run(&self) -> Option<u32> {
+        (self.last_end() == LastEnd::Crash).then(|| self.runs())
     }
 
     /// Returns how the last server on the directory ended.
@@ -147,5 +149,53 @@ impl Contents {
 
     pub(super) fn log(&self) -> &LogContents {
         &self.log
+    }
+}
+
+/// Takes the topics of a data directory, the newest change of each first.
+pub(super) struct Taking<'a> {
+    /// The points of the topics to take; `None` if all are taken.
+    points: Option<RangeInclusive<u16>>,
+    /// See [`Contents::skipping_run`].
+    skipping_run: Option<u32>,
+    /// The topics whose newest change is a deletion.
+    deleted: HashSet<Vec<u8>>,
+    found: &'a mut dyn FnMut(Topic<'_>, Stored),
+}
+
+impl<'a> Taking<'a> {
+    /// Begins to take the topics of `points`, and passes them to `found`.
+    pub(super) fn new(
+        points: RangeInclusive<u16>,
+        skipping_run: Option<u32>,
+        found: &'a mut dyn FnMut(Topic<'_>, Stored),
+    ) -> Self {
+        Self {
+            points: Some(points).filter(|points| *points != (0..=u16::MAX)),
+            skipping_run,
+            deleted: HashSet::new(),
+            found,
+        }
+    }
+
+    /// Takes a topic with the record of this run, or notes that the topic was deleted.
+    pub(super) fn take(&mut self, (topic, record): Row<'_>, run: u32) {
+        let name = topic.as_bytes();
+        let points = self.points.as_ref();
+        if points.is_some_and(|points| !points.contains(&owner_point(name)))
+            || !self.deleted.is_empty() && self.deleted.contains(name)
+        {
+            return;
+        }
+        match record {
+            Some(record) if self.skipping_run == Some(run) => {
+                (self.found)(topic, Stored::after_crash(record));
+            }
+            Some(record) => (self.found)(topic, Stored::exact(record.ceiling)),
+            None if planted(Fault::DeletionMissed) => {}
+            None => {
+                self.deleted.insert(name.to_owned());
+            }
+        }
     }
 }

@@ -13,7 +13,9 @@ use super::contents::Contents;
 use super::options::Options;
 use crate::shard::Change;
 use crate::store::completion::{Changes, Completion};
-use crate::store::directory::{DirectoryLock, Found, Manifest, begin_new, finish_new, read_format};
+use crate::store::directory::{
+    DirectoryLock, Found, Manifest, begin_new, existing_id, finish_new, read_format,
+};
 use crate::store::disk::{Disk, SystemDisk};
 use crate::store::encoding::{Seed, StoreId};
 use crate::store::error::StoreError;
@@ -71,12 +73,8 @@ impl LogStore {
     ///
     /// The errors of [`open`](Self::open), and an error if there is no data directory.
     pub fn open_existing(directory: &Path, owner: &str) -> Result<Self, StoreError> {
-        match read_format(&SystemDisk, directory)? {
-            Found::Directory(_) => Self::open(directory, owner),
-            Found::Nothing | Found::Unfinished => Err(StoreError::Missing {
-                path: directory.to_owned(),
-            }),
-        }
+        existing_id(&SystemDisk, directory)?;
+        Self::open(directory, owner)
     }
 
     /// Opens a data directory, or creates it if it does not exist. `owner` says what this process

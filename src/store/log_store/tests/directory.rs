@@ -82,7 +82,7 @@ fn a_directory_goes_through_its_states() {
     store = LogStore::open_existing(&folder.0, "a test").unwrap();
     assert_eq!(store.last_end(), LastEnd::Crash);
     drop(store);
-    let findings = check(&folder.0).unwrap();
+    let findings = check(&folder.0, &mut |_, _| ()).unwrap();
     let lines = findings.into_iter().skip(1);
     let lines: Vec<String> = lines
         .map(|Finding { name, found }| format!("{name}: {}", found.unwrap()))
@@ -96,7 +96,7 @@ fn a_directory_goes_through_its_states() {
         ]
     );
     fs::write(folder.0.join("checkpoint/1.0"), "nonsense").unwrap();
-    let findings = check(&folder.0).unwrap();
+    let findings = check(&folder.0, &mut |_, _| ()).unwrap();
     let damaged = findings.iter().filter(|finding| finding.found.is_err());
     assert_eq!(damaged.count(), 1);
 }
