@@ -28,7 +28,7 @@ use crate::protocol::{Condition, ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
 use counter::Counter;
 use ledger::{Ledger, RowAction};
-use table::{Key, Table};
+use table::{Key, Place, Table};
 use topic_state::{addend_and_limit, sum_reply};
 
 /// From this many topics on, the rows of several requests are found together before the requests
@@ -73,12 +73,8 @@ impl<W> Shard<W> {
     pub fn restore_all(&mut self, topics: &[(Topic<'_>, u64)], mut is_new: impl FnMut(usize)) {
         let mut keys = [Key::NONE; FIND_BATCH];
         for (chunk, topics) in topics.chunks(FIND_BATCH).enumerate() {
-            let keys = &mut keys[..topics.len()];
-            for (key, &(topic, _)) in keys.iter_mut().zip(topics) {
-                *key = self.topics.key(topic);
-            }
-            self.topics.find_all(keys);
-            for (i, (&(topic, sum), key)) in topics.iter().zip(&*keys).enumerate() {
+            self.find_batch(&mut keys, topics.iter().map(|&(topic, _)| topic));
+            for (i, (&(topic, sum), key)) in topics.iter().zip(&keys).enumerate() {
                 if self.restore_with_key(topic, key, sum) {
                     is_new(chunk * FIND_BATCH + i);
                 }
@@ -123,12 +119,8 @@ impl<W> Shard<W> {
         }
         let mut keys = [Key::NONE; FIND_BATCH];
         loop {
-            let mut count = 0;
-            for (key, request) in keys.iter_mut().zip(requests.clone()) {
-                *key = self.topics.key(request.topic);
-                count += 1;
-            }
-            self.topics.find_all(&mut keys[..count]);
+            let next = requests.clone().map(|request| request.topic);
+            let count = self.find_batch(&mut keys, next);
             for (key, request) in keys[..count].iter().zip(requests.by_ref()) {
                 let i = replies.len() - first;
                 replies.push(self.apply_with_key(request, key, || waiter(i)));
@@ -164,12 +156,9 @@ impl<W> Shard<W> {
             {
                 return Some(Reply::Get(Some(sum)));
             }
-            let (reply, action) = self.ledger.serve(&mut counter, request, waiter);
-            slot.set(counter);
-            if action == RowAction::Remove {
-                self.remove(request.topic, key);
-            }
-            return reply;
+            return self.update(request.topic, key, place, |ledger, counter| {
+                ledger.serve(counter, request, waiter)
+            });
         }
         self.apply_to_absent(request, key, waiter)
     }
@@ -187,23 +176,50 @@ impl<W> Shard<W> {
         if let Some(reply) = if_absent(op) {
             return Some(reply);
         }
-        let Self {
-            topics,
-            quota,
-            ledger,
-        } = self;
-        if !quota.take() {
+        if !self.quota.take() {
             return Some(Reply::Error(ErrorCode::TooManyTopics));
         }
-        let place = topics.insert_new(topic, key, ledger.create());
-        let mut slot = topics.value(place);
+        let place = self.topics.insert_new(topic, key, self.ledger.create());
+        self.update(topic, key, place, |ledger, counter| {
+            ledger.serve(counter, request, waiter)
+        })
+    }
+
+    /// Lets the ledger make a step with the counter of a topic, whose row is at `place`.
+    fn update<T>(
+        &mut self,
+        topic: Topic<'_>,
+        key: &Key,
+        place: Place,
+        step: impl FnOnce(&mut Ledger<W>, &mut Counter) -> (T, RowAction),
+    ) -> T {
+        let mut slot = self.topics.value(place);
         let mut counter = slot.get();
-        let (reply, action) = ledger.serve(&mut counter, request, waiter);
+        let (result, action) = step(&mut self.ledger, &mut counter);
         slot.set(counter);
         if action == RowAction::Remove {
             self.remove(topic, key);
         }
-        reply
+        result
+    }
+
+    /// Fills `keys` with those of the next topics, and finds their rows together if there are many
+    /// topics. Returns the number of keys.
+    #[inline]
+    fn find_batch<'a>(
+        &self,
+        keys: &mut [Key; FIND_BATCH],
+        topics: impl Iterator<Item = Topic<'a>>,
+    ) -> usize {
+        let mut count = 0;
+        for (key, topic) in keys.iter_mut().zip(topics) {
+            *key = self.topics.key(topic);
+            count += 1;
+        }
+        if self.topics.len() >= FIND_ALL_MIN_TOPICS {
+            self.topics.find_all(&mut keys[..count]);
+        }
+        count
     }
 
     /// Returns `None` if [`fetch`](Self::fetch) would return `None`, otherwise how many requests
@@ -227,14 +243,8 @@ impl<W> Shard<W> {
     pub fn answered(&mut self, changes: &[Change], durable: bool, replies: &mut Vec<(W, Reply)>) {
         let mut keys = [Key::NONE; FIND_BATCH];
         for changes in changes.chunks(FIND_BATCH) {
-            for (key, change) in keys.iter_mut().zip(changes) {
-                *key = self.topics.key(change.topic());
-            }
-            let keys = &mut keys[..changes.len()];
-            if self.topics.len() >= FIND_ALL_MIN_TOPICS {
-                self.topics.find_all(keys);
-            }
-            for (change, key) in changes.iter().zip(keys) {
+            self.find_batch(&mut keys, changes.iter().map(Change::topic));
+            for (change, key) in changes.iter().zip(&keys) {
                 self.apply_result(change, key, durable, replies);
             }
         }
@@ -252,15 +262,10 @@ impl<W> Shard<W> {
             debug_assert!(false, "a topic with a change in flight stays in the table");
             return;
         };
-        let mut slot = self.topics.value(place);
-        let mut counter = slot.get();
-        let action = self
-            .ledger
-            .apply_result(&mut counter, change, durable, replies);
-        slot.set(counter);
-        if action == RowAction::Remove {
-            self.remove(topic, key);
-        }
+        self.update(topic, key, place, |ledger, counter| {
+            let action = ledger.apply_result(counter, change, durable, replies);
+            ((), action)
+        });
     }
 
     /// Passes to `settle` the changes that make the store's sums exact, so that no topic skips a

@@ -162,6 +162,7 @@ impl Connection {
         worker.submit(requests, input, source, |outcome| match outcome {
             Outcome::Applied(requests, replies) => {
                 let replies = with_replies(requests, replies);
+                let replies = replies.map(|(request, reply)| (request.id, reply));
                 link.sub_in_flight(link.encode_all(replies, output));
             }
             // The returned replies are about to be appended to the unsent ones, and `output` is

@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use super::ring::Ring;
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
-use crate::server::exchange::{Batch, LateReply, Queued, SearchPart, empty, shrink};
+use crate::server::exchange::{Batch, LateReply, SearchPart, empty, shrink};
 
 /// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
 /// hold little memory.
@@ -142,32 +142,24 @@ impl Link {
         })
     }
 
-    /// Appends a reply in the connection's dialect to `out`, or puts it into its slot of the ring.
-    pub(crate) fn encode(&self, id: RequestId, reply: Reply, out: &mut Vec<u8>) {
-        match &mut *self.encoder.borrow_mut() {
-            ReplyEncoder::Framed => framed::encode_reply(id, reply, out),
-            ReplyEncoder::Classic => classic::encode_reply(reply, out),
-            ReplyEncoder::Resp(ring) => ring.fill(id, reply),
-        }
-    }
-
-    /// The same as [`encode`](Self::encode) for several replies. Returns their number.
-    pub(crate) fn encode_all<'a>(
+    /// Appends replies in the connection's dialect to `out`, or puts them into their slots of the ring.
+    /// Returns their number.
+    pub(crate) fn encode_all(
         &self,
-        replies: impl Iterator<Item = (&'a Queued, Reply)>,
+        replies: impl Iterator<Item = (RequestId, Reply)>,
         out: &mut Vec<u8>,
     ) -> usize {
         match &mut *self.encoder.borrow_mut() {
-            ReplyEncoder::Framed => replies.fold(0, |count, (request, reply)| {
-                framed::encode_reply(request.id, reply, out);
+            ReplyEncoder::Framed => replies.fold(0, |count, (id, reply)| {
+                framed::encode_reply(id, reply, out);
                 count + 1
             }),
             ReplyEncoder::Classic => replies.fold(0, |count, (_, reply)| {
                 classic::encode_reply(reply, out);
                 count + 1
             }),
-            ReplyEncoder::Resp(ring) => replies.fold(0, |count, (request, reply)| {
-                ring.fill(request.id, reply);
+            ReplyEncoder::Resp(ring) => replies.fold(0, |count, (id, reply)| {
+                ring.fill(id, reply);
                 count + 1
             }),
         }
@@ -201,7 +193,8 @@ impl Link {
     /// same as [`drain`](Self::drain). [`pass_on`](Self::pass_on) must follow.
     pub(crate) fn queue_replies(&self, batch: &mut Batch) -> u64 {
         self.queue_with(|replies| {
-            let mut count = self.encode_all(batch.replies(), replies);
+            let known = batch.replies().map(|(request, reply)| (request.id, reply));
+            let mut count = self.encode_all(known, replies);
             if let Some(part) = batch.search_part.take() {
                 *self.search_part.borrow_mut() = Some(part);
                 count += 1;
@@ -214,10 +207,10 @@ impl Link {
     /// [`queue_replies`](Self::queue_replies) does.
     pub(crate) fn queue_late_replies(&self, late: &[LateReply]) -> u64 {
         self.queue_with(|replies| {
-            for (origin, reply) in late {
-                self.encode(origin.id, *reply, replies);
-            }
-            late.len()
+            self.encode_all(
+                late.iter().map(|(origin, reply)| (origin.id, *reply)),
+                replies,
+            )
         })
     }
 

@@ -10,3 +10,4 @@ mod scan;
 mod segment;
 
 pub(super) use map::{Key, Table};
+pub(super) use memory::Place;
