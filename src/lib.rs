@@ -41,6 +41,12 @@ pub mod shard;
 pub mod store;
 pub mod topic;
 
+/// The seeded numbers that the test binaries use as well.
+#[cfg(all(test, feature = "server"))]
+#[allow(dead_code, reason = "the tests in here use only a part")]
+#[path = "../tests/support/random.rs"]
+mod random;
+
 #[cfg(feature = "client")]
 pub use client::{Client, Error, blocking};
 

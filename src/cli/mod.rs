@@ -1,5 +1,6 @@
 //! The command line: parses the arguments and runs the command. Exit codes: 0 done, 1 refused by
-//! the server or unreachable, 2 bad usage (3: damaged, of `check`). Errors are one line on standard error.
+//! the server or unreachable, 2 bad usage, and of `check` 3 damaged. Errors are one line on standard
+//! error.
 
 mod client;
 mod data;

@@ -4,16 +4,15 @@
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::checker::{Checker, Skips};
-use crate::load::{self, DIALECTS};
+use crate::load;
 use crate::rounds;
-use crate::support::{Directory, Process, Random, SetOnDrop, info, info_field};
+use crate::support::{Directory, Process, Random, info, info_field};
 
 const TOPICS: usize = 64;
 
@@ -26,8 +25,8 @@ fn restart_rounds(durability: &str, skips: Skips, mut random: Random, rounds: u6
     let directory = Directory::new(durability);
     let checker = Checker::new(TOPICS);
     let (mut was_killed, mut total_skipped) = (false, 0);
-    // Whether another process has begun on the directory since the last round, so that it has reported
-    // the skipped numbers.
+    // Whether another process has begun on the directory since the last round, so that it has
+    // reported the skipped numbers.
     let mut started_between = false;
     for round in 0..rounds {
         let shards = 1 + random.below(8);
@@ -41,11 +40,8 @@ fn restart_rounds(durability: &str, skips: Skips, mut random: Random, rounds: u6
             "--checkpoint-log",
             CHECKPOINT_LOG,
         ]);
-        let mut skipped = 0;
-        for (index, sum) in load::sums(server.tcp, &checker).into_iter().enumerate() {
-            let allowed = if was_killed { skips } else { Skips::None };
-            skipped += checker.restarted(index, sum, allowed);
-        }
+        let allowed = if was_killed { skips } else { Skips::None };
+        let skipped = load::check_restarted(server.tcp, &checker, allowed);
         let info = info(server.tcp, "persistence");
         let reported: u64 = info_field(&info, "skipped_numbers").parse().unwrap();
         assert!(
@@ -58,15 +54,8 @@ fn restart_rounds(durability: &str, skips: Skips, mut random: Random, rounds: u6
         );
         total_skipped += skipped;
 
-        let stop = AtomicBool::new(false);
-        let status = thread::scope(|scope| {
-            let _stop = SetOnDrop(&stop);
-            for client in 0..6 {
-                let random = random.fork();
-                let (addresses, dialect) = ((server.tcp, server.udp), DIALECTS[client % 3]);
-                let (checker, stop) = (&checker, &stop);
-                scope.spawn(move || load::run(dialect, addresses, checker, stop, random));
-            }
+        let addresses = (server.tcp, server.udp);
+        let status = load::with_clients(addresses, &checker, &mut random, |random| {
             // The random moment of the end; nothing waits for it.
             thread::sleep(Duration::from_micros(random.below(200_000)));
             was_killed = random.below(5) > 0;

@@ -4,27 +4,28 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use globalcounter::protocol::framed::{self, Answer};
 use globalcounter::protocol::{Op, Reply, Request, classic};
 use globalcounter::topic::Topic;
 
-use crate::checker::Checker;
-use crate::support::{Framed, Random, frame};
+use crate::checker::{Checker, Skips};
+use crate::support::{Framed, Random, SetOnDrop, frame};
 
 /// How often a client that waits for a reply checks whether it must stop.
 const STOP_CHECK: Duration = Duration::from_millis(20);
 
 /// The transport and dialect of a client.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Dialect {
+enum Dialect {
     Tcp,
     UdpFramed,
     UdpClassic,
 }
 
-pub(crate) const DIALECTS: [Dialect; 3] = [Dialect::Tcp, Dialect::UdpFramed, Dialect::UdpClassic];
+const DIALECTS: [Dialect; 3] = [Dialect::Tcp, Dialect::UdpFramed, Dialect::UdpClassic];
 
 enum Connection {
     Tcp(TcpStream),
@@ -75,7 +76,7 @@ struct Sent {
 }
 
 /// Sends requests until `stop` is set or the server ends.
-pub(crate) fn run(
+fn run(
     dialect: Dialect,
     (tcp, udp): (SocketAddr, SocketAddr),
     checker: &Checker,
@@ -220,8 +221,38 @@ fn decode(dialect: Dialect, input: &mut Vec<u8>) -> Vec<(u32, Reply)> {
     replies
 }
 
+/// How many clients send requests at the same time.
+const CLIENTS: usize = 6;
+
+/// Lets clients of all dialects send requests until `meanwhile` has returned.
+pub(crate) fn with_clients<T>(
+    addresses: (SocketAddr, SocketAddr),
+    checker: &Checker,
+    random: &mut Random,
+    meanwhile: impl FnOnce(&mut Random) -> T,
+) -> T {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stop = SetOnDrop(&stop);
+        for client in 0..CLIENTS {
+            let random = random.fork();
+            let dialect = DIALECTS[client % DIALECTS.len()];
+            let stop = &stop;
+            scope.spawn(move || run(dialect, addresses, checker, stop, random));
+        }
+        meanwhile(random)
+    })
+}
+
+/// Checks the sum of every topic right after a server started. Returns how many numbers were skipped.
+pub(crate) fn check_restarted(tcp: SocketAddr, checker: &Checker, skips: Skips) -> u64 {
+    let sums = sums(tcp, checker).into_iter().enumerate();
+    sums.map(|(index, sum)| checker.restarted(index, sum, skips))
+        .sum()
+}
+
 /// Returns the sum of every topic, asked for in one pipeline.
-pub(crate) fn sums(tcp: SocketAddr, checker: &Checker) -> Vec<u64> {
+fn sums(tcp: SocketAddr, checker: &Checker) -> Vec<u64> {
     let mut bytes = Vec::new();
     for index in 0..checker.len() {
         let name = &checker.topic(index).name;

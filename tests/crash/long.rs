@@ -2,15 +2,14 @@
 //! order, and memory, descriptors and disk use stay flat.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::checker::{Checker, Skips};
-use crate::load::{self, DIALECTS};
-use crate::support::{Directory, Process, Random, SetOnDrop};
+use crate::load;
+use crate::support::{Directory, Process, Random};
 
 const TOPICS: usize = 64;
 const KILLS: u32 = 20;
@@ -87,18 +86,9 @@ fn run(durability: &str, interval: Duration) -> Vec<Usage> {
             "--checkpoint-log",
             "1048576",
         ]);
-        for (index, sum) in load::sums(server.tcp, &checker).into_iter().enumerate() {
-            checker.restarted(index, sum, skips);
-        }
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let _stop = SetOnDrop(&stop);
-            for client in 0..6 {
-                let random = random.fork();
-                let (addresses, dialect) = ((server.tcp, server.udp), DIALECTS[client % 3]);
-                let (checker, stop) = (&checker, &stop);
-                scope.spawn(move || load::run(dialect, addresses, checker, stop, random));
-            }
+        load::check_restarted(server.tcp, &checker, skips);
+        let addresses = (server.tcp, server.udp);
+        load::with_clients(addresses, &checker, &mut random, |_| {
             thread::sleep(interval);
             usages.push(Usage {
                 resident: server.resident(),

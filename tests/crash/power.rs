@@ -1,18 +1,16 @@
 //! Power cuts: a store that loses changes which were not synced, cut at each boundary of a commit
 //! in turn. Faulty stores show that the checker finds broken promises.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use globalcounter::server::Config;
 use globalcounter::shard::{Change, Durability};
 use globalcounter::store::{Completion, MemoryStore, StoreError};
 
 use crate::checker::{Checker, Skips};
-use crate::load::{self, DIALECTS};
+use crate::load;
 use crate::rounds;
-use crate::support::{Embedded, Random, ScriptedStore, SetOnDrop, config, eventually};
+use crate::support::{Embedded, Random, ScriptedStore, config, eventually};
 
 const TOPICS: usize = 48;
 
@@ -138,18 +136,8 @@ fn power_cut_rounds(
         });
         let server = Embedded::with_store(config, Box::new(power_cut));
         let (tcp, udp) = (server.tcp, server.udp);
-        for (index, sum) in load::sums(tcp, &checker).into_iter().enumerate() {
-            checker.restarted(index, sum, skips);
-        }
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let _stop = SetOnDrop(&stop);
-            for client in 0..6 {
-                let random = random.fork();
-                let (checker, stop) = (&checker, &stop);
-                let dialect = DIALECTS[client % 3];
-                scope.spawn(move || load::run(dialect, (tcp, udp), checker, stop, random));
-            }
+        load::check_restarted(tcp, &checker, skips);
+        load::with_clients((tcp, udp), &checker, &mut random, |_| {
             eventually("the power is cut or a promise is broken", || {
                 survived.lock().unwrap().is_some() || !checker.violations().is_empty()
             });

@@ -4,15 +4,20 @@
 pub(crate) struct Random(u64);
 
 impl Random {
+    /// Takes this seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Takes the seed from `GLOBALCOUNTER_TEST_SEED`, or `default` without it, and prints it, so
     /// that a failure can be run again.
     pub(crate) fn seeded(default: u64) -> Self {
         let seed = match std::env::var("GLOBALCOUNTER_TEST_SEED") {
-            Ok(seed) => seed.parse().unwrap(),
+            Ok(seed) => seed.parse().expect("a number"),
             Err(_) => default,
         };
         println!("GLOBALCOUNTER_TEST_SEED={seed}");
-        Self(seed)
+        Self::new(seed)
     }
 
     /// Returns another generator, seeded with the next number of this one.

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
+use crate::random::Random;
 use crate::shard::topic_state::IGNORE_CEILINGS;
 use crate::store::{MemoryStore, Store};
 use crate::topic::Shards;
@@ -14,19 +15,6 @@ const TOPICS: [&str; 6] = ["a", "b", "hot", "hotter", "seldom", ""];
 
 thread_local! {
     static TICK: Cell<u32> = const { Cell::new(0) };
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
 }
 
 /// A fault that is injected.
@@ -90,7 +78,7 @@ impl World {
     fn new(seed: u64, durability: Durability, fault: Fault) -> Self {
         IGNORE_CEILINGS.set(fault == Fault::NoCeilingCheck);
         let mut world = Self {
-            random: Random(seed),
+            random: Random::new(seed),
             durability,
             fault,
             store: MemoryStore::new(),

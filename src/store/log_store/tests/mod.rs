@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::options::Options;
 use super::store::LogStore;
+use crate::random::Random;
 use crate::shard::{Change, Record};
 use crate::store::disk::SimulatedDisk;
 use crate::store::encoding::Rows;
@@ -41,19 +42,6 @@ fn names() -> Vec<String> {
     (0..18).map(name).collect()
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
-
 /// A checkpoint that is being written, and the next topic to copy to it.
 struct Copying {
     checkpoint: Box<dyn Checkpoint>,
@@ -82,7 +70,7 @@ impl World {
             acknowledged: Ceilings::new(),
             in_flight: BTreeMap::new(),
             names: names(),
-            random: Random(seed),
+            random: Random::new(seed),
         }
     }
 

@@ -64,7 +64,7 @@ fn survive(world: &World, disk: SimulatedDisk, seed: u64) -> Result<World, Strin
     }
     next.acknowledged = found;
     next.disk = disk;
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     next.disk
         .cut_at(next.disk.operations() + 1 + random.below(30));
     let _ = next.run(20);
