@@ -100,8 +100,7 @@ fn serve_frames(
         }
     }
     replies.clear();
-    let topics = requests.iter().map(|&(_, request)| request);
-    shard.apply_all(topics, |_| (), replies);
+    shard.apply_all(requests.len(), |i| requests[i].1, |_| (), replies);
     output.clear();
     for (&(id, _), &reply) in requests.iter().zip(&*replies) {
         framed::encode_reply(id, reply.expect("no reply waits for a store"), output);
@@ -122,7 +121,7 @@ fn serve_messages(
         requests.push(request.expect("a request"));
     }
     replies.clear();
-    shard.apply_all(requests.iter().copied(), |_| (), replies);
+    shard.apply_all(requests.len(), |i| requests[i], |_| (), replies);
     output.clear();
     for &reply in &*replies {
         classic::encode_reply(reply.expect("no reply waits for a store"), output);

@@ -3,6 +3,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use proptest::prelude::*;
 
+use super::table::FAR_TOPICS;
 use super::*;
 
 mod crashes;
@@ -384,9 +385,7 @@ fn topics_are_restored_together_as_one_by_one() {
 /// The replies do not depend on prefetching.
 #[test]
 fn requests_in_batches_get_the_replies_of_single_requests() {
-    let names: Vec<String> = (0..2 * FIND_ALL_MIN_TOPICS)
-        .map(|i| format!("topic {i}"))
-        .collect();
+    let names: Vec<String> = (0..2 * FAR_TOPICS).map(|i| format!("topic {i}")).collect();
     let topics: Vec<Topic<'_>> = names
         .iter()
         .map(|name| Topic::new(name.as_bytes(), 20).expect("a topic"))
@@ -399,15 +398,16 @@ fn requests_in_batches_get_the_replies_of_single_requests() {
         one_by_one.apply(Request { op, topic }, || ());
     }
     for step in [13, 11, 7, 3, 1] {
-        assert!(together.topics() >= FIND_ALL_MIN_TOPICS);
-        let requests = topics.iter().enumerate().step_by(step).map(|(i, &topic)| {
-            let op = ops[(i * step / 5) % ops.len()];
-            Request { op, topic }
-        });
+        assert!(together.topics() >= FAR_TOPICS);
+        let request = |i| Request {
+            op: ops[(i * step / 5) % ops.len()],
+            topic: topics[i * step],
+        };
+        let count = topics.len() / step;
         let mut replies = Vec::new();
-        together.apply_all(requests.clone(), |_| (), &mut replies);
-        let expected: Vec<_> = requests
-            .map(|request| one_by_one.apply(request, || ()))
+        together.apply_all(count, request, |_| (), &mut replies);
+        let expected: Vec<_> = (0..count)
+            .map(|i| one_by_one.apply(request(i), || ()))
             .collect();
         assert_eq!(replies, expected, "every {step}th topic");
     }

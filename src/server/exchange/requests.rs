@@ -74,8 +74,12 @@ pub(crate) fn run(
     shard: &mut Shard,
     replies: &mut Vec<Option<Reply>>,
 ) {
-    let requests = list.iter().map(|queued| queued.request(bytes));
-    shard.apply_all(requests, |i| source.origin(from, &list[i]), replies);
+    shard.apply_all(
+        list.len(),
+        |i| list[i].request(bytes),
+        |i| source.origin(from, &list[i]),
+        replies,
+    );
 }
 
 /// Returns the requests that have replies, with their replies.

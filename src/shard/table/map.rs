@@ -10,16 +10,16 @@
 //! loads from far memory, one after the other: a group of tags, and the row ([`names`](super::names)). Look-ups of
 //! several topics wait together ([`Table::find_all`]).
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 
 use ahash::RandomState;
 
+use super::intrinsics::prefetch;
 use super::long_names::LongNames;
 use super::memory::{Memory, Place, SegmentId};
 use super::names::{self, NameWords};
-use super::prefetch::prefetch;
 use super::segment::{self, Fingerprint, GROUP, Group, GroupCount, Row};
 use crate::shard::position::Position;
 use crate::topic::Topic;
@@ -29,6 +29,10 @@ use crate::topic::Topic;
 /// milliseconds, the longest that an insert may take. Segments at this depth are not split: further
 /// segments continue them.
 const MAX_DEPTH: u32 = 22;
+
+/// From this many topics on, the rows of several topics are found together. Those of fewer topics are
+/// in a nearby cache anyway.
+pub(in crate::shard) const FAR_TOPICS: usize = 4 * 1024;
 
 /// A map from topics to values of 8 bytes; it owns the names.
 #[derive(Debug)]
@@ -62,28 +66,26 @@ struct SegmentInfo {
     next: Option<SegmentId>,
 }
 
-/// A topic's keyed hash, its name as rows store it, and where [`Table::find_all`] found its row.
+/// A topic's keyed hash, and where [`Table::find_all`] found a row that is probably the topic's.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::shard) struct Key {
     hash: u64,
-    name: NameWords,
     segment: SegmentId,
-    /// Whether the place has a row with the right tag.
-    candidate: bool,
-    place: Place,
-    /// The table's `moves` when the place was found.
+    /// The table's `moves` when the place was found, or [`NEVER`].
     moves: u32,
+    place: Place,
 }
+
+/// No table has moved rows this many times.
+const NEVER: u32 = 0;
 
 impl Key {
     /// The key of no topic, to be replaced.
     pub(in crate::shard) const NONE: Self = Self {
         hash: 0,
-        name: NameWords::NONE,
         segment: SegmentId::FIRST,
-        candidate: false,
+        moves: NEVER,
         place: Place::NONE,
-        moves: 0,
     };
 }
 
@@ -121,7 +123,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
             segments: Vec::new(),
             long_names: LongNames::default(),
             len: 0,
-            moves: 0,
+            moves: NEVER + 1,
             hasher,
             values: PhantomData,
         }
@@ -131,49 +133,59 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         self.len
     }
 
+    /// Returns whether there are so many topics that a nearby cache does not hold them.
+    #[inline]
+    pub(in crate::shard) fn is_far(&self) -> bool {
+        self.len >= FAR_TOPICS
+    }
+
     /// Returns the topic's key, which the other methods take.
     #[inline]
     pub(in crate::shard) fn key(&self, topic: Topic<'_>) -> Key {
-        let name = topic.as_bytes();
-        let hash = hash(&self.hasher, name);
         Key {
-            hash,
-            name: NameWords::new(name, hash),
+            hash: hash(&self.hasher, topic.as_bytes()),
             ..Key::NONE
         }
     }
 
-    /// Finds the rows of several topics together, so that [`find`](Self::find) does not wait for
+    /// Fills `keys` with those of the topics, in order, until one of both ends. If there are many topics
+    /// in the table, it finds the rows together, so that the calls that take the keys do not wait for
     /// memory: it has the processor load all tags first, and then the rows that they point to.
     ///
     /// It only looks at the first row with the right tag, and only in the group where a search
     /// begins. That is the right row in all but a few percent of cases.
-    pub(in crate::shard) fn find_all(&self, keys: &mut [Key]) {
-        if self.len == 0 {
+    pub(in crate::shard) fn find_all<'a, const N: usize>(
+        &self,
+        keys: &mut [Key; N],
+        topics: impl Iterator<Item = Topic<'a>>,
+    ) {
+        if !self.is_far() {
+            for (key, topic) in keys.iter_mut().zip(topics) {
+                *key = self.key(topic);
+            }
             return;
         }
-        for key in &mut *keys {
+        let mut count = 0;
+        let mut long = false;
+        for (key, topic) in keys.iter_mut().zip(topics) {
+            let name = topic.as_bytes();
+            key.hash = hash(&self.hasher, name);
             key.segment = self.segment(Position::of(key.hash));
             let home = Fingerprint::of(key.hash).home(self.groups);
             prefetch(self.memory.tags(key.segment, home));
+            long |= names::is_long(name);
+            count += 1;
         }
-        let mut long = false;
+        let keys = &mut keys[..count];
         for key in &mut *keys {
-            let fingerprint = Fingerprint::of(key.hash);
-            let home = fingerprint.home(self.groups);
-            let group = Group::new(self.memory.tags(key.segment, home));
-            let matches = group.matches(fingerprint);
-            key.candidate = matches.exist();
-            let place = if key.candidate {
-                matches.lowest()
-            } else {
-                // The topic is new: load the row that an insert takes.
-                group.free().lowest()
-            };
-            key.place = key.segment.place(home * GROUP + place);
-            key.moves = self.moves;
+            let (group, home) = self.group(key.hash, key.segment);
+            let matches = group.matches(Fingerprint::of(key.hash));
+            let found = matches.exist();
+            // If the topic is new, load the row that an insert takes.
+            let places = if found { matches } else { group.free() };
+            key.place = key.segment.place(home * GROUP + places.lowest());
+            key.moves = if found { self.moves } else { NEVER };
             prefetch(self.memory.row(key.place));
-            long |= key.name.is_long();
         }
         if long {
             self.prefetch_long_names(keys);
@@ -182,11 +194,8 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
 
     #[cold]
     fn prefetch_long_names(&self, keys: &[Key]) {
-        for key in keys
-            .iter()
-            .filter(|key| key.name.is_long() && key.candidate)
-        {
-            let number = key.name.long_name_in(self.memory.row(key.place));
+        for key in keys.iter().filter(|key| key.moves != NEVER) {
+            let number = names::long_name(self.memory.row(key.place));
             let name = number.map(|number| self.long_names.name(number));
             if let Some(first) = name.and_then(<[u8]>::first) {
                 prefetch(first);
@@ -194,29 +203,58 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         }
     }
 
-    /// Returns where the topic's row is.
-    #[inline(always)] // a call costs 40 instructions more, of 470 for a request
-    pub(in crate::shard) fn find(&self, topic: Topic<'_>, key: &Key) -> Option<Place> {
-        // The row of a long name has only a part of it.
-        let found = key.candidate
-            && key.moves == self.moves
-            && !key.name.is_long()
-            && key.name.are_in(self.memory.row(key.place));
-        match found {
-            true => Some(key.place),
-            false => self.search(topic, key),
-        }
+    /// Returns the tags of the group where a search in a segment begins, and the group's number.
+    #[inline]
+    fn group(&self, hash: u64, segment: SegmentId) -> (Group, usize) {
+        let home = Fingerprint::of(hash).home(self.groups);
+        (Group::new(self.memory.tags(segment, home)), home)
     }
 
-    fn search(&self, topic: Topic<'_>, key: &Key) -> Option<Place> {
-        let mut id = self.segment(Position::of(key.hash));
+    /// Returns the topic's value if its row is the first with the right tag in the group where a
+    /// search begins, and its name is in the row. That is so in all but a few percent of cases.
+    #[inline(always)]
+    pub(in crate::shard) fn first_match(
+        &mut self,
+        topic: Topic<'_>,
+        key: &Key,
+    ) -> Option<Slot<'_, V>> {
+        let words = NameWords::new(topic.as_bytes(), key.hash);
+        let place = if key.moves == self.moves {
+            key.place
+        } else if self.len == 0 {
+            return None;
+        } else {
+            let segment = self.segment(Position::of(key.hash));
+            let (group, home) = self.group(key.hash, segment);
+            let mut matches = group.matches(Fingerprint::of(key.hash));
+            segment.place(home * GROUP + matches.next()?)
+        };
+        let row = self.memory.row_mut(place);
+        words.are_in(row).then(|| Slot {
+            bytes: names::value_mut(row),
+            values: PhantomData,
+        })
+    }
+
+    /// Returns where the topic's row is.
+    pub(in crate::shard) fn find(&self, topic: Topic<'_>, key: &Key) -> Option<Place> {
         let name = topic.as_bytes();
+        let words = NameWords::new(name, key.hash);
+        if key.moves == self.moves && words.are_in(self.memory.row(key.place)) {
+            return Some(key.place);
+        }
+        self.search(name, words, key.hash)
+    }
+
+    /// Searches all places where the topic's row can be.
+    fn search(&self, name: &[u8], words: NameWords, hash: u64) -> Option<Place> {
+        let mut id = self.segment(Position::of(hash));
         loop {
             let place = segment::find(
                 self.memory.segment(id)?,
-                Fingerprint::of(key.hash),
+                Fingerprint::of(hash),
                 self.groups,
-                |row| key.name.is_name_of(row, name, &self.long_names),
+                |row| words.is_name_of(row, name, &self.long_names),
             );
             if let Some(place) = place {
                 return Some(id.place(place));
@@ -249,7 +287,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     pub(in crate::shard) fn insert_new(&mut self, topic: Topic<'_>, key: &Key, value: V) -> Place {
         let id = self.room(Position::of(key.hash));
         let name = topic.as_bytes();
-        let row = key.name.row(name, value.into(), &mut self.long_names);
+        let row = NameWords::new(name, key.hash).row(name, value.into(), &mut self.long_names);
         self.len += 1;
         self.insert_row(id, key.hash, &row)
     }
@@ -267,7 +305,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         info.rows -= 1;
         info.used -= u16::from(empty);
         self.len -= 1;
-        self.moves = self.moves.wrapping_add(1);
+        self.note_move();
         Some(value.into())
     }
 
@@ -428,13 +466,22 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         segment::clear(self.memory.segment_mut(id), self.groups);
         let info = &mut self.segments[id.index()];
         (info.rows, info.used) = (0, 0);
-        self.moves = self.moves.wrapping_add(1);
+        self.note_move();
         rows
+    }
+
+    /// Makes the places invalid that [`find_all`](Self::find_all) found before.
+    fn note_move(&mut self) {
+        self.moves = self.moves.checked_add(1).unwrap_or(NEVER + 1);
     }
 }
 
-fn hash(hasher: &impl BuildHasher, topic: &[u8]) -> u64 {
-    hasher.hash_one(topic)
+#[inline]
+fn hash(hasher: &impl BuildHasher, name: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    // Without the length, which `Hash` for slices adds: there is only this one value.
+    hasher.write(name);
+    hasher.finish()
 }
 
 /// Returns the directory for one more bit.

@@ -16,18 +16,15 @@ const INLINE: usize = 24;
 const SHORTER: u8 = 0xc0;
 
 /// The last byte if the name is elsewhere. The first word is the hash then, the second the number
-/// among the long names, and the third the length as well.
+/// among the long names plus 1, and the third the length as well.
 const LONG: u8 = 0xff;
 
-/// The words of a name, as rows store them; for a long name, the second is 0.
+/// The words of a name, as rows store them; for a long name, the second is 0, as in no row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NameWords([u64; 3]);
 
 impl NameWords {
-    /// The words of no name.
-    pub(super) const NONE: Self = Self([0; 3]);
-
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(name: &[u8], hash: u64) -> Self {
         let len = name.len();
         let [first, second, third] = match len {
@@ -46,7 +43,8 @@ impl NameWords {
         self.0[2] >= last_byte(LONG)
     }
 
-    /// Returns whether a row has the same words. For a long name this tells nothing yet.
+    /// Returns whether a row has the same words: only if its name is the same, and never if that is
+    /// a long one.
     #[inline]
     pub(super) fn are_in(self, row: &Row) -> bool {
         let [a, b, c] = self.0;
@@ -60,8 +58,8 @@ impl NameWords {
     #[inline]
     pub(super) fn long_name_in(self, row: &Row) -> Option<usize> {
         let [hash, _, end] = self.0;
-        let [row_hash, number, row_end, _] = words(row);
-        (hash == row_hash && end == row_end).then_some(number as usize)
+        let [row_hash, _, row_end, _] = words(row);
+        (hash == row_hash && end == row_end).then(|| number(row))
     }
 
     /// Returns whether this, the words of `name`, is the name of a row.
@@ -78,7 +76,7 @@ impl NameWords {
     pub(super) fn row(self, name: &[u8], value: u64, long_names: &mut LongNames) -> Row {
         let [first, mut second, third] = self.0;
         if self.is_long() {
-            second = long_names.insert(name) as u64;
+            second = long_names.insert(name) as u64 + 1;
         }
         let mut row = [0; _];
         let words = [first, second, third, value];
@@ -89,11 +87,17 @@ impl NameWords {
     }
 }
 
+/// Returns whether a name is too long for a row.
+#[inline]
+pub(super) fn is_long(name: &[u8]) -> bool {
+    name.len() > INLINE
+}
+
 /// Returns the name that a row stores.
 #[inline]
 pub(super) fn topic<'a>(row: &'a Row, long_names: &'a LongNames) -> Topic<'a> {
     let name = match row[INLINE - 1] {
-        LONG => long_names.name(words(row)[1] as usize),
+        LONG => long_names.name(number(row)),
         last @ SHORTER.. => &row[..usize::from(last - SHORTER)],
         _ => &row[..INLINE],
     };
@@ -112,7 +116,13 @@ pub(super) fn hash(row: &Row, hash: impl FnOnce(&[u8]) -> u64) -> u64 {
 
 /// Returns the number of the row's name among the long names, if it is one.
 pub(super) fn long_name(row: &Row) -> Option<usize> {
-    (row[INLINE - 1] == LONG).then(|| words(row)[1] as usize)
+    (row[INLINE - 1] == LONG).then(|| number(row))
+}
+
+/// Returns the number among the long names that a row stores.
+#[inline]
+fn number(row: &Row) -> usize {
+    (words(row)[1] - 1) as usize
 }
 
 /// Returns the row's value.
@@ -198,6 +208,7 @@ mod tests {
             assert_eq!(topic(&row, &long_names).as_bytes(), name.as_bytes());
             assert!(words.is_name_of(&row, name.as_bytes(), &long_names));
             assert_eq!(words.is_long(), name.len() > 24);
+            assert_eq!(words.are_in(&row), !words.is_long());
             assert_eq!(long_name(&row).is_some(), name.len() > 24);
             let expected = if words.is_long() { 5 } else { 9 };
             let hash = hash(&row, |bytes| {

@@ -1,6 +1,8 @@
 //! The layout of one segment: a tag of one byte for each place, then the rows. A look-up reads one
 //! group of tags, and then the one row that a tag points to. It must not know names.
 
+use super::intrinsics::positions_of;
+
 /// Places whose tags are compared together. A group never spans two cache lines.
 pub(super) const GROUP: usize = 16;
 
@@ -51,19 +53,13 @@ pub(super) struct Fingerprint {
     home: usize,
 }
 
-/// The tags of a group, the first 8 and the last 8.
+/// The tags of a group.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Group([u64; 2]);
+pub(super) struct Group([u8; GROUP_BYTES]);
 
-/// A set of places in a group. Bit 8 n stands for place n and bit 8 n + 1 for place 8 + n, which is
-/// the order in which the sets of the two halves are the cheapest to unite.
+/// A set of places in a group: bit n stands for place n.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Places(u64);
-
-/// The same byte in all 8 bytes of a word.
-const fn in_all_bytes(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
+pub(super) struct Places(u32);
 
 impl GroupCount {
     pub(super) const ONE: Self = Self { mask: 0 };
@@ -91,11 +87,8 @@ impl Fingerprint {
         let bits = hash.rotate_left(7);
         let tag = bits as u8;
         Self {
-            tag: if tag < LOWEST_TAG {
-                tag + LOWEST_TAG
-            } else {
-                tag
-            },
+            // The lowest tag is the most frequent one, which is cheaper than to spread it.
+            tag: if tag < LOWEST_TAG { LOWEST_TAG } else { tag },
             home: (bits >> 8) as usize,
         }
     }
@@ -108,8 +101,7 @@ impl Fingerprint {
 impl Group {
     #[inline]
     pub(super) fn new(tags: &[u8; GROUP_BYTES]) -> Self {
-        let tags = u128::from_le_bytes(*tags);
-        Self([tags as u64, (tags >> 64) as u64])
+        Self(*tags)
     }
 
     #[inline]
@@ -118,47 +110,40 @@ impl Group {
         Self::new(&groups[number])
     }
 
-    /// Returns the places with this tag, and in about one of 200 cases more.
+    /// Returns the places with this tag.
     #[inline]
     pub(super) fn matches(self, fingerprint: Fingerprint) -> Places {
-        let tags = in_all_bytes(fingerprint.tag);
-        self.zeros_after(|word| word ^ tags)
+        self.places_of(fingerprint.tag)
     }
 
-    /// Returns the places without a row. Only the first of them is certain.
+    /// Returns the places without a row.
     #[inline]
     pub(super) fn free(self) -> Places {
-        self.zeros_after(|word| word & in_all_bytes(!(EMPTY | DELETED)))
+        const { assert!(EMPTY | DELETED == 1 && LOWEST_TAG == 2) };
+        Self(self.0.map(|tag| tag & !1)).places_of(0)
     }
 
     #[inline]
     fn has_empty(self) -> bool {
-        self.zeros_after(|word| word) != Places::NONE
+        self.places_of(EMPTY).exist()
     }
 
-    /// Returns the places whose bytes are zero after `map`, and maybe places above one of them in
-    /// the same word.
     #[inline]
-    fn zeros_after(self, map: impl Fn(u64) -> u64) -> Places {
-        let zeros = |word: u64| word.wrapping_sub(in_all_bytes(1)) & !word & in_all_bytes(0x80);
-        let [low, high] = self.0;
-        Places(zeros(map(low)) >> 7 | zeros(map(high)) >> 6)
+    fn places_of(self, tag: u8) -> Places {
+        Places(positions_of(tag, self.0))
     }
 }
 
 impl Places {
-    const NONE: Self = Self(0);
-
     #[inline]
     pub(super) fn exist(self) -> bool {
-        self != Self::NONE
+        self.0 != 0
     }
 
     /// Returns the first place; if there is none, any place.
     #[inline]
     pub(super) fn lowest(self) -> usize {
-        let bit = self.0.trailing_zeros() as usize;
-        (bit >> 3 | bit << 3) & (GROUP - 1)
+        self.0.trailing_zeros() as usize % GROUP
     }
 }
 

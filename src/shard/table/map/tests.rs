@@ -180,9 +180,10 @@ fn assert_invariants<S: BuildHasher>(table: &Table<u64, S>) {
 fn an_empty_table_allocates_almost_nothing() {
     let mut table = Table::<u64>::new();
     assert_eq!((table.directory.len(), table.segments.capacity()), (1, 0));
-    let mut keys = [table.key(topic("a"))];
-    table.find_all(&mut keys);
+    let mut keys = [Key::NONE];
+    table.find_all(&mut keys, [topic("a")].into_iter());
     assert_eq!(table.find(topic("a"), &keys[0]), None);
+    assert!(table.first_match(topic("a"), &keys[0]).is_none());
     assert_eq!(remove(&mut table, "a"), None);
     assert_eq!(step(&table, Position::START, 10, 100), (vec![], None));
     assert_eq!(table.memory.segments(), 0);
@@ -269,15 +270,17 @@ fn rows_with_the_same_tag_are_told_apart_by_their_names() {
 #[test]
 fn rows_that_were_found_together_are_found_after_others_moved() {
     let name = |i: u64| "long".repeat(i as usize % 9) + &i.to_string();
-    let mut table = filled(counting(), (0..3_000).map(name));
-    for first in (0..3_000).step_by(32) {
+    let mut table = filled(counting(), (0..6_000).map(name));
+    for first in (0..6_000).step_by(32) {
         let names: Vec<String> = (first..first + 32).map(name).collect();
-        let mut keys: Vec<Key> = names.iter().map(|name| table.key(topic(name))).collect();
-        table.find_all(&mut keys);
-        let at_once = keys.iter().filter(|key| key.candidate).count();
+        let mut keys = [Key::NONE; 32];
+        table.find_all(&mut keys, names.iter().map(|name| topic(name)));
+        let at_once = keys.iter().filter(|key| key.moves != NEVER).count();
         assert!(at_once > 0, "none of {} is found at once", keys.len());
         for (n, (i, (name, key))) in (first..).zip(names.iter().zip(&keys)).enumerate() {
-            let expected = (i < 3_000).then_some(i);
+            let expected = (i < 6_000).then_some(i);
+            let at_once = table.first_match(topic(name), key).map(|slot| slot.get());
+            assert!(at_once.is_none() || at_once == expected, "{name}");
             let place = table.find(topic(name), key);
             assert_eq!(place.map(|place| table.value(place).get()), expected);
             match n {
@@ -287,7 +290,7 @@ fn rows_that_were_found_together_are_found_after_others_moved() {
                     assert_eq!((removed, table.find(topic(name), key)), (expected, None));
                     insert(&mut table, name, i);
                 }
-                8 if i + 1 < 3_000 => {
+                8 if i + 1 < 6_000 => {
                     remove(&mut table, &names[n + 1]);
                     let place = table.find(topic(&names[n + 1]), &keys[n + 1]);
                     assert_eq!(place, None);
@@ -587,7 +590,7 @@ proptest! {
 
 #[test]
 fn single_steps_visit_all_in_order() {
-    let table = filled(counting(), (0..3_000).map(|i| format!("topic-{i}")));
+    let table = filled(counting(), (0..6_000).map(|i| format!("topic-{i}")));
     let all = steps(&table, 1, usize::MAX);
     assert!(all.iter().all(|names| names.len() <= 1));
     let positions: Vec<Position> = all
@@ -595,6 +598,6 @@ fn single_steps_visit_all_in_order() {
         .iter()
         .map(|name| Position::of(hash(&table.hasher, name.as_bytes())))
         .collect();
-    assert_eq!(positions.len(), 3_000);
+    assert_eq!(positions.len(), 6_000);
     assert!(positions.is_sorted());
 }
