@@ -25,9 +25,8 @@ use super::usage::BadUsage;
 const DATA_DIR: &str = "GLOBALCOUNTER_DATA_DIR";
 const DURABILITY: &str = "GLOBALCOUNTER_DURABILITY";
 
-/// The log filter if RUST_LOG is not set. The database's own messages are off; the server logs what
-/// matters of them.
-const DEFAULT_LOG: &str = "info,fjall=off,lsm_tree=off";
+/// The log filter if RUST_LOG is not set.
+const DEFAULT_LOG: &str = "info";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
