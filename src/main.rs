@@ -1,5 +1,6 @@
 //! The `globalcounter` command. All of it is in [`cli`].
 
+mod admin;
 mod cli;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -21,9 +21,13 @@ use tracing_subscriber::EnvFilter;
 
 use super::data_dir;
 use super::usage::BadUsage;
+use crate::admin::Admin;
 
 const DATA_DIR: &str = "GLOBALCOUNTER_DATA_DIR";
 const DURABILITY: &str = "GLOBALCOUNTER_DURABILITY";
+
+/// The address of the admin port if none is given.
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9998);
 
 /// The log filter if RUST_LOG is not set.
 const DEFAULT_LOG: &str = "info";
@@ -102,6 +106,10 @@ pub(super) struct Arguments {
         default_value_t = Config::DEFAULT_MAX_TOPICS
     )]
     max_topics: usize,
+    /// Address of the admin port, which serves metrics and health over HTTP, or "off". Whoever
+    /// reaches it can read them [default: 127.0.0.1:9998, unless another process uses it]
+    #[arg(long, value_name = "ADDR|off", env = "GLOBALCOUNTER_ADMIN")]
+    admin: Option<Listen>,
     /// Maximum length of a topic, in bytes
     #[arg(
         long,
@@ -214,6 +222,28 @@ impl Arguments {
             max_connections: self.max_connections,
         })
     }
+
+    /// Starts the admin port, unless it is off. If no address was given, and another process listens
+    /// on the default one, the server goes on without.
+    fn start_admin(&self) -> Result<Option<Admin>> {
+        let Listen(address) = self.admin.unwrap_or(Listen(Some(DEFAULT_ADMIN)));
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        match Admin::start(address) {
+            Ok(admin) => Ok(Some(admin)),
+            Err(error) if self.admin.is_none() && error.kind() == io::ErrorKind::AddrInUse => {
+                warn!(
+                    %address,
+                    "no admin port: another process listens on this address (choose one by --admin)"
+                );
+                Ok(None)
+            }
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot listen on {address} for the admin port"))
+            }
+        }
+    }
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -230,6 +260,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         .init();
 
     let config = arguments.config()?;
+    // Before the topics are loaded, which may take a while: until then it says so.
+    let admin = arguments.start_admin()?;
     raise_descriptor_limit(&config);
     let shards = config.shards.count();
     let stored = config
@@ -240,6 +272,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if let (Some((directory, durability)), Some(loaded)) = (stored, server.loaded()) {
         log_loaded(&directory, durability, loaded);
     }
+    if let Some(admin) = &admin {
+        admin.watch(server.monitor());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -248,7 +283,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         // Before the ready line is printed: its reader may send a signal at once.
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-        announce(&server, shards)?;
+        announce(&server, shards, admin.as_ref())?;
         let shutdown = async move {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
@@ -290,7 +325,7 @@ fn log_loaded(directory: &Path, durability: Durability, loaded: Loaded) {
 }
 
 /// Prints one line per listener, for people and for scripts that wait until the server is ready.
-fn announce(server: &Server, shards: u16) -> Result<()> {
+fn announce(server: &Server, shards: u16, admin: Option<&Admin>) -> Result<()> {
     let mut out = io::stdout().lock();
     let addresses = [("tcp", server.tcp_addr()), ("udp", server.udp_addr())];
     for (transport, address) in addresses {
@@ -302,6 +337,10 @@ fn announce(server: &Server, shards: u16) -> Result<()> {
             )
             .context("cannot write to standard output")?;
         }
+    }
+    if let Some(admin) = admin {
+        writeln!(out, "admin http://{}", admin.address())
+            .context("cannot write to standard output")?;
     }
     out.flush().context("cannot write to standard output")
 }

@@ -24,6 +24,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tracing::{error, warn};
@@ -35,9 +36,13 @@ pub use error::{BindError, ServeError};
 pub use exchange::{inbox, reach};
 #[doc(hidden)]
 pub use net::{affinity, sys};
+pub use status::{
+    CommandCalls, LoadedSnapshot, Monitor, RequestCount, Snapshot, State, WorkerSnapshot,
+};
 
 use crate::shard::Durability;
 use crate::store::Store;
+use status::Status;
 use threads::Prepared;
 
 /// A server that is bound to its addresses and ready to serve.
@@ -135,7 +140,7 @@ pub struct Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("config", &self.prepared.config)
+            .field("config", &self.prepared.status.config)
             .field("loaded", &self.loaded())
             .finish_non_exhaustive()
     }
@@ -208,8 +213,9 @@ impl Server {
         if let Some(durable) = &mut durable {
             durable.store.begin()?;
         }
+        let loaded = durable.as_ref().map(|durable| durable.loaded);
         let prepared = Prepared {
-            config,
+            status: Arc::new(Status::new(config, loaded)),
             tcp,
             udp,
             stop: watch::Sender::new(false),
@@ -222,19 +228,29 @@ impl Server {
     /// Returns the address of TCP, with the port that the system chose for port 0.
     #[must_use]
     pub fn tcp_addr(&self) -> Option<SocketAddr> {
-        self.prepared.config.tcp
+        self.prepared.status.config.tcp
     }
 
     /// Returns the address of UDP, with the port that the system chose for port 0.
     #[must_use]
     pub fn udp_addr(&self) -> Option<SocketAddr> {
-        self.prepared.config.udp
+        self.prepared.status.config.udp
     }
 
     /// Returns what was loaded from the store; `None` for a server in memory.
     #[must_use]
     pub fn loaded(&self) -> Option<Loaded> {
-        self.prepared.durable.as_ref().map(|durable| durable.loaded)
+        self.prepared.status.loaded
+    }
+
+    /// Returns a handle that tells how the server is doing, now and while it runs.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(
+            Arc::clone(&self.prepared.status),
+            Arc::clone(&self.prepared.shared),
+            self.prepared.stop.subscribe(),
+        )
     }
 
     /// Returns a handle that stops the server once it runs.

@@ -141,6 +141,7 @@ fn kill_while_it_imports(directory: &Directory, round: u64, random: &mut Random)
 
 fn globalcounter() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
+    command.env("GLOBALCOUNTER_ADMIN", "off");
     command.env("RUST_LOG", "error");
     command
 }

@@ -30,7 +30,7 @@ use package::Package;
 /// nothing of the server, nor the server of the client.
 const ROOT_ORDER: [&[&str]; 2] = [
     &[
-        "topic", "protocol", "shard", "store", "server", "cli", "main",
+        "topic", "protocol", "shard", "store", "server", "admin", "cli", "main",
     ],
     &["topic", "protocol", "client", "cli", "main"],
 ];

@@ -11,6 +11,7 @@ fn command() -> Command {
             command.env_remove(name);
         }
     }
+    command.env("GLOBALCOUNTER_ADMIN", "off");
     command
 }
 

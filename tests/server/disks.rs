@@ -38,6 +38,7 @@ impl Mounted {
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
             .env("DIRECTORY", &directory.0)
             .env("OPTIONS", options)
+            .env("GLOBALCOUNTER_ADMIN", "off")
             .env("SERVER", env!("CARGO_BIN_EXE_globalcounter"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -21,6 +21,7 @@ impl Directory {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> AssertCommand {
         let mut command = AssertCommand::new(env!("CARGO_BIN_EXE_globalcounter"));
+        command.env("GLOBALCOUNTER_ADMIN", "off");
         command.args(arguments).arg("--data-dir").arg(&self.0);
         command
     }
@@ -40,6 +41,7 @@ impl Directory {
 /// Returns a command that serves from a data directory.
 fn serve_from(path: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
+    command.env("GLOBALCOUNTER_ADMIN", "off");
     command.args(["serve", "--tcp", "127.0.0.1:0", "--udp", "off"]);
     command.arg("--data-dir").arg(path);
     command

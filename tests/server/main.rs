@@ -19,6 +19,7 @@
 //! - `scan`: SCAN over the wire
 //! - `keys`: KEYS and RANDOMKEY over the wire
 //! - `steering`: the kernel delivers classic datagrams to the owners of their topics
+//! - `admin`: metrics and health over HTTP
 //! - `startup`: warnings about limits of the machine
 //! - `stopping`: a stop serves the connections that the kernel has accepted
 //! - `durable`: topics survive restarts and kills of the real binary
@@ -29,6 +30,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod admin;
 mod bad_input;
 mod classic;
 mod client;

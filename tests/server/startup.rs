@@ -13,6 +13,7 @@ fn warnings(arguments: &[&str]) -> Vec<String> {
         .args(["serve", "--in-memory", "--tcp", "127.0.0.1:0"])
         .args(["--udp", "127.0.0.1:0"])
         .args(arguments)
+        .env("GLOBALCOUNTER_ADMIN", "off")
         .env("RUST_LOG", "warn")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -13,6 +13,8 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) tcp: SocketAddr,
     pub(crate) udp: SocketAddr,
+    /// The address of its admin port; `None` if that is off.
+    pub(crate) admin: Option<SocketAddr>,
     /// How many files and sockets the process has open while it has no connection.
     pub(crate) idle_descriptors: usize,
 }
@@ -27,12 +29,18 @@ impl Process {
         Self::spawn(&mut serve(arguments))
     }
 
+    /// Does the same as [`with`](Self::with) for a server with an admin port.
+    pub(crate) fn with_admin(arguments: &[&str]) -> Self {
+        Self::spawn(serve(arguments).args(["--admin", "127.0.0.1:0"]))
+    }
+
     /// Does the same as [`with`](Self::with) for a server that logs nothing but errors.
     pub(crate) fn quiet(arguments: &[&str]) -> Self {
         Self::spawn(serve(arguments).env("RUST_LOG", "error"))
     }
 
     fn spawn(command: &mut Command) -> Self {
+        let has_admin = command.get_args().any(|argument| argument == "--admin");
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut ready = |transport| {
@@ -42,9 +50,15 @@ impl Process {
         let mut process = Self {
             tcp: ready("tcp"),
             udp: ready("udp"),
+            admin: None,
             child,
             idle_descriptors: 0,
         };
+        if has_admin {
+            let line = lines.next().expect("the server starts").unwrap();
+            let address = line.strip_prefix("admin http://").unwrap();
+            process.admin = Some(address.parse().unwrap());
+        }
         // The sockets are bound, but workers may still be starting: wait until each has answered
         // once.
         let mut connection = Framed::connect(process.tcp);
@@ -107,6 +121,7 @@ fn serve(arguments: &[&str]) -> Command {
     let in_memory = (!arguments.contains(&"--data-dir")).then_some("--in-memory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
     command
+        .env("GLOBALCOUNTER_ADMIN", "off")
         .args(["serve", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"])
         .args(in_memory)
         .args(arguments);

@@ -151,6 +151,8 @@ impl Installed {
                     _ => &self.globalcounter,
                 };
                 let mut command = Command::new(program);
+                // By the environment, which a build without an admin port does not look at.
+                command.env("GLOBALCOUNTER_ADMIN", "off");
                 command.args(["serve", "--shards", &shards.to_string()]);
                 if *shards > 1 && processors.len() == 1 {
                     // The workers share a processor here, but stand for workers that do not.

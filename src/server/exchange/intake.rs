@@ -2,21 +2,24 @@
 //! transport.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::origin::WorkerId;
+use super::request_counts::RequestCounts;
 use super::requests::{Queued, Requests};
 use crate::protocol::framed::{self, Answer, Call, Hello, HelloReply, NotARequest, RequestId};
 use crate::protocol::{ErrorCode, Reply, Request, classic};
 use crate::topic::{ShardId, Shards};
 
 /// The decoder of one worker. It has the settings that decoding needs: the maximum length of a
-/// topic, and the values that the reply to HELLO contains.
-#[derive(Debug, Clone, Copy)]
+/// topic, and the values that the reply to HELLO contains. It counts the requests.
+#[derive(Debug)]
 pub(crate) struct Intake {
     shards: Shards,
     /// The shard that the worker serves without hops.
     shard: ShardId,
     max_topic_len: usize,
+    counts: Arc<RequestCounts>,
 }
 
 /// Where the whole frames of a read end.
@@ -41,11 +44,17 @@ pub(crate) enum FramesEnd {
 impl Intake {
     /// Creates the decoder of the worker that serves `shard` without hops. Topics may have
     /// `max_topic_len` bytes, which is at most [`TOPIC_LEN_LIMIT`](crate::topic::TOPIC_LEN_LIMIT).
-    pub(crate) fn new(shards: Shards, shard: ShardId, max_topic_len: usize) -> Self {
+    pub(crate) fn new(
+        shards: Shards,
+        shard: ShardId,
+        max_topic_len: usize,
+        counts: Arc<RequestCounts>,
+    ) -> Self {
         Self {
             shards,
             shard,
             max_topic_len,
+            counts,
         }
     }
 
@@ -107,6 +116,7 @@ impl Intake {
             at += frame.len;
             match frame.call {
                 Ok(Call::Topic(request)) => {
+                    self.counts.framed(request.op);
                     let datagram = datagram.unwrap_or_default();
                     requests.push(&request, queued(&request, at, frame.id, datagram));
                 }
@@ -142,6 +152,7 @@ impl Intake {
     ) -> Result<(), ErrorCode> {
         let message = &bytes[span.clone()];
         let request = classic::decode_request(message, self.max_topic_len)?;
+        self.counts.classic(request.op);
         requests.push(
             &request,
             queued(&request, span.end, RequestId::NONE, datagram),

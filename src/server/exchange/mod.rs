@@ -10,6 +10,7 @@ mod datagrams;
 mod intake;
 mod mailbox;
 mod origin;
+mod request_counts;
 mod requests;
 mod router;
 mod search_part;
@@ -24,6 +25,7 @@ pub(crate) use intake::{FramesEnd, Intake, refusal};
 #[cfg(test)]
 pub(crate) use origin::Origin;
 pub(crate) use origin::{ConnectionKey, Datagram, LateReply, ReplyFormat, Requester, WorkerId};
+pub(crate) use request_counts::RequestCounts;
 pub(crate) use requests::{Queued, Requests, Source, with_replies};
 pub(crate) use router::{Outcome, Router};
 pub(crate) use search_part::SearchPart;

@@ -1,13 +1,17 @@
 //! The state of the server as a whole: its settings, its age, its connections and clients, and the
-//! counters of each worker. Workers write it; INFO, CONFIG GET and CLIENT LIST read it. It knows no
+//! counters of each worker. Workers write it; INFO, CONFIG GET, CLIENT LIST and a [`Monitor`] read it. It knows no
 //! socket and no request.
 
 mod clients;
 mod connections;
 mod counters;
+mod monitor;
 mod server;
 
 pub(crate) use clients::{Client, Registration};
 pub(crate) use connections::{Accepting, Connections, OpenConnection};
 pub(crate) use counters::Counters;
+pub use monitor::{
+    CommandCalls, LoadedSnapshot, Monitor, RequestCount, Snapshot, State, WorkerSnapshot,
+};
 pub(crate) use server::Status;

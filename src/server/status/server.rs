@@ -12,7 +12,7 @@ use super::counters::{Calls, Counters};
 use crate::protocol::resp::Verb;
 use crate::server::config::Config;
 use crate::server::durable::Loaded;
-use crate::server::exchange::WorkerId;
+use crate::server::exchange::{RequestCounts, WorkerId};
 use crate::server::net::coarse_seconds;
 
 /// The state of the server as a whole. All workers share it.
@@ -29,26 +29,28 @@ pub(crate) struct Status {
     /// When the server started, by [`coarse_seconds`].
     started: u64,
     workers: Box<[CachePadded<Counters>]>,
+    /// What each worker decoded. Each is allocated by itself, so that two workers share no cache line
+    /// of more than its edge.
+    requests: Box<[Arc<RequestCounts>]>,
 }
 
 impl Status {
     /// Creates the state of a server that starts now.
-    pub(crate) fn new(
-        config: Config,
-        connections: Arc<Connections>,
-        loaded: Option<Loaded>,
-    ) -> Self {
+    pub(crate) fn new(config: Config, loaded: Option<Loaded>) -> Self {
+        let connections = Connections::new(config.max_connections, config.shards.count());
         let hashes = [0, 1, 2].map(|n| RandomState::new().hash_one(n));
         let mut run_id: String = hashes.iter().map(|hash| format!("{hash:016x}")).collect();
         run_id.truncate(40);
+        let requests = (0..config.shards.count()).map(|_| Arc::default());
         let workers = (0..config.shards.count()).map(|_| CachePadded::new(Counters::new()));
         Self {
             run_id,
-            connections,
+            connections: Arc::new(connections),
             clients: Arc::default(),
             loaded,
             started: coarse_seconds(),
             workers: workers.collect(),
+            requests: requests.collect(),
             config,
         }
     }
@@ -61,6 +63,18 @@ impl Status {
     /// Returns the counters of a worker.
     pub(crate) fn counters(&self, worker: WorkerId) -> &Counters {
         &self.workers[usize::from(worker.0)]
+    }
+
+    /// Returns the counts of the requests that a worker decodes.
+    pub(crate) fn request_counts(&self, worker: WorkerId) -> Arc<RequestCounts> {
+        Arc::clone(&self.requests[usize::from(worker.0)])
+    }
+
+    /// Returns the dialect, the method and the number of each kind of requests, for each worker.
+    pub(super) fn requests(
+        &self,
+    ) -> impl Iterator<Item = impl Iterator<Item = (&'static str, &'static str, u64)>> {
+        self.requests.iter().map(|counts| counts.all())
     }
 
     /// Returns the calls of a command, summed over all workers.

@@ -73,7 +73,12 @@ fn runtime(id: WorkerId, shared: &Arc<Shared>) -> io::Result<LocalRuntime> {
 
 async fn serve(plan: Plan) -> io::Result<()> {
     let udp = plan.udp.map(DatagramSocket::new).transpose()?.map(Rc::new);
-    let intake = Intake::new(plan.shared.shards(), plan.id.shard(), plan.max_topic_len);
+    let intake = Intake::new(
+        plan.shared.shards(),
+        plan.id.shard(),
+        plan.max_topic_len,
+        plan.status.request_counts(plan.id),
+    );
     let worker = Rc::new(Worker::new(
         Arc::clone(&plan.shared),
         intake,

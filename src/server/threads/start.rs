@@ -8,18 +8,17 @@ use socket2::Socket;
 use tokio::sync::{mpsc, watch};
 
 use super::run::{self, Plan};
-use crate::server::config::Config;
-use crate::server::durable::{self, Durable, Loaded};
+use crate::server::durable::{self, Durable};
 use crate::server::error::ServeError;
 use crate::server::exchange::{ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
-use crate::server::status::{Connections, Status};
+use crate::server::status::Status;
 use crate::topic::ShardId;
 
 /// Everything that the threads of a server need. It holds the addresses and the loaded topics.
 pub(crate) struct Prepared {
-    /// The settings, with the ports that the system chose.
-    pub(crate) config: Config,
+    /// The settings, with the ports that the system chose, and the counts of the server.
+    pub(crate) status: Arc<Status>,
     /// A listener for each worker. Empty without TCP.
     pub(crate) tcp: Vec<TcpListener>,
     /// A socket for each worker. Empty without UDP.
@@ -36,13 +35,11 @@ pub(crate) struct Prepared {
 pub(crate) fn start(mut prepared: Prepared) -> mpsc::UnboundedReceiver<Result<(), ServeError>> {
     let (ended, receiver) = mpsc::unbounded_channel();
     let shared = Arc::clone(&prepared.shared);
-    let mut loaded = None;
     if let Some(durable) = prepared.durable.take() {
-        loaded = Some(durable.loaded);
         durable::spawn(durable.store, Arc::clone(&shared), ended.clone());
     }
     let last_worker = Arc::new(LastWorker(shared));
-    for plan in plans(prepared, loaded) {
+    for plan in plans(prepared) {
         let report = Report {
             worker: plan.id.0,
             last_worker: Arc::clone(&last_worker),
@@ -54,32 +51,29 @@ pub(crate) fn start(mut prepared: Prepared) -> mpsc::UnboundedReceiver<Result<()
 }
 
 /// Shares the listeners, sockets and processors out among the workers.
-fn plans(prepared: Prepared, loaded: Option<Loaded>) -> Vec<Plan> {
+fn plans(prepared: Prepared) -> Vec<Plan> {
     let Prepared {
-        config,
+        status,
         tcp,
         udp,
         stop,
         shared,
         ..
     } = prepared;
+    let config = &status.config;
     let (departures, arrivals): (Vec<_>, Vec<_>) = config
         .shards
         .ids()
         .map(|_| mpsc::unbounded_channel())
         .unzip();
     let departures: Arc<[_]> = departures.into();
-    let connections = Arc::new(Connections::new(
-        config.max_connections,
-        config.shards.count(),
-    ));
     let processors = match config.pin {
         true => affinity::processors(),
         false => Vec::new(),
     };
     let mut processors = processors.into_iter().cycle();
     let (ids, max_topic_len) = (config.shards.ids(), config.max_topic_len);
-    let status = Arc::new(Status::new(config, Arc::clone(&connections), loaded));
+    let connections = Arc::clone(&status.connections);
     let (mut tcp, mut udp) = (tcp.into_iter(), udp.into_iter());
     let plan = |(id, arrivals): (ShardId, _)| Plan {
         id: WorkerId::of(id),

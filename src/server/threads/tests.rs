@@ -28,7 +28,7 @@ fn start_sharing(
     mut server: Server,
     max_topics: usize,
 ) -> (Arc<Shared>, mpsc::UnboundedReceiver<Result<(), ServeError>>) {
-    let shards = server.prepared.config.shards;
+    let shards = server.prepared.status.config.shards;
     let shared = Arc::new(Shared::new(shards, max_topics, Ceilings::NONE));
     server.prepared.shared = Arc::clone(&shared);
     (shared, start(server.prepared))

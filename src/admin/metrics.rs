@@ -1,0 +1,201 @@
+//! The metrics: what each is called, what it means, and where its value comes from. Names begin with
+//! `globalcounter_`, units are base units, and no label's values depend on what peers send: topics and
+//! addresses of peers are no labels.
+
+use globalcounter::server::{Monitor, Snapshot, State};
+
+use super::exposition::{Exposition, Format};
+use super::process;
+
+/// Returns the metrics of a server; without the server's own as long as it loads its topics.
+pub(super) fn text(monitor: Option<&Monitor>, format: Format) -> String {
+    let mut all = Exposition::new(format);
+    let info = &[("version", env!("CARGO_PKG_VERSION"))];
+    all.gauge(
+        "globalcounter_build_info",
+        "The version that runs; always 1.",
+    )
+    .sample(info, 1);
+    let ready = monitor.is_some_and(|monitor| monitor.state() == State::Ready);
+    all.gauge(
+        "globalcounter_ready",
+        "Whether every request can be expected to be answered: 1, or 0 while the server loads, \
+         stops, or after its store failed.",
+    )
+    .value(u8::from(ready));
+    if let Some(monitor) = monitor {
+        let snapshot = monitor.snapshot();
+        requests(&mut all, &snapshot);
+        connections(&mut all, &snapshot);
+        topics(&mut all, &snapshot);
+    }
+    process(&mut all);
+    all.finish()
+}
+
+fn requests(all: &mut Exposition, snapshot: &Snapshot) {
+    let mut requests = all.counter(
+        "globalcounter_requests",
+        "Valid requests by dialect and method; of Redis clients, commands that were executed.",
+    );
+    for count in &snapshot.requests {
+        let labels = [("dialect", count.dialect), ("method", count.method)];
+        requests.sample(&labels, count.requests);
+    }
+    for command in &snapshot.commands {
+        let labels = [("dialect", "resp"), ("method", command.command)];
+        requests.sample(&labels, command.calls);
+    }
+    let mut refused = all.counter(
+        "globalcounter_resp_commands_refused",
+        "Commands of Redis clients that were refused because of their arguments or a transaction.",
+    );
+    for command in &snapshot.commands {
+        refused.sample(&[("method", command.command)], command.refused);
+    }
+    let mut seconds = all.counter(
+        "globalcounter_resp_command_seconds",
+        "The time that commands of Redis clients took, estimated from one read in 64.",
+    );
+    for command in &snapshot.commands {
+        let microseconds = command.microseconds as f64;
+        seconds.sample(&[("method", command.command)], microseconds / 1e6);
+    }
+    all.counter(
+        "globalcounter_resp_errors",
+        "Replies to Redis clients that were errors.",
+    )
+    .value(snapshot.resp_errors);
+    all.counter(
+        "globalcounter_datagram_requests",
+        "Requests in datagrams that arrived at the worker that owns their topic, or were handed \
+         over to it.",
+    )
+    .sample(
+        &[("arrived", "at_owner")],
+        snapshot.datagram_requests_at_owner,
+    )
+    .sample(
+        &[("arrived", "elsewhere")],
+        snapshot.datagram_requests_handed_over,
+    );
+    let mut workers = all.counter(
+        "globalcounter_worker_requests",
+        "Framed and classic requests that a worker decoded.",
+    );
+    for (number, worker) in snapshot.workers.iter().enumerate() {
+        workers.sample(&[("worker", &number.to_string())], worker.requests);
+    }
+}
+
+fn connections(all: &mut Exposition, snapshot: &Snapshot) {
+    let mut connections = all.gauge(
+        "globalcounter_connections",
+        "Open TCP connections, by the worker that has them.",
+    );
+    for (number, worker) in snapshot.workers.iter().enumerate() {
+        connections.sample(&[("worker", &number.to_string())], worker.connections);
+    }
+    all.gauge(
+        "globalcounter_connections_limit",
+        "The most TCP connections that may be open (--max-connections).",
+    )
+    .value(snapshot.max_connections);
+    all.gauge(
+        "globalcounter_resp_connections",
+        "Open connections that speak the Redis protocol.",
+    )
+    .value(snapshot.resp_connections);
+    all.counter(
+        "globalcounter_connections_accepted",
+        "TCP connections that were accepted, refused ones included.",
+    )
+    .value(snapshot.connections_accepted);
+    all.counter(
+        "globalcounter_connections_refused",
+        "TCP connections that were closed at once because too many were open.",
+    )
+    .value(snapshot.connections_refused);
+}
+
+fn topics(all: &mut Exposition, snapshot: &Snapshot) {
+    all.gauge("globalcounter_topics", "Topics that exist.")
+        .value(snapshot.topics);
+    all.gauge(
+        "globalcounter_topics_limit",
+        "The most topics that the server takes (--max-topics).",
+    )
+    .value(snapshot.max_topics);
+    let durability = [("durability", &*snapshot.durability)];
+    all.gauge(
+        "globalcounter_durability_info",
+        "How topics are kept: memory, monotonic or exact; always 1.",
+    )
+    .sample(&durability, 1);
+    all.gauge(
+        "globalcounter_store_failed",
+        "Whether the store failed, so that requests that need it are refused with STORE.",
+    )
+    .value(u8::from(snapshot.store_failure.is_some()));
+    if let Some(loaded) = snapshot.loaded {
+        all.gauge(
+            "globalcounter_loaded_topics",
+            "Topics that were loaded from the data directory at the start.",
+        )
+        .value(loaded.topics);
+        all.gauge(
+            "globalcounter_skipped_topics",
+            "Topics that may skip numbers, since the server before did not shut down cleanly.",
+        )
+        .value(loaded.skipped_topics);
+        all.gauge(
+            "globalcounter_skipped_numbers",
+            "The most numbers that these topics skip together.",
+        )
+        .value(loaded.skipped_numbers);
+    }
+}
+
+/// The names are those that Prometheus recommends for every process.
+fn process(all: &mut Exposition) {
+    let process = process::read();
+    if let Some(seconds) = process.cpu_seconds {
+        all.counter("process_cpu_seconds", "Time on processors, in seconds.")
+            .value(seconds);
+    }
+    let gauges = [
+        (
+            "process_resident_memory_bytes",
+            "Resident memory, in bytes.",
+            process.resident_bytes,
+        ),
+        (
+            "process_virtual_memory_bytes",
+            "Virtual memory, in bytes.",
+            process.virtual_bytes,
+        ),
+        ("process_threads", "Threads.", process.threads),
+        (
+            "process_open_fds",
+            "Open files and sockets.",
+            process.open_files,
+        ),
+        (
+            "process_max_fds",
+            "The most files and sockets that may be open.",
+            process.max_files,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        if let Some(value) = value {
+            all.gauge(name, help).value(value);
+        }
+    }
+    if let Some(seconds) = process.start_seconds {
+        all.gauge(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970.",
+        )
+        .value(seconds);
+    }
+}

@@ -1,0 +1,217 @@
+//! What a running server tells about itself, for those who watch it: a copy of its settings' limits
+//! and of its counts at one time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::server::Status;
+use crate::protocol::resp::COMMANDS;
+use crate::server::exchange::Shared;
+use crate::shard::Durability;
+
+/// Tells how a [`Server`](crate::server::Server) is doing. It costs the server nothing until it is
+/// asked, and then only reads of counters, which no worker waits for.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    status: Arc<Status>,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Whether a server can be expected to answer every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It serves.
+    Ready,
+    /// It was told to stop, and answers only what it has read.
+    Stopping,
+    /// The store failed, for this reason: requests that need it are refused with STORE.
+    StoreFailed(String),
+}
+
+/// The counts of a server at one time. Counts are since its start. Those of different workers are read
+/// one after another, so their sum may be of no single moment.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// For how many seconds the server has been running.
+    pub uptime_seconds: u64,
+    /// The topics of all shards.
+    pub topics: u64,
+    /// The most topics that the server takes.
+    pub max_topics: u64,
+    /// Open TCP connections.
+    pub connections: u64,
+    /// The most TCP connections that may be open.
+    pub max_connections: u64,
+    /// TCP connections that were ever accepted, refused ones included.
+    pub connections_accepted: u64,
+    /// TCP connections that were closed at once because too many were open.
+    pub connections_refused: u64,
+    /// Connections that speak the Redis protocol.
+    pub resp_connections: u64,
+    /// Requests in the framed and the classic dialect.
+    pub requests: Vec<RequestCount>,
+    /// Commands of Redis clients, those that came at least once.
+    pub commands: Vec<CommandCalls>,
+    /// Replies to Redis clients that were errors.
+    pub resp_errors: u64,
+    /// Requests in datagrams that arrived at the worker that owns their topic.
+    pub datagram_requests_at_owner: u64,
+    /// Requests in datagrams that were handed over to the worker that owns their topic.
+    pub datagram_requests_handed_over: u64,
+    /// Each worker, in the order of their numbers.
+    pub workers: Vec<WorkerSnapshot>,
+    /// "memory", "monotonic" or "exact".
+    pub durability: String,
+    /// What was loaded from the data directory; `None` in memory.
+    pub loaded: Option<LoadedSnapshot>,
+    /// Why the store failed; `None` as long as it works, and in memory.
+    pub store_failure: Option<String>,
+}
+
+/// How many requests of one kind a server has decoded, valid ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct RequestCount {
+    /// "framed" or "classic".
+    pub dialect: &'static str,
+    /// The method in lower case, such as "count".
+    pub method: &'static str,
+    /// The number of requests.
+    pub requests: u64,
+}
+
+/// How often Redis clients called a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CommandCalls {
+    /// The command in lower case, such as "incr".
+    pub command: &'static str,
+    /// How often it was executed.
+    pub calls: u64,
+    /// How often it was refused because of its arguments or because of a transaction.
+    pub refused: u64,
+    /// How long all calls took together, in microseconds; an estimate from samples.
+    pub microseconds: u64,
+}
+
+/// One worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct WorkerSnapshot {
+    /// Its open TCP connections.
+    pub connections: u64,
+    /// The framed and classic requests that it has decoded.
+    pub requests: u64,
+}
+
+/// What was loaded from a data directory at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct LoadedSnapshot {
+    /// The topics.
+    pub topics: u64,
+    /// Topics that may skip numbers, since the last server did not shut down cleanly.
+    pub skipped_topics: u64,
+    /// The most numbers that these skip together.
+    pub skipped_numbers: u64,
+}
+
+impl Monitor {
+    pub(in crate::server) fn new(
+        status: Arc<Status>,
+        shared: Arc<Shared>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            status,
+            shared,
+            stop,
+        }
+    }
+
+    /// Returns whether the server can be expected to answer every request.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.shared.store_failure() {
+            Some(failure) => State::StoreFailed(failure.to_owned()),
+            None if *self.stop.borrow() => State::Stopping,
+            None => State::Ready,
+        }
+    }
+
+    /// Returns the counts by now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let (status, shared) = (&*self.status, &*self.shared);
+        let mut requests = BTreeMap::new();
+        let mut workers = Vec::new();
+        for (counts, connections) in status.requests().zip(status.connections.by_worker()) {
+            let mut worker = WorkerSnapshot {
+                connections: connections as u64,
+                requests: 0,
+            };
+            for (dialect, method, count) in counts {
+                worker.requests += count;
+                *requests.entry((dialect, method)).or_default() += count;
+            }
+            workers.push(worker);
+        }
+        let requests = requests
+            .into_iter()
+            .map(|((dialect, method), requests)| RequestCount {
+                dialect,
+                method,
+                requests,
+            });
+        let commands = COMMANDS.iter().map(|spec| {
+            let calls = status.calls(spec.verb);
+            CommandCalls {
+                command: spec.name,
+                calls: calls.calls,
+                refused: calls.refused,
+                microseconds: calls.microseconds,
+            }
+        });
+        let [connections, accepted, refused] = status.connections.counts();
+        let [at_owner, handed_over] = status.datagram_requests();
+        let in_memory = status.loaded.is_none();
+        Snapshot {
+            uptime_seconds: status.uptime(),
+            topics: shared.topics() as u64,
+            max_topics: status.config.max_topics as u64,
+            connections,
+            max_connections: status.config.max_connections as u64,
+            connections_accepted: accepted,
+            connections_refused: refused,
+            resp_connections: status.clients.count() as u64,
+            requests: requests.collect(),
+            commands: commands
+                .filter(|command| command.calls + command.refused > 0)
+                .collect(),
+            resp_errors: status.errors(),
+            datagram_requests_at_owner: at_owner,
+            datagram_requests_handed_over: handed_over,
+            workers,
+            durability: match in_memory {
+                true => Durability::Memory.to_string(),
+                false => status.config.durability.to_string(),
+            },
+            loaded: status.loaded.map(|loaded| LoadedSnapshot {
+                topics: loaded.topics,
+                skipped_topics: loaded.skipped_topics,
+                skipped_numbers: loaded.skipped_numbers,
+            }),
+            store_failure: shared.store_failure().map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The admin port: metrics and health over HTTP.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+
+use globalcounter::protocol::{Op, Reply};
+use globalcounter::server::{Server, State};
+use globalcounter::store::{MemoryStore, StoreError};
+use nix::sys::signal::Signal;
+
+use crate::support::{
+    Framed, PATIENCE, Process, STORE, ScriptedStore, command, config, eventually,
+};
+
+/// Sends a request and returns the status and the whole reply.
+fn try_request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n"
+    )?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    let status = reply.split(' ').nth(1).and_then(|word| word.parse().ok());
+    match status {
+        Some(status) => Ok((status, reply)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, String) {
+    try_request(address, method, path, headers).unwrap()
+}
+
+fn body(reply: &str) -> &str {
+    reply.split_once("\r\n\r\n").expect("a body").1
+}
+
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let (status, reply) = request(address, "GET", path, "");
+    (status, body(&reply).to_owned())
+}
+
+/// Returns whether the admin port answers, and does not close the connection at once.
+fn answers(admin: SocketAddr) -> bool {
+    try_request(admin, "GET", "/healthz", "").is_ok_and(|(status, _)| status == 200)
+}
+
+/// Returns the value of each sample, by its name with labels.
+fn metrics(address: SocketAddr) -> HashMap<String, f64> {
+    let (status, text) = get(address, "/metrics");
+    assert_eq!(status, 200);
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').expect("a sample");
+            (name.to_owned(), value.parse().expect("a number"))
+        })
+        .collect()
+}
+
+#[test]
+fn metrics_count_what_was_served() {
+    let server = Process::with_admin(&["--shards", "2", "--max-topics", "5"]);
+    let admin = server.admin.unwrap();
+    let before = metrics(admin);
+    let mut framed = Framed::connect(server.tcp);
+    for _ in 0..3 {
+        framed.ask(Op::Count, "a");
+    }
+    // A classic datagram, and a command of a Redis client.
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.set_read_timeout(Some(PATIENCE)).unwrap();
+    udp.send_to(b"\x00a", server.udp).unwrap();
+    udp.recv(&mut [0; 64]).unwrap();
+    let mut redis = TcpStream::connect(server.tcp).unwrap();
+    redis.set_read_timeout(Some(PATIENCE)).unwrap();
+    redis.write_all(&command(&["INCR", "b"])).unwrap();
+    redis.read_exact(&mut [0; 4]).unwrap();
+
+    let after = metrics(admin);
+    let grown = |name: &str| after[name] - before.get(name).copied().unwrap_or(0.0);
+    let requests = |dialect: &str, method: &str| {
+        grown(&format!(
+            "globalcounter_requests_total{{dialect=\"{dialect}\",method=\"{method}\"}}"
+        ))
+    };
+    assert_eq!(requests("framed", "count"), 3.0);
+    assert_eq!(requests("framed", "reset"), 0.0);
+    assert_eq!(requests("resp", "incr"), 1.0);
+    assert_eq!(requests("classic", "count"), 1.0);
+    assert_eq!(grown("globalcounter_connections_accepted_total"), 2.0);
+    let connections: f64 = (0..2)
+        .map(|worker| after[&format!("globalcounter_connections{{worker=\"{worker}\"}}")])
+        .sum();
+    assert_eq!(connections, 2.0);
+    assert_eq!(after["globalcounter_topics"], 2.0);
+    assert_eq!(after["globalcounter_topics_limit"], 5.0);
+    assert_eq!(after["globalcounter_ready"], 1.0);
+    assert_eq!(after["globalcounter_store_failed"], 0.0);
+    assert!(after["process_resident_memory_bytes"] > 100_000.0);
+}
+
+#[test]
+fn every_path_answers() {
+    let server = Process::with_admin(&[]);
+    let admin = server.admin.unwrap();
+    assert_eq!(get(admin, "/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(get(admin, "/readyz"), (200, "ready\n".to_owned()));
+    let (status, version) = get(admin, "/version");
+    assert_eq!(status, 200);
+    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    Framed::connect(server.tcp).ask(Op::Count, "a");
+    let (status, stats) = get(admin, "/api/stats");
+    assert_eq!(status, 200);
+    for part in [
+        "\"ready\":true",
+        "\"topics\":1",
+        "\"durability\":\"memory\"",
+    ] {
+        assert!(stats.contains(part), "{part} is not in {stats}");
+    }
+    let (status, paths) = get(admin, "/nothing");
+    assert_eq!(status, 404);
+    assert!(paths.contains("/metrics"), "{paths}");
+    assert_eq!(request(admin, "POST", "/metrics", "").0, 405);
+    let (status, head) = request(admin, "HEAD", "/metrics", "");
+    assert_eq!(status, 200);
+    assert!(head.ends_with("\r\n\r\n"), "{head}");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    let accept = "Accept: application/openmetrics-text; version=1.0.0\r\n";
+    let (_, text) = request(admin, "GET", "/metrics", accept);
+    assert!(text.contains("application/openmetrics-text"), "{text}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+}
+
+/// Peers that send nothing use up the admin port at most, never the server.
+#[test]
+fn idle_and_broken_peers_do_not_touch_the_server() {
+    let server = Process::with_admin(&[]);
+    let admin = server.admin.unwrap();
+    let mut broken = TcpStream::connect(admin).unwrap();
+    broken.set_read_timeout(Some(PATIENCE)).unwrap();
+    broken.write_all(b"\x10\x00\x01 no HTTP\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    broken.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 400"), "{reply}");
+    let mut long = TcpStream::connect(admin).unwrap();
+    long.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Either it is refused, or the connection ends while it is still being written.
+    let sent = write!(long, "GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000));
+    let mut reply = String::new();
+    if sent.is_ok() && long.read_to_string(&mut reply).is_ok() {
+        assert!(reply.starts_with("HTTP/1.1 4"), "{reply}");
+    }
+    drop((broken, long));
+
+    eventually("there is room again", || answers(admin));
+    let idle: Vec<TcpStream> = (0..64)
+        .map(|_| TcpStream::connect(admin).unwrap())
+        .collect();
+    eventually("one more is closed", || !answers(admin));
+    let reply = Framed::connect(server.tcp).ask(Op::Count, "a");
+    assert_eq!(reply, Reply::Count(1));
+    drop(idle);
+    eventually("there is room again", || answers(admin));
+}
+
+#[test]
+fn an_address_in_use_is_refused_if_it_was_asked_for() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_globalcounter"))
+        .args([
+            "serve",
+            "--in-memory",
+            "--tcp",
+            "127.0.0.1:0",
+            "--udp",
+            "off",
+        ])
+        .args(["--admin", &address])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains(&address) && error.contains("admin port"),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn a_server_that_stops_is_not_ready() {
+    let mut server = Process::with_admin(&[]);
+    let admin = server.admin.unwrap();
+    // A connection that has not sent its first request yet keeps a stopping server for a while.
+    let _waiting = TcpStream::connect(server.tcp).unwrap();
+    server.signal(Signal::SIGTERM);
+    eventually("it says that it stops, or has ended", || match try_request(
+        admin, "GET", "/readyz", "",
+    ) {
+        Ok((status, reply)) => status == 503 && body(&reply) == "stopping\n",
+        Err(_) => true,
+    });
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_monitor_tells_of_a_store_that_failed_and_of_a_stop() {
+    let store = ScriptedStore::new(MemoryStore::default(), |_, _, completion| {
+        completion.report(Err(StoreError::NoResult));
+    });
+    let server = Server::bind_to(config(1), Box::new(store)).unwrap();
+    let monitor = server.monitor();
+    assert_eq!(monitor.state(), State::Ready);
+    let (tcp, stop) = (server.tcp_addr().unwrap(), server.stop_handle());
+    let thread = std::thread::spawn(|| server.run());
+    let mut framed = Framed::connect(tcp);
+    assert_eq!(framed.ask(Op::Count, "a"), STORE);
+    assert!(matches!(monitor.state(), State::StoreFailed(reason) if !reason.is_empty()));
+    assert!(monitor.snapshot().store_failure.is_some());
+    stop.stop();
+    let _ = thread.join().unwrap();
+}
