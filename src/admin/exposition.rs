@@ -75,6 +75,25 @@ impl Exposition {
         }
     }
 
+    /// Adds a histogram without labels. `within` has bounds, increasing, each with the number of values
+    /// up to it; `count` and `sum` are of all values.
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        within: &[(f64, u64)],
+        count: u64,
+        sum: f64,
+    ) {
+        self.begin(name, "histogram", help);
+        for (bound, count) in within {
+            let _ = writeln!(self.text, "{name}_bucket{{le=\"{bound}\"}} {count}");
+        }
+        let _ = writeln!(self.text, "{name}_bucket{{le=\"+Inf\"}} {count}");
+        let _ = writeln!(self.text, "{name}_sum {sum}");
+        let _ = writeln!(self.text, "{name}_count {count}");
+    }
+
     fn begin(&mut self, family: &str, kind: &str, help: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {family} {}", escaped(help, false));
@@ -131,6 +150,7 @@ mod tests {
         all.counter("requests", "Requests.")
             .sample(&[("dialect", "framed"), ("name", "a\"b\\c\nd")], 7)
             .sample(&[], 8);
+        all.histogram("time", "Times.", &[(0.5, 1), (2.5, 3)], 4, 7.25);
         all.gauge("seconds", "A line\nand \"another\".").value(0.5);
         all.finish()
     }
@@ -143,6 +163,13 @@ mod tests {
              # TYPE requests_total counter\n\
              requests_total{dialect=\"framed\",name=\"a\\\"b\\\\c\\nd\"} 7\n\
              requests_total 8\n\
+             # HELP time Times.\n\
+             # TYPE time histogram\n\
+             time_bucket{le=\"0.5\"} 1\n\
+             time_bucket{le=\"2.5\"} 3\n\
+             time_bucket{le=\"+Inf\"} 4\n\
+             time_sum 7.25\n\
+             time_count 4\n\
              # HELP seconds A line\\nand \"another\".\n\
              # TYPE seconds gauge\n\
              seconds 0.5\n"
@@ -153,6 +180,13 @@ mod tests {
              # TYPE requests counter\n\
              requests_total{dialect=\"framed\",name=\"a\\\"b\\\\c\\nd\"} 7\n\
              requests_total 8\n\
+             # HELP time Times.\n\
+             # TYPE time histogram\n\
+             time_bucket{le=\"0.5\"} 1\n\
+             time_bucket{le=\"2.5\"} 3\n\
+             time_bucket{le=\"+Inf\"} 4\n\
+             time_sum 7.25\n\
+             time_count 4\n\
              # HELP seconds A line\\nand \"another\".\n\
              # TYPE seconds gauge\n\
              seconds 0.5\n\

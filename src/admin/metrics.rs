@@ -28,6 +28,7 @@ pub(super) fn text(monitor: Option<&Monitor>, format: Format) -> String {
         requests(&mut all, &snapshot);
         connections(&mut all, &snapshot);
         topics(&mut all, &snapshot);
+        commits(&mut all, &snapshot);
     }
     process(&mut all);
     all.finish()
@@ -79,6 +80,13 @@ fn requests(all: &mut Exposition, snapshot: &Snapshot) {
         &[("arrived", "elsewhere")],
         snapshot.datagram_requests_handed_over,
     );
+    if let Some(dropped) = snapshot.datagrams_dropped {
+        all.counter(
+            "globalcounter_datagrams_dropped",
+            "Datagrams that the kernel dropped before the server could receive them.",
+        )
+        .value(dropped);
+    }
     let mut workers = all.counter(
         "globalcounter_worker_requests",
         "Framed and classic requests that a worker decoded.",
@@ -154,6 +162,34 @@ fn topics(all: &mut Exposition, snapshot: &Snapshot) {
         )
         .value(loaded.skipped_numbers);
     }
+}
+
+fn commits(all: &mut Exposition, snapshot: &Snapshot) {
+    let Some(commits) = &snapshot.commits else {
+        return;
+    };
+    all.histogram(
+        "globalcounter_commit_seconds",
+        "The time from the beginning of a commit until its changes were durable.",
+        &commits.within_seconds,
+        commits.commits,
+        commits.seconds,
+    );
+    all.counter(
+        "globalcounter_committed_changes",
+        "Changes of topics that were made durable, many in each commit.",
+    )
+    .value(commits.changes);
+    all.counter(
+        "globalcounter_checkpoints",
+        "Checkpoints that were written while topics were served.",
+    )
+    .value(commits.checkpoints);
+    all.counter(
+        "globalcounter_checkpoints_failed",
+        "Checkpoints that could not be written; the log grows until one succeeds.",
+    )
+    .value(commits.checkpoints_failed);
 }
 
 /// The names are those that Prometheus recommends for every process.

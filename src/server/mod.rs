@@ -32,6 +32,7 @@ use tracing::{error, warn};
 pub use config::{Config, Steering};
 pub use durable::Loaded;
 pub use error::{BindError, ServeError};
+pub use exchange::CommitSnapshot;
 #[doc(hidden)]
 pub use exchange::{inbox, reach};
 #[doc(hidden)]

@@ -10,7 +10,7 @@ use globalcounter::store::{MemoryStore, StoreError};
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Framed, PATIENCE, Process, STORE, ScriptedStore, command, config, eventually,
+    Directory, Framed, PATIENCE, Process, STORE, ScriptedStore, command, config, eventually,
 };
 
 /// Sends a request and returns the status and the whole reply.
@@ -106,6 +106,36 @@ fn metrics_count_what_was_served() {
     assert_eq!(after["globalcounter_ready"], 1.0);
     assert_eq!(after["globalcounter_store_failed"], 0.0);
     assert!(after["process_resident_memory_bytes"] > 100_000.0);
+}
+
+#[test]
+fn metrics_count_commits_and_checkpoints() {
+    let directory = Directory::new("admin");
+    let server = Process::with_admin(&[
+        "--data-dir",
+        directory.as_str(),
+        "--durability",
+        "exact",
+        "--checkpoint-log",
+        "1",
+    ]);
+    let admin = server.admin.unwrap();
+    let mut framed = Framed::connect(server.tcp);
+    eventually("a checkpoint is written", || {
+        framed.ask(Op::Count, "a");
+        metrics(admin)["globalcounter_checkpoints_total"] > 0.0
+    });
+    let metrics = metrics(admin);
+    let commits = metrics["globalcounter_commit_seconds_count"];
+    assert!(commits >= 1.0);
+    assert_eq!(
+        metrics["globalcounter_commit_seconds_bucket{le=\"+Inf\"}"],
+        commits
+    );
+    assert!(metrics["globalcounter_commit_seconds_sum"] > 0.0);
+    assert!(metrics["globalcounter_committed_changes_total"] >= commits);
+    assert_eq!(metrics["globalcounter_checkpoints_failed_total"], 0.0);
+    assert_eq!(metrics["globalcounter_datagrams_dropped_total"], 0.0);
 }
 
 #[test]

@@ -30,6 +30,7 @@ impl Copying {
         let checkpoint = match begin(shared, store) {
             Ok(checkpoint) => checkpoint?,
             Err(error) => {
+                shared.commit_counts().checkpoint_failed();
                 report_failure(&error);
                 return None;
             }
@@ -104,14 +105,21 @@ fn copy_served(shared: &Shared, checkpoint: Box<dyn Checkpoint>, stopped: &Recei
             }
             copied += u64::from(step.topics.count());
             if let Err(error) = checkpoint.write(shard.index(), &step.topics) {
+                shared.commit_counts().checkpoint_failed();
                 return report_failure(&error);
             }
             step.topics.clear();
         }
     }
     match checkpoint.finish() {
-        Ok(()) => debug!(topics = copied, "wrote a checkpoint"),
-        Err(error) => report_failure(&error),
+        Ok(()) => {
+            shared.commit_counts().checkpoint_written();
+            debug!(topics = copied, "wrote a checkpoint");
+        }
+        Err(error) => {
+            shared.commit_counts().checkpoint_failed();
+            report_failure(&error);
+        }
     }
 }
 

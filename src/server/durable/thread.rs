@@ -3,7 +3,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{mem, thread};
 
 use tokio::sync::mpsc;
@@ -92,9 +92,13 @@ fn completion_for_shards(
     shards: Vec<(ShardId, usize)>,
 ) -> Completion {
     let (shared, changes) = (Arc::clone(shared), Arc::clone(changes));
+    let started = Instant::now();
     Completion::new(move |result| {
-        if let Err(error) = &result {
-            shared.store_failed(error);
+        match &result {
+            Ok(()) => shared
+                .commit_counts()
+                .committed(changes.len(), started.elapsed()),
+            Err(error) => shared.store_failed(error),
         }
         let mut first = 0;
         for (shard, count) in shards {

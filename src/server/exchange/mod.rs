@@ -19,6 +19,7 @@ mod sync;
 
 pub(crate) use batch::Batch;
 pub(crate) use buffers::{empty, shrink};
+pub use commits::CommitSnapshot;
 pub(crate) use commits::{CommitResult, CopyStep, NextCommit, StoreMessage, TakenChanges};
 pub(crate) use datagrams::{Datagrams, Entry};
 pub(crate) use intake::{FramesEnd, Intake, refusal};

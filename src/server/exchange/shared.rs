@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use tracing::error;
 
 use super::batch::Batch;
-use super::commits::{ChangeQueue, StoreMessage};
+use super::commits::{ChangeQueue, CommitCounts, StoreMessage};
 use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
 use super::sync::reach::Reach;
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     mailboxes: Box<[CachePadded<Mailbox>]>,
     /// Changes for the store; unused if topics are only kept in memory.
     change_queue: ChangeQueue,
+    commit_counts: CommitCounts,
     /// The number of requests from datagrams that are handed over, or wait for the store.
     datagrams_in_flight: AtomicUsize,
     /// The number of workers that may still receive datagrams, each with a [`ReadGuard`].
@@ -57,6 +58,7 @@ impl Shared {
                 .map(|_| CachePadded::new(Mailbox::new()))
                 .collect(),
             change_queue: ChangeQueue::new(ids),
+            commit_counts: CommitCounts::default(),
             datagrams_in_flight: AtomicUsize::new(0),
             reading_workers: AtomicUsize::new(ids.count().into()),
             failure: OnceLock::new(),
@@ -90,6 +92,11 @@ impl Shared {
     /// Returns why the store failed, if it did.
     pub(crate) fn store_failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Returns the counts of what the store's thread has done.
+    pub(crate) fn commit_counts(&self) -> &CommitCounts {
+        &self.commit_counts
     }
 
     /// Returns the queue of changes for the store.

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use super::server::Status;
 use crate::protocol::resp::COMMANDS;
-use crate::server::exchange::Shared;
+use crate::server::exchange::{CommitSnapshot, Shared};
+use crate::server::net::dropped_datagrams;
 use crate::shard::Durability;
 
 /// Tells how a [`Server`](crate::server::Server) is doing. It costs the server nothing until it is
@@ -70,6 +71,11 @@ pub struct Snapshot {
     pub durability: String,
     /// What was loaded from the data directory; `None` in memory.
     pub loaded: Option<LoadedSnapshot>,
+    /// What the store has done; `None` in memory.
+    pub commits: Option<CommitSnapshot>,
+    /// Datagrams that the kernel dropped before the server could receive them, mostly because they
+    /// came faster; `None` without UDP, or if the kernel does not tell.
+    pub datagrams_dropped: Option<u64>,
     /// Why the store failed; `None` as long as it works, and in memory.
     pub store_failure: Option<String>,
 }
@@ -211,6 +217,11 @@ impl Monitor {
                 skipped_topics: loaded.skipped_topics,
                 skipped_numbers: loaded.skipped_numbers,
             }),
+            commits: status.loaded.map(|_| shared.commit_counts().read()),
+            datagrams_dropped: status
+                .config
+                .udp
+                .and_then(|address| dropped_datagrams(address.port())),
             store_failure: shared.store_failure().map(str::to_owned),
         }
     }

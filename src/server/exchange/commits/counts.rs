@@ -1,0 +1,112 @@
+//! What the store's thread has done so far. It writes the counts, rarely; any thread may read them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The upper ends of the ranges of times that are told apart, in seconds. Longer times are in no range.
+const BOUNDS: [f64; 14] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(crate) struct CommitCounts {
+    commits: AtomicU64,
+    changes: AtomicU64,
+    nanoseconds: AtomicU64,
+    /// The commits whose time is in each range of [`BOUNDS`].
+    by_time: [AtomicU64; BOUNDS.len()],
+    checkpoints: AtomicU64,
+    failed_checkpoints: AtomicU64,
+}
+
+/// What a store has done since the start.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CommitSnapshot {
+    /// Commits that are durable.
+    pub commits: u64,
+    /// Changes of topics in these commits.
+    pub changes: u64,
+    /// The time of all commits, in seconds.
+    pub seconds: f64,
+    /// For each of some times, in seconds and increasing, how many commits took no longer.
+    pub within_seconds: Vec<(f64, u64)>,
+    /// Checkpoints that were written while topics were served.
+    pub checkpoints: u64,
+    /// Checkpoints that could not be written.
+    pub checkpoints_failed: u64,
+}
+
+impl CommitCounts {
+    /// Counts a commit of this many changes that took `time` until they were durable.
+    pub(crate) fn committed(&self, changes: usize, time: Duration) {
+        add(&self.commits, 1);
+        add(&self.changes, changes as u64);
+        add(&self.nanoseconds, time.as_nanos() as u64);
+        let range = BOUNDS.partition_point(|&bound| bound < time.as_secs_f64());
+        if let Some(count) = self.by_time.get(range) {
+            add(count, 1);
+        }
+    }
+
+    /// Counts a checkpoint that was written while topics were served.
+    pub(crate) fn checkpoint_written(&self) {
+        add(&self.checkpoints, 1);
+    }
+
+    /// Counts a checkpoint that could not be written.
+    pub(crate) fn checkpoint_failed(&self) {
+        add(&self.failed_checkpoints, 1);
+    }
+
+    /// Returns the counts by now.
+    pub(crate) fn read(&self) -> CommitSnapshot {
+        let mut sum = 0;
+        let within = BOUNDS.iter().zip(&self.by_time).map(|(&bound, count)| {
+            sum += get(count);
+            (bound, sum)
+        });
+        let within = within.collect();
+        CommitSnapshot {
+            within_seconds: within,
+            // After the ranges, so that no more commits are in them than there are in all.
+            commits: get(&self.commits),
+            changes: get(&self.changes),
+            seconds: get(&self.nanoseconds) as f64 / 1e9,
+            checkpoints: get(&self.checkpoints),
+            checkpoints_failed: get(&self.failed_checkpoints),
+        }
+    }
+}
+
+/// A store may report from any thread.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::AcqRel);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Acquire)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_are_counted_by_their_time() {
+        let counts = CommitCounts::default();
+        for micros in [99, 100, 101, 2_500_000, 2_500_001] {
+            counts.committed(10, Duration::from_micros(micros));
+        }
+        counts.checkpoint_written();
+        let commits = counts.read();
+        assert_eq!((commits.commits, commits.changes), (5, 50));
+        assert!((commits.seconds - 5.000_301).abs() < 1e-9, "{commits:?}");
+        assert_eq!(commits.within_seconds[0], (0.0001, 2));
+        assert_eq!(commits.within_seconds[1], (0.00025, 3));
+        assert_eq!(commits.within_seconds[BOUNDS.len() - 1], (2.5, 4));
+        assert_eq!((commits.checkpoints, commits.checkpoints_failed), (1, 0));
+    }
+}
