@@ -47,6 +47,15 @@ fn requests(all: &mut Exposition, snapshot: &Snapshot) {
         let labels = [("dialect", "resp"), ("method", command.command)];
         requests.sample(&labels, command.calls);
     }
+    let mut errors = all.counter(
+        "globalcounter_errors",
+        "Requests that were refused, by error: those of every dialect that a shard refused, and framed \
+         and classic ones that could not be decoded. Commands of Redis clients that are refused \
+         before they reach a shard are in globalcounter_resp_errors_total alone.",
+    );
+    for (error, count) in &snapshot.errors {
+        errors.sample(&[("error", error)], count);
+    }
     let mut refused = all.counter(
         "globalcounter_resp_commands_refused",
         "Commands of Redis clients that were refused because of their arguments or a transaction.",

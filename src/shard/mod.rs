@@ -11,6 +11,7 @@
 mod change;
 mod counter;
 mod durability;
+mod error_counts;
 mod ledger;
 mod position;
 mod quota;
@@ -21,8 +22,11 @@ mod waiting;
 
 pub use change::{Change, Record};
 pub use durability::{Ceilings, Durability, Ticks};
+pub use error_counts::ErrorCounts;
 pub use position::Position;
 pub use quota::TopicQuota;
+
+use std::sync::Arc;
 
 use crate::protocol::{Condition, ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
@@ -42,6 +46,7 @@ pub struct Shard<W> {
     topics: Table<Counter>,
     quota: TopicQuota,
     ledger: Ledger<W>,
+    errors: Arc<ErrorCounts>,
 }
 
 impl<W> Shard<W> {
@@ -52,7 +57,14 @@ impl<W> Shard<W> {
             topics: Table::new(),
             quota,
             ledger: Ledger::new(ceilings),
+            errors: Arc::default(),
         }
+    }
+
+    /// Returns the counts of the errors among this shard's replies.
+    #[must_use]
+    pub fn errors(&self) -> &Arc<ErrorCounts> {
+        &self.errors
     }
 
     /// Inserts a topic that the store has, even if the quota is used up: a stored topic is never
@@ -162,8 +174,22 @@ impl<W> Shard<W> {
         Some(sum_reply(request.op, sum))
     }
 
+    /// Applies a request in any case.
     #[inline(never)]
     fn apply_by_rules(
+        &mut self,
+        request: Request<'_>,
+        key: &Key,
+        waiter: impl FnOnce() -> W,
+    ) -> Option<Reply> {
+        let reply = self.apply_uncounted(request, key, waiter);
+        if let Some(Reply::Error(error)) = reply {
+            self.errors.count(error);
+        }
+        reply
+    }
+
+    fn apply_uncounted(
         &mut self,
         request: Request<'_>,
         key: &Key,
@@ -247,12 +273,18 @@ impl<W> Shard<W> {
     /// gets no further changes. Appends the replies to the requests that waited for them, in order
     /// within each topic.
     pub fn answered(&mut self, changes: &[Change], durable: bool, replies: &mut Vec<(W, Reply)>) {
+        let first = replies.len();
         let mut keys = [Key::NONE; FIND_BATCH];
         for changes in changes.chunks(FIND_BATCH) {
             self.topics
                 .find_all(&mut keys, changes.iter().map(Change::topic));
             for (change, key) in changes.iter().zip(&keys) {
                 self.apply_result(change, key, durable, replies);
+            }
+        }
+        for (_, reply) in &replies[first..] {
+            if let Reply::Error(error) = reply {
+                self.errors.count(*error);
             }
         }
     }

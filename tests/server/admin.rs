@@ -85,6 +85,13 @@ fn metrics_count_what_was_served() {
     redis.write_all(&command(&["INCR", "b"])).unwrap();
     redis.read_exact(&mut [0; 4]).unwrap();
 
+    // Two errors of different kinds, by a shard and by the decoder.
+    for topic in ["c", "d", "e", "f"] {
+        framed.ask(Op::Count, topic);
+    }
+    udp.send_to(b"\x00\xff", server.udp).unwrap();
+    udp.recv(&mut [0; 64]).unwrap();
+
     let after = metrics(admin);
     let grown = |name: &str| after[name] - before.get(name).copied().unwrap_or(0.0);
     let requests = |dialect: &str, method: &str| {
@@ -92,7 +99,7 @@ fn metrics_count_what_was_served() {
             "globalcounter_requests_total{{dialect=\"{dialect}\",method=\"{method}\"}}"
         ))
     };
-    assert_eq!(requests("framed", "count"), 3.0);
+    assert_eq!(requests("framed", "count"), 7.0);
     assert_eq!(requests("framed", "reset"), 0.0);
     assert_eq!(requests("resp", "incr"), 1.0);
     assert_eq!(requests("classic", "count"), 1.0);
@@ -101,7 +108,11 @@ fn metrics_count_what_was_served() {
         .map(|worker| after[&format!("globalcounter_connections{{worker=\"{worker}\"}}")])
         .sum();
     assert_eq!(connections, 2.0);
-    assert_eq!(after["globalcounter_topics"], 2.0);
+    for (error, count) in [("TOO_MANY_TOPICS", 1.0), ("BAD_TOPIC", 1.0), ("BUSY", 0.0)] {
+        let name = format!("globalcounter_errors_total{{error=\"{error}\"}}");
+        assert_eq!(after[&name], count, "{error}");
+    }
+    assert_eq!(after["globalcounter_topics"], 5.0);
     assert_eq!(after["globalcounter_topics_limit"], 5.0);
     assert_eq!(after["globalcounter_ready"], 1.0);
     assert_eq!(after["globalcounter_store_failed"], 0.0);

@@ -90,6 +90,13 @@ impl Intake {
         }
     }
 
+    /// Returns the reply to a request that is refused with `error`, and counts it.
+    #[cold]
+    pub(crate) fn refuse(&self, error: ErrorCode) -> Reply {
+        self.counts.refused(error);
+        Reply::Error(error)
+    }
+
     /// Decodes all whole frames of `bytes[span]`. Pushes requests for topics into `requests`, and
     /// passes answers that need no shard to `answer`. `datagram` is the index of the datagram; it
     /// is `None` for a connection, which can move to the worker of a shard.
@@ -109,7 +116,10 @@ impl Intake {
                 Ok(None) => return FramesEnd::At(at - span.start),
                 Err(NotARequest::Reply(_)) => return FramesEnd::Lost,
                 Err(NotARequest::Op(_)) => {
-                    answer(framed::broken_id(rest), refusal(ErrorCode::BadOpcode));
+                    answer(
+                        framed::broken_id(rest),
+                        Answer::Reply(self.refuse(ErrorCode::BadOpcode)),
+                    );
                     return FramesEnd::Lost;
                 }
             };
@@ -130,9 +140,9 @@ impl Intake {
                         };
                     }
                     Ok(_) => answer(frame.id, Answer::Hello(self.hello())),
-                    Err(error) => answer(frame.id, refusal(error)),
+                    Err(error) => answer(frame.id, Answer::Reply(self.refuse(error))),
                 },
-                Err(error) => answer(frame.id, refusal(error)),
+                Err(error) => answer(frame.id, Answer::Reply(self.refuse(error))),
             }
         }
     }
@@ -141,7 +151,7 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// The code of the error that answers the message.
+    /// The reply to the message, if it cannot be decoded.
     #[inline(always)] // it is the body of a loop
     pub(crate) fn decode_message(
         &self,
@@ -149,9 +159,12 @@ impl Intake {
         span: Range<usize>,
         datagram: u32,
         requests: &mut Requests,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<(), Reply> {
         let message = &bytes[span.clone()];
-        let request = classic::decode_request(message, self.max_topic_len)?;
+        let request = match classic::decode_request(message, self.max_topic_len) {
+            Ok(request) => request,
+            Err(error) => return Err(self.refuse(error)),
+        };
         self.counts.classic(request.op);
         requests.push(
             &request,
@@ -159,11 +172,6 @@ impl Intake {
         );
         Ok(())
     }
-}
-
-/// Returns the answer to a request that is refused with `error`.
-pub(crate) fn refusal(error: ErrorCode) -> Answer<'static> {
-    Answer::Reply(Reply::Error(error))
 }
 
 /// Returns `request` with the place of its topic, which ends at `end` of the buffer: a framed or

@@ -22,7 +22,7 @@ pub(crate) use buffers::{empty, shrink};
 pub use commits::CommitSnapshot;
 pub(crate) use commits::{CommitResult, CopyStep, NextCommit, StoreMessage, TakenChanges};
 pub(crate) use datagrams::{Datagrams, Entry};
-pub(crate) use intake::{FramesEnd, Intake, refusal};
+pub(crate) use intake::{FramesEnd, Intake};
 #[cfg(test)]
 pub(crate) use origin::Origin;
 pub(crate) use origin::{ConnectionKey, Datagram, LateReply, ReplyFormat, Requester, WorkerId};

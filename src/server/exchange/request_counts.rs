@@ -1,9 +1,10 @@
-//! Counts the requests that one worker decodes, by dialect and method. Only that worker writes the
+//! Counts the requests that one worker decodes, by dialect and method, and those that it refuses. Only that worker writes the
 //! counts, so it needs no locked instructions; any thread may read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::protocol::Op;
+use crate::protocol::{ErrorCode, Op};
+use crate::shard::ErrorCounts;
 
 /// The methods of framed and classic requests, in the order of [`index`].
 const METHODS: [&str; 6] = ["count", "reset", "add", "get", "delete", "advance"];
@@ -13,6 +14,7 @@ const METHODS: [&str; 6] = ["count", "reset", "add", "get", "delete", "advance"]
 pub(crate) struct RequestCounts {
     framed: [AtomicU64; METHODS.len()],
     classic: [AtomicU64; METHODS.len()],
+    errors: ErrorCounts,
 }
 
 impl RequestCounts {
@@ -26,6 +28,16 @@ impl RequestCounts {
     #[inline]
     pub(super) fn classic(&self, op: Op) {
         increment(&self.classic[index(op)]);
+    }
+
+    /// Counts a request that cannot be decoded.
+    pub(super) fn refused(&self, error: ErrorCode) {
+        self.errors.count(error);
+    }
+
+    /// Returns the errors with which requests were refused.
+    pub(crate) fn errors(&self) -> &ErrorCounts {
+        &self.errors
     }
 
     /// Returns the dialect, the method and the number of each kind of requests.

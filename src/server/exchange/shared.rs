@@ -13,7 +13,7 @@ use super::commits::{ChangeQueue, CommitCounts, StoreMessage};
 use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
 use super::sync::reach::Reach;
-use crate::shard::{Ceilings, TopicQuota};
+use crate::shard::{Ceilings, ErrorCounts, TopicQuota};
 use crate::store::StoreError;
 use crate::topic::{ShardId, Shards};
 
@@ -30,6 +30,8 @@ pub(crate) type ShardReach = CachePadded<Reach<Shard, Box<Batch>>>;
 pub(crate) struct Shared {
     ids: Shards,
     quota: TopicQuota,
+    /// The errors of each shard.
+    errors: Box<[Arc<ErrorCounts>]>,
     pub(crate) shards: Box<[ShardReach]>,
     mailboxes: Box<[CachePadded<Mailbox>]>,
     /// Changes for the store; unused if topics are only kept in memory.
@@ -48,10 +50,20 @@ impl Shared {
     pub(crate) fn new(ids: Shards, max_topics: usize, ceilings: Ceilings) -> Self {
         let quota = TopicQuota::new(max_topics);
         let room = usize::from(ids.count()) * HAND_OVER_CREDIT;
-        let reach = |_| CachePadded::new(Reach::new(Shard::new(quota.clone(), ceilings), room));
+        let shards: Vec<Shard> = ids
+            .ids()
+            .map(|_| Shard::new(quota.clone(), ceilings))
+            .collect();
         Self {
             ids,
-            shards: ids.ids().map(reach).collect(),
+            errors: shards
+                .iter()
+                .map(|shard| Arc::clone(shard.errors()))
+                .collect(),
+            shards: shards
+                .into_iter()
+                .map(|shard| CachePadded::new(Reach::new(shard, room)))
+                .collect(),
             quota,
             mailboxes: ids
                 .ids()
@@ -92,6 +104,11 @@ impl Shared {
     /// Returns why the store failed, if it did.
     pub(crate) fn store_failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Returns the errors among the replies of each shard.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &ErrorCounts> {
+        self.errors.iter().map(|errors| &**errors)
     }
 
     /// Returns the counts of what the store's thread has done.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::server::Status;
+use crate::protocol::ErrorCode;
 use crate::protocol::resp::COMMANDS;
 use crate::server::exchange::{CommitSnapshot, Shared};
 use crate::server::net::dropped_datagrams;
@@ -57,6 +58,9 @@ pub struct Snapshot {
     pub resp_connections: u64,
     /// Requests in the framed and the classic dialect.
     pub requests: Vec<RequestCount>,
+    /// How many requests were refused with each error, by its name in the protocol: requests of every
+    /// dialect that a shard refused, and framed and classic ones that could not be decoded.
+    pub errors: Vec<(&'static str, u64)>,
     /// Commands of Redis clients, those that came at least once.
     pub commands: Vec<CommandCalls>,
     /// Replies to Redis clients that were errors.
@@ -188,6 +192,12 @@ impl Monitor {
                 microseconds: calls.microseconds,
             }
         });
+        let mut errors = ErrorCode::ALL.map(|error| (error.name(), 0));
+        for counts in status.refusals().chain(shared.errors()) {
+            for ((_, sum), (_, count)) in errors.iter_mut().zip(counts.all()) {
+                *sum += count;
+            }
+        }
         let [connections, accepted, refused] = status.connections.counts();
         let [at_owner, handed_over] = status.datagram_requests();
         let in_memory = status.loaded.is_none();
@@ -201,6 +211,7 @@ impl Monitor {
             connections_refused: refused,
             resp_connections: status.clients.count() as u64,
             requests: requests.collect(),
+            errors: errors.to_vec(),
             commands: commands
                 .filter(|command| command.calls + command.refused > 0)
                 .collect(),

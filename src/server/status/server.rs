@@ -14,6 +14,7 @@ use crate::server::config::Config;
 use crate::server::durable::Loaded;
 use crate::server::exchange::{RequestCounts, WorkerId};
 use crate::server::net::coarse_seconds;
+use crate::shard::ErrorCounts;
 
 /// The state of the server as a whole. All workers share it.
 #[derive(Debug)]
@@ -75,6 +76,11 @@ impl Status {
         &self,
     ) -> impl Iterator<Item = impl Iterator<Item = (&'static str, &'static str, u64)>> {
         self.requests.iter().map(|counts| counts.all())
+    }
+
+    /// Returns the errors with which each worker refused requests that it could not decode.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = &ErrorCounts> {
+        self.requests.iter().map(|counts| counts.errors())
     }
 
     /// Returns the calls of a command, summed over all workers.

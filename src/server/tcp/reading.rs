@@ -13,7 +13,7 @@ use super::connection::{Connection, Phase, Registered, Step};
 use super::context::{READ_LEN, Scratch};
 use super::moved::Resume;
 use crate::protocol::framed::{self, Answer};
-use crate::protocol::{Dialect, ErrorCode, Reply, classic};
+use crate::protocol::{Dialect, ErrorCode, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
 use crate::server::resp::{Rest, Session};
 use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
@@ -108,7 +108,7 @@ impl Connection {
                 .counters()
                 .count_errors(link.drain(output));
         } else if !self.partial.is_empty() {
-            let broken = Reply::Error(ErrorCode::BadFrame);
+            let broken = self.registered.worker().intake.refuse(ErrorCode::BadFrame);
             framed::encode_reply(framed::broken_id(&self.partial), broken, output);
         }
         self.phase = Phase::Closing { linger: false };
@@ -130,7 +130,8 @@ impl Connection {
                 Dialect::Resp => self.open_resp(),
                 Dialect::Reply => self.phase = Phase::Closing { linger: false },
                 Dialect::Unknown => {
-                    classic::encode_reply(Reply::Error(ErrorCode::BadOpcode), output);
+                    let unknown = self.registered.worker().intake.refuse(ErrorCode::BadOpcode);
+                    classic::encode_reply(unknown, output);
                     self.phase = Phase::Closing { linger: true };
                 }
             }
@@ -186,8 +187,8 @@ impl Connection {
                 .worker()
                 .intake
                 .decode_message(input, 0..input.len(), 0, requests);
-        if let Err(error) = decoded {
-            classic::encode_reply(Reply::Error(error), output);
+        if let Err(reply) = decoded {
+            classic::encode_reply(reply, output);
         }
         self.phase = Phase::Closing {
             linger: decoded.is_err(),

@@ -14,7 +14,7 @@ use super::socket::DatagramSocket;
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
 use crate::server::exchange::{
-    Datagrams, Entry, FramesEnd, Intake, Outcome, Queued, ReplyFormat, Requests, Source, refusal,
+    Datagrams, Entry, FramesEnd, Intake, Outcome, Queued, ReplyFormat, Requests, Source,
     with_replies,
 };
 use crate::server::net::sys::{DATAGRAMS, Received};
@@ -207,8 +207,8 @@ impl ReceivedBatch {
             Dialect::Framed => self.decode_frames(intake, bytes, span),
             Dialect::Classic | Dialect::Resp | Dialect::Unknown => {
                 let index = self.datagrams.push(ReplyFormat::Classic);
-                if let Err(error) = intake.decode_message(bytes, span, index, &mut self.requests) {
-                    let response = Response::Reply(Reply::Error(error));
+                if let Err(reply) = intake.decode_message(bytes, span, index, &mut self.requests) {
+                    let response = Response::Reply(reply);
                     self.responses.push((index, RequestId::NONE, response));
                 }
             }
@@ -246,7 +246,7 @@ impl ReceivedBatch {
             && end < message.len()
         {
             let id = framed::broken_id(&message[end..]);
-            answer(id, refusal(ErrorCode::BadFrame));
+            answer(id, Answer::Reply(intake.refuse(ErrorCode::BadFrame)));
         }
     }
 }
