@@ -54,7 +54,7 @@ fn answers(admin: SocketAddr) -> bool {
 }
 
 /// Returns the value of each sample, by its name with labels.
-fn metrics(address: SocketAddr) -> HashMap<String, f64> {
+pub(crate) fn metrics(address: SocketAddr) -> HashMap<String, f64> {
     let (status, text) = get(address, "/metrics");
     assert_eq!(status, 200);
     let samples = text.lines().filter(|line| !line.starts_with('#'));

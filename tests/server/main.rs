@@ -20,6 +20,7 @@
 //! - `keys`: KEYS and RANDOMKEY over the wire
 //! - `steering`: the kernel delivers classic datagrams to the owners of their topics
 //! - `admin`: metrics and health over HTTP
+//! - `monitoring`: the dashboard and the alerts
 //! - `startup`: warnings about limits of the machine
 //! - `stopping`: a stop serves the connections that the kernel has accepted
 //! - `durable`: topics survive restarts and kills of the real binary
@@ -41,6 +42,7 @@ mod durable;
 mod frames;
 mod keys;
 mod lifecycle;
+mod monitoring;
 mod moving;
 mod order;
 mod peers;
