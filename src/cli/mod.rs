@@ -5,6 +5,7 @@
 mod client;
 mod data;
 mod data_dir;
+mod log;
 mod serve;
 mod usage;
 

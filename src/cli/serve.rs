@@ -2,7 +2,7 @@
 //! server until a signal.
 
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,9 +17,9 @@ use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Shards};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 
 use super::data_dir;
+use super::log::LogArguments;
 use super::usage::BadUsage;
 use crate::admin::Admin;
 
@@ -29,15 +29,12 @@ const DURABILITY: &str = "GLOBALCOUNTER_DURABILITY";
 /// The address of the admin port if none is given.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9998);
 
-/// The log filter if RUST_LOG is not set.
-const DEFAULT_LOG: &str = "info";
-
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     globalcounter serve --tcp 0.0.0.0:9999 --udp 0.0.0.0:9999\n  \
     globalcounter serve --udp off --shards 4 --pin\n  \
     globalcounter serve --data-dir /var/lib/globalcounter --durability exact\n\n\
-    It logs to standard error; RUST_LOG=debug logs more. On SIGTERM or SIGINT it finishes the \
+    On SIGTERM or SIGINT it finishes the \
     requests that it has received, then exits with 0.")]
 pub(super) struct Arguments {
     /// Address to listen on for TCP, or "off"
@@ -126,6 +123,8 @@ pub(super) struct Arguments {
         default_value_t = Config::DEFAULT_MAX_CONNECTIONS
     )]
     max_connections: usize,
+    #[command(flatten)]
+    log: LogArguments,
 }
 
 /// An address to listen on; `None` if off.
@@ -252,13 +251,7 @@ impl Arguments {
 ///
 /// The server cannot start, or fails while it runs.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-
+    arguments.log.start();
     let config = arguments.config()?;
     // Before the topics are loaded, which may take a while: until then it says so.
     let admin = arguments.start_admin()?;

@@ -30,6 +30,49 @@ fn warnings(arguments: &[&str]) -> Vec<String> {
     log.join().unwrap()
 }
 
+#[test]
+fn log_lines_can_be_objects_and_their_level_be_chosen() {
+    let lines = |arguments: &[&str]| {
+        let mut server = Command::new(env!("CARGO_BIN_EXE_globalcounter"))
+            .args([
+                "serve",
+                "--in-memory",
+                "--tcp",
+                "127.0.0.1:0",
+                "--udp",
+                "off",
+            ])
+            .args(["--admin", "off"])
+            .args(arguments)
+            .env_remove("RUST_LOG")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(server.stdout.take().unwrap())
+            .read_line(&mut ready)
+            .unwrap();
+        kill(Pid::from_raw(server.id() as i32), Signal::SIGTERM).unwrap();
+        let log = std::io::read_to_string(server.stderr.take().unwrap()).unwrap();
+        assert!(server.wait().unwrap().success());
+        log.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let objects = lines(&["--log", "json"]);
+    assert!(!objects.is_empty());
+    for line in &objects {
+        let object: serde_json::Value = serde_json::from_str(line).expect("an object");
+        assert!(
+            object["message"].is_string() && object["level"].is_string(),
+            "{line}"
+        );
+    }
+    assert!(objects.last().unwrap().contains("shut down"));
+    let text = lines(&["--log", "text"]);
+    assert!(text.last().unwrap().contains("INFO") && text.last().unwrap().contains("shut down"));
+    assert_eq!(lines(&["--log-level", "error"]), [""; 0]);
+}
+
 fn count(warnings: &[String], text: &str) -> usize {
     warnings.iter().filter(|line| line.contains(text)).count()
 }
