@@ -1,4 +1,4 @@
-//! Instructions that the table needs and that the language has no word for.
+//! Processor instructions for which the language has no operation of its own.
 
 #![allow(unsafe_code)]
 
