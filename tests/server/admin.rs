@@ -24,7 +24,7 @@ fn try_request(
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n"
+        "{method} {path} HTTP/1.0\r\nHost: test\r\n{headers}\r\n"
     )?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply)?;
@@ -43,14 +43,18 @@ fn body(reply: &str) -> &str {
     reply.split_once("\r\n\r\n").expect("a body").1
 }
 
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let (status, reply) = request(address, "GET", path, "");
     (status, body(&reply).to_owned())
 }
 
 /// Returns whether the admin port answers, and does not close the connection at once.
 fn answers(admin: SocketAddr) -> bool {
-    try_request(admin, "GET", "/healthz", "").is_ok_and(|(status, _)| status == 200)
+    is_ok(admin, "/healthz")
+}
+
+pub(crate) fn is_ok(address: SocketAddr, path: &str) -> bool {
+    try_request(address, "GET", path, "").is_ok_and(|(status, _)| status == 200)
 }
 
 /// Returns the value of each sample, by its name with labels.

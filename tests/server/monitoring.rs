@@ -1,10 +1,15 @@
-//! The dashboard and the alerts name metrics that exist.
+//! The dashboard and the alerts name metrics that exist. If Prometheus is installed, it checks the
+//! format of the metrics and of the alerts, and its answers fill the dashboard.
 
 use std::collections::HashSet;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 
-use crate::admin::metrics;
-use crate::support::{Directory, Framed, Process};
 use globalcounter::protocol::Op;
+
+use crate::admin::{get, is_ok, metrics};
+use crate::support::{Directory, Framed, Process, assert_answered, command, eventually};
 
 const DASHBOARD: &str = include_str!("../../docs/monitoring/dashboard.json");
 const ALERTS: &str = include_str!("../../docs/monitoring/alerts.yml");
@@ -66,4 +71,99 @@ fn each_alert_is_explained() {
         count += 1;
     }
     assert_eq!(README.matches("| `Globalcounter").count(), count);
+}
+
+/// A process that is killed when it is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts Prometheus, which watches `admin` in short intervals; `None` if it is not installed.
+fn prometheus(admin: SocketAddr, directory: &Directory) -> Option<(Killed, SocketAddr)> {
+    std::fs::create_dir_all(&directory.0).unwrap();
+    let (config, alerts) = (
+        directory.0.join("prometheus.yml"),
+        directory.0.join("alerts.yml"),
+    );
+    let text = format!(
+        "global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}\n\
+         scrape_configs:\n  - job_name: globalcounter\n    static_configs: [{{targets: [\"{admin}\"]}}]\n\
+         rule_files: [{}]\n",
+        alerts.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    std::fs::write(&alerts, ALERTS).unwrap();
+    // Prometheus does not tell which port it has chosen.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let started = Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            directory.0.join("data").display()
+        ))
+        .arg(format!("--web.listen-address={address}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let process = Killed(started.ok()?);
+    eventually("Prometheus is ready", || is_ok(address, "/-/ready"));
+    Some((process, address))
+}
+
+/// Returns the number of series in Prometheus's answer to a query.
+fn series(prometheus: SocketAddr, query: &str) -> usize {
+    let encoded: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let (status, answer) = get(prometheus, &format!("/api/v1/query?query={encoded}"));
+    assert_eq!(status, 200, "{query}: {answer}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    let result = answer["data"]["result"].as_array();
+    result.map_or(0, Vec::len)
+}
+
+#[test]
+fn prometheus_fills_the_dashboard() {
+    let directory = Directory::new("prometheus");
+    let data = Directory::new("prometheus-data");
+    let server = Process::with_admin(&["--data-dir", data.as_str()]);
+    let admin = server.admin.unwrap();
+    let Some((_prometheus, prometheus)) = prometheus(admin, &directory) else {
+        eprintln!("prometheus is not installed: not tried");
+        return;
+    };
+    let mut framed = Framed::connect(server.tcp);
+    let mut redis = TcpStream::connect(server.tcp).unwrap();
+    let dashboard = serde_json::from_str(DASHBOARD).expect("JSON");
+    for query in queries(&dashboard) {
+        let query = query
+            .replace("$__rate_interval", "2s")
+            .replace("$instance", ".*");
+        let mut n = 0;
+        eventually(&query, || {
+            n += 1;
+            framed.ask(Op::Count, &format!("{n}"));
+            assert_answered(&mut redis, &command(&["PING"]), "+PONG\r\n");
+            series(prometheus, &query) > 0
+        });
+    }
+    let (_, rules) = get(prometheus, "/api/v1/rules");
+    assert!(rules.contains("GlobalcounterStoreFailed"), "{rules}");
+    assert!(!rules.contains("\"health\":\"err\""), "{rules}");
+
+    let (_, text) = get(admin, "/metrics");
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it comes with Prometheus");
+    let mut input = promtool.stdin.take().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    assert!(promtool.wait().unwrap().success());
 }
