@@ -7,14 +7,16 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Starts the real binary with these arguments until it is ready, and returns its warnings.
-fn warnings(arguments: &[&str]) -> Vec<String> {
+/// Returns the lines that the real binary logs with these arguments until it is ready and then
+/// stops, in memory, with the log filter `filter` in its environment.
+fn log(arguments: &[&str], filter: Option<&str>) -> Vec<String> {
     let mut server = Command::new(env!("CARGO_BIN_EXE_globalcounter"))
         .args(["serve", "--in-memory", "--tcp", "127.0.0.1:0"])
         .args(["--udp", "127.0.0.1:0"])
         .args(arguments)
         .env("GLOBALCOUNTER_ADMIN", "off")
-        .env("RUST_LOG", "warn")
+        .env_remove("RUST_LOG")
+        .envs(filter.map(|filter| ("RUST_LOG", filter)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -30,35 +32,14 @@ fn warnings(arguments: &[&str]) -> Vec<String> {
     log.join().unwrap()
 }
 
+/// Returns the warnings that the real binary logs with these arguments.
+fn warnings(arguments: &[&str]) -> Vec<String> {
+    log(arguments, Some("warn"))
+}
+
 #[test]
 fn log_lines_can_be_objects_and_their_level_be_chosen() {
-    let lines = |arguments: &[&str]| {
-        let mut server = Command::new(env!("CARGO_BIN_EXE_globalcounter"))
-            .args([
-                "serve",
-                "--in-memory",
-                "--tcp",
-                "127.0.0.1:0",
-                "--udp",
-                "off",
-            ])
-            .args(["--admin", "off"])
-            .args(arguments)
-            .env_remove("RUST_LOG")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        BufReader::new(server.stdout.take().unwrap())
-            .read_line(&mut ready)
-            .unwrap();
-        kill(Pid::from_raw(server.id() as i32), Signal::SIGTERM).unwrap();
-        let log = std::io::read_to_string(server.stderr.take().unwrap()).unwrap();
-        assert!(server.wait().unwrap().success());
-        log.lines().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let objects = lines(&["--log", "json"]);
+    let objects = log(&["--log", "json"], None);
     assert!(!objects.is_empty());
     for line in &objects {
         let object: serde_json::Value = serde_json::from_str(line).expect("an object");
@@ -68,9 +49,9 @@ fn log_lines_can_be_objects_and_their_level_be_chosen() {
         );
     }
     assert!(objects.last().unwrap().contains("shut down"));
-    let text = lines(&["--log", "text"]);
+    let text = log(&["--log", "text"], None);
     assert!(text.last().unwrap().contains("INFO") && text.last().unwrap().contains("shut down"));
-    assert_eq!(lines(&["--log-level", "error"]), [""; 0]);
+    assert_eq!(log(&["--log-level", "error"], None), [""; 0]);
 }
 
 fn count(warnings: &[String], text: &str) -> usize {

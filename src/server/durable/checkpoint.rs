@@ -30,8 +30,7 @@ impl Copying {
         let checkpoint = match begin(shared, store) {
             Ok(checkpoint) => checkpoint?,
             Err(error) => {
-                shared.commit_counts().checkpoint_failed();
-                report_failure(&error);
+                report_failure(shared, &error);
                 return None;
             }
         };
@@ -73,7 +72,9 @@ fn begin(
     store.begin_checkpoint(shards.ids().map(|id| shards.points(id)).collect())
 }
 
-fn report_failure(error: &StoreError) {
+/// Counts and logs a checkpoint that could not be written.
+fn report_failure(shared: &Shared, error: &StoreError) {
+    shared.commit_counts().checkpoint_failed();
     warn!(
         error = %error.with_causes(),
         "cannot write a checkpoint: the log goes on, and takes more room until one succeeds"
@@ -105,8 +106,7 @@ fn copy_served(shared: &Shared, checkpoint: Box<dyn Checkpoint>, stopped: &Recei
             }
             copied += u64::from(step.topics.count());
             if let Err(error) = checkpoint.write(shard.index(), &step.topics) {
-                shared.commit_counts().checkpoint_failed();
-                return report_failure(&error);
+                return report_failure(shared, &error);
             }
             step.topics.clear();
         }
@@ -116,10 +116,7 @@ fn copy_served(shared: &Shared, checkpoint: Box<dyn Checkpoint>, stopped: &Recei
             shared.commit_counts().checkpoint_written();
             debug!(topics = copied, "wrote a checkpoint");
         }
-        Err(error) => {
-            shared.commit_counts().checkpoint_failed();
-            report_failure(&error);
-        }
+        Err(error) => report_failure(shared, &error),
     }
 }
 
@@ -140,7 +137,7 @@ pub(super) fn copy_exactly(shared: &Shared, store: &mut dyn Store) -> bool {
         Ok(true)
     });
     copied.unwrap_or_else(|error| {
-        report_failure(&error);
+        report_failure(shared, &error);
         false
     })
 }

@@ -4,6 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crossbeam_utils::CachePadded;
+
 use super::origin::WorkerId;
 use super::request_counts::RequestCounts;
 use super::requests::{Queued, Requests};
@@ -19,7 +21,7 @@ pub(crate) struct Intake {
     /// The shard that the worker serves without hops.
     shard: ShardId,
     max_topic_len: usize,
-    counts: Arc<RequestCounts>,
+    counts: Arc<CachePadded<RequestCounts>>,
 }
 
 /// Where the whole frames of a read end.
@@ -48,7 +50,7 @@ impl Intake {
         shards: Shards,
         shard: ShardId,
         max_topic_len: usize,
-        counts: Arc<RequestCounts>,
+        counts: Arc<CachePadded<RequestCounts>>,
     ) -> Self {
         Self {
             shards,

@@ -26,7 +26,7 @@ pub(crate) use intake::{FramesEnd, Intake};
 #[cfg(test)]
 pub(crate) use origin::Origin;
 pub(crate) use origin::{ConnectionKey, Datagram, LateReply, ReplyFormat, Requester, WorkerId};
-pub(crate) use request_counts::RequestCounts;
+pub(crate) use request_counts::{RequestCounts, add_unshared};
 pub(crate) use requests::{Queued, Requests, Source, with_replies};
 pub(crate) use router::{Outcome, Router};
 pub(crate) use search_part::SearchPart;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::protocol::resp::{COMMANDS, Verb};
+use crate::server::exchange::add_unshared;
 
 /// A worker measures the time of one read in this many, on average, because reading the clock costs
 /// as much as a count.
@@ -76,31 +77,31 @@ impl Counters {
 
     /// Counts a command that is executed.
     pub(crate) fn called(&self, verb: Verb) {
-        add(&self.commands[verb.index()].calls, 1);
+        add_unshared(&self.commands[verb.index()].calls, 1);
     }
 
     /// Counts a command that is refused.
     pub(crate) fn refused(&self, verb: Verb) {
-        add(&self.commands[verb.index()].refused, 1);
+        add_unshared(&self.commands[verb.index()].refused, 1);
     }
 
     /// Adds replies that were errors.
     pub(crate) fn count_errors(&self, errors: u64) {
         if errors > 0 {
-            add(&self.errors, errors);
+            add_unshared(&self.errors, errors);
         }
     }
 
     /// Adds requests in datagrams: those whose topics this worker owns, and those whose topics
     /// another worker owns.
     pub(crate) fn datagram_requests(&self, at_owner: usize, forwarded: usize) {
-        add(&self.at_owner, at_owner as u64);
-        add(&self.forwarded, forwarded as u64);
+        add_unshared(&self.at_owner, at_owner as u64);
+        add_unshared(&self.forwarded, forwarded as u64);
     }
 
     /// Counts a read. Begins a measurement if it is time for one.
     pub(crate) fn sample(&self) -> Option<Sample> {
-        add(&self.reads, 1);
+        add_unshared(&self.reads, 1);
         let reads = self.reads.load(Ordering::Relaxed);
         if reads < self.sample_at.load(Ordering::Relaxed) {
             return None;
@@ -127,7 +128,7 @@ impl Counters {
         for (i, command) in self.commands.iter().enumerate() {
             let own = calls_of_read(i);
             if own > 0 {
-                add(&command.nanoseconds, elapsed / all * own);
+                add_unshared(&command.nanoseconds, elapsed / all * own);
             }
         }
     }
@@ -136,11 +137,6 @@ impl Counters {
     fn calls(&self) -> [u64; COMMANDS.len()] {
         std::array::from_fn(|i| self.commands[i].calls.load(Ordering::Relaxed))
     }
-}
-
-/// Adds to a counter that only this thread writes, so no locked instruction is needed.
-fn add(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -200,7 +200,6 @@ impl Monitor {
         }
         let [connections, accepted, refused] = status.connections.counts();
         let [at_owner, handed_over] = status.datagram_requests();
-        let in_memory = status.loaded.is_none();
         Snapshot {
             uptime_seconds: status.uptime(),
             topics: shared.topics() as u64,
@@ -219,9 +218,9 @@ impl Monitor {
             datagram_requests_at_owner: at_owner,
             datagram_requests_handed_over: handed_over,
             workers,
-            durability: match in_memory {
-                true => Durability::Memory.to_string(),
-                false => status.config.durability.to_string(),
+            durability: match status.loaded {
+                None => Durability::Memory.to_string(),
+                Some(_) => status.config.durability.to_string(),
             },
             loaded: status.loaded.map(|loaded| LoadedSnapshot {
                 topics: loaded.topics,

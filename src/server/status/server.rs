@@ -30,9 +30,8 @@ pub(crate) struct Status {
     /// When the server started, by [`coarse_seconds`].
     started: u64,
     workers: Box<[CachePadded<Counters>]>,
-    /// What each worker decoded. Each is allocated by itself, so that two workers share no cache line
-    /// of more than its edge.
-    requests: Box<[Arc<RequestCounts>]>,
+    /// What each worker decoded.
+    requests: Box<[Arc<CachePadded<RequestCounts>>]>,
 }
 
 impl Status {
@@ -67,7 +66,7 @@ impl Status {
     }
 
     /// Returns the counts of the requests that a worker decodes.
-    pub(crate) fn request_counts(&self, worker: WorkerId) -> Arc<RequestCounts> {
+    pub(crate) fn request_counts(&self, worker: WorkerId) -> Arc<CachePadded<RequestCounts>> {
         Arc::clone(&self.requests[usize::from(worker.0)])
     }
 
