@@ -5,12 +5,10 @@
 // not part of the stable API.
 pub mod affinity;
 mod clock;
-mod drops;
 mod listen;
 pub mod sys;
 
 pub(crate) use clock::coarse_seconds;
-pub(crate) use drops::dropped_datagrams;
 pub(crate) use listen::{
     UDP_BUFFER, drop_new_connections, tcp_group, udp_group, udp_receive_buffer,
 };

@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     pub(super) at_owner: AtomicU64,
     /// Requests in datagrams whose topics another worker owns.
     pub(super) forwarded: AtomicU64,
+    /// Datagrams that the kernel dropped at this worker's socket.
+    pub(super) dropped: AtomicU64,
     /// Reads from Redis clients.
     reads: AtomicU64,
     /// The number of the next read to measure.
@@ -70,6 +72,7 @@ impl Counters {
             errors: AtomicU64::new(0),
             at_owner: AtomicU64::new(0),
             forwarded: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             sample_at: AtomicU64::new(SAMPLE_INTERVAL),
         }
@@ -97,6 +100,14 @@ impl Counters {
     pub(crate) fn datagram_requests(&self, at_owner: usize, forwarded: usize) {
         add_unshared(&self.at_owner, at_owner as u64);
         add_unshared(&self.forwarded, forwarded as u64);
+    }
+
+    /// Updates the number of dropped datagrams from the kernel's, which is modulo 2^32.
+    pub(crate) fn datagrams_dropped(&self, dropped: u32) {
+        let counted = self.dropped.load(Ordering::Relaxed) as u32;
+        if dropped != counted {
+            add_unshared(&self.dropped, dropped.wrapping_sub(counted).into());
+        }
     }
 
     /// Counts a read. Begins a measurement if it is time for one.
@@ -162,6 +173,16 @@ mod tests {
             (samples / 3..2 * samples / 3).contains(&odd),
             "{odd} of {samples}"
         );
+    }
+
+    #[test]
+    fn the_number_of_dropped_datagrams_goes_on_when_the_kernels_starts_again() {
+        let counters = Counters::new();
+        for dropped in [7, 7, u32::MAX, 2] {
+            counters.datagrams_dropped(dropped);
+        }
+        let counted = counters.dropped.load(Ordering::Relaxed);
+        assert_eq!(counted, (1 << 32) + 2);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use super::server::Status;
 use crate::protocol::ErrorCode;
 use crate::protocol::resp::COMMANDS;
 use crate::server::exchange::{CommitSnapshot, Shared};
-use crate::server::net::dropped_datagrams;
 use crate::shard::Durability;
 
 /// Tells how a [`Server`](crate::server::Server) is doing. It costs the server nothing until it is
@@ -78,7 +77,7 @@ pub struct Snapshot {
     /// What the store has done; `None` in memory.
     pub commits: Option<CommitSnapshot>,
     /// Datagrams that the kernel dropped before the server could receive them, mostly because they
-    /// came faster; `None` without UDP, or if the kernel does not tell.
+    /// came faster: as many as the last datagram that was received told of. `None` without UDP.
     pub datagrams_dropped: Option<u64>,
     /// Why the store failed; `None` as long as it works, and in memory.
     pub store_failure: Option<String>,
@@ -228,10 +227,7 @@ impl Monitor {
                 skipped_numbers: loaded.skipped_numbers,
             }),
             commits: status.loaded.map(|_| shared.commit_counts().read()),
-            datagrams_dropped: status
-                .config
-                .udp
-                .and_then(|address| dropped_datagrams(address.port())),
+            datagrams_dropped: status.config.udp.map(|_| status.datagrams_dropped()),
             store_failure: shared.store_failure().map(str::to_owned),
         }
     }

@@ -105,6 +105,11 @@ impl Status {
         ]
     }
 
+    /// Returns how many datagrams the kernel dropped at all workers' sockets.
+    pub(crate) fn datagrams_dropped(&self) -> u64 {
+        self.sum(|worker| &worker.dropped)
+    }
+
     /// Returns how many replies to Redis clients were errors.
     pub(crate) fn errors(&self) -> u64 {
         self.sum(|worker| &worker.errors)

@@ -128,6 +128,7 @@ impl ReceivedBatch {
                 self.decode(&worker.intake, received.bytes(), span);
             }
         }
+        worker.counters().datagrams_dropped(received.dropped());
         self.submit(worker, socket, received.bytes());
         self.pack(socket);
         worker.finish_routing(); // sends the replies

@@ -42,6 +42,9 @@ impl DatagramSocket {
         if let Err(error) = sys::enable_gro(socket.as_fd()) {
             debug!(%error, "cannot enable UDP_GRO; datagrams are received one by one");
         }
+        if let Err(error) = sys::enable_drop_count(socket.as_fd()) {
+            debug!(%error, "cannot enable SO_RXQ_OVFL; dropped datagrams are not counted");
+        }
         let mut outgoing = Outgoing::new();
         outgoing.set_segmentation(sys::knows_segmentation(socket.as_fd()));
         Ok(Self {

@@ -1,14 +1,17 @@
-//! Control messages: the local address of a datagram, and the length of its segments.
+//! Control messages: the local address of a datagram, the length of its segments, and how many
+//! datagrams the kernel dropped before it.
 
 use std::mem::{size_of, zeroed};
 use std::ptr;
 
 use super::peer::Local;
 
-/// Room for one control message with packet information (IPv6's is the larger) and one with a segment
-/// length (an int for UDP_GRO, a u16 for UDP_SEGMENT). Counted in words, for their alignment.
+/// Room for one control message with packet information (IPv6's is the larger), one with a segment
+/// length (an int for UDP_GRO, a u16 for UDP_SEGMENT) and one with a number of drops. Counted in
+/// words, for their alignment.
 pub(super) const CONTROL_WORDS: usize =
-    (space_of::<libc::in6_pktinfo>() + space_of::<libc::c_int>()).div_ceil(size_of::<u64>());
+    (space_of::<libc::in6_pktinfo>() + space_of::<libc::c_int>() + space_of::<u32>())
+        .div_ceil(size_of::<u64>());
 pub(super) const CONTROL_LEN: usize = CONTROL_WORDS * size_of::<u64>();
 
 pub(super) type Control = [u64; CONTROL_WORDS];
@@ -19,12 +22,16 @@ pub(super) struct Ancillary {
     pub(super) local: Local,
     /// The length of each datagram, if the kernel coalesced several.
     pub(super) segment: Option<usize>,
+    /// How many datagrams the kernel had dropped at this socket when the message arrived, modulo
+    /// 2^32. The kernel leaves it out while it is 0.
+    pub(super) dropped: Option<u32>,
 }
 
 impl Ancillary {
     pub(super) const NONE: Self = Self {
         local: Local::Bound,
         segment: None,
+        dropped: None,
     };
 }
 
@@ -33,7 +40,7 @@ pub(super) fn read_control(header: &libc::msghdr) -> Ancillary {
     let mut ancillary = Ancillary::NONE;
     // SAFETY: `header` is as recvmmsg left it, so its control buffer holds `msg_controllen` bytes of
     // complete control messages, and the CMSG macros stay within them. Data is read unaligned, and for
-    // these three types the kernel wrote a complete structure or int.
+    // these four types the kernel wrote a complete structure or integer.
     unsafe {
         let mut control = libc::CMSG_FIRSTHDR(header);
         while !control.is_null() {
@@ -50,6 +57,9 @@ pub(super) fn read_control(header: &libc::msghdr) -> Ancillary {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let len: libc::c_int = ptr::read_unaligned(data.cast());
                     ancillary.segment = usize::try_from(len).ok().filter(|&len| len > 0);
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                    ancillary.dropped = Some(ptr::read_unaligned(data.cast()));
                 }
                 _ => {}
             }

@@ -19,7 +19,7 @@ mod received;
 
 pub use message::DATAGRAMS;
 pub(crate) use options::attach_reuseport_filter;
-pub use options::{enable_gro, knows_segmentation};
+pub use options::{enable_drop_count, enable_gro, knows_segmentation};
 pub use outgoing::Outgoing;
 pub(crate) use outgoing::Recipient;
 pub use peer::Peer;

@@ -16,6 +16,16 @@ pub fn enable_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(setsockopt(&socket, sockopt::UdpGroSegment, &true)?)
 }
 
+/// Makes the kernel tell with each message how many datagrams it has dropped at this socket:
+/// [`Received::dropped`](super::Received::dropped).
+///
+/// # Errors
+///
+/// The kernel's error. Before Linux 2.6.33 the option is unknown.
+pub fn enable_drop_count(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(setsockopt(&socket, sockopt::RxqOvfl, &1)?)
+}
+
 /// Returns whether the kernel can segment messages (GSO): from Linux 4.18 on.
 #[must_use]
 pub fn knows_segmentation(socket: BorrowedFd<'_>) -> bool {

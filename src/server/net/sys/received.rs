@@ -23,6 +23,8 @@ pub struct Received {
     headers: Box<[libc::mmsghdr]>,
     ancillary: Box<[Ancillary]>,
     count: usize,
+    /// See [`Ancillary::dropped`]; of the last message that told.
+    dropped: u32,
 }
 
 impl Received {
@@ -37,6 +39,7 @@ impl Received {
             headers: (0..DATAGRAMS).map(|_| no_header()).collect(),
             ancillary: vec![Ancillary::NONE; DATAGRAMS].into(),
             count: 0,
+            dropped: 0,
         }
     }
 
@@ -76,8 +79,16 @@ impl Received {
         self.count = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
         for (ancillary, header) in self.ancillary.iter_mut().zip(&self.headers[..self.count]) {
             *ancillary = read_control(&header.msg_hdr);
+            self.dropped = ancillary.dropped.unwrap_or(self.dropped);
         }
         Ok(self.count)
+    }
+
+    /// Returns how many datagrams the kernel had dropped at the socket when the last message
+    /// arrived, modulo 2^32: they did not fit into the receive buffer, or were broken. 0 unless
+    /// [`enable_drop_count`](super::enable_drop_count) was called.
+    pub fn dropped(&self) -> u32 {
+        self.dropped
     }
 
     /// Returns how many messages the last call received. Without GRO, each is one datagram.

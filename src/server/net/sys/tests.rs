@@ -298,3 +298,37 @@ fn only_some_errors_end_segmentation() {
     assert_eq!(after(libc::ECONNREFUSED), None);
     assert_eq!(after(libc::ENOBUFS), None);
 }
+
+#[test]
+fn datagrams_that_did_not_fit_are_counted() {
+    let socket = UdpSocket::bind(LOCALHOST).unwrap();
+    enable_drop_count(socket.as_fd()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let sender = UdpSocket::bind(LOCALHOST).unwrap();
+    let mut send = |count| {
+        for _ in 0..count {
+            sender
+                .send_to(&[0; 1_000], socket.local_addr().unwrap())
+                .unwrap();
+        }
+    };
+    let mut received = Received::new();
+    let mut receive_all = || {
+        let mut messages = 0;
+        while let Ok(count) = received.receive(socket.as_fd()) {
+            messages += count;
+        }
+        (messages, received.dropped() as usize)
+    };
+    send(1);
+    assert_eq!(receive_all(), (1, 0));
+    send(10_000);
+    let (arrived, _) = receive_all();
+    assert!(
+        arrived < 10_000,
+        "the receive buffer is too large for this test"
+    );
+    // The next datagram tells.
+    send(1);
+    assert_eq!(receive_all(), (1, 10_000 - arrived));
+}
