@@ -172,7 +172,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
             key.hash = hash(&self.hasher, name);
             key.segment = self.segment(Position::of(key.hash));
             let home = Fingerprint::of(key.hash).home(self.groups);
-            prefetch(self.memory.tags(key.segment, home));
+            prefetch(self.memory.group(key.segment, home));
             long |= names::is_long(name);
             count += 1;
         }
@@ -207,7 +207,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
     #[inline]
     fn group(&self, hash: u64, segment: SegmentId) -> (Group, usize) {
         let home = Fingerprint::of(hash).home(self.groups);
-        (Group::new(self.memory.tags(segment, home)), home)
+        (Group::new(self.memory.group(segment, home)), home)
     }
 
     /// Returns the topic's value if its row is the first with the right tag in the group where a
@@ -300,7 +300,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
             self.long_names.remove(number);
         }
         let (id, place) = found.in_segment();
-        let empty = segment::remove(self.memory.segment_mut(id), place);
+        let empty = segment::remove(self.memory.segment_mut(id).tags, place);
         let info = &mut self.segments[id.index()];
         info.rows -= 1;
         info.used -= u16::from(empty);
@@ -338,8 +338,9 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
 
     /// Inserts a row into a segment that has room.
     fn insert_row(&mut self, id: SegmentId, hash: u64, row: &Row) -> Place {
-        let segment = self.memory.segment_mut(id);
-        let (place, was_empty) = segment::insert(segment, Fingerprint::of(hash), self.groups, row);
+        let mut segment = self.memory.segment_mut(id);
+        let (place, was_empty) =
+            segment::insert(&mut segment, Fingerprint::of(hash), self.groups, row);
         let info = &mut self.segments[id.index()];
         info.rows += 1;
         info.used += u16::from(was_empty);
@@ -463,7 +464,7 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         if let Some(segment) = self.memory.segment(id) {
             rows.extend(segment::rows(segment).map(|row| (self.hash_of(row), *row)));
         }
-        segment::clear(self.memory.segment_mut(id), self.groups);
+        segment::clear(self.memory.segment_mut(id).tags, self.groups);
         let info = &mut self.segments[id.index()];
         (info.rows, info.used) = (0, 0);
         self.note_move();

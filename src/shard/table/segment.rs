@@ -1,5 +1,5 @@
-//! The layout of one segment: a tag of one byte for each place, then the rows. A look-up reads one
-//! group of tags, and then the one row that a tag points to. It must not know names.
+//! One segment: a tag of one byte and a row for each place. A look-up reads one group of tags, and
+//! then the one row that a tag points to. It must not know names, nor where segments are stored.
 
 use super::intrinsics::positions_of;
 
@@ -20,14 +20,27 @@ pub(super) const PLACES: usize = GROUPS * GROUP;
 /// row never spans two cache lines.
 pub(super) const ROW_BYTES: usize = 32;
 
-/// The size of a segment, 33 KiB.
-pub(super) const SEGMENT_BYTES: usize = PLACES + PLACES * ROW_BYTES;
-
-/// The bytes of a segment.
-pub(super) type Segment = [u8; SEGMENT_BYTES];
-
 /// A row; see `names`.
 pub(super) type Row = [u8; ROW_BYTES];
+
+/// The tags of a segment.
+pub(super) type Tags = [u8; PLACES];
+
+/// The rows of a segment; those in free places are undefined.
+pub(super) type Rows = [Row; PLACES];
+
+/// A segment to read.
+#[derive(Clone, Copy)]
+pub(super) struct Segment<'a> {
+    pub(super) tags: &'a Tags,
+    pub(super) rows: &'a Rows,
+}
+
+/// A segment to change.
+pub(super) struct SegmentMut<'a> {
+    pub(super) tags: &'a mut Tags,
+    pub(super) rows: &'a mut Rows,
+}
 
 /// No row was at the place since the segment was last built: a search ends here.
 const EMPTY: u8 = 0;
@@ -105,8 +118,8 @@ impl Group {
     }
 
     #[inline]
-    fn load(segment: &Segment, number: usize) -> Self {
-        let (groups, _) = segment.as_chunks();
+    fn load(tags: &Tags, number: usize) -> Self {
+        let (groups, _) = tags.as_chunks();
         Self::new(&groups[number])
     }
 
@@ -158,27 +171,20 @@ impl Iterator for Places {
     }
 }
 
-/// Returns the row at a place.
-#[inline]
-fn row(segment: &Segment, place: usize) -> &Row {
-    let (rows, _) = segment[PLACES..].as_chunks::<ROW_BYTES>();
-    &rows[place]
-}
-
 /// Searches for the row that `is_it` accepts, and returns its place.
 #[inline]
 pub(super) fn find(
-    segment: &Segment,
+    segment: Segment<'_>,
     fingerprint: Fingerprint,
     groups: GroupCount,
     is_it: impl Fn(&Row) -> bool,
 ) -> Option<usize> {
     let mut number = fingerprint.home(groups);
     loop {
-        let group = Group::load(segment, number);
+        let group = Group::load(segment.tags, number);
         for place in group.matches(fingerprint) {
             let place = number * GROUP + place;
-            if is_it(row(segment, place)) {
+            if is_it(&segment.rows[place]) {
                 return Some(place);
             }
         }
@@ -193,44 +199,41 @@ pub(super) fn find(
 /// that of a deleted row.
 #[inline]
 pub(super) fn insert(
-    segment: &mut Segment,
+    segment: &mut SegmentMut<'_>,
     fingerprint: Fingerprint,
     groups: GroupCount,
     row: &Row,
 ) -> (usize, bool) {
     let mut number = fingerprint.home(groups);
     let place = loop {
-        let free = Group::load(segment, number).free();
+        let free = Group::load(segment.tags, number).free();
         if free.exist() {
             break number * GROUP + free.lowest();
         }
         number = (number + 1) & groups.mask;
     };
-    let (tags, rows) = segment.split_at_mut(PLACES);
-    let was_empty = tags[place] == EMPTY;
-    tags[place] = fingerprint.tag;
-    rows.as_chunks_mut::<ROW_BYTES>().0[place] = *row;
+    let was_empty = segment.tags[place] == EMPTY;
+    segment.tags[place] = fingerprint.tag;
+    segment.rows[place] = *row;
     (place, was_empty)
 }
 
 /// Removes the row at a place. Returns whether the place is empty now, not marked as deleted.
-pub(super) fn remove(segment: &mut Segment, place: usize) -> bool {
+pub(super) fn remove(tags: &mut Tags, place: usize) -> bool {
     // If the group has an empty place, no search went on behind it since the place was taken.
-    let empty = Group::load(segment, place / GROUP).has_empty();
-    segment[place] = if empty { EMPTY } else { DELETED };
+    let empty = Group::load(tags, place / GROUP).has_empty();
+    tags[place] = if empty { EMPTY } else { DELETED };
     empty
 }
 
 /// Removes all rows.
-pub(super) fn clear(segment: &mut Segment, groups: GroupCount) {
-    segment[..groups.get() * GROUP].fill(EMPTY);
+pub(super) fn clear(tags: &mut Tags, groups: GroupCount) {
+    tags[..groups.get() * GROUP].fill(EMPTY);
 }
 
 /// Returns all rows, unordered.
-pub(super) fn rows(segment: &Segment) -> impl Iterator<Item = &Row> {
-    let (tags, rows) = segment.split_at(PLACES);
-    let (rows, _) = rows.as_chunks::<ROW_BYTES>();
-    let taken = tags.iter().zip(rows);
+pub(super) fn rows(segment: Segment<'_>) -> impl Iterator<Item = &Row> {
+    let taken = segment.tags.iter().zip(segment.rows);
     taken.filter_map(|(&tag, row)| (tag >= LOWEST_TAG).then_some(row))
 }
 
@@ -244,22 +247,22 @@ mod tests {
 
     #[test]
     fn a_group_finds_the_places_of_a_tag() {
-        let mut segment = [0; SEGMENT_BYTES];
-        for (place, tag) in segment[..GROUP].iter_mut().enumerate() {
+        let mut tags = [EMPTY; PLACES];
+        for (place, tag) in tags[..GROUP].iter_mut().enumerate() {
             *tag = if place % 5 == 2 { 77 } else { 200 };
         }
-        let group = Group::load(&segment, 0);
+        let group = Group::load(&tags, 0);
         let mut places: Vec<usize> = group.matches(print(77, 0)).collect();
         places.sort_unstable();
         assert_eq!(places, [2, 7, 12]);
         assert!(!group.matches(print(78, 0)).exist());
         assert!(!group.free().exist() && !group.has_empty());
         for (place, tag) in (0..GROUP).flat_map(|place| [(place, EMPTY), (place, DELETED)]) {
-            let before = std::mem::replace(&mut segment[place], tag);
-            let group = Group::load(&segment, 0);
+            let before = std::mem::replace(&mut tags[place], tag);
+            let group = Group::load(&tags, 0);
             assert_eq!(group.free().lowest(), place);
             assert_eq!(group.has_empty(), tag == EMPTY);
-            segment[place] = before;
+            tags[place] = before;
         }
     }
 
@@ -276,37 +279,41 @@ mod tests {
     #[test]
     fn a_search_goes_on_after_full_groups_and_from_the_last_to_the_first() {
         let groups = GroupCount { mask: 3 };
-        let mut segment = [0; SEGMENT_BYTES];
+        let (mut tags, mut rows) = ([EMPTY; PLACES], [[0; ROW_BYTES]; PLACES]);
         let row_of = |n: usize| [n as u8; ROW_BYTES];
-        let find_in =
-            |segment: &Segment, n| find(segment, print(9, 7), groups, |row| *row == row_of(n));
-        let places: Vec<usize> = (0..groups.limit())
-            .map(|n| {
-                let (place, was_empty) = insert(&mut segment, print(9, 7), groups, &row_of(n));
-                assert!(was_empty);
-                place
-            })
-            .collect();
-        assert!(places[..GROUP].iter().all(|place| place / GROUP == 3));
-        assert!(
-            places[GROUP..2 * GROUP]
-                .iter()
-                .all(|place| place / GROUP == 0)
-        );
-        assert_eq!(rows(&segment).count(), groups.limit());
-        for (n, &place) in places.iter().enumerate() {
-            assert_eq!(find_in(&segment, n), Some(place));
+        let find_in = |tags: &Tags, rows: &Rows, n| {
+            let segment = Segment { tags, rows };
+            find(segment, print(9, 7), groups, |row| *row == row_of(n))
+        };
+        let insert_into = |tags: &mut Tags, rows: &mut Rows, tag, n| {
+            let mut segment = SegmentMut { tags, rows };
+            insert(&mut segment, print(tag, 7), groups, &row_of(n))
+        };
+        let mut places = Vec::new();
+        for n in 0..groups.limit() {
+            let (place, was_empty) = insert_into(&mut tags, &mut rows, 9, n);
+            assert!(was_empty);
+            places.push(place);
         }
-        assert_eq!(find_in(&segment, 99), None);
+        let (first, others) = places.split_at(GROUP);
+        assert!(first.iter().all(|place| place / GROUP == 3));
+        assert!(others[..GROUP].iter().all(|place| place / GROUP == 0));
+        for (n, &place) in places.iter().enumerate() {
+            assert_eq!(find_in(&tags, &rows, n), Some(place));
+        }
+        assert_eq!(find_in(&tags, &rows, 99), None);
 
         // A removal in a full group must not end the searches of those behind it.
-        assert!(!remove(&mut segment, places[0]));
-        assert_eq!(find_in(&segment, 0), None);
-        assert_eq!(find_in(&segment, 55), Some(places[55]));
-        assert!(remove(&mut segment, places[55]));
-        let (place, was_empty) = insert(&mut segment, print(8, 7), groups, &row_of(100));
+        assert!(!remove(&mut tags, places[0]));
+        assert_eq!(find_in(&tags, &rows, 0), None);
+        assert_eq!(find_in(&tags, &rows, 55), Some(places[55]));
+        assert!(remove(&mut tags, places[55]));
+        let (place, was_empty) = insert_into(&mut tags, &mut rows, 8, 100);
         assert_eq!((place, was_empty), (places[0], false));
-        clear(&mut segment, groups);
-        assert_eq!(rows(&segment).count(), 0);
+
+        let count = |tags: &Tags, rows: &Rows| super::rows(Segment { tags, rows }).count();
+        assert_eq!(count(&tags, &rows), groups.limit() - 1);
+        clear(&mut tags, groups);
+        assert_eq!(count(&tags, &rows), 0);
     }
 }

@@ -305,7 +305,7 @@ fn datagrams_that_did_not_fit_are_counted() {
     enable_drop_count(socket.as_fd()).unwrap();
     socket.set_nonblocking(true).unwrap();
     let sender = UdpSocket::bind(LOCALHOST).unwrap();
-    let mut send = |count| {
+    let send = |count| {
         for _ in 0..count {
             sender
                 .send_to(&[0; 1_000], socket.local_addr().unwrap())
