@@ -70,7 +70,6 @@ struct SegmentInfo {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::shard) struct Key {
     hash: u64,
-    segment: SegmentId,
     /// The table's `moves` when the place was found, or [`NEVER`].
     moves: u32,
     place: Place,
@@ -83,7 +82,6 @@ impl Key {
     /// The key of no topic, to be replaced.
     pub(in crate::shard) const NONE: Self = Self {
         hash: 0,
-        segment: SegmentId::FIRST,
         moves: NEVER,
         place: Place::NONE,
     };
@@ -170,20 +168,19 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         for (key, topic) in keys.iter_mut().zip(topics) {
             let name = topic.as_bytes();
             key.hash = hash(&self.hasher, name);
-            key.segment = self.segment(Position::of(key.hash));
-            let home = Fingerprint::of(key.hash).home(self.groups);
-            prefetch(self.memory.group(key.segment, home));
+            key.place = self.home(key.hash);
+            prefetch(self.memory.group(key.place));
             long |= names::is_long(name);
             count += 1;
         }
         let keys = &mut keys[..count];
         for key in &mut *keys {
-            let (group, home) = self.group(key.hash, key.segment);
+            let group = Group::new(self.memory.group(key.place));
             let matches = group.matches(Fingerprint::of(key.hash));
             let found = matches.exist();
             // If the topic is new, load the row that an insert takes.
             let places = if found { matches } else { group.free() };
-            key.place = key.segment.place(home * GROUP + places.lowest());
+            key.place = key.place.in_group(places.lowest());
             key.moves = if found { self.moves } else { NEVER };
             prefetch(self.memory.row(key.place));
         }
@@ -203,11 +200,11 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         }
     }
 
-    /// Returns the tags of the group where a search in a segment begins, and the group's number.
+    /// Returns the first place of the group where a search begins.
     #[inline]
-    fn group(&self, hash: u64, segment: SegmentId) -> (Group, usize) {
-        let home = Fingerprint::of(hash).home(self.groups);
-        (Group::new(self.memory.group(segment, home)), home)
+    fn home(&self, hash: u64) -> Place {
+        let group = Fingerprint::of(hash).home(self.groups);
+        self.segment(Position::of(hash)).place(group * GROUP)
     }
 
     /// Returns the topic's value if its row is the first with the right tag in the group where a
@@ -224,10 +221,10 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         } else if self.len == 0 {
             return None;
         } else {
-            let segment = self.segment(Position::of(key.hash));
-            let (group, home) = self.group(key.hash, segment);
+            let home = self.home(key.hash);
+            let group = Group::new(self.memory.group(home));
             let mut matches = group.matches(Fingerprint::of(key.hash));
-            segment.place(home * GROUP + matches.next()?)
+            home.in_group(matches.next()?)
         };
         let row = self.memory.row_mut(place);
         words.are_in(row).then(|| Slot {

@@ -74,6 +74,15 @@ impl SegmentId {
 }
 
 impl Place {
+    /// Returns the place `n` places further on, in the same group.
+    #[inline]
+    pub(super) fn in_group(self, n: usize) -> Self {
+        Self {
+            row: self.row | n as u16,
+            ..self
+        }
+    }
+
     /// The place of no row.
     pub(super) const NONE: Self = Self {
         chunk: u32::MAX,
@@ -127,24 +136,36 @@ impl Memory {
         SegmentMut { tags, rows }
     }
 
-    /// Returns the tags of a group of a segment.
+    /// Returns the tags of the group that a place belongs to.
     #[inline]
-    pub(super) fn group(&self, id: SegmentId, group: usize) -> &[u8; GROUP_BYTES] {
-        let (groups, _) = self.tags[id.index() / SEGMENTS_OF_TAGS].as_chunks();
-        &groups[id.index() % SEGMENTS_OF_TAGS * GROUPS + group]
+    pub(super) fn group(&self, place: Place) -> &[u8; GROUP_BYTES] {
+        let chunk = place.chunk as usize;
+        let (groups, _) =
+            whole(&self.tags[chunk / (SEGMENTS_OF_TAGS / SEGMENTS_OF_ROWS)]).as_chunks();
+        let first = chunk % (SEGMENTS_OF_TAGS / SEGMENTS_OF_ROWS) * SEGMENTS_OF_ROWS * GROUPS;
+        &groups[first + usize::from(place.row) / GROUP_BYTES]
     }
 
     #[inline]
     pub(super) fn row(&self, place: Place) -> &Row {
-        let (rows, _) = self.rows[place.chunk as usize].as_chunks();
+        let (rows, _) = whole(&self.rows[place.chunk as usize]).as_chunks();
         &rows[usize::from(place.row)]
     }
 
     #[inline]
     pub(super) fn row_mut(&mut self, place: Place) -> &mut Row {
-        let (rows, _) = self.rows[place.chunk as usize].as_chunks_mut();
-        &mut rows[usize::from(place.row)]
+        let chunk = &mut self.rows[place.chunk as usize];
+        let chunk: &mut [u8; CHUNK_BYTES] = chunk.first_chunk_mut().expect(WHOLE);
+        &mut chunk.as_chunks_mut().0[usize::from(place.row)]
     }
+}
+
+const WHOLE: &str = "a chunk has this size";
+
+/// Returns the bytes of a chunk. Indices in an array of a known length need fewer checks.
+#[inline]
+fn whole(chunk: &MmapMut) -> &[u8; CHUNK_BYTES] {
+    chunk.first_chunk().expect(WHOLE)
 }
 
 /// Adds a chunk of zeros if there is none of this number. The one before is full then.
@@ -202,7 +223,7 @@ mod tests {
             for group in 0..GROUPS {
                 let tags = &segment.tags[group * GROUP_BYTES..];
                 assert!(std::ptr::eq(
-                    memory.group(id, group).as_ptr(),
+                    memory.group(id.place(group * GROUP_BYTES)).as_ptr(),
                     tags.as_ptr()
                 ));
             }
