@@ -25,13 +25,15 @@
 //!   owners.
 //!
 //! Dependencies point one way: `topic ← protocol ← shard ← store ← server` and
-//! `topic ← protocol ← client`.
+//! `topic ← protocol ← client`. Shard and server count with `measure`, which knows nothing of them.
 
 #[cfg(all(feature = "server", not(target_os = "linux")))]
 compile_error!("the server needs Linux; the feature `client` alone does not");
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "server")]
+mod measure;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;

@@ -2,7 +2,7 @@
 //! `globalcounter_`, units are base units, and no label's values depend on what peers send: topics and
 //! addresses of peers are no labels.
 
-use globalcounter::server::{Monitor, Snapshot, State};
+use globalcounter::server::{Distribution, Monitor, Snapshot, State};
 
 use super::exposition::{Exposition, Format};
 use super::process;
@@ -26,6 +26,7 @@ pub(super) fn text(monitor: Option<&Monitor>, format: Format) -> String {
     if let Some(monitor) = monitor {
         let snapshot = monitor.snapshot();
         requests(&mut all, &snapshot);
+        workers(&mut all, &snapshot);
         connections(&mut all, &snapshot);
         topics(&mut all, &snapshot);
         commits(&mut all, &snapshot);
@@ -49,12 +50,14 @@ fn requests(all: &mut Exposition, snapshot: &Snapshot) {
     }
     let mut errors = all.counter(
         "globalcounter_errors",
-        "Requests that were refused, by error: those of every dialect that a shard refused, and framed \
-         and classic ones that could not be decoded. Commands of Redis clients that are refused \
-         before they reach a shard are in globalcounter_resp_errors_total alone.",
+        "Requests that were refused, by method and error: those of every dialect that a shard refused, \
+         and framed and classic ones that could not be decoded (method unknown). Commands of Redis \
+         clients that are refused before they reach a shard are in globalcounter_resp_errors_total \
+         alone.",
     );
-    for (error, count) in &snapshot.errors {
-        errors.sample(&[("error", error)], count);
+    for count in &snapshot.errors {
+        let labels = [("method", count.method), ("error", count.error)];
+        errors.sample(&labels, count.requests);
     }
     let mut refused = all.counter(
         "globalcounter_resp_commands_refused",
@@ -96,12 +99,91 @@ fn requests(all: &mut Exposition, snapshot: &Snapshot) {
         )
         .value(dropped);
     }
-    let mut workers = all.counter(
-        "globalcounter_worker_requests",
-        "Framed and classic requests that a worker decoded.",
+    all.histogram(
+        "globalcounter_batch_requests",
+        "Requests in one read from a connection, or in one receive call of datagrams.",
+        &ranges(&snapshot.batches, 1, 12, 1.0),
+        snapshot.batches.count(),
+        snapshot.batches.sum() as f64,
     );
-    for (number, worker) in snapshot.workers.iter().enumerate() {
-        workers.sample(&[("worker", &number.to_string())], worker.requests);
+    all.histogram(
+        "globalcounter_request_seconds",
+        "The time from a read until its requests have their replies, of a sample of reads, weighted by \
+         their requests. Datagrams whose requests were handed over, or waited for the store, are left \
+         out.",
+        &ranges(&snapshot.latencies, 10, 33, NANOSECOND),
+        snapshot.latencies.count(),
+        snapshot.latencies.sum() as f64 * NANOSECOND,
+    );
+    let mut received = all.counter("globalcounter_received_bytes", "Bytes that were received.");
+    received.sample(&[("transport", "tcp")], snapshot.bytes.tcp_received);
+    received.sample(&[("transport", "udp")], snapshot.bytes.udp_received);
+    let mut sent = all.counter("globalcounter_sent_bytes", "Bytes that were sent.");
+    sent.sample(&[("transport", "tcp")], snapshot.bytes.tcp_sent);
+    sent.sample(&[("transport", "udp")], snapshot.bytes.udp_sent);
+    all.counter(
+        "globalcounter_stalls",
+        "How often a connection, or the socket for datagrams, was not read for a while because it or \
+         its worker had too much to do.",
+    )
+    .value(snapshot.stalls);
+}
+
+/// One nanosecond, in seconds.
+const NANOSECOND: f64 = 1e-9;
+
+/// Returns how many of some numbers are below each power of two from `2^first` to `2^last`, with these
+/// in `unit`s.
+fn ranges(numbers: &Distribution, first: u32, last: u32, unit: f64) -> Vec<(f64, u64)> {
+    let below = numbers.below_powers_of_two(first, last).into_iter();
+    below
+        .map(|(bound, count)| ((bound - 1) as f64 * unit, count))
+        .collect()
+}
+
+fn workers(all: &mut Exposition, snapshot: &Snapshot) {
+    let numbers: Vec<String> = (0..snapshot.workers.len()).map(|n| n.to_string()).collect();
+    let workers = || numbers.iter().zip(&snapshot.workers);
+    let mut requests = all.counter(
+        "globalcounter_worker_requests",
+        "Requests that a worker read, of every dialect.",
+    );
+    for (number, worker) in workers() {
+        requests.sample(&[("worker", number)], worker.requests);
+    }
+    let mut seconds = all.counter(
+        "globalcounter_worker_cpu_seconds",
+        "Time that a worker spent on processors, in seconds.",
+    );
+    for (number, cpu_seconds) in process::workers_cpu_seconds() {
+        seconds.sample(&[("worker", &number.to_string())], cpu_seconds);
+    }
+    let mut turns = all.gauge(
+        "globalcounter_worker_turn_seconds",
+        "The time from when a worker wakes until it sleeps again: quantiles of a sample of its turns \
+         since the start.",
+    );
+    for (number, worker) in workers() {
+        for (name, quantile) in [("0.5", 0.5), ("0.99", 0.99), ("1", 1.0)] {
+            if let Some(nanoseconds) = worker.turns.quantile(quantile) {
+                let labels = [("worker", &**number), ("quantile", name)];
+                turns.sample(&labels, nanoseconds as f64 * NANOSECOND);
+            }
+        }
+    }
+    let mut waiting = all.gauge(
+        "globalcounter_shard_waiting_batches",
+        "Batches of requests that wait for a shard.",
+    );
+    for (number, worker) in workers() {
+        waiting.sample(&[("shard", number)], worker.waiting_batches);
+    }
+    let mut bytes = all.gauge(
+        "globalcounter_topics_memory_bytes",
+        "Memory that the topics of a shard take. That of deleted topics stays the shard's.",
+    );
+    for (number, worker) in workers() {
+        bytes.sample(&[("shard", number)], worker.table_bytes);
     }
 }
 
@@ -133,6 +215,12 @@ fn connections(all: &mut Exposition, snapshot: &Snapshot) {
         "TCP connections that were closed at once because too many were open.",
     )
     .value(snapshot.connections_refused);
+    let gone = snapshot.connections_refused + snapshot.connections;
+    all.counter(
+        "globalcounter_connections_closed",
+        "TCP connections that were served and are closed.",
+    )
+    .value(snapshot.connections_accepted.saturating_sub(gone));
 }
 
 fn topics(all: &mut Exposition, snapshot: &Snapshot) {
@@ -199,6 +287,16 @@ fn commits(all: &mut Exposition, snapshot: &Snapshot) {
         "Checkpoints that could not be written; the log grows until one succeeds.",
     )
     .value(commits.checkpoints_failed);
+    all.gauge(
+        "globalcounter_log_bytes",
+        "Log since the last checkpoint began, which the next start would have to replay.",
+    )
+    .value(commits.log_bytes);
+    all.gauge(
+        "globalcounter_checkpoint_bytes",
+        "The size of the last checkpoint.",
+    )
+    .value(commits.checkpoint_bytes);
 }
 
 /// The names are those that Prometheus recommends for every process.

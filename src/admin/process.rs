@@ -1,6 +1,8 @@
 //! What Linux says about this process, under `/proc/self`.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, DirEntry};
+use std::io;
 
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -45,6 +47,21 @@ pub(super) fn read() -> Process {
             .ok()
             .map(|(soft, _)| soft),
     }
+}
+
+/// Returns the time that each worker's thread spent on processors, in seconds, by the worker's number.
+pub(super) fn workers_cpu_seconds() -> BTreeMap<usize, f64> {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let worker = |task: io::Result<DirEntry>| {
+        let task = task.ok()?.path();
+        let name = fs::read_to_string(task.join("comm")).ok()?;
+        let number = name.trim_end().strip_prefix("worker-")?.parse().ok()?;
+        // The first number is the time on processors, in nanoseconds.
+        let times = fs::read_to_string(task.join("schedstat")).ok()?;
+        let nanoseconds: u64 = times.split(' ').next()?.parse().ok()?;
+        Some((number, nanoseconds as f64 / 1e9))
+    };
+    tasks.filter_map(worker).collect()
 }
 
 /// Returns a field of `/proc/self/stat`, counted from 1 as in proc(5). The second is the name in

@@ -14,4 +14,4 @@ pub mod resp;
 
 pub use dialect::Dialect;
 pub use error::ErrorCode;
-pub use request::{Condition, Op, Reply, Request};
+pub use request::{Condition, Method, Op, Reply, Request};

@@ -38,6 +38,64 @@ pub enum Op {
     GetDelete,
 }
 
+/// The method of an operation, without its arguments. The operations that only
+/// [`resp`](super::resp) carries have the method that is closest to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[allow(missing_docs)] // the variants are named like the operations
+pub enum Method {
+    Count,
+    Reset,
+    Add,
+    Get,
+    Delete,
+    Advance,
+}
+
+impl Method {
+    /// All methods, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Count,
+        Self::Reset,
+        Self::Add,
+        Self::Get,
+        Self::Delete,
+        Self::Advance,
+    ];
+
+    /// Returns the method's name in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Reset => "reset",
+            Self::Add => "add",
+            Self::Get => "get",
+            Self::Delete => "delete",
+            Self::Advance => "advance",
+        }
+    }
+}
+
+impl Op {
+    /// Returns the operation's method.
+    #[inline]
+    #[must_use]
+    pub fn method(self) -> Method {
+        if self == Self::Count {
+            return Method::Count; // the most frequent one, without a jump table
+        }
+        match self {
+            Self::Count => Method::Count,
+            Self::Reset | Self::Set { .. } => Method::Reset,
+            Self::Add(_) | Self::Incr(_) => Method::Add,
+            Self::Get => Method::Get,
+            Self::Delete | Self::GetDelete => Method::Delete,
+            Self::Advance(_) => Method::Advance,
+        }
+    }
+}
+
 /// When [`Op::Set`] sets a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {

@@ -38,9 +38,11 @@ pub use exchange::{inbox, reach};
 #[doc(hidden)]
 pub use net::{affinity, sys};
 pub use status::{
-    CommandCalls, LoadedSnapshot, Monitor, RequestCount, Snapshot, State, WorkerSnapshot,
+    BytesSnapshot, CommandCalls, ErrorCount, LoadedSnapshot, Monitor, RequestCount, Snapshot,
+    State, WorkerSnapshot,
 };
 
+pub use crate::measure::Distribution;
 use crate::shard::Durability;
 use crate::store::Store;
 use status::Status;

@@ -201,18 +201,25 @@ impl<W> Ledger<W> {
         })
     }
 
+    /// Returns what GET returns for a topic; `None` if the topic does not exist.
+    pub(super) fn sum(&self, counter: Counter) -> Option<u64> {
+        self.read(counter, TopicState::visible_sum)
+    }
+
     /// Returns the ceiling that the store has, or `None` if it has no record of the topic, and the
     /// topic's sum.
     fn stored_and_sum(&self, counter: Counter) -> (Option<u64>, u64) {
-        let unpacked;
-        let state = match counter.unpack() {
+        self.read(counter, |state| (state.stored_ceiling(), state.sum()))
+    }
+
+    /// Passes a topic's state to `read`.
+    fn read<T>(&self, counter: Counter, read: impl FnOnce(&TopicState) -> T) -> T {
+        match counter.unpack() {
             Unpacked::Compact(compact) => {
-                unpacked = TopicState::from_compact(compact, self.ceilings.durability);
-                &unpacked
+                read(&TopicState::from_compact(compact, self.ceilings.durability))
             }
-            Unpacked::InLedger(index) => &self.states[index],
-        };
-        (state.stored_ceiling(), state.sum())
+            Unpacked::InLedger(index) => read(&self.states[index]),
+        }
     }
 
     /// Runs `step` on a topic's state, requests the change that is due then, and stores the state

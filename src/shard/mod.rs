@@ -10,8 +10,8 @@
 
 mod change;
 mod counter;
+mod counts;
 mod durability;
-mod error_counts;
 mod ledger;
 mod position;
 mod quota;
@@ -21,8 +21,8 @@ mod topic_state;
 mod waiting;
 
 pub use change::{Change, Record};
+pub use counts::{ErrorCounts, ShardCounts};
 pub use durability::{Ceilings, Durability, Ticks};
-pub use error_counts::ErrorCounts;
 pub use position::Position;
 pub use quota::TopicQuota;
 
@@ -46,7 +46,7 @@ pub struct Shard<W> {
     topics: Table<Counter>,
     quota: TopicQuota,
     ledger: Ledger<W>,
-    errors: Arc<ErrorCounts>,
+    counts: Arc<ShardCounts>,
 }
 
 impl<W> Shard<W> {
@@ -57,14 +57,16 @@ impl<W> Shard<W> {
             topics: Table::new(),
             quota,
             ledger: Ledger::new(ceilings),
-            errors: Arc::default(),
+            counts: Arc::default(),
         }
     }
 
-    /// Returns the counts of the errors among this shard's replies.
+    /// Returns what the shard tells to those who watch it. It counts the errors among the replies of
+    /// [`apply`](Self::apply); whoever passes on the replies of [`answered`](Self::answered) counts
+    /// those.
     #[must_use]
-    pub fn errors(&self) -> &Arc<ErrorCounts> {
-        &self.errors
+    pub fn counts(&self) -> &Arc<ShardCounts> {
+        &self.counts
     }
 
     /// Inserts a topic that the store has, even if the quota is used up: a stored topic is never
@@ -97,7 +99,7 @@ impl<W> Shard<W> {
         }
         self.quota.take_unchecked();
         let counter = self.ledger.restore(sum);
-        self.topics.insert_new(topic, key, counter);
+        self.insert_new(topic, key, counter);
         true
     }
 
@@ -184,7 +186,7 @@ impl<W> Shard<W> {
     ) -> Option<Reply> {
         let reply = self.apply_uncounted(request, key, waiter);
         if let Some(Reply::Error(error)) = reply {
-            self.errors.count(error);
+            self.counts.errors.count(Some(request.op.method()), error);
         }
         reply
     }
@@ -230,10 +232,17 @@ impl<W> Shard<W> {
         if !self.quota.take() {
             return Some(Reply::Error(ErrorCode::TooManyTopics));
         }
-        let place = self.topics.insert_new(topic, key, self.ledger.create());
+        let counter = self.ledger.create();
+        let place = self.insert_new(topic, key, counter);
         self.update(topic, key, place, |ledger, counter| {
             ledger.serve(counter, request, waiter)
         })
+    }
+
+    fn insert_new(&mut self, topic: Topic<'_>, key: &Key, counter: Counter) -> Place {
+        let place = self.topics.insert_new(topic, key, counter);
+        self.counts.set_table_bytes(self.topics.bytes());
+        place
     }
 
     /// Lets the ledger make a step with the counter of a topic, whose row is at `place`.
@@ -273,18 +282,12 @@ impl<W> Shard<W> {
     /// gets no further changes. Appends the replies to the requests that waited for them, in order
     /// within each topic.
     pub fn answered(&mut self, changes: &[Change], durable: bool, replies: &mut Vec<(W, Reply)>) {
-        let first = replies.len();
         let mut keys = [Key::NONE; FIND_BATCH];
         for changes in changes.chunks(FIND_BATCH) {
             self.topics
                 .find_all(&mut keys, changes.iter().map(Change::topic));
             for (change, key) in changes.iter().zip(&keys) {
                 self.apply_result(change, key, durable, replies);
-            }
-        }
-        for (_, reply) in &replies[first..] {
-            if let Reply::Error(error) = reply {
-                self.errors.count(*error);
             }
         }
     }
@@ -338,6 +341,17 @@ impl<W> Shard<W> {
         self.topics.visit(from, |topic, counter| {
             if let Some(record) = self.ledger.record(counter) {
                 found(topic, record);
+            }
+        })
+    }
+
+    /// Makes one step of a walk through all topics: passes those of a bounded part of the table, from
+    /// `from` on, to `found` with their sums, unordered. Returns the position for the next step, or
+    /// `None` at the end. The same holds for topics as in a [`scan`](Self::scan).
+    pub fn walk(&self, from: Position, mut found: impl FnMut(Topic<'_>, u64)) -> Option<Position> {
+        self.topics.visit(from, |topic, counter| {
+            if let Some(sum) = self.ledger.sum(counter) {
+                found(topic, sum);
             }
         })
     }

@@ -118,6 +118,11 @@ impl TopicState {
         self.sum
     }
 
+    /// Returns what GET returns: the sum, or `None` if the topic does not exist.
+    pub(super) fn visible_sum(&self) -> Option<u64> {
+        self.exists.then_some(self.sum)
+    }
+
     /// Returns whether a request waits.
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -169,7 +174,7 @@ impl TopicState {
             self.ceiling = u64::MAX;
         }
         Some(match op {
-            Op::Get => Reply::Get(self.exists.then_some(self.sum)),
+            Op::Get => Reply::Get(self.visible_sum()),
             Op::Count | Op::Add(_) | Op::Incr(_) => match checked_sum(self.sum, op) {
                 Ok(sum) if !self.may_hand_out(sum) => return None,
                 Ok(sum) => {

@@ -65,6 +65,11 @@ pub trait Store: Send + Sync {
     /// Called when there was nothing to commit for a while. The store may use the time.
     fn idle(&mut self) {}
 
+    /// Returns how much the store keeps; `None` if it does not know.
+    fn size(&self) -> Option<StoreSize> {
+        None
+    }
+
     /// Returns whether a checkpoint would help the store now. A store that keeps no log needs none.
     fn checkpoint_due(&self) -> bool {
         false
@@ -91,6 +96,15 @@ pub trait Store: Send + Sync {
     ///
     /// The mark cannot be made durable.
     fn finish(&mut self) -> Result<(), StoreError>;
+}
+
+/// How much a store keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// The bytes of log since the last checkpoint began: what a start would have to replay.
+    pub log_bytes: u64,
+    /// The bytes of the last checkpoint.
+    pub checkpoint_bytes: u64,
 }
 
 /// A copy of all topics that is being written, while the store goes on committing. Dropping it

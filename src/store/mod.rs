@@ -19,7 +19,7 @@ mod stored;
 pub use completion::{Changes, Completion};
 pub use encoding::Rows;
 pub use error::StoreError;
-pub use interface::{Checkpoint, Store};
+pub use interface::{Checkpoint, Store, StoreSize};
 pub use log_store::{Contents, Finding, LogStore, check};
 pub use memory::MemoryStore;
 pub use shards::{load_shard, write_exact_sums};

@@ -30,7 +30,7 @@ use package::Package;
 /// nothing of the server, nor the server of the client.
 const ROOT_ORDER: [&[&str]; 2] = [
     &[
-        "topic", "protocol", "shard", "store", "server", "admin", "cli", "main",
+        "topic", "protocol", "measure", "shard", "store", "server", "admin", "cli", "main",
     ],
     &["topic", "protocol", "client", "cli", "main"],
 ];
@@ -42,7 +42,7 @@ const LOADGEN_ORDER: [&[&str]; 1] = [&[
 ]];
 
 /// Parts that do no I/O and so must not know the crate that does it.
-const WITHOUT_TOKIO: [&str; 3] = ["topic", "protocol", "shard"];
+const WITHOUT_TOKIO: [&str; 4] = ["topic", "protocol", "measure", "shard"];
 
 /// The folder under which `sys` alone has `unsafe`.
 const SERVER: &str = "server/";

@@ -112,13 +112,42 @@ fn metrics_count_what_was_served() {
         .map(|worker| after[&format!("globalcounter_connections{{worker=\"{worker}\"}}")])
         .sum();
     assert_eq!(connections, 2.0);
-    for (error, count) in [("TOO_MANY_TOPICS", 1.0), ("BAD_TOPIC", 1.0), ("BUSY", 0.0)] {
-        let name = format!("globalcounter_errors_total{{error=\"{error}\"}}");
+    for (method, error, count) in [
+        ("count", "TOO_MANY_TOPICS", 1.0),
+        ("unknown", "BAD_TOPIC", 1.0),
+        ("get", "BUSY", 0.0),
+    ] {
+        let name = format!("globalcounter_errors_total{{method=\"{method}\",error=\"{error}\"}}");
         assert_eq!(after[&name], count, "{error}");
     }
     assert_eq!(after["globalcounter_topics"], 5.0);
     assert_eq!(after["globalcounter_topics_limit"], 5.0);
     assert_eq!(after["globalcounter_ready"], 1.0);
+    // Nine requests of all dialects, none of them with another in its read.
+    assert_eq!(grown("globalcounter_batch_requests_sum"), 9.0);
+    assert_eq!(grown("globalcounter_batch_requests_count"), 9.0);
+    let by_worker: f64 = (0..2)
+        .map(|worker| {
+            grown(&format!(
+                "globalcounter_worker_requests_total{{worker=\"{worker}\"}}"
+            ))
+        })
+        .sum();
+    assert_eq!(by_worker, 9.0);
+    // The first read of each worker is measured.
+    assert!(grown("globalcounter_request_seconds_count") >= 1.0);
+    assert!(grown("globalcounter_request_seconds_sum") > 0.0);
+    let received = "globalcounter_received_bytes_total{transport=\"udp\"}";
+    assert_eq!(grown(received), 4.0);
+    for transport in ["tcp", "udp"] {
+        let sent = format!("globalcounter_sent_bytes_total{{transport=\"{transport}\"}}");
+        assert!(grown(&sent) > 0.0);
+    }
+    assert!(after["globalcounter_topics_memory_bytes{shard=\"0\"}"] > 33_000.0);
+    assert_eq!(
+        after["globalcounter_shard_waiting_batches{shard=\"1\"}"],
+        0.0
+    );
     assert_eq!(after["globalcounter_store_failed"], 0.0);
     assert!(after["process_resident_memory_bytes"] > 100_000.0);
 }

@@ -78,6 +78,9 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
             shared.store_failed(&StoreError::NoResult);
             continue;
         }
+        if let Some(size) = store.size() {
+            shared.commit_counts().set_size(size);
+        }
         if let Some(started) = Copying::start_if_due(shared, store) {
             _copying = Some(started);
         }

@@ -26,8 +26,8 @@ pub(crate) use intake::{FramesEnd, Intake};
 #[cfg(test)]
 pub(crate) use origin::Origin;
 pub(crate) use origin::{ConnectionKey, Datagram, LateReply, ReplyFormat, Requester, WorkerId};
-pub(crate) use request_counts::{RequestCounts, add_unshared};
-pub(crate) use requests::{Queued, Requests, Source, with_replies};
+pub(crate) use request_counts::RequestCounts;
+pub(crate) use requests::{Queued, Requests, Source, count_waiting, with_replies};
 pub(crate) use router::{Outcome, Router};
 pub(crate) use search_part::SearchPart;
 #[cfg(test)]

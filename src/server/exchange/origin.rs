@@ -1,8 +1,8 @@
 //! Where a request came from and where its reply goes: a connection of a worker, or the peer that
 //! sent a datagram.
 
-use crate::protocol::Reply;
 use crate::protocol::framed::RequestId;
+use crate::protocol::{Method, Reply};
 use crate::server::net::sys::Peer;
 use crate::shard;
 use crate::topic::ShardId;
@@ -59,6 +59,7 @@ pub(crate) struct Origin {
     /// The worker that has the connection, or that received the datagram.
     pub(crate) worker: WorkerId,
     pub(crate) requester: Requester,
+    pub(crate) method: Method,
     /// The id that the reply carries.
     pub(crate) id: RequestId,
 }

@@ -58,6 +58,7 @@ impl Source<'_> {
         Origin {
             worker,
             requester,
+            method: request.op.method(),
             id: request.id,
         }
     }

@@ -13,7 +13,7 @@ use super::commits::{ChangeQueue, CommitCounts, StoreMessage};
 use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
 use super::sync::reach::Reach;
-use crate::shard::{Ceilings, ErrorCounts, TopicQuota};
+use crate::shard::{Ceilings, ShardCounts, TopicQuota};
 use crate::store::StoreError;
 use crate::topic::{ShardId, Shards};
 
@@ -30,8 +30,8 @@ pub(crate) type ShardReach = CachePadded<Reach<Shard, Box<Batch>>>;
 pub(crate) struct Shared {
     ids: Shards,
     quota: TopicQuota,
-    /// The errors of each shard.
-    errors: Box<[Arc<ErrorCounts>]>,
+    /// What each shard tells.
+    counts: Box<[Arc<ShardCounts>]>,
     pub(crate) shards: Box<[ShardReach]>,
     mailboxes: Box<[CachePadded<Mailbox>]>,
     /// Changes for the store; unused if topics are only kept in memory.
@@ -56,9 +56,9 @@ impl Shared {
             .collect();
         Self {
             ids,
-            errors: shards
+            counts: shards
                 .iter()
-                .map(|shard| Arc::clone(shard.errors()))
+                .map(|shard| Arc::clone(shard.counts()))
                 .collect(),
             shards: shards
                 .into_iter()
@@ -106,9 +106,10 @@ impl Shared {
         self.failure.get().map(String::as_str)
     }
 
-    /// Returns the errors among the replies of each shard.
-    pub(crate) fn errors(&self) -> impl Iterator<Item = &ErrorCounts> {
-        self.errors.iter().map(|errors| &**errors)
+    /// Returns what each shard tells, with the number of batches that wait for it.
+    pub(crate) fn shard_counts(&self) -> impl Iterator<Item = (&ShardCounts, usize)> {
+        let counts = self.counts.iter().map(|counts| &**counts);
+        counts.zip(self.shards.iter().map(|reach| reach.waiting()))
     }
 
     /// Returns the counts of what the store's thread has done.

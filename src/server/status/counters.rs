@@ -1,42 +1,51 @@
-//! The counters of one worker. Only that worker writes them, so it needs no locked instructions;
-//! any thread may read them.
+//! The counters and measurements of one worker.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::measure::{Counter, Histogram, Sampler};
 use crate::protocol::resp::{COMMANDS, Verb};
-use crate::server::exchange::add_unshared;
 
-/// A worker measures the time of one read in this many, on average, because reading the clock costs
-/// as much as a count.
-const SAMPLE_INTERVAL: u64 = 64;
-
-/// Counts what one worker has done for Redis clients and with datagrams. Only that worker writes;
-/// any thread may read.
+/// What one worker has done. Only that worker writes it; any thread may read it.
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(super) commands: [CommandCounters; COMMANDS.len()],
     /// Replies to Redis clients that were errors.
-    pub(super) errors: AtomicU64,
+    pub(super) errors: Counter,
     /// Requests in datagrams whose topics this worker owns.
-    pub(super) at_owner: AtomicU64,
+    pub(super) at_owner: Counter,
     /// Requests in datagrams whose topics another worker owns.
-    pub(super) forwarded: AtomicU64,
+    pub(super) forwarded: Counter,
     /// Datagrams that the kernel dropped at this worker's socket.
-    pub(super) dropped: AtomicU64,
-    /// Reads from Redis clients.
-    reads: AtomicU64,
-    /// The number of the next read to measure.
-    sample_at: AtomicU64,
+    pub(super) dropped: Counter,
+    pub(super) tcp_received: Counter,
+    pub(super) tcp_sent: Counter,
+    pub(super) udp_received: Counter,
+    pub(super) udp_sent: Counter,
+    /// How often a connection was not read because it, or the worker, had too much to do.
+    pub(super) stalls: Counter,
+    /// The requests of each read or receive call that had any.
+    pub(super) batches: Histogram,
+    /// The times from a read to the last of its replies, in nanoseconds, of sampled reads; each counts
+    /// once for each of its requests.
+    pub(super) latencies: Histogram,
+    /// The times from when the worker wakes until it sleeps again, in nanoseconds, of sampled turns.
+    pub(super) turns: Histogram,
+    /// When the turn that is measured began, in nanoseconds from `created`; 0 if none is.
+    turn_start: AtomicU64,
+    created: Instant,
+    next_read: Sampler,
+    next_command_read: Sampler,
+    next_turn: Sampler,
 }
 
 /// The counters of one command.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct CommandCounters {
-    pub(super) calls: AtomicU64,
-    pub(super) refused: AtomicU64,
+    pub(super) calls: Counter,
+    pub(super) refused: Counter,
     /// The time of all calls, in nanoseconds, estimated from samples.
-    pub(super) nanoseconds: AtomicU64,
+    pub(super) nanoseconds: Counter,
 }
 
 /// The calls of one command, summed over all workers.
@@ -50,9 +59,9 @@ pub(crate) struct Calls {
     pub(crate) microseconds: u64,
 }
 
-/// A measurement of the time that one read takes.
+/// A measurement of the time that the commands of one read take.
 #[derive(Debug)]
-pub(crate) struct Sample {
+pub(crate) struct CommandSample {
     start: Instant,
     /// How many reads it stands for.
     reads: u64,
@@ -62,76 +71,144 @@ pub(crate) struct Sample {
 
 impl Counters {
     /// Creates counters that are all 0.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            commands: std::array::from_fn(|_| CommandCounters {
-                calls: AtomicU64::new(0),
-                refused: AtomicU64::new(0),
-                nanoseconds: AtomicU64::new(0),
-            }),
-            errors: AtomicU64::new(0),
-            at_owner: AtomicU64::new(0),
-            forwarded: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            reads: AtomicU64::new(0),
-            sample_at: AtomicU64::new(SAMPLE_INTERVAL),
+            commands: std::array::from_fn(|_| CommandCounters::default()),
+            errors: Counter::new(),
+            at_owner: Counter::new(),
+            forwarded: Counter::new(),
+            dropped: Counter::new(),
+            tcp_received: Counter::new(),
+            tcp_sent: Counter::new(),
+            udp_received: Counter::new(),
+            udp_sent: Counter::new(),
+            stalls: Counter::new(),
+            batches: Histogram::new(),
+            latencies: Histogram::new(),
+            turns: Histogram::new(),
+            turn_start: AtomicU64::new(0),
+            created: Instant::now(),
+            next_read: Sampler::new(),
+            next_command_read: Sampler::new(),
+            next_turn: Sampler::new(),
         }
     }
 
     /// Counts a command that is executed.
     pub(crate) fn called(&self, verb: Verb) {
-        add_unshared(&self.commands[verb.index()].calls, 1);
+        self.commands[verb.index()].calls.add(1);
     }
 
     /// Counts a command that is refused.
     pub(crate) fn refused(&self, verb: Verb) {
-        add_unshared(&self.commands[verb.index()].refused, 1);
+        self.commands[verb.index()].refused.add(1);
     }
 
     /// Adds replies that were errors.
     pub(crate) fn count_errors(&self, errors: u64) {
         if errors > 0 {
-            add_unshared(&self.errors, errors);
+            self.errors.add(errors);
         }
     }
 
     /// Adds requests in datagrams: those whose topics this worker owns, and those whose topics
     /// another worker owns.
     pub(crate) fn datagram_requests(&self, at_owner: usize, forwarded: usize) {
-        add_unshared(&self.at_owner, at_owner as u64);
-        add_unshared(&self.forwarded, forwarded as u64);
+        self.at_owner.add(at_owner as u64);
+        self.forwarded.add(forwarded as u64);
     }
 
     /// Updates the number of dropped datagrams from the kernel's, which is modulo 2^32.
     pub(crate) fn datagrams_dropped(&self, dropped: u32) {
-        let counted = self.dropped.load(Ordering::Relaxed) as u32;
+        let counted = self.dropped.get() as u32;
         if dropped != counted {
-            add_unshared(&self.dropped, dropped.wrapping_sub(counted).into());
+            self.dropped.add(dropped.wrapping_sub(counted).into());
         }
     }
 
-    /// Counts a read. Begins a measurement if it is time for one.
-    pub(crate) fn sample(&self) -> Option<Sample> {
-        add_unshared(&self.reads, 1);
-        let reads = self.reads.load(Ordering::Relaxed);
-        if reads < self.sample_at.load(Ordering::Relaxed) {
-            return None;
+    /// Adds bytes that were read from connections.
+    pub(crate) fn tcp_received(&self, bytes: usize) {
+        self.tcp_received.add(bytes as u64);
+    }
+
+    /// Adds bytes that were written to connections.
+    pub(crate) fn tcp_sent(&self, bytes: usize) {
+        self.tcp_sent.add(bytes as u64);
+    }
+
+    /// Adds bytes of datagrams that were received.
+    pub(crate) fn udp_received(&self, bytes: usize) {
+        self.udp_received.add(bytes as u64);
+    }
+
+    /// Adds bytes of datagrams that were sent.
+    pub(crate) fn udp_sent(&self, bytes: usize) {
+        self.udp_sent.add(bytes as u64);
+    }
+
+    /// Counts that a connection, or the socket for datagrams, is not read for now.
+    pub(crate) fn stalled(&self) {
+        self.stalls.add(1);
+    }
+
+    /// Counts the requests of a read or a receive call.
+    pub(crate) fn batch(&self, requests: usize) {
+        if requests > 0 {
+            self.batches.add(requests as u64, 1);
         }
-        // The intervals are irregular, so that they do not coincide with a rhythm of the clients.
-        // They are bits of a product with the golden ratio, and at most twice SAMPLE_INTERVAL.
-        let irregular = reads.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let next = 1 + irregular % (2 * SAMPLE_INTERVAL);
-        self.sample_at.store(reads + next, Ordering::Relaxed);
-        Some(Sample {
+    }
+
+    /// Returns how many requests were read.
+    pub(super) fn requests(&self) -> u64 {
+        self.batches.sum()
+    }
+
+    /// Counts a read or a receive call. Returns the time if its latency is to be measured.
+    #[inline]
+    pub(crate) fn sample_read(&self) -> Option<Instant> {
+        self.next_read.next().map(|_| Instant::now())
+    }
+
+    /// Ends a measurement: all requests of the read have their replies.
+    pub(crate) fn answered(&self, read: Instant, requests: usize) {
+        let elapsed = read.elapsed().as_nanos() as u64;
+        self.latencies.add(elapsed, requests as u64);
+    }
+
+    /// Begins a turn of the worker.
+    pub(crate) fn begin_turn(&self) {
+        if self.next_turn.next().is_some() {
+            // Never 0, which stands for no measurement.
+            self.turn_start.store(self.clock() | 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a turn of the worker.
+    pub(crate) fn end_turn(&self) {
+        let start = self.turn_start.load(Ordering::Relaxed);
+        if start != 0 {
+            self.turn_start.store(0, Ordering::Relaxed);
+            self.turns.add(self.clock().saturating_sub(start), 1);
+        }
+    }
+
+    fn clock(&self) -> u64 {
+        self.created.elapsed().as_nanos() as u64
+    }
+
+    /// Counts a read from a Redis client. Begins to measure its commands if it is time for that.
+    pub(crate) fn sample_commands(&self) -> Option<CommandSample> {
+        let reads = self.next_command_read.next()?;
+        Some(CommandSample {
             start: Instant::now(),
-            reads: next,
+            reads,
             calls: self.calls(),
         })
     }
 
     /// Ends a measurement, after the read was served. Its time stands for the time of all reads
     /// until the next measurement. It is divided among the commands of the measured read.
-    pub(crate) fn sampled(&self, sample: &Sample) {
+    pub(crate) fn commands_served(&self, sample: &CommandSample) {
         let elapsed = sample.start.elapsed().as_nanos() as u64 * sample.reads;
         let calls = self.calls();
         let calls_of_read = |i: usize| calls[i] - sample.calls[i];
@@ -139,14 +216,14 @@ impl Counters {
         for (i, command) in self.commands.iter().enumerate() {
             let own = calls_of_read(i);
             if own > 0 {
-                add_unshared(&command.nanoseconds, elapsed / all * own);
+                command.nanoseconds.add(elapsed / all * own);
             }
         }
     }
 
     /// Returns how often each command was executed.
     fn calls(&self) -> [u64; COMMANDS.len()] {
-        std::array::from_fn(|i| self.commands[i].calls.load(Ordering::Relaxed))
+        std::array::from_fn(|i| self.commands[i].calls.get())
     }
 }
 
@@ -154,41 +231,31 @@ impl Counters {
 mod tests {
     use super::*;
 
-    /// Reads that alternate are sampled evenly: neither odd nor even reads are preferred.
-    #[test]
-    fn samples_are_irregular_and_stand_for_all_reads() {
-        let counters = Counters::new();
-        let (mut samples, mut stood_for, mut odd) = (0, 0, 0);
-        for read in 0..100_000 {
-            if let Some(sample) = counters.sample() {
-                samples += 1;
-                stood_for += sample.reads;
-                odd += read % 2;
-            }
-        }
-        let mean: u64 = 100_000 / samples;
-        assert!(mean.abs_diff(SAMPLE_INTERVAL) < 8, "one in {mean}");
-        assert!((90_000..110_000).contains(&stood_for), "{stood_for}");
-        assert!(
-            (samples / 3..2 * samples / 3).contains(&odd),
-            "{odd} of {samples}"
-        );
-    }
-
     #[test]
     fn the_number_of_dropped_datagrams_goes_on_when_the_kernels_starts_again() {
         let counters = Counters::new();
         for dropped in [7, 7, u32::MAX, 2] {
             counters.datagrams_dropped(dropped);
         }
-        let counted = counters.dropped.load(Ordering::Relaxed);
-        assert_eq!(counted, (1 << 32) + 2);
+        assert_eq!(counters.dropped.get(), (1 << 32) + 2);
+    }
+
+    #[test]
+    fn turns_are_measured_now_and_then() {
+        let counters = Counters::new();
+        counters.end_turn();
+        for _ in 0..1_000 {
+            counters.begin_turn();
+            counters.end_turn();
+        }
+        let turns = counters.turns.read();
+        assert!((5..100).contains(&turns.count()), "{turns:?}");
     }
 
     #[test]
     fn the_time_of_a_sample_is_divided_among_its_commands() {
         let counters = Counters::new();
-        let sample = Sample {
+        let sample = CommandSample {
             start: Instant::now() - std::time::Duration::from_millis(4),
             reads: 10,
             calls: counters.calls(),
@@ -197,11 +264,8 @@ mod tests {
             counters.called(Verb::Incr);
         }
         counters.called(Verb::Get);
-        counters.sampled(&sample);
-        let nanoseconds = |verb: Verb| {
-            let command = &counters.commands[verb.index()];
-            command.nanoseconds.load(Ordering::Relaxed)
-        };
+        counters.commands_served(&sample);
+        let nanoseconds = |verb: Verb| counters.commands[verb.index()].nanoseconds.get();
         assert!(nanoseconds(Verb::Get) >= 10_000_000);
         assert_eq!(nanoseconds(Verb::Incr), 3 * nanoseconds(Verb::Get));
         assert_eq!(nanoseconds(Verb::Ping), 0);

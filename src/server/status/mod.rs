@@ -12,6 +12,7 @@ pub(crate) use clients::{Client, Registration};
 pub(crate) use connections::{Accepting, Connections, OpenConnection};
 pub(crate) use counters::Counters;
 pub use monitor::{
-    CommandCalls, LoadedSnapshot, Monitor, RequestCount, Snapshot, State, WorkerSnapshot,
+    BytesSnapshot, CommandCalls, ErrorCount, LoadedSnapshot, Monitor, RequestCount, Snapshot,
+    State, WorkerSnapshot,
 };
 pub(crate) use server::Status;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::server::Status;
-use crate::protocol::ErrorCode;
+use crate::measure::Distribution;
+use crate::protocol::Method;
 use crate::protocol::resp::COMMANDS;
 use crate::server::exchange::{CommitSnapshot, Shared};
 use crate::shard::Durability;
@@ -57,9 +58,22 @@ pub struct Snapshot {
     pub resp_connections: u64,
     /// Requests in the framed and the classic dialect.
     pub requests: Vec<RequestCount>,
-    /// How many requests were refused with each error, by its name in the protocol: requests of every
-    /// dialect that a shard refused, and framed and classic ones that could not be decoded.
-    pub errors: Vec<(&'static str, u64)>,
+    /// The requests that were refused: those of every dialect that a shard refused, and framed and
+    /// classic ones that could not be decoded.
+    pub errors: Vec<ErrorCount>,
+    /// Requests of every dialect that were submitted to shards.
+    pub submitted: u64,
+    /// How many requests each read, or receive call of datagrams, brought.
+    pub batches: Distribution,
+    /// The time from a read until its requests have their replies, in nanoseconds, of a sample of
+    /// reads, weighted by their requests. Datagrams whose requests were handed over, or waited for the
+    /// store, are left out.
+    pub latencies: Distribution,
+    /// Bytes that were received and sent.
+    pub bytes: BytesSnapshot,
+    /// How often a connection, or the socket for datagrams, was not read for a while because it or
+    /// its worker had too much to do.
+    pub stalls: u64,
     /// Commands of Redis clients, those that came at least once.
     pub commands: Vec<CommandCalls>,
     /// Replies to Redis clients that were errors.
@@ -96,6 +110,31 @@ pub struct RequestCount {
     pub requests: u64,
 }
 
+/// How many requests of one method were refused with one error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ErrorCount {
+    /// The method in lower case; "unknown" if the request could not be decoded.
+    pub method: &'static str,
+    /// The error's name in the protocol, such as "BUSY".
+    pub error: &'static str,
+    /// The number of requests.
+    pub requests: u64,
+}
+
+/// Bytes that were received and sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[allow(missing_docs)] // their names say it
+#[non_exhaustive]
+pub struct BytesSnapshot {
+    pub tcp_received: u64,
+    pub tcp_sent: u64,
+    pub udp_received: u64,
+    pub udp_sent: u64,
+}
+
 /// How often Redis clients called a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
@@ -111,15 +150,21 @@ pub struct CommandCalls {
     pub microseconds: u64,
 }
 
-/// One worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One worker, and its shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct WorkerSnapshot {
     /// Its open TCP connections.
     pub connections: u64,
-    /// The framed and classic requests that it has decoded.
+    /// The requests that it has read, of every dialect.
     pub requests: u64,
+    /// The time from when it wakes until it sleeps again, in nanoseconds, of a sample of its turns.
+    pub turns: Distribution,
+    /// Batches of requests that wait for its shard.
+    pub waiting_batches: u64,
+    /// Bytes of memory that the topics of its shard take.
+    pub table_bytes: u64,
 }
 
 /// What was loaded from a data directory at the start.
@@ -164,22 +209,27 @@ impl Monitor {
         let (status, shared) = (&*self.status, &*self.shared);
         let mut requests = BTreeMap::new();
         let mut workers = Vec::new();
-        for (counts, connections) in status.requests().zip(status.connections.by_worker()) {
-            let mut worker = WorkerSnapshot {
-                connections: connections as u64,
-                requests: 0,
-            };
+        for counts in status.requests() {
             for (dialect, method, count) in counts {
-                worker.requests += count;
                 *requests.entry((dialect, method)).or_default() += count;
             }
-            workers.push(worker);
+        }
+        let connections = status.connections.by_worker();
+        let shards = connections.zip(shared.shard_counts());
+        for (worker, (connections, (shard, waiting_batches))) in status.workers().zip(shards) {
+            workers.push(WorkerSnapshot {
+                connections: connections as u64,
+                requests: worker.requests(),
+                turns: worker.turns.read(),
+                waiting_batches: waiting_batches as u64,
+                table_bytes: shard.table_bytes(),
+            });
         }
         let requests = requests
             .into_iter()
             .map(|((dialect, method), requests)| RequestCount {
                 dialect,
-                method,
+                method: method.name(),
                 requests,
             });
         let commands = COMMANDS.iter().map(|spec| {
@@ -191,12 +241,22 @@ impl Monitor {
                 microseconds: calls.microseconds,
             }
         });
-        let mut errors = ErrorCode::ALL.map(|error| (error.name(), 0));
-        for counts in status.refusals().chain(shared.errors()) {
-            for ((_, sum), (_, count)) in errors.iter_mut().zip(counts.all()) {
-                *sum += count;
+        let mut errors: Vec<ErrorCount> = Vec::new();
+        let shards = shared.shard_counts().map(|(shard, _)| &shard.errors);
+        for counts in status.refusals().chain(shards) {
+            for (i, (method, error, count)) in counts.all().enumerate() {
+                if i == errors.len() {
+                    errors.push(ErrorCount {
+                        method: method.map_or("unknown", Method::name),
+                        error: error.name(),
+                        requests: 0,
+                    });
+                }
+                errors[i].requests += count;
             }
         }
+        let [tcp_received, tcp_sent, udp_received, udp_sent] = status.bytes();
+        let batches = status.distribution(|worker| &worker.batches);
         let [connections, accepted, refused] = status.connections.counts();
         let [at_owner, handed_over] = status.datagram_requests();
         Snapshot {
@@ -209,7 +269,17 @@ impl Monitor {
             connections_refused: refused,
             resp_connections: status.clients.count() as u64,
             requests: requests.collect(),
-            errors: errors.to_vec(),
+            errors,
+            submitted: batches.sum(),
+            batches,
+            latencies: status.distribution(|worker| &worker.latencies),
+            bytes: BytesSnapshot {
+                tcp_received,
+                tcp_sent,
+                udp_received,
+                udp_sent,
+            },
+            stalls: status.stalls(),
             commands: commands
                 .filter(|command| command.calls + command.refused > 0)
                 .collect(),

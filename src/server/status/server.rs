@@ -2,13 +2,14 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
 use super::clients::Clients;
 use super::connections::Connections;
 use super::counters::{Calls, Counters};
+use crate::measure::{Counter, Distribution, Histogram};
+use crate::protocol::Method;
 use crate::protocol::resp::Verb;
 use crate::server::config::Config;
 use crate::server::durable::Loaded;
@@ -73,7 +74,7 @@ impl Status {
     /// Returns the dialect, the method and the number of each kind of requests, for each worker.
     pub(super) fn requests(
         &self,
-    ) -> impl Iterator<Item = impl Iterator<Item = (&'static str, &'static str, u64)>> {
+    ) -> impl Iterator<Item = impl Iterator<Item = (&'static str, Method, u64)>> {
         self.requests.iter().map(|counts| counts.all())
     }
 
@@ -88,9 +89,9 @@ impl Status {
         let mut sum = Calls::default();
         let mut nanoseconds = 0;
         for command in commands {
-            sum.calls += command.calls.load(Ordering::Relaxed);
-            sum.refused += command.refused.load(Ordering::Relaxed);
-            nanoseconds += command.nanoseconds.load(Ordering::Relaxed);
+            sum.calls += command.calls.get();
+            sum.refused += command.refused.get();
+            nanoseconds += command.nanoseconds.get();
         }
         sum.microseconds = nanoseconds / 1_000;
         sum
@@ -105,6 +106,35 @@ impl Status {
         ]
     }
 
+    /// Returns the bytes that were received and sent: over TCP, and over UDP.
+    pub(super) fn bytes(&self) -> [u64; 4] {
+        [
+            self.sum(|worker| &worker.tcp_received),
+            self.sum(|worker| &worker.tcp_sent),
+            self.sum(|worker| &worker.udp_received),
+            self.sum(|worker| &worker.udp_sent),
+        ]
+    }
+
+    /// Returns how often a connection was not read because it, or its worker, had too much to do.
+    pub(super) fn stalls(&self) -> u64 {
+        self.sum(|worker| &worker.stalls)
+    }
+
+    /// Returns what one histogram of all workers has counted.
+    pub(super) fn distribution(&self, histogram: fn(&Counters) -> &Histogram) -> Distribution {
+        let mut sum = Distribution::default();
+        for worker in &self.workers {
+            sum.merge(&histogram(worker).read());
+        }
+        sum
+    }
+
+    /// Returns the counters of each worker.
+    pub(super) fn workers(&self) -> impl Iterator<Item = &Counters> {
+        self.workers.iter().map(|worker| &**worker)
+    }
+
     /// Returns how many datagrams the kernel dropped at all workers' sockets.
     pub(crate) fn datagrams_dropped(&self) -> u64 {
         self.sum(|worker| &worker.dropped)
@@ -116,8 +146,8 @@ impl Status {
     }
 
     /// Returns the sum of one counter over all workers.
-    fn sum(&self, counter: fn(&Counters) -> &AtomicU64) -> u64 {
+    fn sum(&self, counter: fn(&Counters) -> &Counter) -> u64 {
         let counts = self.workers.iter().map(|worker| counter(worker));
-        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+        counts.map(Counter::get).sum()
     }
 }

@@ -204,8 +204,11 @@ impl Connection {
     /// task is then woken when the socket is writable again.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut stream = self.stream.borrow_mut();
-        let link = &self.registered.link;
-        link.write_to(|replies| Pin::new(&mut *stream).poll_write(cx, replies))
+        let Registered { link, context, .. } = &self.registered;
+        let unsent = link.unsent();
+        let result = link.write_to(|replies| Pin::new(&mut *stream).poll_write(cx, replies));
+        context.worker.counters().tcp_sent(unsent - link.unsent());
+        result
     }
 
     /// Writes `output` after the unsent replies. Bytes that the socket does not accept are queued.
@@ -213,9 +216,14 @@ impl Connection {
     /// than `output`, so the replies of each topic keep their order.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, mut output: &[u8]) -> io::Result<()> {
         if self.registered.link.unsent() == 0 {
+            let counters = self.registered.worker().counters();
             while !output.is_empty() {
                 match Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, output) {
-                    Poll::Ready(written) => output = &output[written?..],
+                    Poll::Ready(written) => {
+                        let written = written?;
+                        counters.tcp_sent(written);
+                        output = &output[written..];
+                    }
                     Poll::Pending => break,
                 }
             }

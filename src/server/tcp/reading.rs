@@ -21,10 +21,15 @@ use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
 impl Connection {
     /// Reads once, serves all whole requests, and writes their replies with one call.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
-        if !self.registered.link.has_room() || self.registered.worker().congested(cx.waker()) {
+        if !self.registered.link.has_room() {
+            self.registered.worker().counters().stalled();
+            return Ok(Step::Wait);
+        }
+        if self.registered.worker().congested(cx.waker()) {
             return Ok(Step::Wait);
         }
         let context = Rc::clone(&self.registered.context);
+        let counters = context.worker.counters();
         let scratch = &mut *context.scratch.borrow_mut();
         // Left-over bytes are copied in front of the new ones into the worker's buffer, unless they
         // belong to a long command, which is collected in `partial`.
@@ -40,6 +45,9 @@ impl Connection {
         };
         read?;
         let len = buffer.filled().len();
+        counters.tcp_received(len);
+        let measured = counters.sample_read();
+        let submitted = self.registered.link.submitted();
         let Scratch {
             input,
             output,
@@ -58,7 +66,12 @@ impl Connection {
             self.partial.extend_from_slice(&input[done..]);
             self.registered.link.set_unserved(self.partial.len());
         }
-        self.finish(cx, output)
+        let step = self.finish(cx, output);
+        if let Some(start) = measured {
+            let link = &self.registered.link;
+            link.measure(start, link.submitted() - submitted, counters);
+        }
+        step
     }
 
     /// Serves requests that were read before and had to wait, if they need not wait any longer.
@@ -158,7 +171,9 @@ impl Connection {
         let worker = &context.worker;
         let detector = self.move_detector.as_mut();
         let better_shard = detector.and_then(|detector| detector.record(requests, worker.shard()));
-        link.add_in_flight(requests.count());
+        let count = requests.count();
+        link.add_in_flight(count);
+        worker.counters().batch(count);
         let source = Source::Connection(*key);
         worker.submit(requests, input, source, |outcome| match outcome {
             Outcome::Applied(requests, replies) => {
@@ -250,13 +265,13 @@ impl Connection {
         let Phase::Resp(session) = &mut self.phase else {
             return 0;
         };
-        let sample = worker.counters().sample();
+        let sample = worker.counters().sample_commands();
         let served = session.serve_input(worker, link, *key, input, requests);
         self.submit(input, output, requests);
         let counters = self.registered.worker().counters();
         counters.count_errors(self.registered.link.drain(output));
         if let Some(sample) = sample {
-            counters.sampled(&sample);
+            counters.commands_served(&sample);
         }
         match served.rest {
             Rest::Partial => {}

@@ -55,19 +55,26 @@ pub(super) fn run(plan: Plan) -> io::Result<()> {
     if let Some(processor) = plan.processor {
         affinity::pin(processor)?;
     }
-    let runtime = runtime(plan.id, &plan.shared)?;
+    let runtime = runtime(plan.id, &plan.shared, &plan.status)?;
     let (id, shared) = (plan.id, Arc::clone(&plan.shared));
     let result = runtime.block_on(serve(plan));
     shared.mailbox(id).set_waker(None);
     result
 }
 
-fn runtime(id: WorkerId, shared: &Arc<Shared>) -> io::Result<LocalRuntime> {
+fn runtime(id: WorkerId, shared: &Arc<Shared>, status: &Arc<Status>) -> io::Result<LocalRuntime> {
     let (before, after) = (Arc::clone(shared), Arc::clone(shared));
+    let (end, begin) = (Arc::clone(status), Arc::clone(status));
     Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(move || before.mailbox(id).before_sleep())
-        .on_thread_unpark(move || after.mailbox(id).after_sleep())
+        .on_thread_park(move || {
+            end.counters(id).end_turn();
+            before.mailbox(id).before_sleep();
+        })
+        .on_thread_unpark(move || {
+            after.mailbox(id).after_sleep();
+            begin.counters(id).begin_turn();
+        })
         .build_local(Default::default())
 }
 

@@ -15,7 +15,7 @@ use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
 use crate::server::exchange::{
     Datagrams, Entry, FramesEnd, Intake, Outcome, Queued, ReplyFormat, Requests, Source,
-    with_replies,
+    count_waiting, with_replies,
 };
 use crate::server::net::sys::{DATAGRAMS, Received};
 use crate::server::worker::{Worker, yield_turn};
@@ -122,21 +122,29 @@ fn receive(
 impl ReceivedBatch {
     /// Serves the datagrams of one receive call.
     fn serve(&mut self, worker: &Worker, socket: &DatagramSocket, received: &Received) {
+        let counters = worker.counters();
+        let measured = counters.sample_read();
+        let mut bytes = 0;
         for i in 0..received.count() {
+            bytes += received.span(i).len();
             self.datagrams.begin_message(received.peer(i));
             for span in received.datagrams(i) {
                 self.decode(&worker.intake, received.bytes(), span);
             }
         }
-        worker.counters().datagrams_dropped(received.dropped());
-        self.submit(worker, socket, received.bytes());
+        counters.udp_received(bytes);
+        counters.datagrams_dropped(received.dropped());
+        let answered = self.submit(worker, socket, received.bytes());
         self.pack(socket);
         worker.finish_routing(); // sends the replies
+        if let (Some(start), Some(requests)) = (measured, answered) {
+            counters.answered(start, requests);
+        }
     }
 
     /// Takes the requests to their shards. Packs the replies that are known at once, or collects them
-    /// if they may have to be sorted.
-    fn submit(&mut self, worker: &Worker, socket: &DatagramSocket, bytes: &[u8]) {
+    /// if they may have to be sorted. Returns the number of requests if all replies are known.
+    fn submit(&mut self, worker: &Worker, socket: &DatagramSocket, bytes: &[u8]) -> Option<usize> {
         let Self {
             datagrams,
             requests,
@@ -146,13 +154,17 @@ impl ReceivedBatch {
         // The replies then come in the order of their datagrams, with no others among them.
         let in_order = responses.is_empty() && requests.for_one_shard();
         let at_owner = requests.count_for(worker.shard());
+        let count = requests.count();
         let counters = worker.counters();
-        counters.datagram_requests(at_owner, requests.count() - at_owner);
+        counters.datagram_requests(at_owner, count - at_owner);
+        counters.batch(count);
+        let mut answered = 0;
         let source = Source::Datagrams(datagrams);
         worker.submit(requests, bytes, source, |outcome| {
             let Outcome::Applied(requests, replies) = outcome else {
                 return;
             };
+            answered += requests.len() - count_waiting(replies);
             if in_order {
                 socket.pack_replies(datagrams, requests, replies);
             } else {
@@ -163,6 +175,7 @@ impl ReceivedBatch {
                 responses.extend(replies.map(response));
             }
         });
+        (count > 0 && answered == count).then_some(count)
     }
 
     /// Packs the responses and clears the buffers.

@@ -17,6 +17,7 @@ use crate::server::exchange::{
     Batch, Datagram, Datagrams, LateReply, Queued, ReplyFormat, Requester,
 };
 use crate::server::net::sys::{self, Outgoing, Peer};
+use crate::server::status::Counters;
 use crate::server::worker::DatagramReplies;
 
 /// A worker's UDP socket and the replies that wait to be sent from it.
@@ -123,14 +124,15 @@ impl DatagramReplies for DatagramSocket {
         }
     }
 
-    fn flush(&self) -> Vec<Box<Batch>> {
+    fn flush(&self, counters: &Counters) -> Vec<Box<Batch>> {
         let mut outgoing = self.outgoing.borrow_mut();
         if !outgoing.is_empty() {
+            let bytes = outgoing.bytes();
             let sent = self
                 .inner
                 .try_io(Interest::WRITABLE, || outgoing.send(self.inner.as_fd()));
             match sent {
-                Ok(0) => {}
+                Ok(0) => counters.udp_sent(bytes),
                 Ok(refused) => debug!(refused, "the kernel refused to send replies"),
                 Err(_) => {
                     self.wake();

@@ -1,6 +1,7 @@
 //! The interface through which every task of a worker can answer datagrams.
 
 use crate::server::exchange::{Batch, LateReply};
+use crate::server::status::Counters;
 
 /// The worker's UDP socket, for replies.
 pub(crate) trait DatagramReplies {
@@ -15,7 +16,7 @@ pub(crate) trait DatagramReplies {
     /// Sends the packed replies. Replies that the socket does not take now are sent when it is
     /// writable again; until then the worker receives no datagrams.
     ///
-    /// Returns the batches whose replies are all sent. They are not returned earlier, so that the
+    /// Counts the bytes that it sends. Returns the batches whose replies are all sent. They are not returned earlier, so that the
     /// other workers' credit bounds the replies that wait here.
-    fn flush(&self) -> Vec<Box<Batch>>;
+    fn flush(&self, counters: &Counters) -> Vec<Box<Batch>>;
 }

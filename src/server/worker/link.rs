@@ -6,11 +6,13 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Instant;
 
 use super::ring::Ring;
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
 use crate::server::exchange::{Batch, LateReply, SearchPart, empty, shrink};
+use crate::server::status::Counters;
 
 /// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
 /// hold little memory.
@@ -48,6 +50,10 @@ pub(crate) struct Link {
     encoder: RefCell<ReplyEncoder>,
     /// The number of requests on their way to shards or back.
     in_flight: Cell<usize>,
+    /// The number of requests that were ever submitted.
+    submitted: Cell<usize>,
+    /// A read whose latency is measured.
+    measured: Cell<Option<MeasuredRead>>,
     /// Encoded replies, in order. The first `written` bytes are written to the socket.
     replies: RefCell<Vec<u8>>,
     written: Cell<usize>,
@@ -73,6 +79,16 @@ pub(crate) struct Link {
     waker: RefCell<Option<Waker>>,
 }
 
+/// A read whose requests do not all have their replies yet.
+#[derive(Debug, Clone, Copy)]
+struct MeasuredRead {
+    start: Instant,
+    requests: usize,
+    /// The replies that are still to come, those to earlier requests included. Replies can overtake
+    /// one another, so the time that is measured may be that of others.
+    left: usize,
+}
+
 /// Encodes the replies of a connection, in its dialect.
 #[derive(Debug)]
 pub(crate) enum ReplyEncoder {
@@ -90,6 +106,8 @@ impl Link {
             serial,
             encoder: RefCell::new(ReplyEncoder::Framed),
             in_flight: Cell::new(0),
+            submitted: Cell::new(0),
+            measured: Cell::new(None),
             replies: RefCell::default(),
             written: Cell::new(0),
             held: Cell::new(0),
@@ -182,6 +200,7 @@ impl Link {
     /// Adds requests that are submitted to shards.
     pub(crate) fn add_in_flight(&self, requests: usize) {
         self.in_flight.update(|count| count + requests);
+        self.submitted.update(|count| count + requests);
     }
 
     /// Subtracts requests whose replies are known.
@@ -189,10 +208,41 @@ impl Link {
         self.in_flight.update(|count| count - requests);
     }
 
-    /// Queues the replies of a batch that came back, or takes its part of a search. Returns the
-    /// same as [`drain`](Self::drain). [`pass_on`](Self::pass_on) must follow.
-    pub(crate) fn queue_replies(&self, batch: &mut Batch) -> u64 {
-        self.queue_with(|replies| {
+    /// Returns the number of requests that were ever submitted.
+    pub(crate) fn submitted(&self) -> usize {
+        self.submitted.get()
+    }
+
+    /// Measures how long the `requests` of a read take that began at `start`: now if they have their
+    /// replies, or else when these come back.
+    pub(crate) fn measure(&self, start: Instant, requests: usize, counters: &Counters) {
+        if requests > 0 {
+            self.measured.set(Some(MeasuredRead {
+                start,
+                requests,
+                left: self.in_flight(),
+            }));
+            self.end_measurement(0, counters);
+        }
+    }
+
+    /// Ends a measurement if the last of its replies are among these that came back.
+    fn end_measurement(&self, replies: usize, counters: &Counters) {
+        let Some(mut read) = self.measured.get() else {
+            return;
+        };
+        read.left = read.left.saturating_sub(replies);
+        let ended = read.left == 0;
+        if ended {
+            counters.answered(read.start, read.requests);
+        }
+        self.measured.set((!ended).then_some(read));
+    }
+
+    /// Queues the replies of a batch that came back, or takes its part of a search. Counts those that
+    /// are errors. [`pass_on`](Self::pass_on) must follow.
+    pub(crate) fn queue_replies(&self, batch: &mut Batch, counters: &Counters) {
+        self.queue_with(counters, |replies| {
             let known = batch.replies().map(|(request, reply)| (request.id, reply));
             let mut count = self.encode_all(known, replies);
             if let Some(part) = batch.search_part.take() {
@@ -200,30 +250,30 @@ impl Link {
                 count += 1;
             }
             count
-        })
+        });
     }
 
     /// Queues replies to this connection that waited for the store, as
     /// [`queue_replies`](Self::queue_replies) does.
-    pub(crate) fn queue_late_replies(&self, late: &[LateReply]) -> u64 {
-        self.queue_with(|replies| {
+    pub(crate) fn queue_late_replies(&self, late: &[LateReply], counters: &Counters) {
+        self.queue_with(counters, |replies| {
             self.encode_all(
                 late.iter().map(|(origin, reply)| (origin.id, *reply)),
                 replies,
             )
-        })
+        });
     }
 
     /// Calls `encode` with the buffer of unsent replies. `encode` appends replies and returns the
     /// number of requests that they answer.
-    fn queue_with(&self, encode: impl FnOnce(&mut Vec<u8>) -> usize) -> u64 {
+    fn queue_with(&self, counters: &Counters, encode: impl FnOnce(&mut Vec<u8>) -> usize) {
         let mut replies = self.replies.borrow_mut();
         let count = encode(&mut replies);
-        let errors = self.drain(&mut replies);
+        counters.count_errors(self.drain(&mut replies));
         drop(replies);
         self.sub_in_flight(count);
+        self.end_measurement(count, counters);
         self.update_held();
-        errors
     }
 
     /// Notes that replies came back. Returns false if that was noted before.
@@ -232,22 +282,25 @@ impl Link {
     }
 
     /// Writes the replies that came back, or wakes the connection's task if it has to do more than
-    /// that or if the socket does not accept everything.
-    pub(crate) fn pass_on(&self) {
+    /// that or if the socket does not accept everything. Returns how many bytes it wrote.
+    pub(crate) fn pass_on(&self) -> usize {
         self.touched.set(false);
         let socket = self.socket.borrow();
         if self.idle.get()
             && let Some(socket) = &*socket
         {
+            let unsent = self.unsent();
             let written = self.write_to(|replies| match socket.try_write(replies) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
                 result => Poll::Ready(result),
             });
-            if let Ok(true) = written {
-                return;
+            if !matches!(written, Ok(true)) {
+                self.wake();
             }
+            return unsent - self.unsent();
         }
         self.wake();
+        0
     }
 
     /// Sets the connection's socket; `None` when it ends or moves away.
@@ -404,6 +457,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::protocol::Method;
     use crate::server::exchange::{ConnectionKey, Origin, Requester, WorkerId};
 
     /// A socket that accepts a number of bytes, then none.
@@ -445,6 +499,7 @@ mod tests {
             let origin = Origin {
                 worker: WorkerId(0),
                 requester: Requester::Connection(key),
+                method: Method::Count,
                 id: RequestId(number),
             };
             (origin, Reply::Count(number.into()))
@@ -466,7 +521,7 @@ mod tests {
             link.set_waker(&Waker::from(Arc::clone(&flag)));
             link.set_idle(idle);
             link.add_in_flight(2);
-            link.queue_late_replies(&late_replies());
+            link.queue_late_replies(&late_replies(), &Counters::new());
             assert!(link.touch() && !link.touch(), "it is noted once");
             link.pass_on();
             assert!(link.touch(), "the next replies are noted again");

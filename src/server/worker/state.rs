@@ -200,6 +200,7 @@ impl Worker {
     pub(crate) fn congested(&self, waker: &Waker) -> bool {
         let congested = self.router.borrow().congested();
         if congested {
+            self.counters().stalled();
             self.stalled.borrow_mut().push(waker.clone());
         }
         congested
@@ -245,7 +246,7 @@ impl Worker {
         let mut touched = self.touched.borrow_mut();
         if !touched.is_empty() {
             for link in touched.drain(..) {
-                link.pass_on();
+                self.counters().tcp_sent(link.pass_on());
             }
         }
         drop(touched);
@@ -269,7 +270,7 @@ impl Worker {
         while let Some(batch) = router.take_datagrams() {
             datagrams.answer(batch);
         }
-        for batch in datagrams.flush() {
+        for batch in datagrams.flush(self.counters()) {
             router.return_to_sender(batch);
         }
     }
@@ -284,7 +285,7 @@ impl Worker {
         let Some(key) = batch.connection else { return };
         match self.link(key) {
             Some(link) => {
-                self.counters().count_errors(link.queue_replies(batch));
+                link.queue_replies(batch, self.counters());
                 self.touch(link);
             }
             None => debug!(
@@ -304,8 +305,7 @@ impl Worker {
             match replies[0].0.requester {
                 Requester::Connection(key) => {
                     if let Some(link) = self.link(key) {
-                        let errors = link.queue_late_replies(replies);
-                        self.counters().count_errors(errors);
+                        link.queue_late_replies(replies, self.counters());
                         self.touch(link);
                     }
                 }

@@ -9,6 +9,8 @@ pub(super) struct LongNames {
     blocks: Vec<Vec<Entry>>,
     /// The first of the free entries, which form a list, or [`NONE`].
     free: usize,
+    /// The length of all names.
+    names_len: usize,
 }
 
 /// The end of the list of free entries.
@@ -26,6 +28,7 @@ impl Default for LongNames {
         Self {
             blocks: Vec::new(),
             free: NONE,
+            names_len: 0,
         }
     }
 }
@@ -33,6 +36,7 @@ impl Default for LongNames {
 impl LongNames {
     /// Stores a name and returns its number.
     pub(super) fn insert(&mut self, name: &[u8]) -> usize {
+        self.names_len += name.len();
         let name = Entry::Name(name.into());
         if self.free != NONE {
             let number = self.free;
@@ -60,6 +64,11 @@ impl LongNames {
         }
     }
 
+    /// Returns how many bytes the names take, without what the allocator adds.
+    pub(super) fn bytes(&self) -> usize {
+        self.blocks.len() * BLOCK * size_of::<Entry>() + self.names_len
+    }
+
     /// Returns how many names are stored.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -71,6 +80,7 @@ impl LongNames {
 
     /// Frees a name.
     pub(super) fn remove(&mut self, number: usize) {
+        self.names_len -= self.name(number).len();
         self.blocks[number / BLOCK][number % BLOCK] = Entry::Free(self.free);
         self.free = number;
     }

@@ -131,6 +131,15 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         self.len
     }
 
+    /// Returns how many bytes the table takes: rows, tags, the directory and long names. Memory of
+    /// removed topics stays the table's.
+    pub(in crate::shard) fn bytes(&self) -> usize {
+        self.memory.segments() * segment::BYTES
+            + self.segments.capacity() * size_of::<SegmentInfo>()
+            + self.directory.capacity() * size_of::<SegmentId>()
+            + self.long_names.bytes()
+    }
+
     /// Returns whether there are so many topics that a nearby cache does not hold them.
     #[inline]
     pub(in crate::shard) fn is_far(&self) -> bool {

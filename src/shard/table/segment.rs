@@ -20,6 +20,9 @@ pub(super) const PLACES: usize = GROUPS * GROUP;
 /// row never spans two cache lines.
 pub(super) const ROW_BYTES: usize = 32;
 
+/// The size of a segment's tags and rows, 33 KiB.
+pub(super) const BYTES: usize = size_of::<Tags>() + size_of::<Rows>();
+
 /// A row; see `names`.
 pub(super) type Row = [u8; ROW_BYTES];
 

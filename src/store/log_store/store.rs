@@ -19,7 +19,7 @@ use crate::store::directory::{
 use crate::store::disk::{Disk, SystemDisk};
 use crate::store::encoding::{Seed, StoreId};
 use crate::store::error::StoreError;
-use crate::store::interface::{Checkpoint, Store};
+use crate::store::interface::{Checkpoint, Store, StoreSize};
 use crate::store::layout::{CHECKPOINTS, LOG};
 use crate::store::log::LogWriter;
 use crate::store::stored::{LastEnd, Stored};
@@ -237,6 +237,13 @@ impl Serving {
         self.log_at_start + self.log.appended()
     }
 
+    fn size(&self) -> StoreSize {
+        StoreSize {
+            log_bytes: self.log_bytes() - self.last_checkpoint_at,
+            checkpoint_bytes: self.shared.manifest.lock().checkpoint_bytes(),
+        }
+    }
+
     fn checkpoint_due(&self) -> bool {
         let Shared {
             running,
@@ -290,6 +297,13 @@ impl Store for LogStore {
         if let Err(error) = witnessed {
             // The last commit is durable. The next one is refused.
             warn!(%error, "cannot write to the log");
+        }
+    }
+
+    fn size(&self) -> Option<StoreSize> {
+        match &self.phase {
+            Phase::Serving(serving) => Some(serving.size()),
+            Phase::Loading(_) | Phase::Failed => None,
         }
     }
 

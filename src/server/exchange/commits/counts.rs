@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::server::net::coarse_seconds;
+use crate::store::StoreSize;
+
 /// The upper ends of the ranges of times that are told apart, in seconds. Longer times are in no range.
 const BOUNDS: [f64; 14] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
@@ -18,6 +21,12 @@ pub(crate) struct CommitCounts {
     by_time: [AtomicU64; BOUNDS.len()],
     checkpoints: AtomicU64,
     failed_checkpoints: AtomicU64,
+    /// When the last commit became durable, by [`coarse_seconds`]; 0 before the first.
+    last_commit: AtomicU64,
+    /// When the last checkpoint was written, in the same way.
+    last_checkpoint: AtomicU64,
+    log_bytes: AtomicU64,
+    checkpoint_bytes: AtomicU64,
 }
 
 /// What a store has done since the start.
@@ -37,6 +46,14 @@ pub struct CommitSnapshot {
     pub checkpoints: u64,
     /// Checkpoints that could not be written.
     pub checkpoints_failed: u64,
+    /// How long ago the last commit became durable, in seconds; `None` before the first.
+    pub last_commit_seconds: Option<u64>,
+    /// How long ago the last checkpoint was written, in seconds; `None` before the first.
+    pub last_checkpoint_seconds: Option<u64>,
+    /// The bytes of log since the last checkpoint began, which a start would have to replay.
+    pub log_bytes: u64,
+    /// The bytes of the last checkpoint.
+    pub checkpoint_bytes: u64,
 }
 
 impl CommitCounts {
@@ -45,6 +62,7 @@ impl CommitCounts {
         add(&self.commits, 1);
         add(&self.changes, changes as u64);
         add(&self.nanoseconds, time.as_nanos() as u64);
+        self.last_commit.store(coarse_seconds(), Ordering::Release);
         let range = BOUNDS.partition_point(|&bound| bound < time.as_secs_f64());
         if let Some(count) = self.by_time.get(range) {
             add(count, 1);
@@ -54,6 +72,15 @@ impl CommitCounts {
     /// Counts a checkpoint that was written while topics were served.
     pub(crate) fn checkpoint_written(&self) {
         add(&self.checkpoints, 1);
+        self.last_checkpoint
+            .store(coarse_seconds(), Ordering::Release);
+    }
+
+    /// Notes how much the store keeps now.
+    pub(crate) fn set_size(&self, size: StoreSize) {
+        self.log_bytes.store(size.log_bytes, Ordering::Release);
+        self.checkpoint_bytes
+            .store(size.checkpoint_bytes, Ordering::Release);
     }
 
     /// Counts a checkpoint that could not be written.
@@ -77,6 +104,10 @@ impl CommitCounts {
             seconds: get(&self.nanoseconds) as f64 / 1e9,
             checkpoints: get(&self.checkpoints),
             checkpoints_failed: get(&self.failed_checkpoints),
+            last_commit_seconds: seconds_since(&self.last_commit),
+            last_checkpoint_seconds: seconds_since(&self.last_checkpoint),
+            log_bytes: get(&self.log_bytes),
+            checkpoint_bytes: get(&self.checkpoint_bytes),
         }
     }
 }
@@ -84,6 +115,12 @@ impl CommitCounts {
 /// A store may report from any thread.
 fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::AcqRel);
+}
+
+/// Returns how long ago a time is by [`coarse_seconds`], which is never 0; `None` for 0.
+fn seconds_since(time: &AtomicU64) -> Option<u64> {
+    let time = get(time);
+    (time > 0).then(|| coarse_seconds().saturating_sub(time))
 }
 
 fn get(counter: &AtomicU64) -> u64 {
@@ -108,5 +145,7 @@ mod tests {
         assert_eq!(commits.within_seconds[1], (0.00025, 3));
         assert_eq!(commits.within_seconds[BOUNDS.len() - 1], (2.5, 4));
         assert_eq!((commits.checkpoints, commits.checkpoints_failed), (1, 0));
+        assert!(commits.last_commit_seconds.is_some_and(|ago| ago < 60));
+        assert_eq!(CommitCounts::default().read().last_commit_seconds, None);
     }
 }

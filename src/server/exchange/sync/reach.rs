@@ -45,6 +45,11 @@ impl<S, B> Reach<S, B> {
         }
     }
 
+    /// Returns how many batches are in the channel by now.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Runs the batches in the channel, then `own`, then releases the shard and runs the batches
     /// that arrived meanwhile. Returns `None`, and runs nothing, if another worker runs the shard
     /// now.

@@ -174,6 +174,12 @@ impl Outgoing {
         Ok(refused)
     }
 
+    /// Returns how many bytes wait to be sent, or were sent with them by a call that the socket
+    /// interrupted.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Returns why the kernel refused the last dropped datagram.
     pub fn take_refusal(&mut self) -> Option<io::Error> {
         self.refusal.take()

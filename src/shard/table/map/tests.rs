@@ -211,10 +211,7 @@ fn a_topic_takes_at_most_58_bytes_at_any_size() {
     for i in 0..400_000 {
         insert(&mut table, &format!("topic-{i:010}"), i);
         if table.len() >= 100_000 && table.len().is_multiple_of(10_000) {
-            let segments = table.memory.segments() * segment::PLACES * (1 + segment::ROW_BYTES)
-                + table.segments.capacity() * size_of::<SegmentInfo>();
-            let directory = table.directory.capacity() * size_of::<SegmentId>();
-            most = most.max((segments + directory) as f64 / table.len() as f64);
+            most = most.max(table.bytes() as f64 / table.len() as f64);
         }
     }
     assert!((50.0..58.0).contains(&most), "{most} bytes");
