@@ -3,10 +3,12 @@
 //! measured.
 
 mod counter;
+mod heavy_hitters;
 mod histogram;
 mod sampler;
 
 pub(crate) use counter::Counter;
+pub(crate) use heavy_hitters::{HeavyHitters, Occurrences};
 pub use histogram::Distribution;
 pub(crate) use histogram::Histogram;
 pub(crate) use sampler::Sampler;

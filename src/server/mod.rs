@@ -38,8 +38,8 @@ pub use exchange::{inbox, reach};
 #[doc(hidden)]
 pub use net::{affinity, sys};
 pub use status::{
-    BytesSnapshot, CommandCalls, ErrorCount, LoadedSnapshot, Monitor, RequestCount, Snapshot,
-    State, WorkerSnapshot,
+    BytesSnapshot, CommandCalls, ErrorCount, HotTopic, LoadedSnapshot, Monitor, RequestCount,
+    SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
 };
 
 pub use crate::measure::Distribution;

@@ -356,6 +356,12 @@ impl<W> Shard<W> {
         })
     }
 
+    /// Returns the position of the topic with this name, whether it exists or not.
+    #[must_use]
+    pub fn position(&self, name: &[u8]) -> Position {
+        self.topics.position(name)
+    }
+
     /// Returns whether the result of every change that was fetched is known.
     #[must_use]
     pub fn is_settled(&self) -> bool {

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use tracing::{debug, warn};
 
 use super::each_shard::for_each_shard;
-use crate::server::exchange::{CopyStep, Shared, StoreMessage};
+use crate::server::exchange::{CopyStep, ShardMessage, Shared};
 use crate::shard::Position;
 use crate::store::{Checkpoint, Rows, Store, StoreError, write_exact_sums};
 
@@ -93,7 +93,7 @@ fn copy_served(shared: &Shared, checkpoint: Box<dyn Checkpoint>, stopped: &Recei
             done: done.clone(),
         };
         while step.next.is_some() {
-            shared.deliver(StoreMessage::Copy(step));
+            shared.deliver(ShardMessage::Copy(step));
             step = select! {
                 recv(steps) -> step => match step {
                     Ok(step) => step,

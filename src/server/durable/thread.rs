@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::checkpoint::{Copying, copy_exactly};
 use crate::server::error::ServeError;
-use crate::server::exchange::{CommitResult, NextCommit, Shared, StoreMessage, TakenChanges};
+use crate::server::exchange::{CommitResult, NextCommit, ShardMessage, Shared, TakenChanges};
 use crate::store::{Changes, Completion, Store, StoreError};
 use crate::topic::ShardId;
 
@@ -105,7 +105,7 @@ fn completion_for_shards(
         }
         let mut first = 0;
         for (shard, count) in shards {
-            shared.deliver(StoreMessage::Result(CommitResult {
+            shared.deliver(ShardMessage::Result(CommitResult {
                 shard,
                 changes: Arc::clone(&changes),
                 range: first..first + count,

@@ -5,17 +5,17 @@
 //! depends on a reply being made at once.
 
 use super::buffers::empty;
-use super::commits::StoreMessage;
 use super::datagrams::Datagrams;
 use super::origin::{ConnectionKey, LateReply, Requester, Shard, WorkerId};
 use super::requests::{Queued, Source, count_waiting, run, with_replies};
 use super::search_part::SearchPart;
+use super::shard_message::ShardMessage;
 use crate::protocol::Reply;
 use crate::topic::ShardId;
 
 /// Requests that a worker hands over to the worker that runs their shard. The batch comes back with
 /// the replies, and its buffers are used again. Instead of requests a batch may carry a part of a
-/// search, a message from the store, or late replies.
+/// search, a message, or late replies.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The worker that the batch goes back to.
@@ -31,8 +31,8 @@ pub(crate) struct Batch {
     pub(crate) awaited: bool,
     /// A part of a search that visits the shard, instead of requests.
     pub(crate) search_part: Option<Box<SearchPart>>,
-    /// A message from the store to the shard, instead of requests.
-    pub(crate) store_message: Option<StoreMessage>,
+    /// A message to the shard, instead of requests.
+    pub(crate) message: Option<ShardMessage>,
     /// Replies that waited for the store, on their way to worker `from`, instead of requests.
     pub(crate) late: Vec<LateReply>,
     requests: Vec<Queued>,
@@ -58,7 +58,7 @@ impl Batch {
             datagrams: Datagrams::default(),
             awaited: false,
             search_part: None,
-            store_message: None,
+            message: None,
             late: Vec::new(),
             requests: Vec::new(),
             topics: Vec::new(),
@@ -98,14 +98,14 @@ impl Batch {
         }
     }
 
-    /// Runs the batch on its shard: makes a step of the search, delivers the store's message, or
+    /// Runs the batch on its shard: makes a step of the search, delivers the message, or
     /// applies the requests. Appends to `late` the replies to requests that waited for the store's
     /// result.
     pub(crate) fn run(&mut self, shard: &mut Shard, late: &mut Vec<LateReply>) {
         if let Some(part) = &mut self.search_part {
             part.step(shard);
         }
-        if let Some(message) = self.store_message.take() {
+        if let Some(message) = self.message.take() {
             message.apply_to(shard, late);
         }
         let source = match self.connection {
@@ -160,7 +160,7 @@ impl Batch {
         self.connection = None;
         self.awaited = false;
         self.search_part = None;
-        self.store_message = None;
+        self.message = None;
         empty(&mut self.late, KEEP_REQUESTS);
         self.datagrams.empty(KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);

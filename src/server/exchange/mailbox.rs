@@ -6,7 +6,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::batch::Batch;
-use super::commits::StoreMessage;
+use super::shard_message::ShardMessage;
 use super::sync::inbox::Inbox;
 
 /// The mailbox of one worker.
@@ -14,8 +14,8 @@ use super::sync::inbox::Inbox;
 pub(crate) struct Mailbox {
     /// Batches that come back, and late replies.
     pub(crate) inbox: Inbox<Box<Batch>>,
-    /// Messages from the store, for the worker's shard.
-    pub(crate) store_messages: Mutex<VecDeque<StoreMessage>>,
+    /// Messages for the worker's shard, from threads that are no workers.
+    pub(crate) messages: Mutex<VecDeque<ShardMessage>>,
     /// The worker's waker. It keeps the worker's runtime alive, so it is cleared when the worker
     /// ends.
     waker: Mutex<Option<Waker>>,
@@ -26,7 +26,7 @@ impl Mailbox {
     pub(crate) fn new() -> Self {
         Self {
             inbox: Inbox::new(),
-            store_messages: Mutex::default(),
+            messages: Mutex::default(),
             waker: Mutex::new(None),
         }
     }

@@ -14,13 +14,15 @@ mod request_counts;
 mod requests;
 mod router;
 mod search_part;
+mod shard_message;
 mod shared;
 mod sync;
+mod walk_step;
 
 pub(crate) use batch::Batch;
 pub(crate) use buffers::{empty, shrink};
 pub use commits::CommitSnapshot;
-pub(crate) use commits::{CommitResult, CopyStep, NextCommit, StoreMessage, TakenChanges};
+pub(crate) use commits::{CommitResult, CopyStep, NextCommit, TakenChanges};
 pub(crate) use datagrams::{Datagrams, Entry};
 pub(crate) use intake::{FramesEnd, Intake};
 #[cfg(test)]
@@ -29,8 +31,10 @@ pub(crate) use origin::{ConnectionKey, Datagram, LateReply, ReplyFormat, Request
 pub(crate) use request_counts::RequestCounts;
 pub(crate) use requests::{Queued, Requests, Source, count_waiting, with_replies};
 pub(crate) use router::{Outcome, Router};
-pub(crate) use search_part::SearchPart;
+pub(crate) use search_part::{SearchPart, cursor_of, decode_cursor};
+pub(crate) use shard_message::ShardMessage;
 #[cfg(test)]
 pub(crate) use shared::HAND_OVER_CREDIT;
 pub(crate) use shared::{ReadGuard, Shared};
 pub use sync::{inbox, reach};
+pub(crate) use walk_step::{SentWalkStep, WalkStep};

@@ -135,6 +135,19 @@ impl Requests {
         shards.map(|&shard| self.count_for(shard)).sum()
     }
 
+    /// Returns the topic of the request with this number, in the order of the shards' first requests;
+    /// `bytes` is the buffer that contains it.
+    pub(crate) fn topic<'a>(&self, mut number: usize, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        for &shard in &self.touched {
+            let list = &self.by_shard[shard.index()];
+            match list.get(number) {
+                Some(request) => return Some(request.topic_in(bytes)),
+                None => number -= list.len(),
+            }
+        }
+        None
+    }
+
     /// Returns whether there are no requests.
     pub(crate) fn is_empty(&self) -> bool {
         self.touched.is_empty()

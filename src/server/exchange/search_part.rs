@@ -23,10 +23,17 @@ pub(crate) struct SearchPart {
 /// Decodes a cursor; `None` if it is not valid. The lower bits of a cursor are a position in the
 /// order of hashes, the bits above are the shard. A cursor is below 2^53, because some clients keep
 /// it in a double.
-fn decode_cursor(cursor: u64, shards: Shards) -> Option<(ShardId, Position)> {
+pub(crate) fn decode_cursor(cursor: u64, shards: Shards) -> Option<(ShardId, Position)> {
     let shard = u16::try_from(cursor >> Position::BITS).ok()?;
     let position = Position::new(cursor & ((1 << Position::BITS) - 1))?;
     Some((shards.shard(shard)?, position))
+}
+
+/// Returns the cursor of the place where a search continues; 0 if it has ended.
+pub(crate) fn cursor_of(place: Option<(ShardId, Position)>) -> u64 {
+    place.map_or(0, |(shard, position)| {
+        u64::from(shard.number()) << Position::BITS | position.number()
+    })
 }
 
 impl SearchPart {
@@ -75,9 +82,7 @@ impl SearchPart {
 
     /// Returns the cursor of the next part of the search; 0 if all topics were visited.
     pub(crate) fn cursor(&self) -> u64 {
-        self.place.map_or(0, |(shard, position)| {
-            u64::from(shard.number()) << Position::BITS | position.number()
-        })
+        cursor_of(self.place)
     }
 
     /// Returns the names of the topics that the part found.

@@ -9,9 +9,10 @@ use crossbeam_utils::CachePadded;
 use tracing::error;
 
 use super::batch::Batch;
-use super::commits::{ChangeQueue, CommitCounts, StoreMessage};
+use super::commits::{ChangeQueue, CommitCounts};
 use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
+use super::shard_message::ShardMessage;
 use super::sync::reach::Reach;
 use crate::shard::{Ceilings, ShardCounts, TopicQuota};
 use crate::store::StoreError;
@@ -136,22 +137,22 @@ impl Shared {
         }
     }
 
-    /// Puts a message of the store into the mailbox of its shard's worker, and wakes that worker.
-    pub(crate) fn deliver(&self, message: StoreMessage) {
+    /// Puts a message into the mailbox of its shard's worker, and wakes that worker.
+    pub(crate) fn deliver(&self, message: ShardMessage) {
         let mailbox = self.mailbox(WorkerId::of(message.shard()));
-        mailbox.store_messages.lock().push_back(message);
+        mailbox.messages.lock().push_back(message);
         mailbox.wake();
     }
 
     /// Runs `work` on a shard while no worker exists: before the first has started or after the
-    /// last has ended. First delivers to the shard the store's messages that are still in the
+    /// last has ended. First delivers to the shard the messages that are still in the
     /// mailbox.
     ///
     /// # Panics
     ///
     /// Panics if another thread runs the shard.
     pub(crate) fn with_idle<T>(&self, id: ShardId, work: impl FnOnce(&mut Shard) -> T) -> T {
-        let messages = mem::take(&mut *self.mailbox(WorkerId::of(id)).store_messages.lock());
+        let messages = mem::take(&mut *self.mailbox(WorkerId::of(id)).messages.lock());
         let ran = self.shards[id.index()].try_run(
             |shard, mut batch| batch.run(shard, &mut Vec::new()),
             |shard| {

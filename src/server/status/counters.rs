@@ -3,8 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::measure::{Counter, Histogram, Sampler};
+use parking_lot::Mutex;
+
+use crate::measure::{Counter, HeavyHitters, Histogram, Sampler};
 use crate::protocol::resp::{COMMANDS, Verb};
+use crate::server::exchange::Requests;
+use crate::server::net::coarse_seconds;
+
+/// One read, or turn, of this many is measured: reading the clock twice costs as much as a count.
+const MEASURED_ONE_IN: u64 = 64;
+
+/// The topic of one request of this many is noted, which takes some 100 ns.
+pub(super) const TOPIC_ONE_IN: u64 = 256;
 
 /// What one worker has done. Only that worker writes it; any thread may read it.
 #[derive(Debug)]
@@ -37,6 +47,9 @@ pub(crate) struct Counters {
     next_read: Sampler,
     next_command_read: Sampler,
     next_turn: Sampler,
+    next_topic: Sampler,
+    /// Only locked for a topic that is chosen, and by those who ask.
+    pub(super) hot_topics: Mutex<HeavyHitters>,
 }
 
 /// The counters of one command.
@@ -88,9 +101,11 @@ impl Counters {
             turns: Histogram::new(),
             turn_start: AtomicU64::new(0),
             created: Instant::now(),
-            next_read: Sampler::new(),
-            next_command_read: Sampler::new(),
-            next_turn: Sampler::new(),
+            next_read: Sampler::new(MEASURED_ONE_IN),
+            next_command_read: Sampler::new(MEASURED_ONE_IN),
+            next_turn: Sampler::new(MEASURED_ONE_IN),
+            next_topic: Sampler::new(TOPIC_ONE_IN),
+            hot_topics: Mutex::new(HeavyHitters::new()),
         }
     }
 
@@ -151,10 +166,20 @@ impl Counters {
         self.stalls.add(1);
     }
 
-    /// Counts the requests of a read or a receive call.
-    pub(crate) fn batch(&self, requests: usize) {
-        if requests > 0 {
-            self.batches.add(requests as u64, 1);
+    /// Counts the requests of a read or a receive call, and notes the topics of a few of them. The
+    /// topics lie in `bytes`.
+    pub(crate) fn batch(&self, requests: &Requests, bytes: &[u8]) {
+        let count = requests.count();
+        if count == 0 {
+            return;
+        }
+        self.batches.add(count as u64, 1);
+        let mut seen = 0;
+        while let Some(before) = self.next_topic.among(count - seen) {
+            seen += before + 1;
+            if let Some(topic) = requests.topic(seen - 1, bytes) {
+                self.hot_topics.lock().count(topic, coarse_seconds());
+            }
         }
     }
 

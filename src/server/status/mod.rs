@@ -7,6 +7,7 @@ mod connections;
 mod counters;
 mod monitor;
 mod server;
+mod topics;
 
 pub(crate) use clients::{Client, Registration};
 pub(crate) use connections::{Accepting, Connections, OpenConnection};
@@ -16,3 +17,4 @@ pub use monitor::{
     State, WorkerSnapshot,
 };
 pub(crate) use server::Status;
+pub use topics::{HotTopic, SearchError, TopicPage, TopicSum};

@@ -17,8 +17,8 @@ use crate::shard::Durability;
 /// asked, and then only reads of counters, which no worker waits for.
 #[derive(Debug, Clone)]
 pub struct Monitor {
-    status: Arc<Status>,
-    shared: Arc<Shared>,
+    pub(super) status: Arc<Status>,
+    pub(super) shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
 }
 

@@ -171,9 +171,8 @@ impl Connection {
         let worker = &context.worker;
         let detector = self.move_detector.as_mut();
         let better_shard = detector.and_then(|detector| detector.record(requests, worker.shard()));
-        let count = requests.count();
-        link.add_in_flight(count);
-        worker.counters().batch(count);
+        link.add_in_flight(requests.count());
+        worker.counters().batch(requests, input);
         let source = Source::Connection(*key);
         worker.submit(requests, input, source, |outcome| match outcome {
             Outcome::Applied(requests, replies) => {

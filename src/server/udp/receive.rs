@@ -157,7 +157,7 @@ impl ReceivedBatch {
         let count = requests.count();
         let counters = worker.counters();
         counters.datagram_requests(at_owner, count - at_owner);
-        counters.batch(count);
+        counters.batch(requests, bytes);
         let mut answered = 0;
         let source = Source::Datagrams(datagrams);
         worker.submit(requests, bytes, source, |outcome| {

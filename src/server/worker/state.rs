@@ -222,7 +222,7 @@ impl Worker {
             {
                 let mut router = self.router.borrow_mut();
                 router.collect(|batch| self.deliver_replies(batch));
-                router.hand_over_store_messages();
+                router.hand_over_messages();
                 router.run_deferred();
                 router.collect(|batch| self.deliver_replies(batch));
             }

@@ -155,6 +155,11 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         }
     }
 
+    /// Returns the position of the topic with this name.
+    pub(in crate::shard) fn position(&self, name: &[u8]) -> Position {
+        Position::of(hash(&self.hasher, name))
+    }
+
     /// Fills `keys` with those of the topics, in order, until one of both ends. If there are many topics
     /// in the table, it finds the rows together, so that the calls that take the keys do not wait for
     /// memory: it has the processor load all tags first, and then the rows that they point to.

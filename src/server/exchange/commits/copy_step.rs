@@ -23,7 +23,7 @@ pub(crate) struct CopyStep {
 
 impl CopyStep {
     /// Makes the step, and sends it back.
-    pub(super) fn apply_to(mut self, shard: &Shard) {
+    pub(in crate::server::exchange) fn apply_to(mut self, shard: &Shard) {
         if let Some(from) = self.next {
             let topics = &mut self.topics;
             self.next = shard.copy(from, |topic, record| topics.push(topic, Some(record)));

@@ -210,18 +210,18 @@ impl Router {
         }
     }
 
-    /// Hands the store's messages over to this worker's shard while credit is left. The other
+    /// Hands the messages of other threads over to this worker's shard while credit is left. The other
     /// messages stay in the mailbox until credit comes back, or until [`Shared::with_idle`] applies
     /// them after the last worker has ended.
-    pub(crate) fn hand_over_store_messages(&mut self) {
+    pub(crate) fn hand_over_messages(&mut self) {
         let id = self.me.shard();
         while self.credit[id.index()] > 0 {
             let mailbox = self.shared.mailbox(self.me);
-            let next = mailbox.store_messages.lock().pop_front();
+            let next = mailbox.messages.lock().pop_front();
             let Some(message) = next else { return };
             let mut batch = self.spare_batch();
             batch.fill(id, &[], &[], Source::Datagrams(&Datagrams::default()));
-            batch.store_message = Some(message);
+            batch.message = Some(message);
             self.hand_over(batch);
         }
     }

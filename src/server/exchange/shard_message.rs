@@ -1,26 +1,29 @@
-//! What the store's threads send to a shard. The messages reach it in the order in which they were
-//! sent.
+//! What other threads than the workers send to a shard: the store's, and those that watch the server.
+//! The messages reach the shard in the order in which they were sent.
 
-use super::commit_result::CommitResult;
-use super::copy_step::CopyStep;
-use crate::server::exchange::origin::{LateReply, Shard};
+use super::commits::{CommitResult, CopyStep};
+use super::origin::{LateReply, Shard};
+use super::walk_step::SentWalkStep;
 use crate::topic::ShardId;
 
-/// A message from the store's threads to a shard.
+/// A message to a shard.
 #[derive(Debug)]
-pub(crate) enum StoreMessage {
+pub(crate) enum ShardMessage {
     /// The result of a commit.
     Result(CommitResult),
     /// A step of a checkpoint.
     Copy(CopyStep),
+    /// A step of a walk through the topics.
+    Walk(SentWalkStep),
 }
 
-impl StoreMessage {
+impl ShardMessage {
     /// Returns the shard that the message is for.
     pub(crate) fn shard(&self) -> ShardId {
         match self {
             Self::Result(result) => result.shard,
             Self::Copy(step) => step.shard,
+            Self::Walk(sent) => sent.step.shard,
         }
     }
 
@@ -30,6 +33,7 @@ impl StoreMessage {
         match self {
             Self::Result(result) => result.apply_to(shard, late),
             Self::Copy(step) => step.apply_to(shard),
+            Self::Walk(sent) => sent.apply_to(shard),
         }
     }
 }
