@@ -10,20 +10,21 @@ use std::time::Duration;
 
 use axum::extract::State as Handed;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json};
 use axum::routing::get;
 use axum::{Router, http};
-use globalcounter::server::{Monitor, State};
+use globalcounter::server::Monitor;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::exposition::Format;
-use super::metrics;
+use super::live::{Live, not_ready};
+use super::{api, metrics, page};
 
 /// The most connections at a time. Further ones are closed at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -41,21 +42,35 @@ const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
 const LAST_REPLY: Duration = Duration::from_secs(10);
 
 const PATHS: &str = "globalcounter admin port\n\n\
-    /metrics    metrics for Prometheus\n\
-    /healthz    200 as long as the process answers\n\
-    /readyz     200 if every request can be expected to be answered, else 503 and the reason\n\
-    /api/stats  the same numbers as JSON\n\
-    /version    the version that runs\n";
+    /                   a page that shows all this as it happens, in a browser\n\
+    /metrics            metrics for Prometheus\n\
+    /healthz            200 as long as the process answers\n\
+    /readyz             200 if every request can be expected to be answered, else 503 and the reason\n\
+    /version            the version that runs\n\
+    /api/stats          the counts since the start, as JSON\n\
+    /api/history        the last ten minutes, a sample for each second\n\
+    /api/live           the same and each new second, as server-sent events\n\
+    /api/topics         topics and sums: ?prefix=P&limit=N&cursor=C\n\
+    /api/topics/TOPIC   the sum of one topic\n\
+    /api/hot            the topics that most requests of the last seconds were for: ?limit=N\n";
 
 /// The admin port of a server, which may still be loading its topics. Its thread ends with the process.
 #[derive(Debug)]
 pub(crate) struct Admin {
     address: SocketAddr,
-    monitor: Arc<OnceLock<Monitor>>,
+    watched: Watched,
 }
 
-/// The server that is watched, once it has loaded its topics.
-type Watched = Handed<Arc<OnceLock<Monitor>>>;
+/// The server that is watched.
+pub(super) type Watched = Arc<Server>;
+
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    /// Set once the server has loaded its topics.
+    pub(super) monitor: OnceLock<Monitor>,
+    loaded: Notify,
+    pub(super) live: Arc<Live>,
+}
 
 impl Admin {
     /// Listens on `address` and answers from now on; [`watch`](Self::watch) tells of the server.
@@ -67,17 +82,17 @@ impl Admin {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let monitor = Arc::default();
-        let router = router(Arc::clone(&monitor));
+        let watched = Watched::default();
+        let served = Arc::clone(&watched);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let thread = thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || {
-            let Err(error) = runtime.block_on(accept_all(listener, router));
+            let Err(error) = runtime.block_on(serve_all(listener, served));
             warn!(%error, "the admin port does not answer any more");
         })?;
-        Ok(Self { address, monitor })
+        Ok(Self { address, watched })
     }
 
     /// Returns the address, with the port that the system chose for port 0.
@@ -88,68 +103,52 @@ impl Admin {
     /// Tells of a server that has loaded its topics.
     pub(crate) fn watch(&self, monitor: Monitor) {
         // It is called once.
-        let _ = self.monitor.set(monitor);
+        let _ = self.watched.monitor.set(monitor);
+        self.watched.loaded.notify_one();
     }
 }
 
-fn router(monitor: Arc<OnceLock<Monitor>>) -> Router {
+fn router(watched: Watched) -> Router {
     Router::new()
-        .route("/", get(async || PATHS))
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .route("/api/stats", get(stats))
         .route("/version", get(version))
+        .nest("/api", api::routes())
+        .merge(page::routes(PATHS))
         .fallback(async || (StatusCode::NOT_FOUND, PATHS))
-        .with_state(monitor)
+        .with_state(watched)
 }
 
-async fn metrics_text(Handed(monitor): Watched, headers: HeaderMap) -> impl IntoResponse {
+async fn metrics_text(Handed(watched): Handed<Watched>, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
     let format = Format::accepted(accept.unwrap_or_default());
     let content_type = [(header::CONTENT_TYPE, format.content_type())];
-    (content_type, metrics::text(monitor.get(), format))
+    (content_type, metrics::text(watched.monitor.get(), format))
 }
 
-async fn ready(Handed(monitor): Watched) -> (StatusCode, String) {
-    match not_ready(monitor.get()) {
+async fn ready(Handed(watched): Handed<Watched>) -> (StatusCode, String) {
+    match not_ready(watched.monitor.get()) {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
-}
-
-/// Returns why the server may leave requests without an answer; `None` if it is ready.
-fn not_ready(monitor: Option<&Monitor>) -> Option<String> {
-    match monitor.map(Monitor::state) {
-        None => Some("loading the data directory".to_owned()),
-        Some(State::Ready) => None,
-        Some(State::Stopping) => Some("stopping".to_owned()),
-        Some(State::StoreFailed(reason)) => Some(format!("the store failed: {reason}")),
-        Some(_) => Some("not ready".to_owned()),
-    }
-}
-
-async fn stats(Handed(monitor): Watched) -> Response {
-    let Some(monitor) = monitor.get() else {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({"ready": false})),
-        )
-            .into_response();
-    };
-    let mut stats = json!(monitor.snapshot());
-    stats["ready"] = json!(monitor.state() == State::Ready);
-    stats["version"] = json!(env!("CARGO_PKG_VERSION"));
-    Json(stats).into_response()
 }
 
 async fn version() -> impl IntoResponse {
     Json(json!({"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")}))
 }
 
-async fn accept_all(listener: TcpListener, router: Router) -> io::Result<Infallible> {
+/// Accepts connections, and records what the server does once it has loaded its topics, for ever.
+async fn serve_all(listener: TcpListener, watched: Watched) -> io::Result<Infallible> {
+    let router = router(Arc::clone(&watched));
+    tokio::spawn(async move {
+        watched.loaded.notified().await;
+        if let Some(monitor) = watched.monitor.get() {
+            watched.live.record(monitor.clone()).await;
+        }
+    });
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {

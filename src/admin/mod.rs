@@ -2,13 +2,21 @@
 //! on a thread of its own and only reads counters, so it holds up no worker.
 //!
 //! - [`http`]: the listener, its limits, and which path is answered by what
+//! - [`page`]: the page for people
+//! - [`api`]: JSON for programs and for the page
+//! - [`live`]: each second, as it happens
+//! - [`history`]: what a server did in each of the last seconds
 //! - [`metrics`]: what each metric is called and means
 //! - [`exposition`]: how metrics are written
 //! - [`process`]: what the system says about this process
 
+mod api;
 mod exposition;
+mod history;
 mod http;
+mod live;
 mod metrics;
+mod page;
 mod process;
 
 pub(crate) use http::Admin;

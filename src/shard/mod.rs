@@ -356,6 +356,13 @@ impl<W> Shard<W> {
         })
     }
 
+    /// Returns the sum of a topic; `None` if it does not exist.
+    #[must_use]
+    pub fn sum(&self, topic: Topic<'_>) -> Option<u64> {
+        let place = self.topics.find(topic, &self.topics.key(topic))?;
+        self.ledger.sum(self.topics.value_at(place))
+    }
+
     /// Returns the position of the topic with this name, whether it exists or not.
     #[must_use]
     pub fn position(&self, name: &[u8]) -> Position {

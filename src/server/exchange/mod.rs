@@ -17,6 +17,7 @@ mod search_part;
 mod shard_message;
 mod shared;
 mod sync;
+mod visit;
 mod walk_step;
 
 pub(crate) use batch::Batch;
@@ -27,7 +28,9 @@ pub(crate) use datagrams::{Datagrams, Entry};
 pub(crate) use intake::{FramesEnd, Intake};
 #[cfg(test)]
 pub(crate) use origin::Origin;
-pub(crate) use origin::{ConnectionKey, Datagram, LateReply, ReplyFormat, Requester, WorkerId};
+pub(crate) use origin::{
+    ConnectionKey, Datagram, LateReply, ReplyFormat, Requester, Shard, WorkerId,
+};
 pub(crate) use request_counts::RequestCounts;
 pub(crate) use requests::{Queued, Requests, Source, count_waiting, with_replies};
 pub(crate) use router::{Outcome, Router};
@@ -37,4 +40,5 @@ pub(crate) use shard_message::ShardMessage;
 pub(crate) use shared::HAND_OVER_CREDIT;
 pub(crate) use shared::{ReadGuard, Shared};
 pub use sync::{inbox, reach};
-pub(crate) use walk_step::{SentWalkStep, WalkStep};
+pub(crate) use visit::Visit;
+pub(crate) use walk_step::WalkStep;

@@ -3,7 +3,7 @@
 
 use super::commits::{CommitResult, CopyStep};
 use super::origin::{LateReply, Shard};
-use super::walk_step::SentWalkStep;
+use super::visit::Visit;
 use crate::topic::ShardId;
 
 /// A message to a shard.
@@ -13,8 +13,8 @@ pub(crate) enum ShardMessage {
     Result(CommitResult),
     /// A step of a checkpoint.
     Copy(CopyStep),
-    /// A step of a walk through the topics.
-    Walk(SentWalkStep),
+    /// A look at the shard.
+    Visit(Visit),
 }
 
 impl ShardMessage {
@@ -23,7 +23,7 @@ impl ShardMessage {
         match self {
             Self::Result(result) => result.shard,
             Self::Copy(step) => step.shard,
-            Self::Walk(sent) => sent.step.shard,
+            Self::Visit(visit) => visit.shard,
         }
     }
 
@@ -33,7 +33,7 @@ impl ShardMessage {
         match self {
             Self::Result(result) => result.apply_to(shard, late),
             Self::Copy(step) => step.apply_to(shard),
-            Self::Walk(sent) => sent.apply_to(shard),
+            Self::Visit(visit) => visit.apply_to(shard),
         }
     }
 }

@@ -1,11 +1,6 @@
-//! A step of a walk through the topics of a shard, for somebody who is no worker: on its way to the
-//! shard and back.
+//! A step of a walk through the topics of a shard.
 
-use tokio::sync::oneshot;
-
-use super::origin::Shard;
-use crate::shard::Position;
-use crate::topic::ShardId;
+use crate::shard::{Position, Shard};
 
 /// The most parts of a table that one step visits. Nobody else can use the shard meanwhile; a part has up
 /// to 1,024 topics and takes some 10 to 30 µs.
@@ -14,7 +9,6 @@ const PARTS: usize = 4;
 /// A step of a walk.
 #[derive(Debug)]
 pub(crate) struct WalkStep {
-    pub(crate) shard: ShardId,
     /// Where the step begins; afterwards where the next one begins, or `None` if all topics of the
     /// shard were visited.
     pub(crate) next: Option<Position>,
@@ -26,25 +20,9 @@ pub(crate) struct WalkStep {
     pub(crate) found: Vec<(Vec<u8>, u64)>,
 }
 
-/// A step on its way to its shard.
-#[derive(Debug)]
-pub(crate) struct SentWalkStep {
-    pub(crate) step: WalkStep,
-    /// Where the step goes afterwards.
-    pub(crate) done: oneshot::Sender<WalkStep>,
-}
-
-impl SentWalkStep {
-    /// Makes the step, and sends it back.
-    pub(super) fn apply_to(mut self, shard: &Shard) {
-        self.step.make(shard);
-        // If nobody waits for it, the walk was given up.
-        let _ = self.done.send(self.step);
-    }
-}
-
 impl WalkStep {
-    fn make<W>(&mut self, shard: &crate::shard::Shard<W>) {
+    /// Makes the step.
+    pub(crate) fn make<W>(&mut self, shard: &Shard<W>) {
         for _ in 0..PARTS {
             let Some(from) = self.next else { return };
             let Self { prefix, found, .. } = self;
@@ -64,7 +42,7 @@ impl WalkStep {
 
     /// Keeps the first topics of the last part, by position, up to the limit. The next step begins at
     /// the first one that is dropped.
-    fn drop_over_limit<W>(&mut self, part: usize, shard: &crate::shard::Shard<W>) {
+    fn drop_over_limit<W>(&mut self, part: usize, shard: &Shard<W>) {
         let part = self.found.split_off(part);
         let mut part: Vec<_> = part
             .into_iter()
@@ -89,7 +67,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::{Op, Request};
-    use crate::shard::{Ceilings, Shard, TopicQuota};
+    use crate::shard::{Ceilings, TopicQuota};
     use crate::topic::Topic;
 
     /// Every topic is found once, whatever the limit, and no step finds more.
@@ -104,7 +82,6 @@ mod tests {
         }
         for limit in [1, 2, 700, 100_000] {
             let mut step = WalkStep {
-                shard: ShardId::new(0),
                 next: Some(Position::START),
                 prefix: (*b"even-1").into(),
                 limit,

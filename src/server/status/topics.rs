@@ -8,15 +8,16 @@ use tokio::sync::oneshot;
 use super::counters::TOPIC_ONE_IN;
 use super::monitor::Monitor;
 use crate::measure::Occurrences;
-use crate::server::exchange::{SentWalkStep, ShardMessage, WalkStep, cursor_of, decode_cursor};
+use crate::server::exchange::{Shard, ShardMessage, Visit, WalkStep, cursor_of, decode_cursor};
 use crate::server::net::coarse_seconds;
 use crate::shard::Position;
+use crate::topic::{ShardId, Topic, TopicError};
 
 /// A search that has taken this long ends with what it found, so that whoever asked is not kept waiting.
 const SEARCH_TIME: Duration = Duration::from_millis(25);
 
-/// How long a worker may take until it has made a step.
-const STEP_TIME: Duration = Duration::from_secs(2);
+/// How long a worker may take until it lets somebody look at its shard.
+const VISIT_TIME: Duration = Duration::from_secs(2);
 
 /// Topics that were found, and where the search continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,9 @@ pub enum SearchError {
     /// The cursor is none that a search returned.
     #[error("the cursor is not one that a search returned")]
     BadCursor,
+    /// No topic can have this name.
+    #[error(transparent)]
+    BadTopic(TopicError),
     /// A worker did not answer in time: the server has stopped, or it is overloaded.
     #[error("a worker did not answer within 2 seconds")]
     NoAnswer,
@@ -87,14 +91,18 @@ impl Monitor {
             && found.len() < limit
             && Instant::now() < end
         {
-            let step = WalkStep {
-                shard,
+            let mut step = WalkStep {
                 next: Some(from),
                 prefix: prefix.as_bytes().into(),
                 limit: limit - found.len(),
                 found: Vec::new(),
             };
-            let step = self.step(step).await?;
+            let step = self
+                .visit(shard, |shard| {
+                    step.make(shard);
+                    step
+                })
+                .await?;
             found.extend(step.found);
             place = match step.next {
                 Some(next) => Some((shard, next)),
@@ -135,13 +143,38 @@ impl Monitor {
             .collect()
     }
 
-    /// Has a shard make a step.
-    async fn step(&self, step: WalkStep) -> Result<WalkStep, SearchError> {
-        let (done, made) = oneshot::channel();
-        self.shared
-            .deliver(ShardMessage::Walk(SentWalkStep { step, done }));
-        match tokio::time::timeout(STEP_TIME, made).await {
-            Ok(Ok(step)) => Ok(step),
+    /// Returns the sum of a topic; `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError::BadTopic`], [`SearchError::NoAnswer`].
+    pub async fn sum(&self, topic: &str) -> Result<Option<u64>, SearchError> {
+        let max_len = self.status.config.max_topic_len;
+        let owner = Topic::new(topic.as_bytes(), max_len)
+            .map(|topic| self.shared.shards().owner(topic))
+            .map_err(SearchError::BadTopic)?;
+        let name = topic.to_owned();
+        self.visit(owner, move |shard| {
+            let topic = Topic::new(name.as_bytes(), max_len).ok()?;
+            shard.sum(topic)
+        })
+        .await
+    }
+
+    /// Returns what `look` returns of a shard, after the work that the shard has to do before.
+    async fn visit<T: Send + 'static>(
+        &self,
+        shard: ShardId,
+        look: impl FnOnce(&Shard) -> T + Send + 'static,
+    ) -> Result<T, SearchError> {
+        let (done, seen) = oneshot::channel();
+        let visit = Visit::new(shard, |shard| {
+            // If nobody waits for it, the search was given up.
+            let _ = done.send(look(shard));
+        });
+        self.shared.deliver(ShardMessage::Visit(visit));
+        match tokio::time::timeout(VISIT_TIME, seen).await {
+            Ok(Ok(seen)) => Ok(seen),
             _ => Err(SearchError::NoAnswer),
         }
     }

@@ -286,6 +286,11 @@ impl<V: From<u64> + Into<u64>, S: BuildHasher> Table<V, S> {
         }
     }
 
+    /// Returns a copy of the value at a place that the last call returned.
+    pub(in crate::shard) fn value_at(&self, place: Place) -> V {
+        names::value(self.memory.row(place)).into()
+    }
+
     /// Returns all topics with their values, unordered.
     pub(in crate::shard) fn iter(&self) -> impl Iterator<Item = (Topic<'_>, V)> {
         let segments = (0..self.memory.segments()).map(SegmentId::of_index);
