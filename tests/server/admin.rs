@@ -305,3 +305,111 @@ fn a_monitor_tells_of_a_store_that_failed_and_of_a_stop() {
     stop.stop();
     let _ = thread.join().unwrap();
 }
+
+fn json(address: SocketAddr, path: &str) -> serde_json::Value {
+    let (status, body) = get(address, path);
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+/// All topics that begin with a prefix, from as many pages as it takes.
+fn topics(admin: SocketAddr, prefix: &str, limit: usize) -> HashMap<String, u64> {
+    let mut all = HashMap::new();
+    let mut cursor = 0;
+    loop {
+        let path = format!("/api/topics?prefix={prefix}&limit={limit}&cursor={cursor}");
+        let page = json(admin, &path);
+        let found = page["topics"].as_array().unwrap();
+        assert!(found.len() <= limit);
+        for topic in found {
+            let name = topic["topic"].as_str().unwrap().to_owned();
+            let twice = all.insert(name, topic["sum"].as_u64().unwrap());
+            assert_eq!(twice, None);
+        }
+        match page["cursor"].as_u64() {
+            Some(next) => cursor = next,
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn topics_are_searched_while_they_are_served() {
+    let server = Process::with_admin(&["--shards", "3"]);
+    let admin = server.admin.unwrap();
+    let mut framed = Framed::connect(server.tcp);
+    for i in 0..2_000_u64 {
+        framed.ask(
+            Op::Advance(i + 1),
+            &format!("{}/{i}", ["a", "b"][i as usize % 2]),
+        );
+    }
+    for limit in [1_000, 77] {
+        let found = topics(admin, "b/", limit);
+        let expected = (0..2_000).filter(|i| i % 2 == 1);
+        let expected = expected.map(|i| (format!("b/{i}"), i + 1));
+        assert_eq!(found, expected.collect(), "{limit}");
+    }
+    assert_eq!(topics(admin, "", 1_000).len(), 2_000);
+    assert_eq!(topics(admin, "c", 10).len(), 0);
+
+    assert_eq!(json(admin, "/api/topics/a%2F10")["sum"], 11);
+    assert_eq!(get(admin, "/api/topics/none").0, 404);
+    let longest = "x".repeat(2_000);
+    for path in [
+        "/api/topics?cursor=999999999999999999",
+        "/api/topics?cursor=x",
+        &format!("/api/topics/{longest}"),
+        "/api/hot?limit=-1",
+    ] {
+        let (status, body) = get(admin, path);
+        assert_eq!(status, 400, "{path}: {body}");
+        assert!(body.contains("\"error\":"), "{body}");
+    }
+}
+
+#[test]
+fn hot_topics_and_the_last_seconds_are_told() {
+    let server = Process::with_admin(&["--shards", "2"]);
+    let admin = server.admin.unwrap();
+    let mut framed = Framed::connect(server.tcp);
+    for i in 0..6_000 {
+        let topic = if i % 10 < 9 { "hot" } else { "warm" };
+        framed.ask(Op::Count, topic);
+    }
+    let hot = json(admin, "/api/hot?limit=1");
+    assert_eq!(hot["topics"].as_array().unwrap().len(), 1);
+    assert_eq!(hot["topics"][0]["topic"], "hot");
+    let share = hot["topics"][0]["share"].as_f64().unwrap();
+    assert!((0.6..=1.0).contains(&share), "{share}");
+
+    // The seconds are not exactly as long as seconds are.
+    eventually("all requests are in the history", || {
+        let history = json(admin, "/api/history");
+        let rates = history.as_array().unwrap().iter();
+        let counted: f64 = rates
+            .map(|second| second["requests"]["all"].as_f64().unwrap())
+            .sum();
+        (5_000.0..7_000.0).contains(&counted)
+    });
+}
+
+/// The first event has the last seconds, and each further one a new second.
+#[test]
+fn each_second_is_sent_as_it_ends() {
+    let server = Process::with_admin(&[]);
+    let mut stream = TcpStream::connect(server.admin.unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET /api/live HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let mut seen = String::new();
+    while seen.matches("event: second").count() < 2 {
+        let mut some = [0; 4_096];
+        let len = stream.read(&mut some).unwrap();
+        assert_ne!(len, 0, "{seen}");
+        seen.push_str(&String::from_utf8_lossy(&some[..len]));
+    }
+    let first = seen.find("event: history").expect("the history");
+    assert!(first < seen.find("event: second").unwrap());
+    assert!(seen.contains("text/event-stream"));
+    assert!(seen.contains("\"state\":\"ready\""));
+}

@@ -20,6 +20,7 @@
 //! - `keys`: KEYS and RANDOMKEY over the wire
 //! - `steering`: the kernel delivers classic datagrams to the owners of their topics
 //! - `admin`: metrics and health over HTTP
+//! - `page`: the page of the admin port, in a browser
 //! - `monitoring`: the dashboard and the alerts
 //! - `startup`: warnings about limits of the machine
 //! - `stopping`: a stop serves the connections that the kernel has accepted
@@ -45,6 +46,7 @@ mod lifecycle;
 mod monitoring;
 mod moving;
 mod order;
+mod page;
 mod peers;
 mod readme;
 mod redis_clients;

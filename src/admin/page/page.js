@@ -118,7 +118,7 @@ function showTables(now) {
   const trouble = [
     ["requests refused", (second) => second.requests.errors],
     ["connections refused", (second) => second.connections_refused],
-    ["datagrams dropped by the kernel", (second) => second.datagrams_dropped],
+    ["datagrams dropped", (second) => second.datagrams_dropped],
     ["reads put off", (second) => second.stalls],
   ].map(([name, figure]) => ({ cells: [name, count(figure(now)), whole(Math.round(sum(figure)))], warn: figure(now) > 0 }));
   if (now.skipped_numbers > 0) trouble.push({ cells: ["numbers that the start may have skipped", "", whole(now.skipped_numbers)] });
@@ -144,21 +144,23 @@ function chart(canvas, lines, span, format, log = false) {
   canvas.height = height * scale;
   const draw = canvas.getContext("2d");
   draw.scale(scale, scale);
-  draw.font = `${Math.max(11, height / 16)}px system-ui, sans-serif`;
+  const size = Math.max(11, Math.min(18, height / 16));
+  draw.font = `${size}px system-ui, sans-serif`;
   draw.textBaseline = "middle";
-  const top = 18, bottom = height - 18, left = 64, right = width - 8;
+  const top = size * 1.7, bottom = height - size * 1.7, right = width - size;
 
   const values = lines.flatMap(({ values }) => values).filter((value) => value > 0);
   const high = Math.max(...values, log ? 1e-6 : 1);
   const low = log ? Math.min(...values, high / 10) : 0;
   const [floor, ceiling] = log ? [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))] : [0, niceCeiling(high)];
+  const marks = log
+    ? Array.from({ length: ceiling - floor + 1 }, (_, i) => 10 ** (floor + i))
+    : [0, ceiling / 2, ceiling];
+  const left = Math.max(...marks.map((mark) => draw.measureText(format(mark)).width)) + size;
   const y = (value) => {
     const position = log ? Math.log10(Math.max(value, 10 ** floor)) : value;
     return bottom - ((position - floor) / Math.max(ceiling - floor, 1e-12)) * (bottom - top);
   };
-  const marks = log
-    ? Array.from({ length: ceiling - floor + 1 }, (_, i) => 10 ** (floor + i))
-    : [0, ceiling / 2, ceiling];
   for (const mark of marks) {
     draw.strokeStyle = color("--line");
     draw.beginPath();
@@ -170,9 +172,9 @@ function chart(canvas, lines, span, format, log = false) {
     draw.fillText(format(mark), left - 6, y(mark));
   }
   draw.textAlign = "left";
-  draw.fillText(`${age(span)} ago`, left, height - 7);
+  draw.fillText(`${age(span)} ago`, left, height - size / 2);
   draw.textAlign = "right";
-  draw.fillText("now", right, height - 7);
+  draw.fillText("now", right, height - size / 2);
   let labelAt = left;
   for (const { name, values, color: line } of lines) {
     const x = (i) => right - ((values.length - 1 - i) / (span - 1)) * (right - left);
@@ -191,8 +193,8 @@ function chart(canvas, lines, span, format, log = false) {
     });
     draw.stroke();
     draw.textAlign = "left";
-    draw.fillText(name, labelAt, 6);
-    labelAt += draw.measureText(name).width + 14;
+    draw.fillText(name, labelAt, size / 2 + 1);
+    labelAt += draw.measureText(name).width + size;
   }
 }
 
@@ -279,6 +281,11 @@ async function look() {
   sums.push({ at: performance.now() / 1000, sum: sum ?? null });
   if (sums.length > 121) sums.shift();
   $("watched-sum").textContent = sum === undefined ? "does not exist" : whole(sum);
+  drawWatched();
+}
+
+function drawWatched() {
+  const { sums } = watched;
   const rates = sums.slice(1).map((second, i) => {
     const before = sums[i];
     if (second.sum === null || before.sum === null || second.sum < before.sum) return null;
@@ -334,6 +341,10 @@ $("prefix").addEventListener("input", ({ target }) => {
 });
 $("search").addEventListener("submit", (event) => event.preventDefault());
 $("unwatch").addEventListener("click", () => watch(null));
-addEventListener("resize", drawCharts);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
+function drawAgain() {
+  drawCharts();
+  if (watched) drawWatched();
+}
+addEventListener("resize", drawAgain);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 listen();
