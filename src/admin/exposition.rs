@@ -36,6 +36,12 @@ pub(super) struct Exposition {
     text: String,
 }
 
+/// A summary, to which those of some values are added.
+pub(super) struct Summary<'a> {
+    all: &'a mut Exposition,
+    name: String,
+}
+
 /// A metric, to which samples are added.
 pub(super) struct Family<'a> {
     all: &'a mut Exposition,
@@ -94,6 +100,15 @@ impl Exposition {
         let _ = writeln!(self.text, "{name}_count {count}");
     }
 
+    /// Begins a summary: some quantiles of values, and how many there are.
+    pub(super) fn summary(&mut self, name: &str, help: &str) -> Summary<'_> {
+        self.begin(name, "summary", help);
+        Summary {
+            all: self,
+            name: name.to_owned(),
+        }
+    }
+
     fn begin(&mut self, family: &str, kind: &str, help: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {family} {}", escaped(help, false));
@@ -106,6 +121,31 @@ impl Exposition {
             self.text.push_str("# EOF\n");
         }
         self.text
+    }
+}
+
+impl Summary<'_> {
+    /// Adds the quantiles, the number and the sum of values with this label.
+    pub(super) fn values(
+        &mut self,
+        label: (&str, &str),
+        quantiles: impl Iterator<Item = (f64, f64)>,
+        count: u64,
+        sum: f64,
+    ) {
+        for (quantile, value) in quantiles {
+            let labels = [label, ("quantile", &*quantile.to_string())];
+            self.family("").sample(&labels, value);
+        }
+        self.family("_sum").sample(&[label], sum);
+        self.family("_count").sample(&[label], count);
+    }
+
+    fn family(&mut self, suffix: &str) -> Family<'_> {
+        Family {
+            name: format!("{}{suffix}", self.name),
+            all: self.all,
+        }
     }
 }
 
@@ -151,6 +191,9 @@ mod tests {
             .sample(&[("dialect", "framed"), ("name", "a\"b\\c\nd")], 7)
             .sample(&[], 8);
         all.histogram("time", "Times.", &[(0.5, 1), (2.5, 3)], 4, 7.25);
+        let quantiles = [(0.5, 1.5), (1.0, 2.0)].into_iter();
+        all.summary("turn", "Turns.")
+            .values(("worker", "0"), quantiles, 3, 4.5);
         all.gauge("seconds", "A line\nand \"another\".").value(0.5);
         all.finish()
     }
@@ -170,6 +213,12 @@ mod tests {
              time_bucket{le=\"+Inf\"} 4\n\
              time_sum 7.25\n\
              time_count 4\n\
+             # HELP turn Turns.\n\
+             # TYPE turn summary\n\
+             turn{worker=\"0\",quantile=\"0.5\"} 1.5\n\
+             turn{worker=\"0\",quantile=\"1\"} 2\n\
+             turn_sum{worker=\"0\"} 4.5\n\
+             turn_count{worker=\"0\"} 3\n\
              # HELP seconds A line\\nand \"another\".\n\
              # TYPE seconds gauge\n\
              seconds 0.5\n"
@@ -187,6 +236,12 @@ mod tests {
              time_bucket{le=\"+Inf\"} 4\n\
              time_sum 7.25\n\
              time_count 4\n\
+             # HELP turn Turns.\n\
+             # TYPE turn summary\n\
+             turn{worker=\"0\",quantile=\"0.5\"} 1.5\n\
+             turn{worker=\"0\",quantile=\"1\"} 2\n\
+             turn_sum{worker=\"0\"} 4.5\n\
+             turn_count{worker=\"0\"} 3\n\
              # HELP seconds A line\\nand \"another\".\n\
              # TYPE seconds gauge\n\
              seconds 0.5\n\

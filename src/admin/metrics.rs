@@ -158,18 +158,17 @@ fn workers(all: &mut Exposition, snapshot: &Snapshot) {
     for (number, cpu_seconds) in process::workers_cpu_seconds() {
         seconds.sample(&[("worker", &number.to_string())], cpu_seconds);
     }
-    let mut turns = all.gauge(
+    let mut turns = all.summary(
         "globalcounter_worker_turn_seconds",
-        "The time from when a worker wakes until it sleeps again: quantiles of a sample of its turns \
-         since the start.",
+        "The time from when a worker wakes until it sleeps again, of a sample of its turns since the \
+         start.",
     );
     for (number, worker) in workers() {
-        for (name, quantile) in [("0.5", 0.5), ("0.99", 0.99), ("1", 1.0)] {
-            if let Some(nanoseconds) = worker.turns.quantile(quantile) {
-                let labels = [("worker", &**number), ("quantile", name)];
-                turns.sample(&labels, nanoseconds as f64 * NANOSECOND);
-            }
-        }
+        let seconds = |nanoseconds| nanoseconds as f64 * NANOSECOND;
+        let quantiles = [0.5, 0.99, 1.0].into_iter();
+        let quantiles = quantiles.filter_map(|q| Some((q, seconds(worker.turns.quantile(q)?))));
+        let (count, sum) = (worker.turns.count(), seconds(worker.turns.sum()));
+        turns.values(("worker", number), quantiles, count, sum);
     }
     let mut waiting = all.gauge(
         "globalcounter_shard_waiting_batches",
