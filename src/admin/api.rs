@@ -1,5 +1,7 @@
 //! What programs and the page ask: JSON under `/api`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -11,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::http::Watched;
+use super::watched::Watched;
 
 /// The most topics of one reply.
 const MAX_TOPICS: usize = 1_000;
@@ -25,7 +27,7 @@ const HOT_TOPICS: usize = 10;
 /// The most searches at a time. Others wait.
 static SEARCHES: Semaphore = Semaphore::const_new(2);
 
-pub(super) fn routes() -> axum::Router<Watched> {
+pub(super) fn routes() -> axum::Router<Arc<Watched>> {
     axum::Router::new()
         .route("/stats", get(stats))
         .route("/history", get(history))
@@ -72,25 +74,25 @@ impl From<SearchError> for Refusal {
 }
 
 fn monitor(watched: &Watched) -> Result<&Monitor, Refusal> {
-    watched.monitor.get().ok_or(Refusal::Loading)
+    watched.monitor().ok_or(Refusal::Loading)
 }
 
-async fn stats(State(watched): State<Watched>) -> Response {
-    let Some(monitor) = watched.monitor.get() else {
+async fn stats(State(watched): State<Arc<Watched>>) -> Response {
+    let Some(monitor) = watched.monitor() else {
         let loading = Json(json!({"ready": false}));
         return (StatusCode::SERVICE_UNAVAILABLE, loading).into_response();
     };
     let mut stats = json!(monitor.snapshot());
-    stats["ready"] = json!(super::live::not_ready(Some(monitor)).is_none());
+    stats["ready"] = json!(watched.not_ready().is_none());
     stats["version"] = json!(env!("CARGO_PKG_VERSION"));
     Json(stats).into_response()
 }
 
-async fn history(State(watched): State<Watched>) -> impl IntoResponse {
+async fn history(State(watched): State<Arc<Watched>>) -> impl IntoResponse {
     Json(watched.live.history())
 }
 
-async fn live(State(watched): State<Watched>) -> impl IntoResponse {
+async fn live(State(watched): State<Arc<Watched>>) -> impl IntoResponse {
     watched.live.clone().events()
 }
 
@@ -104,7 +106,7 @@ struct TopicsQuery {
 }
 
 async fn topics(
-    State(watched): State<Watched>,
+    State(watched): State<Arc<Watched>>,
     query: Result<Query<TopicsQuery>, QueryRejection>,
 ) -> Result<impl IntoResponse, Refusal> {
     let Query(query) = query?;
@@ -117,7 +119,7 @@ async fn topics(
 }
 
 async fn topic(
-    State(watched): State<Watched>,
+    State(watched): State<Arc<Watched>>,
     Path(topic): Path<String>,
 ) -> Result<Response, Refusal> {
     let _turn = SEARCHES.acquire().await;
@@ -137,7 +139,7 @@ struct HotQuery {
 }
 
 async fn hot(
-    State(watched): State<Watched>,
+    State(watched): State<Arc<Watched>>,
     query: Result<Query<HotQuery>, QueryRejection>,
 ) -> Result<impl IntoResponse, Refusal> {
     let Query(query) = query?;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::exposition::Format;
-use super::live::{Live, not_ready};
+use super::watched::Watched;
 use super::{api, metrics, page};
 
 /// The most connections at a time. Further ones are closed at once.
@@ -58,18 +58,7 @@ const PATHS: &str = "globalcounter admin port\n\n\
 #[derive(Debug)]
 pub(crate) struct Admin {
     address: SocketAddr,
-    watched: Watched,
-}
-
-/// The server that is watched.
-pub(super) type Watched = Arc<Server>;
-
-#[derive(Debug, Default)]
-pub(super) struct Server {
-    /// Set once the server has loaded its topics.
-    pub(super) monitor: OnceLock<Monitor>,
-    loaded: Notify,
-    pub(super) live: Arc<Live>,
+    watched: Arc<Watched>,
 }
 
 impl Admin {
@@ -82,7 +71,7 @@ impl Admin {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let watched = Watched::default();
+        let watched = Arc::<Watched>::default();
         let served = Arc::clone(&watched);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -102,13 +91,11 @@ impl Admin {
 
     /// Tells of a server that has loaded its topics.
     pub(crate) fn watch(&self, monitor: Monitor) {
-        // It is called once.
-        let _ = self.watched.monitor.set(monitor);
-        self.watched.loaded.notify_one();
+        self.watched.set(monitor);
     }
 }
 
-fn router(watched: Watched) -> Router {
+fn router(watched: Arc<Watched>) -> Router {
     Router::new()
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(async || "ok\n"))
@@ -120,17 +107,20 @@ fn router(watched: Watched) -> Router {
         .with_state(watched)
 }
 
-async fn metrics_text(Handed(watched): Handed<Watched>, headers: HeaderMap) -> impl IntoResponse {
+async fn metrics_text(
+    Handed(watched): Handed<Arc<Watched>>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
     let format = Format::accepted(accept.unwrap_or_default());
     let content_type = [(header::CONTENT_TYPE, format.content_type())];
-    (content_type, metrics::text(watched.monitor.get(), format))
+    (content_type, metrics::text(watched.monitor(), format))
 }
 
-async fn ready(Handed(watched): Handed<Watched>) -> (StatusCode, String) {
-    match not_ready(watched.monitor.get()) {
+async fn ready(Handed(watched): Handed<Arc<Watched>>) -> (StatusCode, String) {
+    match watched.not_ready() {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
@@ -141,14 +131,9 @@ async fn version() -> impl IntoResponse {
 }
 
 /// Accepts connections, and records what the server does once it has loaded its topics, for ever.
-async fn serve_all(listener: TcpListener, watched: Watched) -> io::Result<Infallible> {
+async fn serve_all(listener: TcpListener, watched: Arc<Watched>) -> io::Result<Infallible> {
     let router = router(Arc::clone(&watched));
-    tokio::spawn(async move {
-        watched.loaded.notified().await;
-        if let Some(monitor) = watched.monitor.get() {
-            watched.live.record(monitor.clone()).await;
-        }
-    });
+    tokio::spawn(async move { watched.record().await });
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {

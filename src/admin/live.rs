@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::response::sse::{Event, Sse};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use globalcounter::server::{Monitor, State};
+use globalcounter::server::Monitor;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::watch;
@@ -35,15 +35,15 @@ impl Default for Live {
 }
 
 impl Live {
-    /// Adds a second after each second, for ever.
-    pub(super) async fn record(&self, monitor: Monitor) -> Infallible {
-        let mut sampling = Sampling::new(monitor.clone());
+    /// Adds a second after each second, for ever. `state` tells how the server is.
+    pub(super) async fn record(&self, monitor: Monitor, state: impl Fn() -> String) -> Infallible {
+        let mut sampling = Sampling::new(monitor);
         let mut ticks = tokio::time::interval(SECOND);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await; // the first one comes at once
         loop {
             ticks.tick().await;
-            let sample = sampling.sample(state(&monitor));
+            let sample = sampling.sample(state());
             self.history.lock().push(sample);
             self.seconds.send_modify(|seconds| *seconds += 1);
         }
@@ -73,22 +73,5 @@ impl Live {
             Some((event, (live, seconds, false)))
         });
         Sse::new(events)
-    }
-}
-
-/// Returns "ready", or why the server may leave requests without an answer.
-fn state(monitor: &Monitor) -> String {
-    not_ready(Some(monitor)).unwrap_or_else(|| "ready".to_owned())
-}
-
-/// Returns why the server may leave requests without an answer; `None` if it is ready. It has no monitor
-/// as long as it loads its topics.
-pub(super) fn not_ready(monitor: Option<&Monitor>) -> Option<String> {
-    match monitor.map(Monitor::state) {
-        None => Some("loading the data directory".to_owned()),
-        Some(State::Ready) => None,
-        Some(State::Stopping) => Some("stopping".to_owned()),
-        Some(State::StoreFailed(reason)) => Some(format!("the store failed: {reason}")),
-        Some(_) => Some("not ready".to_owned()),
     }
 }

@@ -4,6 +4,7 @@
 //! - [`http`]: the listener, its limits, and which path is answered by what
 //! - [`page`]: the page for people
 //! - [`api`]: JSON for programs and for the page
+//! - [`watched`]: the server, once it has loaded its topics
 //! - [`live`]: each second, as it happens
 //! - [`history`]: what a server did in each of the last seconds
 //! - [`metrics`]: what each metric is called and means
@@ -18,5 +19,6 @@ mod live;
 mod metrics;
 mod page;
 mod process;
+mod watched;
 
 pub(crate) use http::Admin;
