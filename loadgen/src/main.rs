@@ -9,6 +9,7 @@
 mod args;
 mod compare;
 mod drive;
+mod launch;
 mod measure;
 mod null;
 mod observe;
@@ -16,6 +17,7 @@ mod plan;
 mod print;
 mod report;
 mod sockets;
+mod statistics;
 mod target;
 mod values;
 mod verify;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use globalcounter::protocol::Op;
 
-use super::process::{Folder, Running};
 use super::results::{Round, RowResult};
 use super::rows::{Entry, Load, Measure, Row};
 use super::servers::{Build, Installed};
 use super::summary::{Series, summarise};
 use crate::drive::{self, Measured};
+use crate::launch::{Folder, Running};
 use crate::measure;
 use crate::plan::{Pace, Plan, Until};
 use crate::report::{Latency, Rounds};

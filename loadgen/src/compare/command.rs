@@ -8,11 +8,11 @@ use clap::Args;
 use globalcounter::server::affinity;
 
 use super::bench::Bench;
-use super::process;
 use super::results::Comparison;
 use super::rows::{ROWS, Row};
 use super::servers::Installed;
 use super::table;
+use crate::launch;
 use crate::observe::{self, Environment};
 use crate::print::print;
 use crate::report::{self, ReportFile};
@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         arguments.server_bin.as_deref(),
         arguments.against.as_deref(),
     )?;
-    process::stop_all_on_signals()?;
+    launch::stop_all_on_signals()?;
     print(&table::servers(&servers))?;
     // Keeps the other threads of this program away from the server's processor as well.
     observe::pin(load_processor)?;

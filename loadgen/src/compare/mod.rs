@@ -4,7 +4,6 @@
 
 mod bench;
 mod command;
-mod process;
 mod results;
 mod rows;
 mod servers;

@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use super::servers::{Server, Storage};
+use super::servers::Server;
+use crate::launch::Storage;
 
 /// A row of the table.
 pub(super) struct Row {

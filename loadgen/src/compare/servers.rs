@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
-use super::process::{Folder, Running, free_port, start_announcing, start_listening};
+use crate::launch::{
+    Folder, Running, Storage, find_own, free_port, in_path, start_announcing, start_listening,
+    start_own,
+};
 
 /// Memory that memcached may use, in MiB: more than any row needs.
 const MEMCACHED_MEMORY: &str = "4096";
@@ -34,16 +37,6 @@ pub(super) enum Server {
     Memcached {
         threads: u16,
     },
-}
-
-/// Where this project's server keeps its topics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Storage {
-    Memory,
-    /// In a data directory, `--durability monotonic`.
-    Monotonic,
-    /// In a data directory, `--durability exact`.
-    Exact,
 }
 
 /// Which build of this project's server.
@@ -150,23 +143,12 @@ impl Installed {
                     (Build::Other, Some(other)) => other,
                     _ => &self.globalcounter,
                 };
-                let mut command = Command::new(program);
-                // By the environment, which a build without an admin port does not look at.
-                command.env("GLOBALCOUNTER_ADMIN", "off");
-                command.args(["serve", "--shards", &shards.to_string()]);
+                let mut flags = vec!["--shards".to_owned(), shards.to_string()];
                 if *shards > 1 && processors.len() == 1 {
                     // The workers share a processor here, but stand for workers that do not.
-                    command.args(["--steering", "on"]);
+                    flags.extend(["--steering", "on"].map(str::to_owned));
                 }
-                match storage {
-                    Storage::Memory => command.arg("--in-memory"),
-                    Storage::Monotonic => command.args(["--durability", "monotonic"]),
-                    Storage::Exact => command.args(["--durability", "exact"]),
-                };
-                if *storage != Storage::Memory {
-                    command.arg("--data-dir").arg(folder.data());
-                }
-                start_announcing(command, folder, processors)
+                start_own(program, &flags, *storage, folder, processors)
             }
             Server::Null { gso } => {
                 let own = std::env::current_exe().context("finding this program")?;
@@ -257,32 +239,4 @@ fn installed<'a>(name: &str, program: &'a Option<Program>) -> Result<&'a Program
     program
         .as_ref()
         .ok_or_else(|| anyhow!("not installed (Debian package: {name})"))
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders)
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
-}
-
-/// Returns this project's server: the given path, else the one beside this program, else the one in
-/// PATH.
-fn find_own(given: Option<&Path>) -> Result<PathBuf> {
-    const NAME: &str = "globalcounter";
-    if let Some(path) = given {
-        if !path.is_file() {
-            bail!("there is no server at {}", path.display());
-        }
-        return Ok(path.to_owned());
-    }
-    let own = std::env::current_exe().context("finding this program")?;
-    let beside = own.with_file_name(NAME);
-    if beside.is_file() {
-        return Ok(beside);
-    }
-    in_path(NAME).context(
-        "no globalcounter beside this program or in PATH: build it with \
-         `cargo build --release --workspace`, or name one with --server-bin",
-    )
 }

@@ -1,9 +1,10 @@
 //! Summarises the rounds of a row: medians, comparisons round by round, and whether targets were
 //! reached. Knows no processes.
 
-use super::results::{EntryResult, Round, RowResult, TargetResult, median};
+use super::results::{EntryResult, Round, RowResult, TargetResult};
 use super::rows::{Entry, Measure, Row, Target};
 use super::servers::{self, Build, Server};
+use crate::statistics::median;
 
 /// The measurements of one server in a row.
 #[derive(Debug)]

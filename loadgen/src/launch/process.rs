@@ -28,7 +28,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A server that accepts requests; killed when dropped.
-pub(super) struct Running {
+pub(crate) struct Running {
     started: Started,
     process: Process,
     start_time: Duration,
@@ -38,15 +38,15 @@ pub(super) struct Running {
 
 impl Running {
     /// Returns the time from the start of the process until it served.
-    pub(super) fn start_time(&self) -> Duration {
+    pub(crate) fn start_time(&self) -> Duration {
         self.start_time
     }
 
-    pub(super) fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &Process {
         &self.process
     }
 
-    pub(super) fn address(&self, transport: Transport) -> SocketAddr {
+    pub(crate) fn address(&self, transport: Transport) -> SocketAddr {
         match transport {
             Transport::Datagrams { .. } => self.udp,
             Transport::Stream | Transport::OneShot => self.tcp,
@@ -58,7 +58,7 @@ impl Running {
     /// # Errors
     ///
     /// It does not end in time, or reports a failure.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         let child = &mut self.started.child;
         kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).context("stopping the server")?;
         let deadline = Instant::now() + STOP_TIMEOUT;
@@ -78,11 +78,11 @@ impl Running {
 
 /// A folder for a server's data and its standard error; removed when dropped.
 #[derive(Debug)]
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// Creates a folder among the system's temporary files.
-    pub(super) fn new() -> Result<Arc<Self>> {
+    pub(crate) fn new() -> Result<Arc<Self>> {
         let name = format!("loadgen-{}-{}", std::process::id(), free_port()?);
         let path = std::env::temp_dir().join(name);
         let data = path.join("data");
@@ -93,7 +93,7 @@ impl Folder {
     }
 
     /// Returns the server's data directory.
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.0.join("data")
     }
 
@@ -112,7 +112,7 @@ impl Drop for Folder {
 }
 
 /// Returns an unused port. Another process may take it before it is used; then the start fails.
-pub(super) fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
     Ok(listener.local_addr()?.port())
 }
@@ -141,7 +141,7 @@ static RUNNING: Mutex<Leftovers> = Mutex::new(Leftovers {
 /// # Errors
 ///
 /// The signal handler cannot be installed.
-pub(super) fn stop_all_on_signals() -> Result<()> {
+pub(crate) fn stop_all_on_signals() -> Result<()> {
     /// The exit code that shells use for SIGINT: 128 plus the signal's number.
     const INTERRUPTED: i32 = 130;
     let stop_all = || {
@@ -216,7 +216,7 @@ impl Drop for Started {
 }
 
 /// Starts a server of this project. It takes free ports and announces each in a line.
-pub(super) fn start_announcing(
+pub(crate) fn start_announcing(
     mut command: Command,
     folder: Arc<Folder>,
     processors: &[usize],
@@ -247,7 +247,7 @@ pub(super) fn start_announcing(
 }
 
 /// Starts a server on a given port and waits until it accepts connections.
-pub(super) fn start_listening(
+pub(crate) fn start_listening(
     mut command: Command,
     folder: Arc<Folder>,
     port: &str,
