@@ -1,6 +1,7 @@
 //! The command line: its flags, and the plan that they describe. Knows nothing of how a plan is
 //! carried out.
 
+mod load;
 mod plan;
 mod run;
 

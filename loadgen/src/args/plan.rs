@@ -1,15 +1,17 @@
 //! From flags to a [`Plan`]: checks which flags go together, and fills in defaults that depend on
 //! other flags.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use globalcounter::protocol::Op;
 
+use super::load::LoadArguments;
 use super::run::Arguments;
 use crate::drive::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
 use crate::plan::{Pace, Plan, Until};
-use crate::target::{Matching, Transport};
+use crate::target::{Matching, Target, Transport};
 use crate::workload::{Names, Spacing, Workload, method_name};
 
 /// Requests in flight on each connection of a target that supports pipelining.
@@ -33,19 +35,93 @@ impl Arguments {
     ///
     /// Flags contradict each other; the message names them.
     pub(crate) fn plan(&self) -> Result<Plan> {
-        self.check_target()?;
-        self.check_methods()?;
         self.check_verify()?;
-        self.check_counts()?;
         self.check_arrivals()?;
         self.check_reports()?;
-        let pace = self.pace()?;
+        let plan = self.load.plan(self.server, self.pace()?, self.until())?;
+        Ok(Plan {
+            processors: self.pin.clone(),
+            prepare: self.prepare,
+            warm_up: self.warm_up(),
+            timeout: self.timeout.unwrap_or(plan.timeout),
+            verify: self.verify,
+            ..plan
+        })
+    }
+
+    /// Requests whose sums can be verified.
+    fn check_verify(&self) -> Result<()> {
+        for op in self.load.mix.ops() {
+            ensure!(
+                !self.verify || matches!(op, Op::Count | Op::Add(_) | Op::Get),
+                "--verify checks count, add and get; {} would change sums",
+                method_name(op)
+            );
+        }
+        let (target, pipeline) = (self.load.target, self.load.pipeline.unwrap_or(1));
+        ensure!(
+            !self.verify || pipeline == 1 || default_pipeline(target) > 1,
+            "--verify needs --pipeline 1 for {}: its replies do not name their request",
+            target.name()
+        );
+        Ok(())
+    }
+
+    fn check_arrivals(&self) -> Result<()> {
+        ensure!(
+            self.load.arrivals.is_none() || self.rate.is_some() || self.ramp.is_some(),
+            "--arrivals is for open loops: it needs --rate or --ramp"
+        );
+        Ok(())
+    }
+
+    fn check_reports(&self) -> Result<()> {
+        ensure!(
+            self.json.is_none() || self.json != self.html,
+            "--json and --html cannot both be written to one file"
+        );
+        Ok(())
+    }
+
+    fn pace(&self) -> Result<Pace> {
+        match self.rate.or(self.ramp.map(|bounds| bounds.from)) {
+            Some(rate) => Ok(self.load.open(rate)),
+            None => self.load.closed(),
+        }
+    }
+
+    fn warm_up(&self) -> Duration {
+        match (self.warmup, self.requests) {
+            (Some(warm_up), _) => warm_up,
+            (None, Some(_)) => Duration::ZERO,
+            (None, None) => self.duration / WARM_UP_SHARE,
+        }
+    }
+
+    fn until(&self) -> Until {
+        match self.requests {
+            Some(requests) => Until::Requests(requests),
+            None => Until::Elapsed(self.duration),
+        }
+    }
+}
+
+impl LoadArguments {
+    /// Returns the plan of a run of this load, without preparing topics and without a warm-up.
+    ///
+    /// # Errors
+    ///
+    /// Flags contradict each other; the message names them.
+    pub(super) fn plan(&self, server: SocketAddr, pace: Pace, until: Until) -> Result<Plan> {
+        self.check_target()?;
+        self.check_methods()?;
+        self.check_counts()?;
         self.check_pipeline(pace)?;
         let names = self.names()?;
         self.check_datagrams(&names)?;
         Ok(Plan {
             target: self.target,
-            server: self.server,
+            server,
             workload: Workload {
                 names,
                 distribution: self.distribution,
@@ -58,13 +134,46 @@ impl Arguments {
             gso: self.gso,
             shard_aware: self.shard_aware,
             threads: self.threads,
-            processors: self.pin.clone(),
-            prepare: self.prepare,
-            warm_up: self.warm_up(),
-            until: self.until(),
-            timeout: self.timeout(),
-            verify: self.verify,
+            processors: Vec::new(),
+            prepare: false,
+            warm_up: Duration::ZERO,
+            until,
+            timeout: if self.is_udp() {
+                DATAGRAM_TIMEOUT
+            } else {
+                STREAM_TIMEOUT
+            },
+            verify: false,
         })
+    }
+
+    /// Returns the pace of a closed loop.
+    ///
+    /// # Errors
+    ///
+    /// The target does not support so many requests in flight.
+    pub(super) fn closed(&self) -> Result<Pace> {
+        let target = self.target;
+        let limit = match (target.transport(), target.matching()) {
+            (Transport::OneShot, _) => 1,
+            (_, Matching::ById(u16::BITS)) => MAX_IN_FLIGHT_BY_ID16,
+            _ => MAX_IN_FLIGHT,
+        };
+        let pipeline = self.pipeline.unwrap_or_else(|| default_pipeline(target));
+        ensure!(
+            pipeline <= limit,
+            "--pipeline is at most {limit} for {}, not {pipeline}",
+            target.name()
+        );
+        Ok(Pace::Closed { pipeline })
+    }
+
+    /// Returns the pace of an open loop.
+    pub(super) fn open(&self, rate: f64) -> Pace {
+        Pace::Open {
+            rate,
+            spacing: self.arrivals.unwrap_or(Spacing::Poisson),
+        }
     }
 
     /// Flags that only some targets support.
@@ -101,40 +210,12 @@ impl Arguments {
         Ok(())
     }
 
-    /// Methods whose sums can be verified.
-    fn check_verify(&self) -> Result<()> {
-        for op in self.mix.ops() {
-            ensure!(
-                !self.verify || matches!(op, Op::Count | Op::Add(_) | Op::Get),
-                "--verify checks count, add and get; {} would change sums",
-                method_name(op)
-            );
-        }
-        Ok(())
-    }
-
     fn check_counts(&self) -> Result<()> {
         ensure!(
             self.threads <= self.connections,
             "--threads {} is more than --connections {}",
             self.threads,
             self.connections
-        );
-        Ok(())
-    }
-
-    fn check_arrivals(&self) -> Result<()> {
-        ensure!(
-            self.arrivals.is_none() || self.rate.is_some() || self.ramp.is_some(),
-            "--arrivals is for open loops: it needs --rate or --ramp"
-        );
-        Ok(())
-    }
-
-    fn check_reports(&self) -> Result<()> {
-        ensure!(
-            self.json.is_none() || self.json != self.html,
-            "--json and --html cannot both be written to one file"
         );
         Ok(())
     }
@@ -188,54 +269,12 @@ impl Arguments {
         };
         self.mix.ops().map(len).max().unwrap_or(0)
     }
+}
 
-    fn pace(&self) -> Result<Pace> {
-        if let Some(rate) = self.rate.or(self.ramp.map(|bounds| bounds.from)) {
-            return Ok(Pace::Open {
-                rate,
-                spacing: self.arrivals.unwrap_or(Spacing::Poisson),
-            });
-        }
-        let name = self.target.name();
-        let (default, limit) = match (self.target.transport(), self.target.matching()) {
-            (Transport::OneShot, _) => (1, 1),
-            (Transport::Datagrams { .. }, Matching::InOrder) => (1, MAX_IN_FLIGHT),
-            (_, Matching::ById(u16::BITS)) => (PIPELINE, MAX_IN_FLIGHT_BY_ID16),
-            _ => (PIPELINE, MAX_IN_FLIGHT),
-        };
-        let pipeline = self.pipeline.unwrap_or(default);
-        ensure!(
-            pipeline <= limit,
-            "--pipeline is at most {limit} for {name}, not {pipeline}"
-        );
-        ensure!(
-            !self.verify || pipeline == 1 || default > 1,
-            "--verify needs --pipeline 1 for {name}: its replies do not name their request"
-        );
-        Ok(Pace::Closed { pipeline })
-    }
-
-    fn warm_up(&self) -> Duration {
-        match (self.warmup, self.requests) {
-            (Some(warm_up), _) => warm_up,
-            (None, Some(_)) => Duration::ZERO,
-            (None, None) => self.duration / WARM_UP_SHARE,
-        }
-    }
-
-    fn until(&self) -> Until {
-        match self.requests {
-            Some(requests) => Until::Requests(requests),
-            None => Until::Elapsed(self.duration),
-        }
-    }
-
-    fn timeout(&self) -> Duration {
-        let default = if self.is_udp() {
-            DATAGRAM_TIMEOUT
-        } else {
-            STREAM_TIMEOUT
-        };
-        self.timeout.unwrap_or(default)
+/// Returns how many requests are in flight on each connection of a closed loop by default.
+fn default_pipeline(target: &dyn Target) -> usize {
+    match (target.transport(), target.matching()) {
+        (Transport::OneShot, _) | (Transport::Datagrams { .. }, Matching::InOrder) => 1,
+        _ => PIPELINE,
     }
 }
