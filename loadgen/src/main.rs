@@ -4,7 +4,7 @@
 //! Stages are folders: `args` (flags → [`plan`]) → `workload` (requests) → `target` (their bytes on
 //! the wire) → `drive` (connections and clocks) → `verify`, `report`. `measure` runs these stages.
 //! `null` is a server that counts nothing, the baseline of measurements; `compare` measures several
-//! servers under the same load.
+//! servers under the same load, and `tune` several settings of one.
 
 mod args;
 mod compare;
@@ -17,8 +17,9 @@ mod plan;
 mod print;
 mod report;
 mod sockets;
-mod statistics;
+mod stats;
 mod target;
+mod tune;
 mod values;
 mod verify;
 mod workload;
@@ -44,12 +45,15 @@ fn main() -> ExitCode {
     let ended = match arguments.command {
         Some(Command::Null(arguments)) => null::run(&arguments),
         Some(Command::Compare(arguments)) => compare::run(&arguments),
+        Some(Command::Tune(arguments)) => match arguments.options() {
+            Ok(options) => arguments
+                .output()
+                .and_then(|output| tune::run(&options, output)),
+            Err(error) => return bad_usage(&error),
+        },
         None => match arguments.run.plan() {
             Ok(plan) => run(&arguments.run, &plan),
-            Err(error) => {
-                eprintln!("loadgen: {error:#} (see loadgen --help)");
-                return ExitCode::from(2);
-            }
+            Err(error) => return bad_usage(&error),
         },
     };
     match ended {
@@ -60,6 +64,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reports flags that do not go together.
+fn bad_usage(error: &anyhow::Error) -> ExitCode {
+    eprintln!("loadgen: {error:#} (see loadgen --help)");
+    ExitCode::from(2)
 }
 
 /// Measures a run or a ramp, and writes its reports.

@@ -4,6 +4,7 @@
 mod load;
 mod plan;
 mod run;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub(crate) use run::Arguments as Run;
+use tune::Arguments as Tune;
 
 /// Measure a counter server: globalcounter, Redis, Valkey or memcached
 ///
@@ -31,7 +33,8 @@ pub(crate) use run::Arguments as Run;
         loadgen --ramp 10000..2000000 --slo 1           the highest rate with p99 up to 1 ms\n  \
         loadgen --verify --requests 1000000             check the order of every reply\n  \
         loadgen --target resp --server 127.0.0.1:6379   Redis or Valkey\n  \
-        loadgen compare                                 all of them beside each other\n\n\
+        loadgen compare                                 all of them beside each other\n  \
+        loadgen tune                                    which --shards suits this load\n\n\
         Exit codes: 0 measured; 1 the server failed, did not answer or broke its order; 2 bad usage."
 )]
 pub(crate) struct CommandLine {
@@ -45,6 +48,7 @@ pub(crate) struct CommandLine {
 pub(crate) enum Command {
     Null(crate::null::Arguments),
     Compare(crate::compare::Arguments),
+    Tune(Tune),
 }
 
 /// Prints what is wrong with the arguments in one line, or the help or version that they ask for.
@@ -84,7 +88,7 @@ mod tests {
         assert!(short.lines().count() * 2 < long.lines().count(), "{short}");
         assert!(!short.contains("Exit codes"), "{short}");
         assert!(long.contains("Exit codes"), "{long}");
-        for subcommand in ["null", "compare"] {
+        for subcommand in ["null", "compare", "tune"] {
             let (short, long) = helps(command.find_subcommand_mut(subcommand).unwrap());
             assert!(short.lines().count() < long.lines().count(), "{short}");
         }

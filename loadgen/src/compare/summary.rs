@@ -4,7 +4,7 @@
 use super::results::{EntryResult, Round, RowResult, TargetResult};
 use super::rows::{Entry, Measure, Row, Target};
 use super::servers::{self, Build, Server};
-use crate::statistics::median;
+use crate::stats::median;
 
 /// The measurements of one server in a row.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 
@@ -147,7 +148,10 @@ pub(crate) fn stop_all_on_signals() -> Result<()> {
     let stop_all = || {
         let running = RUNNING.lock();
         for &id in &running.processes {
-            let _ = kill(Pid::from_raw(id as i32), Signal::SIGKILL);
+            let process = Pid::from_raw(id as i32);
+            let _ = kill(process, Signal::SIGKILL);
+            // Until it has ended, it may still put files into its folder.
+            let _ = waitpid(process, None);
         }
         for folder in &running.folders {
             let _ = std::fs::remove_dir_all(folder);

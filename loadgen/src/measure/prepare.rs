@@ -26,8 +26,12 @@ pub(crate) fn prepare(plan: &Plan) -> Result<()> {
     ensure_served(&created).context("preparing the topics")
 }
 
-/// Returns an error if no request was served.
-pub(super) fn ensure_served(measured: &Measured) -> Result<()> {
+/// Makes sure that requests were served.
+///
+/// # Errors
+///
+/// No request was served; the error has the refusals.
+pub(crate) fn ensure_served(measured: &Measured) -> Result<()> {
     if measured.replies > measured.refused.values().sum() {
         return Ok(());
     }

@@ -77,14 +77,18 @@ fn measure(plan: &Plan, rate: f64, number: u32, process: Option<&Process>) -> Re
     Ok(measured)
 }
 
+/// Returns whether the server answered the requests of an open loop while they were due. They are
+/// compared with those that were due, not with the rate: random arrivals are a little more or fewer
+/// than the rate says.
+pub(crate) fn sustains(measured: &Measured) -> bool {
+    measured.replies as f64 >= ACHIEVED * measured.latency.len() as f64
+}
+
 /// Judges one try at a rate.
 fn judge(measured: &Measured, rate: f64, slo_micros: f64) -> (Step, Outcome) {
     let latency = Latency::of(&measured.latency);
     let sound = measured.refused.is_empty() && measured.lost == 0;
-    // Compared with the requests that were due, not with the rate: random arrivals are a little
-    // more or fewer than the rate says.
-    let achieved = measured.replies as f64 >= ACHIEVED * measured.latency.len() as f64;
-    let outcome = match sound && achieved {
+    let outcome = match sound && sustains(measured) {
         false => Outcome::Overloaded,
         true if latency.p99 > slo_micros => Outcome::Late,
         true => Outcome::Sustained,

@@ -1,19 +1,17 @@
-//! The report as one HTML page that needs nothing else: no scripts, no fonts, no network.
+//! The report of a run or a ramp as an HTML page.
 
 use std::fmt::Write;
 
 use anyhow::Result;
 
 use super::contents::{Load, Report};
+use super::frame::{escape, frame, plot};
 use super::notes;
-use super::plot::{Axis, Line, key, svg};
+use super::plot::{Axis, Line};
 use super::ramp::{Ramp, Step};
 use super::summary::{Latency, Point, Summary};
 use super::table::table;
-use super::units::{bytes, cpu_time, duration, grouped};
-
-/// The page's frame: the style, and the placeholders to fill in.
-const FRAME: &str = include_str!("page.html");
+use super::units::{cpu_time, duration, grouped};
 
 /// Returns the whole page.
 ///
@@ -51,6 +49,7 @@ pub(crate) fn page(report: &Report) -> Result<String> {
         let by_percentile = [Line {
             name: "latency",
             points: result.percentiles.clone(),
+            dots: Vec::new(),
         }];
         plot(
             "Latency by percentile",
@@ -64,15 +63,12 @@ pub(crate) fn page(report: &Report) -> Result<String> {
     body.push_str(&escape(&table(report)));
     body.push_str("</pre>\n");
     let title = format!("{} at {}", report.load.target, report.load.server);
-    Ok(FRAME
-        .replace("{{title}}", &escape(&title))
-        .replace("{{load}}", &load(&report.load))
-        .replace("{{body}}", &body)
-        .replace("{{environment}}", &environment(report)))
+    let load = sentence(&report.load);
+    Ok(frame(&title, &load, &body, &report.environment))
 }
 
 /// Describes the load in one sentence.
-fn load(load: &Load) -> String {
+pub(crate) fn sentence(load: &Load) -> String {
     let pace = match (load.pipeline, load.rate) {
         (Some(pipeline), _) => format!("{} × {pipeline} in flight", load.connections),
         (None, Some(rate)) => format!(
@@ -84,10 +80,10 @@ fn load(load: &Load) -> String {
         (None, None) => format!("{} connections", load.connections),
     };
     let topics = grouped(load.topics.into());
-    escape(&format!(
+    format!(
         "{pace}, {topics} topics of {} bytes ({}), {}, seed {}",
         load.topic_len, load.distribution, load.mix, load.seed
-    ))
+    )
 }
 
 fn headline(load: &Load, result: &Summary, out: &mut String) {
@@ -131,6 +127,7 @@ fn over_time(result: &Summary) -> ([Line<'static>; 1], [Line<'static>; 3]) {
             .iter()
             .map(|point| (point.at, of(point)))
             .collect(),
+        dots: Vec::new(),
     };
     (
         [line("requests per second", |point| point.rate)],
@@ -164,6 +161,7 @@ fn ramp_section(ramp: &Ramp, out: &mut String) -> Result<()> {
             .iter()
             .map(|step| (step.target_rate, of(&step.latency)))
             .collect(),
+        dots: Vec::new(),
     };
     let lines = [
         line("p50", |latency| latency.p50),
@@ -177,41 +175,6 @@ fn ramp_section(ramp: &Ramp, out: &mut String) -> Result<()> {
         &lines,
         out,
     )
-}
-
-fn plot(title: &str, x: Axis, y: Axis, lines: &[Line<'_>], out: &mut String) -> Result<()> {
-    let _ = writeln!(
-        out,
-        "<h2>{title}</h2>\n<p class=\"key\">{}</p>\n{}",
-        key(lines),
-        svg(x, y, lines)?
-    );
-    Ok(())
-}
-
-fn environment(report: &Report) -> String {
-    let here = &report.environment;
-    let line = format!(
-        "{} · {} CPUs · {} of memory · Linux {} · {} · loadgen {}",
-        here.processor,
-        here.processors,
-        bytes(here.memory),
-        here.kernel,
-        here.date,
-        here.version
-    );
-    format!(
-        "{}<br><code>{}</code>",
-        escape(&line),
-        escape(&here.command)
-    )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod contents;
 mod file;
+mod frame;
 mod html;
 mod json;
 mod notes;
@@ -15,10 +16,13 @@ mod units;
 
 pub(crate) use contents::{Load, Report};
 pub(crate) use file::ReportFile;
-pub(crate) use html::page;
+pub(crate) use frame::{escape, frame, plot};
+pub(crate) use html::{page, sentence};
 pub(crate) use json::json;
+pub(crate) use notes::ranges;
+pub(crate) use plot::{Axis, Line};
 pub(crate) use progress::{Progress, Rounds};
 pub(crate) use ramp::{Ramp, Step};
 pub(crate) use summary::{Latency, Summary};
 pub(crate) use table::table;
-pub(crate) use units::{duration, grouped};
+pub(crate) use units::{cpu_time, duration, grouped};

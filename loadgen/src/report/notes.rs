@@ -16,7 +16,7 @@ pub(super) fn pinning(shared: &[usize]) -> Vec<String> {
 }
 
 /// Formats ascending numbers as in `0-3, 7`.
-fn ranges(numbers: &[usize]) -> String {
+pub(crate) fn ranges(numbers: &[usize]) -> String {
     let ranges = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
         [first, .., last] => format!("{first}-{last}"),
         _ => run.iter().map(usize::to_string).collect(),

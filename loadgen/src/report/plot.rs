@@ -5,7 +5,7 @@ use anyhow::{Result, anyhow};
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
-use super::units::grouped;
+use super::units::{cpu_time, grouped};
 
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 300;
@@ -14,24 +14,31 @@ const HEIGHT: u32 = 300;
 const GRID: RGBColor = RGBColor(128, 128, 128);
 
 /// The colours of a plot's lines, in order. People who cannot tell red from green can tell them apart.
-const COLOURS: [RGBColor; 3] = [
+const COLOURS: [RGBColor; 4] = [
     RGBColor(0x33, 0x8a, 0xe6),
     RGBColor(0xe6, 0x8a, 0x1f),
     RGBColor(0xc0, 0x4f, 0xb0),
+    RGBColor(0x00, 0x9e, 0x73),
 ];
 
 /// A line of a plot.
-pub(super) struct Line<'a> {
-    pub(super) name: &'a str,
-    pub(super) points: Vec<(f64, f64)>,
+pub(crate) struct Line<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) points: Vec<(f64, f64)>,
+    /// Single measurements, drawn as dots beside the line.
+    pub(crate) dots: Vec<(f64, f64)>,
 }
 
 /// What an axis measures, which decides how it is divided and labelled.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Axis {
+pub(crate) enum Axis {
     Seconds,
     /// Requests per second.
     Rate,
+    /// Nanoseconds of CPU time.
+    CpuTime,
+    /// A number of shards on a logarithmic scale: each gridline is twice the one before.
+    Shards,
     /// Microseconds on a logarithmic scale: each gridline is ten times the one before.
     Latency,
     /// Percentiles on a logarithmic scale: each additional nine takes the same space.
@@ -42,7 +49,8 @@ impl Axis {
     /// Returns the position of a value on the axis.
     fn place(self, value: f64) -> f64 {
         match self {
-            Self::Seconds | Self::Rate => value,
+            Self::Seconds | Self::Rate | Self::CpuTime => value,
+            Self::Shards => value.max(1.0).log2(),
             Self::Latency => value.max(0.1).log10(),
             Self::Percentile => -(1.0 - value.min(99.9999) / 100.0).log10(),
         }
@@ -53,6 +61,9 @@ impl Axis {
         match self {
             Self::Seconds => format!("{place} s"),
             Self::Rate => grouped(place as u64),
+            Self::CpuTime => cpu_time(place),
+            Self::Shards if place == 0.0 => "1 shard".to_owned(),
+            Self::Shards => format!("{} shards", place.exp2()),
             Self::Latency => {
                 let micros = 10f64.powf(place);
                 match place {
@@ -74,7 +85,7 @@ impl Axis {
     }
 
     fn is_logarithmic(self) -> bool {
-        matches!(self, Self::Latency | Self::Percentile)
+        matches!(self, Self::Latency | Self::Percentile | Self::Shards)
     }
 
     /// Returns the range of the axis for these values.
@@ -86,7 +97,9 @@ impl Axis {
             Self::Latency => (least.floor(), most.ceil().max(least.floor() + 1.0)),
             Self::Percentile => (0.0, most.max(1.0)),
             Self::Seconds => (0.0, most.max(0.1)),
-            Self::Rate => (0.0, most.max(1.0) * 1.05),
+            Self::Rate | Self::CpuTime => (0.0, most.max(1.0) * 1.05),
+            // Points at the edges would lie on the frame.
+            Self::Shards => (least - 0.2, most.max(least + 1.0) + 0.2),
         };
         Marked {
             axis: self,
@@ -150,7 +163,11 @@ fn draw(
     out: &mut String,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let root = SVGBackend::with_string(out, (WIDTH, HEIGHT)).into_drawing_area();
-    let points = || lines.iter().flat_map(|line| &line.points);
+    let points = || {
+        lines
+            .iter()
+            .flat_map(|line| line.points.iter().chain(&line.dots))
+    };
     let mut chart = ChartBuilder::on(&root)
         .margin(8)
         .margin_right(24)
@@ -176,6 +193,8 @@ fn draw(
         } else {
             chart.draw_series(LineSeries::new(placed, colour.stroke_width(2)))?;
         }
+        let dots = line.dots.iter().map(|&(a, b)| (x.place(a), y.place(b)));
+        chart.draw_series(dots.map(|dot| Circle::new(dot, 3, colour.mix(0.5).filled())))?;
     }
     root.present()?;
     Ok(())
@@ -214,6 +233,9 @@ mod tests {
         assert_eq!(Axis::Percentile.label(1.0), "90%");
         assert_eq!(Axis::Percentile.label(4.0), "99.99%");
         assert_eq!(Axis::Rate.label(12_000.0), "12,000");
+        assert_eq!(Axis::CpuTime.label(1_500.0), "1.50 µs");
+        assert_eq!(Axis::Shards.label(Axis::Shards.place(4.0)), "4 shards");
+        assert_eq!(Axis::Shards.label(0.0), "1 shard");
     }
 
     #[test]
@@ -223,10 +245,12 @@ mod tests {
             for (x, y) in [
                 (Axis::Seconds, Axis::Rate),
                 (Axis::Percentile, Axis::Latency),
+                (Axis::Shards, Axis::CpuTime),
             ] {
                 let line = Line {
                     name: "line",
                     points: points.clone(),
+                    dots: points.clone(),
                 };
                 let svg = svg(x, y, &[line]).unwrap();
                 assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));

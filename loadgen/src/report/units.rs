@@ -25,7 +25,7 @@ pub(crate) fn duration(micros: f64) -> String {
 }
 
 /// Formats nanoseconds of CPU time, in the unit that reads best.
-pub(super) fn cpu_time(nanos: f64) -> String {
+pub(crate) fn cpu_time(nanos: f64) -> String {
     if nanos < 1_000.0 {
         format!("{nanos:.0} ns")
     } else {

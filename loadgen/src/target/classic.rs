@@ -34,6 +34,10 @@ impl Target for Classic {
         Matching::InOrder
     }
 
+    fn is_steered(&self) -> bool {
+        self.transport.is_udp()
+    }
+
     fn supports(&self, op: Op) -> bool {
         matches!(op, Op::Count | Op::Reset)
     }

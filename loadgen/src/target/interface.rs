@@ -51,6 +51,17 @@ pub(crate) trait Target: Sync {
     /// Returns whether it supports a method.
     fn supports(&self, op: Op) -> bool;
 
+    /// Returns whether this project's server speaks it.
+    fn is_own(&self) -> bool {
+        true
+    }
+
+    /// Returns whether that server can have the kernel deliver its requests to the worker that owns
+    /// their topic (`--steering`).
+    fn is_steered(&self) -> bool {
+        false
+    }
+
     /// Returns the method that creates a topic and changes nothing else. `None` if counting creates
     /// it.
     fn creates_with(&self) -> Option<Op> {

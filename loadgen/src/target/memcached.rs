@@ -49,6 +49,10 @@ impl Target for Memcached {
         }
     }
 
+    fn is_own(&self) -> bool {
+        false
+    }
+
     fn supports(&self, op: Op) -> bool {
         !matches!(op, Op::Advance(1..))
     }

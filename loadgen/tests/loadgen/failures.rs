@@ -69,6 +69,12 @@ fn bad_usage_is_one_line_and_exit_code_2() {
         ("--threads 17", "more than --connections 16"),
         ("--nonsense", "unexpected argument"),
         ("compare --row nonsense", "no such row"),
+        ("tune --target memcached", "does not speak memcached"),
+        ("tune --shards-list 1,0", "a number from 1 to"),
+        ("tune --in-memory --durability exact", "cannot be used with"),
+        ("tune --server-cpus 99999", "a CPU of this machine"),
+        ("tune --target resp --pipeline 9999999", "1 to 1000000"),
+        ("tune --json /tmp/a --html /tmp/a", "one file"),
         ("null --tcp here", "an address and a port"),
     ] {
         loadgen(flags).refused(2, because);
@@ -99,9 +105,12 @@ fn absent_servers_are_reported() {
     }
     loadgen("--pid 2147483647").refused(1, "there is no process 2147483647");
     loadgen("null --tcp 192.0.2.1:1 --udp off").refused(1, "listening on tcp://192.0.2.1:1");
-    for flag in ["--server-bin", "--against"] {
-        loadgen(&format!("compare {flag} /nonexistent"))
-            .refused(1, "there is no server at /nonexistent");
+    for flag in [
+        "compare --server-bin",
+        "compare --against",
+        "tune --server-bin",
+    ] {
+        loadgen(&format!("{flag} /nonexistent")).refused(1, "there is no server at /nonexistent");
     }
 }
 
@@ -110,7 +119,10 @@ fn files_that_cannot_be_written_fail_before_the_run() {
     for flag in ["--json", "--html"] {
         loadgen(&format!("{flag} /nonexistent/file")).refused(1, "writing /nonexistent/file");
     }
-    loadgen("compare --json /nonexistent/file").refused(1, "writing /nonexistent/file");
+    for command in ["compare", "tune"] {
+        loadgen(&format!("{command} --json /nonexistent/file"))
+            .refused(1, "writing /nonexistent/file");
+    }
 }
 
 #[test]

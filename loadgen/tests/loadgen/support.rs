@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use globalcounter::server::{Config, ServeError, Server, Stop};
 use globalcounter::topic::Shards;
@@ -54,6 +54,16 @@ pub(crate) fn loadgen(arguments: &str) -> Ended {
         code: output.status.code().expect("ended in time, by itself"),
         out: text(output.stdout),
         err: lines.map(|line| format!("{line}\n")).collect(),
+    }
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
+        std::thread::yield_now();
     }
 }
 
