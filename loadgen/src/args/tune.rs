@@ -160,14 +160,11 @@ impl Arguments {
             "cannot read which CPUs this process may use"
         );
         let or_the_rest = |own: &[usize], other: &[usize]| -> Vec<usize> {
-            match own {
-                [] => all
-                    .iter()
-                    .copied()
-                    .filter(|cpu| !other.contains(cpu))
-                    .collect(),
-                own => own.to_vec(),
-            }
+            let is_chosen = |processor: &usize| match own {
+                [] => !other.contains(processor),
+                own => own.contains(processor),
+            };
+            all.iter().copied().filter(is_chosen).collect()
         };
         let servers = or_the_rest(&self.server_cpus, &self.load_cpus);
         let load = or_the_rest(&self.load_cpus, &self.server_cpus);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::Result;
 
 use super::results::{Sample, SettingResult, Tuning};
-use super::table::{by_command, notes, table};
+use super::table::{by_command, notes, settings};
 use crate::report::{Axis, Line, escape, frame, grouped, plot, sentence};
 use crate::stats::median;
 
@@ -35,13 +35,15 @@ pub(super) fn page(tuning: &Tuning) -> Result<String> {
     for figure in figures(tuning.rate) {
         draw(tuning, &figure, &mut body)?;
     }
-    body.push_str("<p class=\"note\">Lines are medians, dots are the measurements.</p>\n");
+    body.push_str("<h2>In figures</h2>\n<pre>");
+    body.push_str(&escape(&settings(tuning)));
+    body.push_str("</pre>\n");
+    body.push_str(
+        "<p class=\"note\">In the plots, lines are medians and dots are measurements.</p>\n",
+    );
     for note in notes(tuning) {
         let _ = writeln!(body, "<p class=\"note\">{}</p>", escape(&note));
     }
-    body.push_str("<h2>In figures</h2>\n<pre>");
-    body.push_str(&escape(&table(tuning)));
-    body.push_str("</pre>\n");
     let load = format!("{} · {}", tuning.load.target, sentence(&tuning.load));
     let title = "globalcounter: shards under this load";
     Ok(frame(title, &load, &body, &tuning.environment))
@@ -79,7 +81,10 @@ fn draw(tuning: &Tuning, figure: &Figure, out: &mut String) -> Result<()> {
         .iter()
         .filter(|result| result.failed.is_none())
     {
-        let name = result.setting.variant();
+        let name = match result.setting.variant() {
+            words if words.is_empty() => "defaults".to_owned(),
+            words => words.join(", "),
+        };
         match variants.iter_mut().find(|(known, _)| *known == name) {
             Some((_, results)) => results.push(result),
             None => variants.push((name, vec![result])),

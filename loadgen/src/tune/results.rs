@@ -32,6 +32,8 @@ pub(super) struct Tuning {
     pub(super) load_processors: Vec<usize>,
     /// The processors that load and servers could both use.
     pub(super) shared_processors: Vec<usize>,
+    /// How many cores other processes used meanwhile, if the system tells.
+    pub(super) other_cores: Option<f64>,
     /// The settings, from the simplest on.
     pub(super) settings: Vec<SettingResult>,
     /// One for each goal.
@@ -47,7 +49,7 @@ pub(super) struct SettingResult {
     pub(super) command: String,
     /// Why it could not be measured.
     pub(super) failed: Option<String>,
-    /// Whether it answered the requests of the open loop while they were due, in most rounds.
+    /// Whether it answered the requests of the open loop while they were due, in a third of the rounds.
     pub(super) sustained: bool,
     /// The medians of the rounds.
     pub(super) medians: Option<Medians>,

@@ -9,7 +9,7 @@ use super::results::{Goal, Recommended, SettingResult, Tuning, medians};
 use super::setting::Setting;
 use super::{page, table, words};
 use crate::launch;
-use crate::observe::{self, Environment};
+use crate::observe::{self, Environment, Others};
 use crate::plan::Pace;
 use crate::print::print;
 use crate::report::{self, Load};
@@ -35,6 +35,7 @@ pub(crate) fn run(options: &Options, output: Output) -> Result<()> {
     print(&table::announcement(options, settings.len()))?;
     // The threads of the load inherit it.
     observe::pin_to(&options.load_processors)?;
+    let others = Others::watch();
     let bench = Bench::new(&program, options);
     let mut contenders: Vec<Contender> = settings.into_iter().map(Contender::new).collect();
     bench.measure("closed loop", options.load.pace, &mut contenders);
@@ -44,7 +45,11 @@ pub(crate) fn run(options: &Options, output: Output) -> Result<()> {
     };
     let spacing = options.spacing;
     bench.measure("open loop", Pace::Open { rate, spacing }, &mut contenders);
-    let tuning = tuning(options, &bench, environment, rate, contenders)?;
+    let other_cores = others.and_then(|others| others.cores());
+    let tuning = Tuning {
+        other_cores,
+        ..tuning(options, &bench, environment, rate, contenders)?
+    };
     print(&table::table(&tuning))?;
     if let Some(file) = output.json {
         file.write(&report::json(&tuning)?)?;
@@ -129,15 +134,18 @@ fn tuning(
         server_processors: options.server_processors.clone(),
         load_processors: load_processors.clone(),
         shared_processors: shared.collect(),
+        other_cores: None,
         settings: results,
         recommendations: recommendations?,
     })
 }
 
-/// Returns whether the setting sustained the rate of the open loop in most rounds.
+/// Returns whether the setting sustained the rate of the open loop: in one of three rounds, as in a ramp.
+/// A round in which the system ran something else says little about the setting.
 fn is_sustained(contender: &Contender) -> bool {
     let sustained = contender.open.iter().filter(|sample| sample.sustained);
-    sustained.count() * 2 > contender.open.len()
+    let sustained = sustained.count();
+    sustained > 0 && sustained * 3 >= contender.open.len()
 }
 
 fn recommended(goal: Goal, settings: &[Setting], results: &[SettingResult]) -> Result<Recommended> {

@@ -72,22 +72,21 @@ impl Setting {
 
     /// Returns its name for a table.
     pub(super) fn name(&self) -> String {
-        match self.shards {
-            1 => format!("1 shard{}", self.variant()),
-            shards => format!("{shards} shards{}", self.variant()),
-        }
+        let shards = match self.shards {
+            1 => "1 shard".to_owned(),
+            shards => format!("{shards} shards"),
+        };
+        let mut words = vec![shards];
+        words.extend(self.variant());
+        words.join(", ")
     }
 
-    /// Returns what is set apart from the number of shards.
-    pub(super) fn variant(&self) -> String {
-        let mut variant = String::new();
-        if self.pin {
-            variant += ", pinned";
-        }
-        if let Some(value) = self.steering.value() {
-            variant += &format!(", steering {value}");
-        }
-        variant
+    /// Returns what is set apart from the number of shards; nothing if that is the default.
+    pub(super) fn variant(&self) -> Vec<String> {
+        let pin = self.pin.then(|| "pinned".to_owned());
+        let steering = self.steering.value();
+        let steering = steering.map(|value| format!("steering {value}"));
+        pin.into_iter().chain(steering).collect()
     }
 }
 

@@ -11,6 +11,9 @@ use crate::report::{cpu_time, duration, grouped, ranges, sentence};
 /// The time that a measurement takes besides its duration: a server starts, and is warmed up.
 const OVERHEAD: Duration = Duration::from_millis(350);
 
+/// From how many cores on the work of other processes is worth a note.
+const DISTURBING: f64 = 0.1;
+
 /// Closed and open.
 const LOOPS: u32 = 2;
 
@@ -32,7 +35,7 @@ pub(super) fn table(tuning: &Tuning) -> String {
     let mut out = String::new();
     let load = &tuning.load;
     let _ = writeln!(out, "{} · {}\n", load.target, sentence(load));
-    settings(tuning, &mut out);
+    out.push_str(&settings(tuning));
     out.push_str("\nrecommended\n");
     for (command, found) in by_command(tuning) {
         let _ = writeln!(out, "  {command}");
@@ -63,7 +66,9 @@ pub(super) fn by_command(tuning: &Tuning) -> Vec<(&str, Vec<&Recommended>)> {
     commands
 }
 
-fn settings(tuning: &Tuning, out: &mut String) {
+/// Returns the table of the settings.
+pub(super) fn settings(tuning: &Tuning) -> String {
+    let mut out = String::new();
     let names = tuning.settings.iter().map(|result| result.setting.name());
     let names: Vec<String> = names.collect();
     let widest = names.iter().map(|name| name.chars().count()).max();
@@ -78,6 +83,7 @@ fn settings(tuning: &Tuning, out: &mut String) {
     for (name, result) in names.iter().zip(&tuning.settings) {
         let _ = writeln!(out, "{name:<width$} {}", figures(result));
     }
+    out
 }
 
 /// Returns the figures of a setting, or why there are none.
@@ -133,6 +139,14 @@ pub(super) fn notes(tuning: &Tuning) -> Vec<String> {
             "The rate is 60% of the lowest throughput; choose the one that you expect by --rate."
                 .to_owned(),
         );
+    }
+    if let Some(cores) = tuning.other_cores
+        && cores >= DISTURBING
+    {
+        notes.push(format!(
+            "Other processes used {cores:.1} cores meanwhile, which disturbs the measurements: stop them, \
+             and measure again."
+        ));
     }
     let shared = &tuning.shared_processors;
     notes.push(match shared.is_empty() {

@@ -39,8 +39,8 @@ pub(super) fn answer(goal: Goal, found: &Recommendation, settings: &[Setting]) -
             format!("{name}: {measured} {figure} of the runner-up, {other}")
         }
         Certainty::WithinNoise => format!(
-            "{name}: the difference from {other} is within the noise ({measured} {figure}), so the \
-             simpler setting is as good"
+            "{name}: the difference from {other} is within the noise ({measured} {figure}); as far as \
+             these rounds can tell, the simpler setting is as good"
         ),
         Certainty::SmallGain => format!(
             "{name}: {other} is better, but too little for a more complex setting ({measured} {figure})"

@@ -30,7 +30,7 @@ fn path(name: &str) -> PathBuf {
 fn tune(name: &str, flags: &str) -> (String, Value) {
     let json = path(name);
     let ended = loadgen(&format!(
-        "tune --topics 50 --duration 0.1 --json {} {flags}",
+        "tune --topics 50 --duration 0.2 --json {} {flags}",
         json.display()
     ));
     let table = ended.measured().to_owned();
@@ -87,6 +87,7 @@ fn a_setting_is_recommended_for_each_goal() {
     }
     assert!(report["rate"].as_f64().unwrap() >= 1.0);
     assert_eq!(report["rate_given"], false);
+    assert!(report["other_cores"].as_f64().unwrap() >= 0.0);
 
     let recommendations = report["recommendations"].as_array().unwrap();
     let goals = recommendations
@@ -94,12 +95,22 @@ fn a_setting_is_recommended_for_each_goal() {
         .map(|found| found["goal"].as_str().unwrap());
     assert!(goals.eq(["throughput", "p99", "cpu_time"]), "{table}");
     for found in recommendations {
-        // Two rounds are too few for anything but the simplest setting.
-        assert_eq!(found["setting"], 0);
-        assert_eq!(found["certainty"], "too_few_rounds");
+        // Two rounds are too few for anything but the simplest setting. On a busy machine it may be the
+        // simplest of those that sustained the rate.
+        let sustains = |setting: &Value| setting["sustained"] == true;
+        let simplest = match found["goal"].as_str().unwrap() {
+            "throughput" => 0,
+            _ => settings.iter().position(sustains).unwrap_or(0),
+        };
+        assert_eq!(found["setting"], simplest, "{table}");
+        let certainty = found["certainty"].as_str().unwrap();
+        assert!(
+            ["too_few_rounds", "only_one"].contains(&certainty),
+            "{found}"
+        );
         assert!(found["comparison"]["ratio"]["interval"].is_null());
         let command = found["command"].as_str().unwrap();
-        assert_eq!(command, "globalcounter serve --shards 1 --in-memory");
+        assert_eq!(found["command"], settings[simplest]["command"]);
         assert!(table.contains(command), "{table}");
         assert!(table.contains(found["answer"].as_str().unwrap()), "{table}");
     }
