@@ -21,6 +21,10 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// that a loss does not leave a socket idle; long compared with the latency of any reply.
 const DATAGRAM_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// How often a measurement that fails is tried. A pause of the disk or of the system, in which nothing is
+/// answered, must not exclude a setting.
+const TRIES: u32 = 3;
+
 /// What all settings are measured with.
 pub(super) struct Bench<'a> {
     /// The server to start.
@@ -95,7 +99,7 @@ impl<'a> Bench<'a> {
             for &number in &order {
                 let contender = &mut contenders[number];
                 if contender.failed.is_none() {
-                    match self.sample(&contender.setting, pace) {
+                    match self.sample_in_tries(&contender.setting, pace) {
                         Ok(sample) => contender.samples(pace).push(sample),
                         Err(error) => contender.failed = Some(format!("{error:#}")),
                     }
@@ -105,6 +109,17 @@ impl<'a> Bench<'a> {
             // Each round starts with another setting, so that each follows every other's load.
             order.rotate_left(1);
         }
+    }
+
+    fn sample_in_tries(&self, setting: &Setting, pace: Pace) -> Result<Sample> {
+        let mut sample = self.sample(setting, pace);
+        for _ in 1..TRIES {
+            if sample.is_ok() {
+                break;
+            }
+            sample = self.sample(setting, pace);
+        }
+        sample
     }
 
     /// Measures one setting once, on a server of its own: a process keeps its place in memory and in the
