@@ -34,8 +34,9 @@ enum Format {
     Json,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Level {
+/// The least important lines that are logged. Later levels log more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum Level {
     Error,
     Warn,
     Info,
@@ -56,16 +57,65 @@ impl Level {
 }
 
 impl LogArguments {
-    /// Logs from now on as these arguments say.
-    pub(super) fn start(&self) {
-        let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new(self.level.directive()));
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(io::stderr);
-        match self.format {
-            Format::Text => subscriber.with_ansi(io::stderr().is_terminal()).init(),
-            Format::Json => subscriber.json().flatten_event(true).init(),
+    /// Logs from now on as these arguments say. Returns the handle that changes the level.
+    pub(super) fn start(&self) -> LogLevel {
+        let by_variable = EnvFilter::try_from_default_env().ok();
+        let fixed = by_variable.is_some();
+        let filter = by_variable.unwrap_or_else(|| EnvFilter::new(self.level.directive()));
+        let subscriber = tracing_subscriber::fmt().with_writer(io::stderr);
+        // The two formats have handles of different types.
+        let set: Box<dyn Fn(EnvFilter) -> bool> = match self.format {
+            Format::Text => {
+                let subscriber = subscriber.with_ansi(io::stderr().is_terminal());
+                let subscriber = subscriber.with_env_filter(filter).with_filter_reloading();
+                let handle = subscriber.reload_handle();
+                subscriber.init();
+                Box::new(move |filter| handle.reload(filter).is_ok())
+            }
+            Format::Json => {
+                let subscriber = subscriber.json().flatten_event(true);
+                let subscriber = subscriber.with_env_filter(filter).with_filter_reloading();
+                let handle = subscriber.reload_handle();
+                subscriber.init();
+                Box::new(move |filter| handle.reload(filter).is_ok())
+            }
+        };
+        LogLevel {
+            level: self.level,
+            fixed,
+            set,
+        }
+    }
+
+    /// Returns the level.
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+}
+
+/// Changes the level while the server runs.
+pub(super) struct LogLevel {
+    level: Level,
+    /// Whether RUST_LOG is used instead.
+    fixed: bool,
+    set: Box<dyn Fn(EnvFilter) -> bool>,
+}
+
+impl LogLevel {
+    /// Returns whether RUST_LOG decides what is logged.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.fixed
+    }
+
+    /// Returns the level by now.
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Sets the level, unless RUST_LOG decides.
+    pub(super) fn set(&mut self, level: Level) {
+        if !self.fixed && (self.set)(EnvFilter::new(level.directive())) {
+            self.level = level;
         }
     }
 }

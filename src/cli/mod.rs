@@ -6,12 +6,16 @@ mod client;
 mod data;
 mod data_dir;
 mod log;
+mod reload;
 mod serve;
+mod settings;
 mod usage;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use settings::{CommandLine, Mistakes};
 
 /// Gives a distributed system one complete order: counts topics over TCP and UDP.
 #[derive(Debug, Parser)]
@@ -43,20 +47,34 @@ enum Command {
 
 /// Parses the arguments, runs the command and returns the exit code.
 pub(crate) fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let command_line = CommandLine::of_process(Arguments::command(), "serve");
+    let parsed = command_line.parse().and_then(|parsed| {
+        let arguments = Arguments::from_arg_matches(&parsed.matches)?;
+        Ok((arguments, parsed.settings))
+    });
+    let (arguments, settings) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return usage::refuse(&error),
     };
     let result = match arguments.command {
-        Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Serve(arguments) => {
+            serve::run(command_line, &arguments, settings).map(|()| ExitCode::SUCCESS)
+        }
         Command::Client(command) => client::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(&command),
     };
     match result {
         Ok(code) => code,
         Err(error) => {
-            // `:#` appends the causes to the same line.
-            eprintln!("globalcounter: {error:#}");
+            match error.downcast_ref::<Mistakes>() {
+                Some(mistakes) => {
+                    for line in mistakes.lines() {
+                        eprintln!("globalcounter: {line}");
+                    }
+                }
+                // `:#` appends the causes to the same line.
+                None => eprintln!("globalcounter: {error:#}"),
+            }
             if usage::is_bad_usage(&error) {
                 ExitCode::from(2)
             } else {

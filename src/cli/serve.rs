@@ -1,30 +1,27 @@
-//! `globalcounter serve`: turns flags and environment variables into a [`Config`] and runs the
-//! server until a signal.
+//! `globalcounter serve`: turns the settings into a [`Config`] and runs the server until a signal.
 
-use std::ffi::OsStr;
+use std::cmp::Ordering;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Args, FromArgMatches};
 use globalcounter::server::{Config, Loaded, Server, Steering};
 use globalcounter::shard::Durability;
 use globalcounter::store::{LastEnd, LogStore};
-use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Shards};
+use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::data_dir;
 use super::log::LogArguments;
-use super::usage::BadUsage;
+use super::reload::{Reload, Wanted};
+use super::settings::{CommandLine, Mistakes, Settings};
 use crate::admin::Admin;
-
-const DATA_DIR: &str = "GLOBALCOUNTER_DATA_DIR";
-const DURABILITY: &str = "GLOBALCOUNTER_DURABILITY";
 
 /// The address of the admin port if none is given.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9998);
@@ -33,10 +30,19 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST
 #[command(after_help = "Examples:\n  \
     globalcounter serve --tcp 0.0.0.0:9999 --udp 0.0.0.0:9999\n  \
     globalcounter serve --udp off --shards 4 --pin\n  \
-    globalcounter serve --data-dir /var/lib/globalcounter --durability exact\n\n\
-    On SIGTERM or SIGINT it finishes the \
+    globalcounter serve --data-dir /var/lib/globalcounter --durability exact\n  \
+    globalcounter serve --config globalcounter.toml --check\n\n\
+    A file has the keys of the flags, with underscores: max_topics = 1000. The environment has precedence \
+    over the file, and flags over both. On SIGHUP the server rereads the file. On SIGTERM or SIGINT it finishes the \
     requests that it has received, then exits with 0.")]
 pub(super) struct Arguments {
+    /// Configuration file, in TOML
+    #[arg(long, value_name = "FILE", env = "GLOBALCOUNTER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print the settings, each with its source, as a configuration file, and exit without starting.
+    /// Exits with 2 and all mistakes if there are any
+    #[arg(long)]
+    check: bool,
     /// Address to listen on for TCP, or "off"
     #[arg(
         long,
@@ -71,7 +77,7 @@ pub(super) struct Arguments {
     steering: Steering,
     /// Directory that keeps the topics across restarts and crashes [default: globalcounter in the
     /// user's state directory]
-    #[arg(long, value_name = "DIR", env = DATA_DIR)]
+    #[arg(long, value_name = "DIR", env = "GLOBALCOUNTER_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Store nothing: all topics start over whenever the server starts
     #[arg(long, env = "GLOBALCOUNTER_IN_MEMORY", value_parser = BoolishValueParser::new())]
@@ -81,7 +87,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         value_name = "monotonic|exact",
-        env = DURABILITY,
+        env = "GLOBALCOUNTER_DURABILITY",
         default_value_t = Durability::Monotonic,
         value_parser = parse_durability
     )]
@@ -92,6 +98,7 @@ pub(super) struct Arguments {
         long,
         value_name = "BYTES",
         env = "GLOBALCOUNTER_CHECKPOINT_LOG",
+        value_parser = parse_number::<u64>,
         default_value_t = LogStore::DEFAULT_CHECKPOINT_LOG
     )]
     checkpoint_log: u64,
@@ -100,6 +107,7 @@ pub(super) struct Arguments {
         long,
         value_name = "N",
         env = "GLOBALCOUNTER_MAX_TOPICS",
+        value_parser = parse_number::<usize>,
         default_value_t = Config::DEFAULT_MAX_TOPICS
     )]
     max_topics: usize,
@@ -112,6 +120,7 @@ pub(super) struct Arguments {
         long,
         value_name = "BYTES",
         env = "GLOBALCOUNTER_MAX_TOPIC_LEN",
+        value_parser = parse_topic_len,
         default_value_t = DEFAULT_MAX_TOPIC_LEN
     )]
     max_topic_len: usize,
@@ -120,6 +129,7 @@ pub(super) struct Arguments {
         long,
         value_name = "N",
         env = "GLOBALCOUNTER_MAX_CONNECTIONS",
+        value_parser = parse_number::<usize>,
         default_value_t = Config::DEFAULT_MAX_CONNECTIONS
     )]
     max_connections: usize,
@@ -161,9 +171,16 @@ fn parse_shards(text: &str) -> Result<Shards, String> {
         .ok_or_else(|| format!("expected a number from 1 to {}", Shards::MAX))
 }
 
-/// Returns whether a value comes from the environment, which the command line overrides.
-fn is_in_environment(name: &str, value: &OsStr) -> bool {
-    std::env::var_os(name).is_some_and(|variable| variable == value)
+fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
+    let number = text.parse();
+    number.map_err(|_| "expected a whole number".to_owned())
+}
+
+fn parse_topic_len(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|len| *len <= TOPIC_LEN_LIMIT)
+        .ok_or_else(|| format!("expected a number of bytes up to {TOPIC_LEN_LIMIT}"))
 }
 
 fn parse_steering(text: &str) -> Result<Steering, String> {
@@ -172,7 +189,7 @@ fn parse_steering(text: &str) -> Result<Steering, String> {
         // The words that a boolean flag in the environment accepts as well.
         "on" | "true" | "yes" | "1" => Ok(Steering::On),
         "off" | "false" | "no" | "0" => Ok(Steering::Off),
-        _ => Err("it must be auto, on or off".into()),
+        _ => Err("expected auto, on or off".into()),
     }
 }
 
@@ -185,29 +202,80 @@ fn parse_durability(text: &str) -> Result<Durability, String> {
 }
 
 impl Arguments {
-    fn config(&self) -> Result<Config> {
-        let data_dir = match (&self.data_dir, self.in_memory) {
-            (Some(directory), true) if !is_in_environment(DATA_DIR, directory.as_os_str()) => {
-                return Err(BadUsage(
-                    "--in-memory stores nothing, so it cannot be combined with --data-dir",
-                )
-                .into());
-            }
-            (_, true) if self.durability != Durability::Monotonic => {
-                let durability = self.durability.to_string();
-                if !is_in_environment(DURABILITY, durability.as_ref()) {
-                    return Err(BadUsage(
-                        "--in-memory stores nothing, so it cannot be combined with --durability exact",
-                    )
-                    .into());
+    /// Returns the configuration, and completes `settings` by what the server chooses itself.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes: those of the layers, and settings that exclude each other.
+    fn resolve(&self, settings: &mut Settings) -> Result<Config, Mistakes> {
+        let mut mistakes = std::mem::take(&mut settings.mistakes);
+        let in_memory = self.in_memory && self.decide_in_memory(settings, &mut mistakes);
+        let data_dir = match &self.data_dir {
+            _ if in_memory => None,
+            Some(directory) => Some(directory.clone()),
+            None => match data_dir::default_dir() {
+                Ok(directory) => Some(directory),
+                Err(error) => {
+                    mistakes.add(error.to_string());
+                    None
                 }
-                None
-            }
-            (_, true) => None,
-            (Some(directory), false) => Some(directory.clone()),
-            (None, false) => Some(data_dir::default_dir()?),
+            },
         };
-        Ok(Config {
+        let config = self.config(data_dir);
+        if let Err(error) = config.check() {
+            mistakes.add(error.to_string());
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        settings.choose("shards", config.shards.count());
+        settings.choose("admin", DEFAULT_ADMIN);
+        if let Some(directory) = &config.data_dir {
+            settings.choose("data_dir", directory.display());
+        }
+        Ok(config)
+    }
+
+    /// Decides between in_memory and the settings that it contradicts: of two layers, the later wins.
+    /// Returns whether topics are only kept in memory.
+    fn decide_in_memory(&self, settings: &mut Settings, mistakes: &mut Mistakes) -> bool {
+        let Some(in_memory) = settings.find("in_memory").cloned() else {
+            return true;
+        };
+        let exact = self.durability != Durability::Monotonic;
+        let (mut overruled, mut unused) = (None, vec!["data_dir"]);
+        for (key, value, contradicts) in [
+            ("data_dir", "", self.data_dir.is_some()),
+            ("durability", " exact", exact),
+        ] {
+            let Some(other) = settings.find(key).filter(|_| contradicts) else {
+                continue;
+            };
+            match in_memory.source.layer().cmp(&other.source.layer()) {
+                Ordering::Less => overruled = Some(key),
+                Ordering::Greater => unused.push(key),
+                Ordering::Equal => mistakes.add_at(
+                    &in_memory.source,
+                    format_args!(
+                        "{} stores nothing, so it cannot be combined with {}{value}",
+                        in_memory.name(),
+                        other.name(),
+                    ),
+                ),
+            }
+        }
+        if let Some(by) = overruled {
+            settings.overrule("in_memory", by);
+            return false;
+        }
+        for key in unused {
+            settings.overrule(key, "in_memory");
+        }
+        true
+    }
+
+    fn config(&self, data_dir: Option<PathBuf>) -> Config {
+        Config {
             tcp: self.tcp.0,
             udp: self.udp.0,
             shards: self.shards.unwrap_or_else(Config::default_shards),
@@ -219,7 +287,7 @@ impl Arguments {
             max_topics: self.max_topics,
             max_topic_len: self.max_topic_len,
             max_connections: self.max_connections,
-        })
+        }
     }
 
     /// Starts the admin port, unless it is off. If no address was given, and another process listens
@@ -245,15 +313,31 @@ impl Arguments {
     }
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT, or only checks the settings.
 ///
 /// # Errors
 ///
-/// The server cannot start, or fails while it runs.
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    arguments.log.start();
-    let config = arguments.config()?;
-    // Before the topics are loaded, which may take a while: until then it says so.
+/// The settings are wrong, or the server cannot start, or fails while it runs.
+pub(super) fn run(
+    command_line: CommandLine,
+    arguments: &Arguments,
+    mut settings: Settings,
+) -> Result<()> {
+    let config = arguments.resolve(&mut settings)?;
+    if arguments.check {
+        return check(&settings).context("cannot write to standard output");
+    }
+    let log = arguments.log.start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("cannot start a runtime")?;
+    // Before the topics are loaded, which may take a while: the signal must not end the process then.
+    let mut hangup = {
+        let _runtime = runtime.enter();
+        signal(SignalKind::hangup()).context("cannot catch SIGHUP")?
+    };
+    // For the same reason: until the server has loaded, the admin port says so.
     let admin = arguments.start_admin()?;
     raise_descriptor_limit(&config);
     let shards = config.shards.count();
@@ -268,19 +352,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(admin) = &admin {
         admin.watch(server.monitor());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .context("cannot start a runtime")?;
+    let limits = server.limits();
+    let mut reload = Reload::new(settings, log, move || read_again(&command_line));
     runtime.block_on(async {
         // Before the ready line is printed: its reader may send a signal at once.
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
         announce(&server, shards, admin.as_ref())?;
         let shutdown = async move {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
+            let name = loop {
+                tokio::select! {
+                    _ = terminate.recv() => break "SIGTERM",
+                    _ = interrupt.recv() => break "SIGINT",
+                    _ = hangup.recv() => reload.run(|config| {
+                        raise_descriptor_limit(config);
+                        limits.set_max_connections(config.max_connections);
+                        limits.set_max_topics(config.max_topics);
+                    }),
+                }
             };
             info!(
                 signal = name,
@@ -290,6 +379,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         server.serve(shutdown).await?;
         info!("shut down");
         Ok(())
+    })
+}
+
+/// Prints the settings, with their sources, as a configuration file.
+fn check(settings: &Settings) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    settings.print(&mut out)?;
+    if std::env::var_os("RUST_LOG").is_some() {
+        writeln!(out, "# RUST_LOG is set: it is used instead of log_level")?;
+    }
+    out.flush()
+}
+
+/// Reads the settings again; the flags and the environment are those of the start.
+fn read_again(command_line: &CommandLine) -> Result<Wanted> {
+    let mut parsed = command_line.parse()?;
+    let matches = parsed.matches.subcommand_matches("serve");
+    let matches = matches.context("the command line is not that of a server")?;
+    let arguments = Arguments::from_arg_matches(matches)?;
+    Ok(Wanted {
+        config: arguments.resolve(&mut parsed.settings)?,
+        level: arguments.log.level(),
+        settings: parsed.settings,
     })
 }
 

@@ -1,10 +1,11 @@
 //! Bad usage: how it is recognised and reported.
 
-use std::fmt;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use globalcounter::server::BindError;
+
+use super::settings::Mistakes;
 
 /// Reports wrong arguments in one line; prints the help or the version if that was asked for.
 pub(super) fn refuse(error: &clap::Error) -> ExitCode {
@@ -23,24 +24,12 @@ pub(super) fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Flags that contradict each other.
-#[derive(Debug)]
-pub(super) struct BadUsage(pub(super) &'static str);
-
-impl fmt::Display for BadUsage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (see globalcounter --help)", self.0)
-    }
-}
-
-impl std::error::Error for BadUsage {}
-
-/// Returns whether the error is in the arguments, not in the server or the system.
+/// Returns whether the error is in the arguments or the configuration, not in the server or the system.
 pub(super) fn is_bad_usage(error: &anyhow::Error) -> bool {
     if let Some(error) = error.downcast_ref::<globalcounter::Error>() {
         return error.is_invalid();
     }
-    if error.is::<BadUsage>() {
+    if error.is::<Mistakes>() {
         return true;
     }
     matches!(

@@ -119,8 +119,12 @@ impl Config {
         (self.max_connections as u64).saturating_add(others)
     }
 
-    /// Checks that every setting is in its range.
-    pub(super) fn check(&self) -> Result<(), BindError> {
+    /// Checks that every setting is in its range. [`Server::bind`](super::Server::bind) does the same.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::NoTransport`] or [`BindError::Setting`].
+    pub fn check(&self) -> Result<(), BindError> {
         if self.tcp.is_none() && self.udp.is_none() {
             return Err(BindError::NoTransport);
         }

@@ -38,8 +38,8 @@ pub use exchange::{inbox, reach};
 #[doc(hidden)]
 pub use net::{affinity, sys};
 pub use status::{
-    BytesSnapshot, CommandCalls, ErrorCount, HotTopic, LoadedSnapshot, Monitor, RequestCount,
-    SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
+    BytesSnapshot, CommandCalls, ErrorCount, HotTopic, Limits, LoadedSnapshot, Monitor,
+    RequestCount, SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
 };
 
 pub use crate::measure::Distribution;
@@ -253,6 +253,15 @@ impl Server {
             Arc::clone(&self.prepared.status),
             Arc::clone(&self.prepared.shared),
             self.prepared.stop.subscribe(),
+        )
+    }
+
+    /// Returns a handle that changes limits while the server runs.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits::new(
+            Arc::clone(&self.prepared.status),
+            Arc::clone(&self.prepared.shared),
         )
     }
 

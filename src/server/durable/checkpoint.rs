@@ -9,8 +9,12 @@ use tracing::{debug, warn};
 
 use super::each_shard::for_each_shard;
 use crate::server::exchange::{CopyStep, ShardMessage, Shared};
+use crate::server::net::LogLimit;
 use crate::shard::Position;
 use crate::store::{Checkpoint, Rows, Store, StoreError, write_exact_sums};
+
+/// Checkpoints that failed: with a full disk, peers provoke one after the other.
+static FAILED: LogLimit = LogLimit::new();
 
 /// A checkpoint that is being written while the shards are served.
 #[derive(Debug)]
@@ -75,10 +79,13 @@ fn begin(
 /// Counts and logs a checkpoint that could not be written.
 fn report_failure(shared: &Shared, error: &StoreError) {
     shared.commit_counts().checkpoint_failed();
-    warn!(
-        error = %error.with_causes(),
-        "cannot write a checkpoint: the log goes on, and takes more room until one succeeds"
-    );
+    if let Some(failed) = FAILED.count() {
+        warn!(
+            failed,
+            error = %error.with_causes(),
+            "cannot write checkpoints: the log goes on, and takes more room until one succeeds"
+        );
+    }
 }
 
 /// Copies the topics of all shards while they are served, until `stopped` is closed.

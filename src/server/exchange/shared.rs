@@ -175,6 +175,11 @@ impl Shared {
         self.quota.taken()
     }
 
+    /// Returns the limit on the topics of all shards together.
+    pub(crate) fn quota(&self) -> &TopicQuota {
+        &self.quota
+    }
+
     /// Returns the way to a shard.
     #[cfg(test)]
     pub(crate) fn reach(&self, id: ShardId) -> &ShardReach {

@@ -1,14 +1,16 @@
-//! System calls: binding groups of sockets, batches of datagrams, pinning threads to processors.
-//! [`sys`] is the only file with `unsafe`. Knows no protocol, no shard and no runtime.
+//! System calls: binding groups of sockets, batches of datagrams, pinning threads to processors, a clock
+//! and what limits log lines by it. [`sys`] is the only file with `unsafe`. Knows no protocol, no shard and no runtime.
 
 // These two are public only for loadgen, which measures with the very same system calls. They are
 // not part of the stable API.
 pub mod affinity;
 mod clock;
 mod listen;
+mod log_limit;
 pub mod sys;
 
 pub(crate) use clock::coarse_seconds;
 pub(crate) use listen::{
     UDP_BUFFER, drop_new_connections, tcp_group, udp_group, udp_receive_buffer,
 };
+pub(crate) use log_limit::LogLimit;

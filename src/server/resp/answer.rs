@@ -131,7 +131,7 @@ fn answer_other(
                 .arguments_from(2)
                 .map(<[u8]>::to_ascii_lowercase)
                 .collect();
-            let mut settings = info::settings(status);
+            let mut settings = info::settings(status, worker.shared());
             settings.retain(|(name, _)| {
                 let matches = |pattern: &Vec<u8>| resp::glob(pattern, name.as_bytes());
                 patterns.iter().any(matches)

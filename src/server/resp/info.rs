@@ -99,7 +99,7 @@ fn clients(text: &mut Text<'_>) {
     let by_worker = text.status.connections.by_worker();
     let by_worker: Vec<String> = by_worker.map(|count| count.to_string()).collect();
     text.line("clients_by_worker", by_worker.join(","));
-    text.line("maxclients", text.status.config.max_connections);
+    text.line("maxclients", text.status.connections.max());
     text.line("blocked_clients", 0); // no command waits for another client
 }
 
@@ -200,7 +200,7 @@ fn resident() -> Option<u64> {
 
 /// Returns the settings for CONFIG GET, under Redis's name if Redis has the setting, else under this
 /// server's own.
-pub(super) fn settings(status: &Status) -> Vec<(&'static str, String)> {
+pub(super) fn settings(status: &Status, shared: &Shared) -> Vec<(&'static str, String)> {
     let config = &status.config;
     let (port, address) = match config.tcp {
         Some(tcp) => (tcp.port(), tcp.ip().to_string()),
@@ -214,11 +214,11 @@ pub(super) fn settings(status: &Status) -> Vec<(&'static str, String)> {
         ("appendonly", appendonly.to_owned()),
         ("bind", address),
         ("databases", "1".to_owned()),
-        ("maxclients", config.max_connections.to_string()),
+        ("maxclients", status.connections.max().to_string()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),
         ("max-topic-len", config.max_topic_len.to_string()),
-        ("max-topics", config.max_topics.to_string()),
+        ("max-topics", shared.quota().max().to_string()),
         ("port", port.to_string()),
         ("proto-max-bulk-len", MAX_ARGUMENT.to_string()),
         ("save", String::new()),

@@ -19,7 +19,7 @@ pub(crate) struct Connections {
     /// How many connections are open.
     open: AtomicUsize,
     /// How many connections may be open.
-    max: usize,
+    max: AtomicUsize,
     /// How many connections each worker has, including those that are on their way to it.
     by_worker: Box<[CachePadded<AtomicUsize>]>,
     /// How many connections were ever accepted, including refused ones.
@@ -53,13 +53,23 @@ impl Connections {
     pub(crate) fn new(max: usize, workers: u16) -> Self {
         Self {
             open: AtomicUsize::new(0),
-            max,
+            max: AtomicUsize::new(max),
             by_worker: (0..workers).map(|_| CachePadded::default()).collect(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             accepting: AtomicUsize::new(0),
             ended: Notify::new(),
         }
+    }
+
+    /// Returns how many connections may be open.
+    pub(crate) fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many connections may be open. If more are open already, they stay open.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Counts a worker that may accept connections, and returns its guard.
@@ -142,7 +152,7 @@ impl Accepting {
         };
         all.accepted.fetch_add(1, Ordering::Relaxed);
         all.of(*worker).fetch_add(1, Ordering::Relaxed);
-        if all.open.fetch_add(1, Ordering::Relaxed) < all.max {
+        if all.open.fetch_add(1, Ordering::Relaxed) < all.max() {
             return Some(open);
         }
         all.refused.fetch_add(1, Ordering::Relaxed);

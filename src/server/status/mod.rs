@@ -5,6 +5,7 @@
 mod clients;
 mod connections;
 mod counters;
+mod limits;
 mod monitor;
 mod server;
 mod topics;
@@ -12,6 +13,7 @@ mod topics;
 pub(crate) use clients::{Client, Registration};
 pub(crate) use connections::{Accepting, Connections, OpenConnection};
 pub(crate) use counters::Counters;
+pub use limits::Limits;
 pub use monitor::{
     BytesSnapshot, CommandCalls, ErrorCount, LoadedSnapshot, Monitor, RequestCount, Snapshot,
     State, WorkerSnapshot,

@@ -262,9 +262,9 @@ impl Monitor {
         Snapshot {
             uptime_seconds: status.uptime(),
             topics: shared.topics() as u64,
-            max_topics: status.config.max_topics as u64,
+            max_topics: shared.quota().max() as u64,
             connections,
-            max_connections: status.config.max_connections as u64,
+            max_connections: status.connections.max() as u64,
             connections_accepted: accepted,
             connections_refused: refused,
             resp_connections: status.clients.count() as u64,

@@ -13,8 +13,13 @@ use tracing::{debug, warn};
 use super::connection::Connection;
 use super::context::TcpContext;
 use super::moved::Moved;
-use crate::server::net;
+use crate::server::net::{self, LogLimit};
 use crate::server::status::Accepting;
+
+// What peers can provoke, in all workers: a flood of connections must not become a flood of lines.
+static REFUSED: LogLimit = LogLimit::new();
+static FAILED: LogLimit = LogLimit::new();
+static LOST: LogLimit = LogLimit::new();
 
 /// How long to wait after an accept failed because the process has no file descriptor left. Until
 /// one is free every accept fails at once, so without the pause the worker would do nothing else.
@@ -40,8 +45,6 @@ pub(crate) async fn accept(
         context,
         listener,
         accepting,
-        refused: 0,
-        failed: 0,
     };
     tokio::select! {
         () = acceptor.accept_all() => {}
@@ -51,13 +54,11 @@ pub(crate) async fn accept(
     acceptor.drain().await;
 }
 
-/// One worker's listener. `refused` and `failed` count what its warnings report.
+/// One worker's listener.
 struct Acceptor {
     context: Rc<TcpContext>,
     listener: TcpListener,
     accepting: Accepting,
-    refused: u64,
-    failed: u64,
 }
 
 impl Acceptor {
@@ -96,17 +97,15 @@ impl Acceptor {
     /// # Errors
     ///
     /// The accept failed for a reason other than that the peer has left.
-    fn admit(&mut self, accepted: io::Result<tokio::net::TcpStream>) -> io::Result<()> {
+    fn admit(&self, accepted: io::Result<tokio::net::TcpStream>) -> io::Result<()> {
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) if is_about_the_peer(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
         let Some(mut open) = self.accepting.open() else {
-            self.refused += 1;
-            // Logged at 1, 2, 4, 8, …: a flood of connections must not become a flood of lines.
-            if self.refused.is_power_of_two() {
-                warn!(self.refused, "closed a connection over --max-connections");
+            if let Some(refused) = REFUSED.count() {
+                warn!(refused, "closed connections over --max-connections");
             }
             return Ok(());
         };
@@ -120,12 +119,10 @@ impl Acceptor {
         Ok(())
     }
 
-    fn warn_about(&mut self, error: &io::Error) {
-        self.failed += 1;
-        if !self.failed.is_power_of_two() {
+    fn warn_about(&self, error: &io::Error) {
+        let Some(failed) = FAILED.count() else {
             return;
-        }
-        let failed = self.failed;
+        };
         if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
             warn!(
                 failed,
@@ -155,7 +152,11 @@ pub(crate) async fn serve_arrivals(
     while let Some(moved) = arrivals.recv().await {
         match Connection::arrive(Rc::clone(&context), moved) {
             Ok(connection) => drop(context.worker.spawn(connection.serve())),
-            Err(error) => warn!(%error, "lost a connection that was moved to this worker"),
+            Err(error) => {
+                if let Some(lost) = LOST.count() {
+                    warn!(lost, %error, "lost connections that moved to another worker");
+                }
+            }
         }
     }
 }
