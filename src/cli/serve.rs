@@ -1,6 +1,5 @@
 //! `globalcounter serve`: turns the settings into a [`Config`] and runs the server until a signal.
 
-use std::cmp::Ordering;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -209,7 +208,19 @@ impl Arguments {
     /// All mistakes: those of the layers, and settings that exclude each other.
     fn resolve(&self, settings: &mut Settings) -> Result<Config, Mistakes> {
         let mut mistakes = std::mem::take(&mut settings.mistakes);
-        let in_memory = self.in_memory && self.decide_in_memory(settings, &mut mistakes);
+        let in_memory = self.in_memory && {
+            let contradicted = [
+                ("data_dir", "", self.data_dir.is_some()),
+                (
+                    "durability",
+                    " exact",
+                    self.durability != Durability::Monotonic,
+                ),
+            ];
+            let contradicted = contradicted.iter().filter(|(.., given)| *given);
+            let contradicted: Vec<_> = contradicted.map(|&(key, value, _)| (key, value)).collect();
+            settings.decide("in_memory", "stores nothing", &contradicted, &mut mistakes)
+        };
         let data_dir = match &self.data_dir {
             _ if in_memory => None,
             Some(directory) => Some(directory.clone()),
@@ -230,48 +241,11 @@ impl Arguments {
         }
         settings.choose("shards", config.shards.count());
         settings.choose("admin", DEFAULT_ADMIN);
-        if let Some(directory) = &config.data_dir {
-            settings.choose("data_dir", directory.display());
+        match &config.data_dir {
+            Some(directory) => settings.choose("data_dir", directory.display()),
+            None => settings.overrule("data_dir", "in_memory"),
         }
         Ok(config)
-    }
-
-    /// Decides between in_memory and the settings that it contradicts: of two layers, the later wins.
-    /// Returns whether topics are only kept in memory.
-    fn decide_in_memory(&self, settings: &mut Settings, mistakes: &mut Mistakes) -> bool {
-        let Some(in_memory) = settings.find("in_memory").cloned() else {
-            return true;
-        };
-        let exact = self.durability != Durability::Monotonic;
-        let (mut overruled, mut unused) = (None, vec!["data_dir"]);
-        for (key, value, contradicts) in [
-            ("data_dir", "", self.data_dir.is_some()),
-            ("durability", " exact", exact),
-        ] {
-            let Some(other) = settings.find(key).filter(|_| contradicts) else {
-                continue;
-            };
-            match in_memory.source.layer().cmp(&other.source.layer()) {
-                Ordering::Less => overruled = Some(key),
-                Ordering::Greater => unused.push(key),
-                Ordering::Equal => mistakes.add_at(
-                    &in_memory.source,
-                    format_args!(
-                        "{} stores nothing, so it cannot be combined with {}{value}",
-                        in_memory.name(),
-                        other.name(),
-                    ),
-                ),
-            }
-        }
-        if let Some(by) = overruled {
-            settings.overrule("in_memory", by);
-            return false;
-        }
-        for key in unused {
-            settings.overrule(key, "in_memory");
-        }
-        true
     }
 
     fn config(&self, data_dir: Option<PathBuf>) -> Config {

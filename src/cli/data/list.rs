@@ -29,8 +29,7 @@ pub(super) fn run(directory: &Path, prefix: &str, json: bool) -> Result<()> {
 fn write_topic(out: &mut impl Write, topic: Topic<'_>, sum: u64, json: bool) -> io::Result<()> {
     let topic = String::from_utf8_lossy(topic.as_bytes());
     if json {
-        serde_json::to_writer(&mut *out, &Line { topic, sum })?;
-        writeln!(out)
+        writeln!(out, "{}", Line { topic, sum }.to_json()?)
     } else {
         // Escaped, so that a topic with a line break still takes one line.
         writeln!(out, "{sum}\t{}", topic.escape_debug())

@@ -1,5 +1,6 @@
 //! Settings with their values, and how `--check` prints them.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -94,6 +95,44 @@ impl Settings {
         if let Some(setting) = found {
             setting.overruled_by = Some(by);
         }
+    }
+
+    /// Decides between a setting and others that contradict it, each with its value as text: of two layers, the
+    /// later wins. Two of one layer are a mistake, because of what `key` does. Returns whether `key` is used.
+    pub(in crate::cli) fn decide(
+        &mut self,
+        key: &'static str,
+        does: &str,
+        contradicted: &[(&'static str, &str)],
+        mistakes: &mut Mistakes,
+    ) -> bool {
+        let Some(decided) = self.find(key).cloned() else {
+            return true;
+        };
+        let (mut overruled_by, mut unused) = (None, Vec::new());
+        for &(other_key, value) in contradicted {
+            let Some(other) = self.find(other_key) else {
+                continue;
+            };
+            match decided.source.layer().cmp(&other.source.layer()) {
+                Ordering::Less => overruled_by = Some(other_key),
+                Ordering::Greater => unused.push(other_key),
+                Ordering::Equal => {
+                    let (name, other) = (decided.name(), other.name());
+                    let text =
+                        format!("{name} {does}, so it cannot be combined with {other}{value}");
+                    mistakes.add_at(&decided.source, text);
+                }
+            }
+        }
+        if let Some(by) = overruled_by {
+            self.overrule(key, by);
+            return false;
+        }
+        for other in unused {
+            self.overrule(other, key);
+        }
+        true
     }
 
     /// Prints the settings in the format of a file, each with its source as a comment. A setting that is not
