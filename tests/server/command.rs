@@ -4,7 +4,8 @@ use assert_cmd::Command;
 
 use crate::support::Process;
 
-fn command() -> Command {
+/// Returns the command without settings in its environment, but without an admin port.
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
     for (name, _) in std::env::vars() {
         if name.starts_with("GLOBALCOUNTER_") {

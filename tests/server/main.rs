@@ -11,6 +11,9 @@
 //! - `lifecycle`: binding, stopping, signals, CPU use of an idle server
 //! - `client`: the library's clients, also against servers that fail
 //! - `command`: the command line
+//! - `configuration`: defaults, file, environment and flags; `--check`; the documentation of the keys
+//! - `reload`: SIGHUP
+//! - `logging`: log lines that peers can provoke
 //! - `redis_clients`: existing Redis clients, unchanged
 //! - `resp`: the Redis protocol, byte for byte
 //! - `resp_model`: the Redis protocol, compared with a model
@@ -37,12 +40,14 @@ mod bad_input;
 mod classic;
 mod client;
 mod command;
+mod configuration;
 mod data;
 mod disks;
 mod durable;
 mod frames;
 mod keys;
 mod lifecycle;
+mod logging;
 mod monitoring;
 mod moving;
 mod order;
@@ -50,6 +55,7 @@ mod page;
 mod peers;
 mod readme;
 mod redis_clients;
+mod reload;
 mod resp;
 mod resp_clients;
 mod resp_model;

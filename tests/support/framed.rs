@@ -7,7 +7,7 @@ use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, Req
 use globalcounter::protocol::{ErrorCode, Op, Reply, Request};
 use globalcounter::topic::{ShardId, Topic};
 
-use super::connect;
+use super::{connect, eventually};
 
 /// The reply to a request whose change could not be made durable.
 pub(crate) const STORE: Reply = Reply::Error(ErrorCode::Store);
@@ -40,6 +40,24 @@ impl Framed {
             input: Vec::new(),
             at: 0,
         }
+    }
+
+    /// Opens a connection as soon as the server has room for it: it may not know yet that an earlier
+    /// connection has ended.
+    pub(crate) fn admitted(address: SocketAddr) -> Self {
+        let mut admitted = None;
+        eventually("a connection is admitted", || {
+            let mut framed = Self::connect(address);
+            let request = frame(1, Op::Get, "");
+            let answered = framed.stream.write_all(&request).is_ok()
+                && framed.stream.peek(&mut [0]).is_ok_and(|len| len > 0);
+            if answered {
+                framed.reply();
+                admitted = Some(framed);
+            }
+            answered
+        });
+        admitted.unwrap()
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use nix::sys::signal::Signal;
 
@@ -37,6 +38,22 @@ impl Process {
     /// Does the same as [`with`](Self::with) for a server that logs nothing but errors.
     pub(crate) fn quiet(arguments: &[&str]) -> Self {
         Self::spawn(serve(arguments).env("RUST_LOG", "error"))
+    }
+
+    /// Does the same as [`with`](Self::with) and returns the lines that the server logs, as they come.
+    /// The channel ends with the server.
+    pub(crate) fn with_log(arguments: &[&str]) -> (Self, Receiver<String>) {
+        let mut command = serve(arguments);
+        command.env_remove("RUST_LOG").stderr(Stdio::piped());
+        let mut process = Self::spawn(&mut command);
+        let log = BufReader::new(process.child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in log.split(b'\n').map(Result::unwrap) {
+                let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
+            }
+        });
+        (process, lines)
     }
 
     fn spawn(command: &mut Command) -> Self {

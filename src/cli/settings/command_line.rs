@@ -176,3 +176,56 @@ fn setting(key: Key<'_>, matches: &ArgMatches, file: Option<(&PathBuf, &usize)>)
         is_text: key.is_path(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Arg;
+
+    use super::*;
+
+    /// No setting is secret today; one would be declared like this.
+    fn with_secret(arguments: &[&str]) -> Settings {
+        let secret = Arg::new("token")
+            .long("token")
+            .env("GLOBALCOUNTER_TEST_TOKEN")
+            .hide_env_values(true)
+            .value_parser(|text: &str| match text.len() {
+                6 => Ok(text.to_owned()),
+                _ => Err("expected 6 characters"),
+            });
+        let config = Arg::new(CONFIG)
+            .long(CONFIG)
+            .value_parser(clap::value_parser!(PathBuf));
+        let serve = Command::new("serve").args([secret, config]);
+        let line = CommandLine {
+            command: Command::new("test").subcommand(serve),
+            subcommand: "serve",
+            arguments: ["test", "serve"]
+                .iter()
+                .chain(arguments)
+                .map(OsString::from)
+                .collect(),
+        };
+        line.parse().unwrap().settings
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = with_secret(&["--token", "sesame"]);
+        let mut out = Vec::new();
+        settings.print(&mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "#token = \"…\"  # flag --token\n"
+        );
+
+        let path = std::env::temp_dir().join(format!("secret-{}.toml", std::process::id()));
+        std::fs::write(&path, "token = \"open sesame\"").unwrap();
+        let settings = with_secret(&["--config", path.to_str().unwrap()]);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(
+            settings.mistakes.to_string(),
+            format!("{}:1: token: expected 6 characters", path.display())
+        );
+    }
+}
