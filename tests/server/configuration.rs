@@ -52,9 +52,8 @@ fn settings(
 }
 
 /// Returns the mistakes that `--check` names, one a line, without the file's path.
-fn mistakes(text: &str) -> Vec<String> {
-    let directory = Directory::new("mistakes");
-    let path = file(&directory, text);
+fn mistakes(directory: &Directory, text: &str) -> Vec<String> {
+    let path = file(directory, text);
     let (code, out, errors) = check(&[], &["--config", &path]);
     assert_eq!((code, out.as_str()), (2, ""), "{errors}");
     let lines = errors.lines().map(|line| {
@@ -66,7 +65,9 @@ fn mistakes(text: &str) -> Vec<String> {
 
 #[test]
 fn all_mistakes_of_a_file_are_named_with_their_lines() {
+    let directory = Directory::new("three-mistakes");
     let found = mistakes(
+        &directory,
         "# three mistakes\n\
          max_topic = 5\n\
          max_topics = 5\n\
@@ -85,6 +86,7 @@ fn all_mistakes_of_a_file_are_named_with_their_lines() {
 
 #[test]
 fn each_mistake_says_what_is_expected() {
+    let directory = Directory::new("each-mistake");
     for (text, expected) in [
         (
             "max_topics = -1",
@@ -156,9 +158,9 @@ fn each_mistake_says_what_is_expected() {
             ":1: tcp: expected an address and a port, as in 127.0.0.1:9999, or off, not \"\\u{1b}[31m\"",
         ),
     ] {
-        assert_eq!(mistakes(text), [expected], "{text}");
+        assert_eq!(mistakes(&directory, text), [expected], "{text}");
     }
-    let syntax = mistakes("shards = = 2\nmax_topics = x\npin = 7\n");
+    let syntax = mistakes(&directory, "shards = = 2\nmax_topics = x\npin = 7\n");
     assert_eq!(syntax.len(), 3, "{syntax:?}");
     for (line, mistake) in (1..).zip(syntax) {
         assert!(mistake.starts_with(&format!(":{line}: ")), "{mistake}");
