@@ -56,10 +56,19 @@ impl Level {
     }
 }
 
+/// Returns whether RUST_LOG decides what is logged.
+pub(super) fn is_chosen_by_variable() -> bool {
+    filter_of_variable().is_some()
+}
+
+fn filter_of_variable() -> Option<EnvFilter> {
+    EnvFilter::try_from_default_env().ok()
+}
+
 impl LogArguments {
     /// Logs from now on as these arguments say. Returns the handle that changes the level.
     pub(super) fn start(&self) -> LogLevel {
-        let by_variable = EnvFilter::try_from_default_env().ok();
+        let by_variable = filter_of_variable();
         let fixed = by_variable.is_some();
         let filter = by_variable.unwrap_or_else(|| EnvFilter::new(self.level.directive()));
         let subscriber = tracing_subscriber::fmt().with_writer(io::stderr);

@@ -1,5 +1,5 @@
-//! Rereads the configuration of a running server on SIGHUP: applies what can change, and logs what changed
-//! and what needs a restart.
+//! Rereads the configuration of a running server on SIGHUP: applies what can change, and logs what
+//! changed and what needs a restart.
 
 use anyhow::Result;
 use globalcounter::server::Config;

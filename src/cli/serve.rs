@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::data_dir;
-use super::log::LogArguments;
+use super::log::{self, LogArguments};
 use super::reload::{Reload, Wanted};
 use super::settings::{CommandLine, Mistakes, Settings};
 use crate::admin::Admin;
@@ -31,8 +31,9 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST
     globalcounter serve --udp off --shards 4 --pin\n  \
     globalcounter serve --data-dir /var/lib/globalcounter --durability exact\n  \
     globalcounter serve --config globalcounter.toml --check\n\n\
-    A file has the keys of the flags, with underscores: max_topics = 1000. The environment has precedence \
-    over the file, and flags over both. On SIGHUP the server rereads the file. On SIGTERM or SIGINT it finishes the \
+    A file has the keys of the flags, with underscores: max_topics = 1000. The environment has \
+    precedence over the file, and flags over both. On SIGHUP the server rereads the file. On SIGTERM \
+    or SIGINT it finishes the \
     requests that it has received, then exits with 0.")]
 pub(super) struct Arguments {
     /// Configuration file, in TOML
@@ -208,19 +209,15 @@ impl Arguments {
     /// All mistakes: those of the layers, and settings that exclude each other.
     fn resolve(&self, settings: &mut Settings) -> Result<Config, Mistakes> {
         let mut mistakes = std::mem::take(&mut settings.mistakes);
-        let in_memory = self.in_memory && {
-            let contradicted = [
-                ("data_dir", "", self.data_dir.is_some()),
-                (
-                    "durability",
-                    " exact",
-                    self.durability != Durability::Monotonic,
-                ),
-            ];
-            let contradicted = contradicted.iter().filter(|(.., given)| *given);
-            let contradicted: Vec<_> = contradicted.map(|&(key, value, _)| (key, value)).collect();
-            settings.decide("in_memory", "stores nothing", &contradicted, &mut mistakes)
-        };
+        let mut contradicted = Vec::new();
+        if self.data_dir.is_some() {
+            contradicted.push(("data_dir", ""));
+        }
+        if self.durability != Durability::Monotonic {
+            contradicted.push(("durability", " exact"));
+        }
+        let in_memory = self.in_memory
+            && settings.decide("in_memory", "stores nothing", &contradicted, &mut mistakes);
         let data_dir = match &self.data_dir {
             _ if in_memory => None,
             Some(directory) => Some(directory.clone()),
@@ -360,7 +357,7 @@ pub(super) fn run(
 fn check(settings: &Settings) -> io::Result<()> {
     let mut out = io::stdout().lock();
     settings.print(&mut out)?;
-    if std::env::var_os("RUST_LOG").is_some() {
+    if log::is_chosen_by_variable() {
         writeln!(out, "# RUST_LOG is set: it is used instead of log_level")?;
     }
     out.flush()

@@ -317,6 +317,17 @@ fn a_check_prints_a_configuration_file() {
     }
 }
 
+#[test]
+fn a_check_says_if_a_variable_decides_what_is_logged() {
+    let note = |value| {
+        check(&[("RUST_LOG", value)], &[])
+            .1
+            .contains("RUST_LOG is set")
+    };
+    assert!(note("debug"));
+    assert!(!note("a=b=c"), "no filter, so it is not used");
+}
+
 /// Returns the rows of the reference: the cells of each, without those of its head.
 fn reference() -> Vec<Vec<String>> {
     let rows = REFERENCE.lines().filter(|line| line.starts_with("| `"));

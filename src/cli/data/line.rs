@@ -16,8 +16,8 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Returns the line as JSON without control characters. JSON requires escapes only below U+0020, but
-    /// a terminal may take those up to U+009F for commands.
+    /// Returns the line as JSON without control characters. JSON requires escapes only below U+0020,
+    /// but a terminal may take those up to U+009F for commands.
     pub(super) fn to_json(&self) -> serde_json::Result<String> {
         let json = serde_json::to_string(self)?;
         if !json.contains(char::is_control) {

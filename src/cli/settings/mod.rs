@@ -1,6 +1,6 @@
-//! The settings of one command, from the lowest layer to the highest: defaults, a TOML file, the environment,
-//! flags. A setting is declared once, as an argument of clap; its name in the file, its parser and its
-//! variable follow from that. What a setting means is up to the command.
+//! The settings of one command, from the lowest layer to the highest: defaults, a TOML file, the
+//! environment, flags. A setting is declared once, as an argument of clap; its name in the file, its
+//! parser and its variable follow from that. What a setting means is up to the command.
 
 mod command_line;
 mod expected;

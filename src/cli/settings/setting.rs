@@ -97,8 +97,9 @@ impl Settings {
         }
     }
 
-    /// Decides between a setting and others that contradict it, each with its value as text: of two layers, the
-    /// later wins. Two of one layer are a mistake, because of what `key` does. Returns whether `key` is used.
+    /// Decides between a setting and others that contradict it, each with its value as text: of two
+    /// layers, the later wins. Two of one layer are a mistake, because of what `key` does. Returns
+    /// whether `key` is used.
     pub(in crate::cli) fn decide(
         &mut self,
         key: &'static str,
@@ -135,8 +136,8 @@ impl Settings {
         true
     }
 
-    /// Prints the settings in the format of a file, each with its source as a comment. A setting that is not
-    /// used is a comment as a whole.
+    /// Prints the settings in the format of a file, each with its source as a comment. A setting that
+    /// is not used is a comment as a whole.
     pub(in crate::cli) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let lines: Vec<String> = self.all.iter().map(line).collect();
         let width = lines.iter().map(|line| line.chars().count()).max();

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::clock::coarse_seconds;
 
-/// For how many seconds after a line the same line is not logged again. An operator who watches sees soon
-/// that it goes on; a flood that lasts a day takes less than 10,000 lines.
+/// For how many seconds after a line the same line is not logged again. An operator who watches sees
+/// soon that it goes on; a flood that lasts a day takes less than 10,000 lines.
 const PERIOD: u64 = 10;
 
 /// Counts events of one kind, and tells which of them to log: the first at once, then at most one each

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::server::Status;
 use crate::server::exchange::Shared;
 
-/// Changes the limits of a running [`Server`](crate::server::Server). A limit may be set below what is in
-/// use: nothing is closed or deleted then, but nothing is added until there is room again.
+/// Changes the limits of a running [`Server`](crate::server::Server). A limit may be set below what is
+/// in use: nothing is closed or deleted then, but nothing is added until there is room again.
 #[derive(Debug, Clone)]
 pub struct Limits {
     status: Arc<Status>,
