@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod json;
 
 use std::process::ExitCode;
 

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use globalcounter::server::{Monitor, SearchError};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::watched::Watched;
+use crate::json;
 
 /// The most topics of one reply.
 const MAX_TOPICS: usize = 1_000;
@@ -35,6 +35,18 @@ pub(super) fn routes() -> axum::Router<Arc<Watched>> {
         .route("/topics", get(topics))
         .route("/topics/{topic}", get(topic))
         .route("/hot", get(hot))
+}
+
+/// A reply in JSON.
+struct Json<T>(T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match json::without_controls(&self.0) {
+            Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
+    }
 }
 
 /// Why a request is not answered.

@@ -30,9 +30,9 @@ use package::Package;
 /// nothing of the server, nor the server of the client.
 const ROOT_ORDER: [&[&str]; 2] = [
     &[
-        "topic", "protocol", "measure", "shard", "store", "server", "admin", "cli", "main",
+        "topic", "protocol", "measure", "shard", "store", "server", "json", "admin", "cli", "main",
     ],
-    &["topic", "protocol", "client", "cli", "main"],
+    &["topic", "protocol", "client", "json", "cli", "main"],
 ];
 
 /// The order of the load generator's parts, from the bottom to the top.

@@ -354,6 +354,10 @@ fn topics_are_searched_while_they_are_served() {
     assert_eq!(topics(admin, "c", 10).len(), 0);
 
     assert_eq!(json(admin, "/api/topics/a%2F10")["sum"], 11);
+    // What a terminal could take for a command is escaped.
+    framed.ask(Op::Count, "c\u{9b}31m\u{7f}");
+    let (_, text) = get(admin, "/api/topics?prefix=c");
+    assert!(text.contains("\"c\\u009b31m\\u007f\""), "{text}");
     assert_eq!(get(admin, "/api/topics/none").0, 404);
     let longest = "x".repeat(2_000);
     for path in [

@@ -16,20 +16,6 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Returns the line as JSON without control characters. JSON requires escapes only below U+0020,
-    /// but a terminal may take those up to U+009F for commands.
-    pub(super) fn to_json(&self) -> serde_json::Result<String> {
-        let json = serde_json::to_string(self)?;
-        if !json.contains(char::is_control) {
-            return Ok(json);
-        }
-        let escaped = json.chars().map(|c| match c.is_control() {
-            true => format!("\\u{:04x}", u32::from(c)),
-            false => c.to_string(),
-        });
-        Ok(escaped.collect())
-    }
-
     /// Parses line `number` of standard input; `None` if the line is empty.
     pub(super) fn parse(line: io::Result<String>, number: usize) -> Result<Option<(String, u64)>> {
         let line = line.context("cannot read standard input")?;

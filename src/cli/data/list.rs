@@ -9,6 +9,7 @@ use globalcounter::topic::Topic;
 
 use super::line::Line;
 use super::topics::{ALL, Topics};
+use crate::json;
 
 /// Prints the topics that begin with `prefix`.
 pub(super) fn run(directory: &Path, prefix: &str, json: bool) -> Result<()> {
@@ -29,7 +30,7 @@ pub(super) fn run(directory: &Path, prefix: &str, json: bool) -> Result<()> {
 fn write_topic(out: &mut impl Write, topic: Topic<'_>, sum: u64, json: bool) -> io::Result<()> {
     let topic = String::from_utf8_lossy(topic.as_bytes());
     if json {
-        writeln!(out, "{}", Line { topic, sum }.to_json()?)
+        writeln!(out, "{}", json::without_controls(&Line { topic, sum })?)
     } else {
         // Escaped, so that a topic with a line break still takes one line.
         writeln!(out, "{sum}\t{}", topic.escape_debug())
