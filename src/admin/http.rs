@@ -68,7 +68,15 @@ impl Admin {
     ///
     /// The address cannot be bound, or the thread cannot be started.
     pub(crate) fn start(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+        Self::start_on(TcpListener::bind(address)?)
+    }
+
+    /// Does the same as [`start`](Self::start) on a listener that is already bound.
+    ///
+    /// # Errors
+    ///
+    /// The listener is not usable, or the thread cannot be started.
+    pub(crate) fn start_on(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let watched = Arc::<Watched>::default();

@@ -6,9 +6,11 @@ mod client;
 mod data;
 mod data_dir;
 mod log;
+mod manual;
 mod reload;
 mod serve;
 mod settings;
+mod systemd;
 mod usage;
 
 use std::process::ExitCode;
@@ -43,6 +45,8 @@ enum Command {
     Client(client::Command),
     #[command(flatten)]
     Data(data::Command),
+    #[command(flatten)]
+    Manual(manual::Command),
 }
 
 /// Parses the arguments, runs the command and returns the exit code.
@@ -62,6 +66,9 @@ pub(crate) fn run() -> ExitCode {
         }
         Command::Client(command) => client::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(&command),
+        Command::Manual(command) => {
+            manual::run(&command, Arguments::command()).map(|()| ExitCode::SUCCESS)
+        }
     };
     match result {
         Ok(code) => code,

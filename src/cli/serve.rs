@@ -1,7 +1,7 @@
 //! `globalcounter serve`: turns the settings into a [`Config`] and runs the server until a signal.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -20,6 +20,7 @@ use super::data_dir;
 use super::log::{self, LogArguments};
 use super::reload::{Reload, Wanted};
 use super::settings::{CommandLine, Mistakes, Settings};
+use super::systemd::{self, Passed};
 use crate::admin::Admin;
 
 /// The address of the admin port if none is given.
@@ -261,9 +262,16 @@ impl Arguments {
         }
     }
 
-    /// Starts the admin port, unless it is off. If no address was given, and another process listens
-    /// on the default one, the server goes on without.
-    fn start_admin(&self) -> Result<Option<Admin>> {
+    /// Starts the admin port on the listener that systemd passed, or on its address, unless it is off. If
+    /// no address was given, and another process listens on the default one, the server goes on
+    /// without.
+    fn start_admin(&self, passed: Option<TcpListener>) -> Result<Option<Admin>> {
+        if let Some(listener) = passed {
+            let admin = Admin::start_on(listener);
+            return Ok(Some(admin.context(
+                "cannot serve the admin port on the socket that systemd passed",
+            )?));
+        }
         let Listen(address) = self.admin.unwrap_or(Listen(Some(DEFAULT_ADMIN)));
         let Some(address) = address else {
             return Ok(None);
@@ -300,7 +308,7 @@ pub(super) fn run(
     }
     let log = arguments.log.start();
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()
         .context("cannot start a runtime")?;
     // Before the topics are loaded, which may take a while: the signal must not end the process then.
@@ -308,15 +316,17 @@ pub(super) fn run(
         let _runtime = runtime.enter();
         signal(SignalKind::hangup()).context("cannot catch SIGHUP")?
     };
+    let passed = Passed::take()?;
     // For the same reason: until the server has loaded, the admin port says so.
-    let admin = arguments.start_admin()?;
+    let admin = arguments.start_admin(passed.admin)?;
     raise_descriptor_limit(&config);
     let shards = config.shards.count();
     let stored = config
         .data_dir
         .clone()
         .map(|directory| (directory, config.durability));
-    let server = Server::bind(config)?;
+    systemd::loading();
+    let mut server = Server::bind_inherited(config, passed.inherited)?;
     if let (Some((directory, durability)), Some(loaded)) = (stored, server.loaded()) {
         log_loaded(&directory, durability, loaded);
     }
@@ -330,6 +340,9 @@ pub(super) fn run(
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
         announce(&server, shards, admin.as_ref())?;
+        let watchdog = systemd::watchdog();
+        let pulse = server.pulse(systemd::beat_period(watchdog));
+        let attend = systemd::attend(pulse, server.monitor(), watchdog, status(&server, shards));
         let shutdown = async move {
             let name = loop {
                 tokio::select! {
@@ -346,8 +359,12 @@ pub(super) fn run(
                 signal = name,
                 "shutting down: finishing requests already received"
             );
+            systemd::stopping();
         };
-        server.serve(shutdown).await?;
+        tokio::select! {
+            result = server.serve(shutdown) => result?,
+            never = attend => match never {},
+        }
         info!("shut down");
         Ok(())
     })
@@ -398,6 +415,18 @@ fn log_loaded(directory: &Path, durability: Durability, loaded: Loaded) {
              skip numbers (at most skipped_numbers in all)"
         ),
     }
+}
+
+/// Returns a line for `systemctl status`.
+fn status(server: &Server, shards: u16) -> String {
+    let tcp = server.tcp_addr().map(|address| format!("tcp://{address}"));
+    let udp = server.udp_addr().map(|address| format!("udp://{address}"));
+    let addresses: Vec<String> = tcp.into_iter().chain(udp).collect();
+    let plural = if shards == 1 { "" } else { "s" };
+    format!(
+        "serving {} with {shards} shard{plural}",
+        addresses.join(" and ")
+    )
 }
 
 /// Prints one line per listener, for people and for scripts that wait until the server is ready.

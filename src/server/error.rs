@@ -34,9 +34,53 @@ pub enum BindError {
         /// The system's error.
         source: io::Error,
     },
+    /// Sockets that this process was started with cannot be served.
+    #[error("cannot serve the {transport} sockets that this process was started with")]
+    Inherited {
+        /// `tcp` or `udp`.
+        transport: &'static str,
+        /// What is wrong with them.
+        source: InheritedError,
+    },
     /// The stored topics cannot be loaded.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why inherited sockets cannot be served.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InheritedError {
+    /// A socket is of another kind.
+    #[error("socket {index} of them is not {expected}")]
+    Unsuitable {
+        /// Its place among the sockets of its transport, from 0.
+        index: usize,
+        /// The kind that is needed.
+        expected: &'static str,
+    },
+    /// The sockets are not all bound to one address.
+    #[error("they have different addresses, {first} and {other}; all must have the same")]
+    Addresses {
+        /// The address of the first socket.
+        first: SocketAddr,
+        /// The address of another one.
+        other: SocketAddr,
+    },
+    /// There are more sockets than workers, so nobody would serve some of them.
+    #[error("{sockets} sockets for {workers} workers; pass fewer, or raise --shards")]
+    TooMany {
+        /// The number of sockets.
+        sockets: usize,
+        /// The number of workers.
+        workers: usize,
+    },
+    /// The transport is off, so nobody would serve the sockets.
+    #[error("the transport is off")]
+    Off,
+    /// A system call failed.
+    #[error(transparent)]
+    System(#[from] io::Error),
 }
 
 /// Why a running server stopped by itself.

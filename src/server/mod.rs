@@ -23,30 +23,36 @@ use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
+use socket2::Socket;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
 pub use config::{Config, Steering};
 pub use durable::Loaded;
-pub use error::{BindError, ServeError};
+pub use error::{BindError, InheritedError, ServeError};
 pub use exchange::CommitSnapshot;
 #[doc(hidden)]
 pub use exchange::{inbox, reach};
+pub use net::Inherited;
 #[doc(hidden)]
 pub use net::{affinity, sys};
 pub use status::{
     BytesSnapshot, CommandCalls, ErrorCount, HotTopic, Limits, LoadedSnapshot, Monitor,
     RequestCount, SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
 };
+pub use threads::Pulse;
 
 pub use crate::measure::Distribution;
 use crate::shard::Durability;
 use crate::store::Store;
+use net::Group;
 use status::Status;
-use threads::Prepared;
+use tcp::QueueAtStop;
+use threads::{Beats, Prepared};
 
 /// A server that is bound to its addresses and ready to serve.
 ///
@@ -170,6 +176,21 @@ impl Server {
     /// directory or the directory cannot be read, or if an address cannot be bound. An address that
     /// another process listens on is refused even if that process would share it.
     pub fn bind(config: Config) -> Result<Self, BindError> {
+        Self::bind_inherited(config, Inherited::default())
+    }
+
+    /// Does the same as [`bind`](Self::bind) with sockets that another process has bound and keeps open
+    /// when this server ends. Their addresses are used instead of those in `config`. A transport
+    /// without inherited sockets is bound as `config` says.
+    ///
+    /// Nothing that arrives while one server ends and the next one starts is refused or lost: when the
+    /// server stops, it leaves the connections that it has not accepted, and the datagrams that it has
+    /// not received, to the next server.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind), and if the sockets cannot be served: see [`InheritedError`].
+    pub fn bind_inherited(config: Config, inherited: Inherited) -> Result<Self, BindError> {
         config.check()?;
         let store = match &config.data_dir {
             Some(directory) if config.durability != Durability::Memory => {
@@ -177,7 +198,7 @@ impl Server {
             }
             _ => None,
         };
-        Self::bind_with(config, store)
+        Self::bind_with(config, store, inherited)
     }
 
     /// Does the same as [`bind`](Self::bind) with topics kept in `store` instead of a data directory.
@@ -189,25 +210,27 @@ impl Server {
     pub fn bind_to(config: Config, store: Box<dyn Store>) -> Result<Self, BindError> {
         config.check()?;
         let store = (config.durability != Durability::Memory).then_some(store);
-        Self::bind_with(config, store)
+        Self::bind_with(config, store, Inherited::default())
     }
 
-    fn bind_with(mut config: Config, store: Option<Box<dyn Store>>) -> Result<Self, BindError> {
+    fn bind_with(
+        mut config: Config,
+        store: Option<Box<dyn Store>>,
+        inherited: Inherited,
+    ) -> Result<Self, BindError> {
         let (shared, mut durable) = durable::load(&config, store)?;
-        let count = usize::from(config.shards.count());
-        let tcp = bind("tcp", config.tcp, |address| net::tcp_group(address, count))?;
-        let udp = bind("udp", config.udp, |address| net::udp_group(address, count))?;
-        if config
-            .steering
-            .applies(config.shards.count(), config::processors())
-            && let Err(error) = udp::steer(&udp, config.shards)
-        {
-            let source = error.source().map(ToString::to_string);
-            warn!(%error, source, "cannot steer datagrams to the owners of their topics");
-        }
-        threads::warn_of_limits(&config, &udp);
-        let tcp_addr = tcp.first().and_then(|socket| socket.local_addr().ok());
+        let (tcp, udp) = (
+            tcp_group(&config, inherited.tcp)?,
+            udp_group(&config, inherited.udp)?,
+        );
+        steer(&config, &udp);
+        threads::warn_of_limits(&config, &tcp, &udp);
+        let tcp_addr = tcp
+            .sockets
+            .first()
+            .and_then(|socket| socket.local_addr().ok());
         let udp_addr = udp
+            .sockets
             .first()
             .and_then(|socket| socket.local_addr().ok()?.as_socket());
         // The ports that the system chose.
@@ -217,13 +240,19 @@ impl Server {
             durable.store.begin()?;
         }
         let loaded = durable.as_ref().map(|durable| durable.loaded);
+        let beats = Beats::new(config.shards.count());
         let prepared = Prepared {
             status: Arc::new(Status::new(config, loaded)),
-            tcp,
-            udp,
+            queue_at_stop: match tcp.inherited {
+                true => QueueAtStop::Leave,
+                false => QueueAtStop::Serve,
+            },
+            tcp: tcp.sockets,
+            udp: udp.sockets,
             stop: watch::Sender::new(false),
             shared,
             durable,
+            beats,
         };
         Ok(Self { prepared })
     }
@@ -269,6 +298,14 @@ impl Server {
     #[must_use]
     pub fn stop_handle(&self) -> Stop {
         Stop(self.prepared.stop.clone())
+    }
+
+    /// Returns a handle that tells whether every worker runs: a watchdog asks it. From now on each
+    /// worker wakes up once per `period` for it; `None` costs nothing, and tells only when every worker
+    /// serves.
+    pub fn pulse(&mut self, period: Option<Duration>) -> Pulse {
+        self.prepared.beats.set_period(period);
+        self.prepared.beats.pulse()
     }
 
     /// Serves on threads of its own until `shutdown` is ready or a [`Stop`] is used. Then stops
@@ -342,17 +379,68 @@ impl Drop for StopOnDrop {
     }
 }
 
-fn bind<T>(
+fn tcp_group(
+    config: &Config,
+    inherited: Vec<TcpListener>,
+) -> Result<Group<TcpListener>, BindError> {
+    let workers = usize::from(config.shards.count());
+    group(
+        "tcp",
+        config.tcp,
+        inherited,
+        |address| net::tcp_group(address, workers),
+        |inherited| net::inherited_tcp(inherited, workers),
+    )
+}
+
+fn udp_group(config: &Config, inherited: Vec<UdpSocket>) -> Result<Group<Socket>, BindError> {
+    let workers = usize::from(config.shards.count());
+    group(
+        "udp",
+        config.udp,
+        inherited,
+        |address| net::udp_group(address, workers),
+        |inherited| net::inherited_udp(inherited, workers),
+    )
+}
+
+/// Returns the sockets of a transport: the inherited ones, or if there are none, sockets that are
+/// bound to `address`.
+fn group<I, T>(
     transport: &'static str,
     address: Option<SocketAddr>,
+    inherited: Vec<I>,
     bind: impl FnOnce(SocketAddr) -> io::Result<Vec<T>>,
-) -> Result<Vec<T>, BindError> {
-    let Some(address) = address else {
-        return Ok(Vec::new());
-    };
-    bind(address).map_err(|source| BindError::Listen {
-        transport,
-        address,
-        source,
-    })
+    inherit: impl FnOnce(Vec<I>) -> Result<Group<T>, InheritedError>,
+) -> Result<Group<T>, BindError> {
+    let refuse = |source| BindError::Inherited { transport, source };
+    match address {
+        None if inherited.is_empty() => Ok(Group::bound(Vec::new())),
+        None => Err(refuse(InheritedError::Off)),
+        Some(_) if !inherited.is_empty() => inherit(inherited).map_err(refuse),
+        Some(address) => bind(address)
+            .map(Group::bound)
+            .map_err(|source| BindError::Listen {
+                transport,
+                address,
+                source,
+            }),
+    }
+}
+
+/// Steers datagrams if the settings say so and each worker has a socket of its own.
+fn steer(config: &Config, udp: &Group<Socket>) {
+    let shards = config.shards;
+    if config
+        .steering
+        .applies(shards.count(), config::processors())
+        && udp.distinct == usize::from(shards.count())
+    {
+        if let Err(error) = udp::steer(&udp.sockets, shards) {
+            let source = error.source().map(ToString::to_string);
+            warn!(%error, source, "cannot steer datagrams to the owners of their topics");
+        }
+    } else if udp.inherited && udp.distinct > 1 {
+        udp::do_not_steer(&udp.sockets);
+    }
 }

@@ -26,17 +26,21 @@ pub(crate) fn tcp_group(address: SocketAddr, count: usize) -> io::Result<Vec<Tcp
         // Without this, a restarted server could not listen while old connections are in TIME_WAIT.
         // It lets two sockets bind the address, but only the first of them can listen.
         socket.set_reuse_address(true)?;
-        // Accepted connections inherit these options.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;
-        let probes = TcpKeepalive::new()
-            .with_time(PEER_TIMEOUT)
-            .with_interval(PROBE_INTERVAL);
-        socket.set_tcp_keepalive(&probes)
+        prepare_listener(socket)
     };
     let listen = |socket: &Socket| socket.listen(BACKLOG);
     let group = bind_group(address, count, Type::STREAM, Protocol::TCP, prepare, listen)?;
     Ok(group.into_iter().map(TcpListener::from).collect())
+}
+
+/// Sets the options of a listener that accepted connections inherit.
+pub(super) fn prepare_listener(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;
+    let probes = TcpKeepalive::new()
+        .with_time(PEER_TIMEOUT)
+        .with_interval(PROBE_INTERVAL);
+    socket.set_tcp_keepalive(&probes)
 }
 
 /// Makes the kernel drop packets that request a new connection from `listener`. Handshakes in
@@ -68,22 +72,33 @@ pub(crate) fn drop_new_connections(listener: impl AsFd) -> io::Result<()> {
 
 /// Binds `count` UDP sockets to `address`. With port 0 the system chooses one port for all.
 pub(crate) fn udp_group(address: SocketAddr, count: usize) -> io::Result<Vec<Socket>> {
-    let prepare = |socket: &Socket| {
-        // The system may grant less: `udp_receive_buffer` tells.
-        let _ = socket.set_recv_buffer_size(UDP_BUFFER);
-        let _ = socket.set_send_buffer_size(UDP_BUFFER);
-        if !address.ip().is_unspecified() {
-            return Ok(());
-        }
-        // On a wildcard address, a reply must leave from the address that its request was sent to.
-        match address {
-            SocketAddr::V4(_) => nix_option(socket, sockopt::Ipv4PacketInfo),
-            SocketAddr::V6(_) => nix_option(socket, sockopt::Ipv6RecvPacketInfo),
-        }
-    };
+    let prepare = |socket: &Socket| prepare_datagrams(socket, address);
     bind_group(address, count, Type::DGRAM, Protocol::UDP, prepare, |_| {
         Ok(())
     })
+}
+
+/// Sets the buffers of a UDP socket, and what it needs to answer on `address`.
+pub(super) fn prepare_datagrams(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    // A buffer that systemd has made may be larger than this process is permitted to make it: only
+    // a smaller one is changed. The system may grant less: `udp_receive_buffer` tells.
+    if udp_receive_buffer(socket).is_ok_and(|granted| granted < UDP_BUFFER) {
+        let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    }
+    if socket
+        .send_buffer_size()
+        .is_ok_and(|size| size / 2 < UDP_BUFFER)
+    {
+        let _ = socket.set_send_buffer_size(UDP_BUFFER);
+    }
+    if !address.ip().is_unspecified() {
+        return Ok(());
+    }
+    // On a wildcard address, a reply must leave from the address that its request was sent to.
+    match address {
+        SocketAddr::V4(_) => nix_option(socket, sockopt::Ipv4PacketInfo),
+        SocketAddr::V6(_) => nix_option(socket, sockopt::Ipv6RecvPacketInfo),
+    }
 }
 
 /// Returns the size of a socket's receive buffer, in bytes, as the kernel granted it to

@@ -5,11 +5,14 @@
 // not part of the stable API.
 pub mod affinity;
 mod clock;
+mod inherited;
 mod listen;
 mod log_limit;
 pub mod sys;
 
 pub(crate) use clock::coarse_seconds;
+pub use inherited::Inherited;
+pub(crate) use inherited::{Group, inherited_tcp, inherited_udp};
 pub(crate) use listen::{
     UDP_BUFFER, drop_new_connections, tcp_group, udp_group, udp_receive_buffer,
 };

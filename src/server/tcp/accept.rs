@@ -32,13 +32,25 @@ const HANDSHAKE_GRACE: Duration = Duration::from_millis(2);
 /// descriptor becomes free.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Accepts connections and serves each in a task, until `stop` turns true. Then accepts the
-/// connections that the kernel has completed already, so that none of them is closed without a
-/// reply, and closes the listener.
+/// What a stopping server does with the connections in a listener's queue: those that the kernel has
+/// completed and the server has not accepted yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QueueAtStop {
+    /// Serve them, because closing the listener resets them.
+    Serve,
+    /// Leave them to the next server: another process keeps the listener open. Nothing about the
+    /// listener may change then, because the next server inherits it.
+    Leave,
+}
+
+/// Accepts connections and serves each in a task, until `stop` turns true. Then empties the listener's
+/// queue if `queue` says so, so that none of its connections is closed without a reply, and closes the
+/// listener.
 pub(crate) async fn accept(
     context: Rc<TcpContext>,
     listener: TcpListener,
     accepting: Accepting,
+    queue: QueueAtStop,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut acceptor = Acceptor {
@@ -51,7 +63,9 @@ pub(crate) async fn accept(
         // An error means that the sender is gone, and the server with it.
         _ = stop.wait_for(|&stop| stop) => {}
     }
-    acceptor.drain().await;
+    if queue == QueueAtStop::Serve {
+        acceptor.drain().await;
+    }
 }
 
 /// One worker's listener.

@@ -10,6 +10,6 @@ mod moved;
 mod moving;
 mod reading;
 
-pub(crate) use accept::{accept, serve_arrivals};
+pub(crate) use accept::{QueueAtStop, accept, serve_arrivals};
 pub(crate) use context::TcpContext;
 pub(crate) use moved::Moved;

@@ -3,10 +3,13 @@
 //! and only [`Server`](super::Server) uses it.
 
 mod limits;
+mod pulse;
 mod run;
 mod start;
 
 pub(crate) use limits::warn_of_limits;
+pub(crate) use pulse::Beats;
+pub use pulse::Pulse;
 pub(crate) use start::{Prepared, start};
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ use tokio::runtime::{Builder, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
+use super::pulse::Beat;
 use crate::server::exchange::{Intake, ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::{Accepting, Connections, Status};
-use crate::server::tcp::{self, Moved, TcpContext};
+use crate::server::tcp::{self, Moved, QueueAtStop, TcpContext};
 use crate::server::udp::{self, DatagramSocket};
 use crate::server::worker::{DatagramReplies, Worker};
 
@@ -34,6 +35,10 @@ pub(super) struct Plan {
     /// Its listener, and a guard that is dropped when it accepts no more.
     pub(super) tcp: Option<(TcpListener, Accepting)>,
     pub(super) udp: Option<Socket>,
+    /// What it does with its listener's queue when it stops.
+    pub(super) queue_at_stop: QueueAtStop,
+    /// Tells that it runs.
+    pub(super) beat: Beat,
     /// The processor to pin the thread to.
     pub(super) processor: Option<usize>,
     /// Connections that other workers move here.
@@ -105,10 +110,12 @@ async fn serve(plan: Plan) -> io::Result<()> {
             Rc::clone(&tcp),
             tokio::net::TcpListener::from_std(listener)?,
             accepting,
+            plan.queue_at_stop,
             plan.stop.subscribe(),
         ));
     }
     worker.spawn(tcp::serve_arrivals(tcp, plan.arrivals));
+    worker.spawn(plan.beat.run());
 
     let mut stop = plan.stop.subscribe();
     // This cannot fail: the plan holds a sender.

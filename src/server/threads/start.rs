@@ -7,12 +7,14 @@ use std::thread;
 use socket2::Socket;
 use tokio::sync::{mpsc, watch};
 
+use super::pulse::Beats;
 use super::run::{self, Plan};
 use crate::server::durable::{self, Durable};
 use crate::server::error::ServeError;
 use crate::server::exchange::{ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::Status;
+use crate::server::tcp::QueueAtStop;
 use crate::topic::ShardId;
 
 /// Everything that the threads of a server need. It holds the addresses and the loaded topics.
@@ -23,11 +25,14 @@ pub(crate) struct Prepared {
     pub(crate) tcp: Vec<TcpListener>,
     /// A socket for each worker. Empty without UDP.
     pub(crate) udp: Vec<Socket>,
+    /// What a stopping worker does with its listener's queue.
+    pub(crate) queue_at_stop: QueueAtStop,
     /// Turns true when the server is to stop.
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) shared: Arc<Shared>,
     /// `None` in memory.
     pub(crate) durable: Option<Durable>,
+    pub(crate) beats: Beats,
 }
 
 /// Starts the workers and the store's thread. The channel reports how each of them ended, and closes
@@ -56,8 +61,10 @@ fn plans(prepared: Prepared) -> Vec<Plan> {
         status,
         tcp,
         udp,
+        queue_at_stop,
         stop,
         shared,
+        beats,
         ..
     } = prepared;
     let config = &status.config;
@@ -84,6 +91,8 @@ fn plans(prepared: Prepared) -> Vec<Plan> {
             .next()
             .map(|listener| (listener, connections.accept(WorkerId::of(id)))),
         udp: udp.next(),
+        queue_at_stop,
+        beat: beats.beat(WorkerId::of(id)),
         processor: processors.next(),
         arrivals,
         departures: Arc::clone(&departures),

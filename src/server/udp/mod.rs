@@ -10,4 +10,4 @@ mod steering;
 
 pub(crate) use receive::serve_datagrams;
 pub(crate) use socket::DatagramSocket;
-pub(crate) use steering::steer;
+pub(crate) use steering::{do_not_steer, steer};

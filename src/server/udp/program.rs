@@ -76,6 +76,13 @@ pub(super) fn program(shards: Shards) -> Vec<sock_filter> {
     program.finish()
 }
 
+/// Returns a program that leaves the choice to the kernel for every datagram.
+pub(super) fn leave_to_kernel() -> Vec<sock_filter> {
+    let mut program = Program::default();
+    program.push(RETURN, u32::MAX);
+    program.finish()
+}
+
 // Instruction codes, composed of class, size, mode and source as in linux/filter.h.
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_IMM) as u16;
 const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;

@@ -15,7 +15,7 @@ use socket2::Socket;
 use thiserror::Error;
 use tracing::debug;
 
-use super::program::program;
+use super::program::{leave_to_kernel, program};
 use crate::protocol::classic;
 use crate::server::net::{sys, udp_group};
 use crate::topic::{OWNER_WORDS, ShardId, Shards, Topic};
@@ -40,7 +40,8 @@ pub(crate) enum SteeringError {
 }
 
 /// Steers the datagrams of a group of sockets, in the order in which they were bound: socket `i`
-/// gets the datagrams of shard `i`. Tests the program on other sockets first, so that no peer's
+/// gets the datagrams of shard `i`. If an inherited group comes in another order, requests arrive at
+/// other workers, which forward them. Tests the program on other sockets first, so that no peer's
 /// datagram is at risk.
 ///
 /// # Errors
@@ -61,6 +62,16 @@ pub(crate) fn steer(group: &[Socket], shards: Shards) -> Result<(), SteeringErro
         .map_err(SteeringError::Refused)?;
     debug!("steering classic datagrams to their owners");
     Ok(())
+}
+
+/// Leaves the choice of the socket to the kernel for an inherited group. An earlier server may have
+/// steered it, for another number of shards.
+pub(crate) fn do_not_steer(group: &[Socket]) {
+    if let Some(first) = group.first()
+        && let Err(error) = sys::attach_reuseport_filter(first.as_fd(), &leave_to_kernel())
+    {
+        debug!(%error, "cannot remove the steering program of an earlier server");
+    }
 }
 
 /// A steered group of sockets for the test, and a peer that sends to it.
