@@ -25,6 +25,8 @@
 //! - `admin`: metrics and health over HTTP
 //! - `page`: the page of the admin port, in a browser
 //! - `monitoring`: the dashboard and the alerts
+//! - `activation`: sockets that outlive the server; restarts refuse and lose nothing
+//! - `notifications`: what systemd is told
 //! - `startup`: warnings about limits of the machine
 //! - `stopping`: a stop serves the connections that the kernel has accepted
 //! - `durable`: topics survive restarts and kills of the real binary
@@ -35,6 +37,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod activation;
 mod admin;
 mod bad_input;
 mod classic;
@@ -50,6 +53,7 @@ mod lifecycle;
 mod logging;
 mod monitoring;
 mod moving;
+mod notifications;
 mod order;
 mod page;
 mod peers;

@@ -11,17 +11,17 @@ use crate::support::{Embedded, is_one_to_n};
 
 /// One count, as its client saw it.
 #[derive(Debug, Clone, PartialEq)]
-struct Counted {
-    sum: u64,
+pub(crate) struct Counted {
+    pub(crate) sum: u64,
     /// The time just before the request was sent.
-    start: Instant,
+    pub(crate) start: Instant,
     /// The time just after the reply arrived.
-    end: Instant,
+    pub(crate) end: Instant,
 }
 
 /// Finds two counts of one topic that break real-time order: the second started after the first had
 /// ended, but its sum is not greater.
-fn violation(history: &[Counted]) -> Option<(Counted, Counted)> {
+pub(crate) fn violation(history: &[Counted]) -> Option<(Counted, Counted)> {
     let mut by_end: Vec<&Counted> = history.iter().collect();
     by_end.sort_by_key(|counted| counted.end);
     let mut by_start: Vec<&Counted> = history.iter().collect();

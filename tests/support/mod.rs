@@ -11,6 +11,7 @@ mod process;
 mod random;
 mod resp;
 mod store;
+mod supervisor;
 mod wait;
 
 pub(crate) use connection::{
@@ -23,6 +24,7 @@ pub(crate) use process::{Process, listening_address};
 pub(crate) use random::Random;
 pub(crate) use resp::{assert_answered, command, info, info_field};
 pub(crate) use store::ScriptedStore;
+pub(crate) use supervisor::{Service, Supervisor};
 pub(crate) use wait::{PATIENCE, SetOnDrop, eventually};
 
 /// Whether `sums` are the numbers 1 to `n`, each once, in any order.

@@ -102,6 +102,13 @@ impl Pulse {
         }
     }
 
+    /// Returns how often each worker has beaten.
+    #[cfg(test)]
+    pub(super) fn beats(&self) -> Vec<u64> {
+        let counts = self.counts.iter();
+        counts.map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
     /// Returns whether every worker has made progress since the last call. The time between two calls
     /// must be longer than the period of the beats.
     pub fn advanced(&mut self) -> bool {

@@ -138,6 +138,43 @@ fn a_task_that_panics_ends_the_server() {
     assert!(results.iter().any(panicked), "{results:?}");
 }
 
+/// A worker that hangs is noticed, and so is one that continues.
+#[test]
+fn the_pulse_stops_with_a_worker_that_hangs() {
+    let mut server = tcp_server(Shards::new(2).unwrap());
+    let mut pulse = server.pulse(Some(Duration::from_millis(1)));
+    let stop = server.stop_handle();
+    let (shared, mut ended) = start_sharing(server, 10);
+    while !pulse.advanced() {
+        std::thread::yield_now();
+    }
+    let messages = shared.mailbox(WorkerId(1)).store_messages.lock();
+    shared.mailbox(WorkerId(1)).wake(); // it waits for the lock
+    let started = Instant::now();
+    let mut before = pulse.beats();
+    loop {
+        let now = pulse.beats();
+        if now[0] < before[0] + 20 {
+            std::thread::yield_now();
+        } else if now[1] == before[1] {
+            break;
+        } else {
+            before = now;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+    pulse.advanced();
+    assert!(!pulse.advanced());
+    drop(messages);
+    while !pulse.advanced() {
+        assert!(started.elapsed() < Duration::from_secs(40));
+    }
+    stop.stop();
+    while let Some(worker) = ended.blocking_recv() {
+        worker.unwrap();
+    }
+}
+
 /// Regression: a SCAN that uses up the last of its worker's credit is no read.
 #[test]
 fn a_scan_may_congest_its_worker() {
