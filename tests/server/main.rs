@@ -14,6 +14,7 @@
 //! - `configuration`: defaults, file, environment and flags; `--check`; the documentation of the keys
 //! - `reload`: SIGHUP
 //! - `logging`: log lines that peers can provoke
+//! - `manual`: manual pages and completion scripts
 //! - `redis_clients`: existing Redis clients, unchanged
 //! - `resp`: the Redis protocol, byte for byte
 //! - `resp_model`: the Redis protocol, compared with a model
@@ -51,6 +52,7 @@ mod frames;
 mod keys;
 mod lifecycle;
 mod logging;
+mod manual;
 mod monitoring;
 mod moving;
 mod notifications;
