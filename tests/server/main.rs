@@ -28,6 +28,7 @@
 //! - `monitoring`: the dashboard and the alerts
 //! - `activation`: sockets that outlive the server; restarts refuse and lose nothing
 //! - `notifications`: what systemd is told
+//! - `operations`: docs/operations.md explains each warning and error
 //! - `startup`: warnings about limits of the machine
 //! - `stopping`: a stop serves the connections that the kernel has accepted
 //! - `durable`: topics survive restarts and kills of the real binary
@@ -56,6 +57,7 @@ mod manual;
 mod monitoring;
 mod moving;
 mod notifications;
+mod operations;
 mod order;
 mod page;
 mod peers;
