@@ -78,5 +78,5 @@ run bash -c '. /usr/share/bash-completion/completions/globalcounter; complete -p
 [ -f "$root/usr/share/zsh/vendor-completions/_globalcounter" ] || fail "no completion for zsh"
 [ -f "$root/usr/share/fish/vendor_completions.d/globalcounter.fish" ] || fail "no completion for fish"
 run dpkg-query --show --showformat '${Conffiles}\n' globalcounter | grep /etc/globalcounter/globalcounter.toml
-[ -e "$root/etc/systemd/system/multi-user.target.wants/globalcounter.service" ] || fail "not enabled"
-[ ! -e "$root/etc/systemd/system/sockets.target.wants/globalcounter.socket" ] || fail "the socket is enabled"
+[ -L "$root/etc/systemd/system/multi-user.target.wants/globalcounter.service" ] || fail "not enabled"
+[ ! -L "$root/etc/systemd/system/sockets.target.wants/globalcounter.socket" ] || fail "the socket is enabled"
