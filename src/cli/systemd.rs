@@ -1,8 +1,6 @@
 //! What systemd and `serve` tell each other: the sockets that systemd passes (socket activation), when
 //! the server is ready, that it stops, and for the watchdog that its workers run. Without systemd, all
 //! of it does nothing.
-//!
-//! A reload belongs here as well: `RELOADING=1` with `MONOTONIC_USEC` before it, `READY=1` after it.
 
 use std::convert::Infallible;
 use std::env;

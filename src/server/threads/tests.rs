@@ -148,7 +148,7 @@ fn the_pulse_stops_with_a_worker_that_hangs() {
     while !pulse.advanced() {
         std::thread::yield_now();
     }
-    let messages = shared.mailbox(WorkerId(1)).store_messages.lock();
+    let messages = shared.mailbox(WorkerId(1)).messages.lock();
     shared.mailbox(WorkerId(1)).wake(); // it waits for the lock
     let started = Instant::now();
     let mut before = pulse.beats();
