@@ -10,6 +10,7 @@ mod manual;
 mod reload;
 mod serve;
 mod settings;
+mod signals;
 mod systemd;
 mod usage;
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
@@ -20,6 +21,7 @@ use super::data_dir;
 use super::log::{self, LogArguments};
 use super::reload::{Reload, Wanted};
 use super::settings::{CommandLine, Mistakes, Settings};
+use super::signals;
 use super::systemd::{self, Passed};
 use crate::admin::Admin;
 
@@ -337,17 +339,16 @@ pub(super) fn run(
     let mut reload = Reload::new(settings, log, move || read_again(&command_line));
     runtime.block_on(async {
         // Before the ready line is printed: its reader may send a signal at once.
-        let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+        let stop = signals::stop()?;
         announce(&server, shards, admin.as_ref())?;
         let watchdog = systemd::watchdog();
         let pulse = server.pulse(systemd::beat_period(watchdog));
         let attend = systemd::attend(pulse, server.monitor(), watchdog, status(&server, shards));
         let shutdown = async move {
+            let mut stop = pin!(stop);
             let name = loop {
                 tokio::select! {
-                    _ = terminate.recv() => break "SIGTERM",
-                    _ = interrupt.recv() => break "SIGINT",
+                    name = &mut stop => break name,
                     _ = hangup.recv() => reload.run(|config| {
                         raise_descriptor_limit(config);
                         limits.set_max_connections(config.max_connections);
