@@ -21,4 +21,5 @@ mod page;
 mod process;
 mod watched;
 
+pub(crate) use history::{Commits, Sample, Use};
 pub(crate) use http::Admin;

@@ -13,6 +13,7 @@ mod settings;
 mod signals;
 mod systemd;
 mod usage;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ enum Command {
     #[command(flatten)]
     Client(client::Command),
     #[command(flatten)]
+    Watch(watch::Command),
+    #[command(flatten)]
     Data(data::Command),
     #[command(flatten)]
     Manual(manual::Command),
@@ -66,6 +69,7 @@ pub(crate) fn run() -> ExitCode {
             serve::run(command_line, &arguments, settings).map(|()| ExitCode::SUCCESS)
         }
         Command::Client(command) => client::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Watch(command) => watch::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(&command),
         Command::Manual(command) => {
             manual::run(&command, Arguments::command()).map(|()| ExitCode::SUCCESS)

@@ -25,6 +25,7 @@
 //! - `steering`: the kernel delivers classic datagrams to the owners of their topics
 //! - `admin`: metrics and health over HTTP
 //! - `page`: the page of the admin port, in a browser
+//! - `watch`: `stats` and `top`
 //! - `monitoring`: the dashboard and the alerts
 //! - `activation`: sockets that outlive the server; restarts refuse and lose nothing
 //! - `notifications`: what systemd is told
@@ -73,6 +74,7 @@ mod startup;
 mod steering;
 mod stopping;
 mod stores;
+mod watch;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,236 @@
+//! A client of the admin port: one HTTP request per connection, with a limit on every wait and size.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use axum::body::{Body, BodyDataStream, Bytes, to_bytes};
+use axum::http::{Request, Response, StatusCode, header};
+use clap::Args;
+use futures_util::StreamExt;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::events::{Event, EventReader};
+
+/// How long a connection may take to open.
+const CONNECT_TIME: Duration = Duration::from_secs(2);
+
+/// How long the server may take to begin its reply. A search of topics takes 2 s at most.
+const REPLY_TIME: Duration = Duration::from_secs(5);
+
+/// How long the whole body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(20);
+
+/// The longest body. Ten minutes of a server with 1,024 shards are about 60 MiB.
+const MAX_BODY: usize = 128 * 1024 * 1024;
+
+/// The flag that names the admin port.
+#[derive(Debug, Args)]
+pub(super) struct AdminArgument {
+    /// Address of the server's admin port
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "GLOBALCOUNTER_ADMIN",
+        default_value = "127.0.0.1:9998"
+    )]
+    pub(super) admin: AdminPort,
+}
+
+/// The admin port of a server.
+#[derive(Debug, Clone)]
+pub(super) struct AdminPort {
+    /// HOST:PORT.
+    address: String,
+}
+
+/// The admin port does not answer.
+#[derive(Debug, Error)]
+#[error(
+    "cannot reach the admin port at {address}: {cause:#}; is the server running, and is --admin on?"
+)]
+pub(super) struct Unreachable {
+    address: String,
+    pub(super) cause: anyhow::Error,
+}
+
+impl FromStr for AdminPort {
+    type Err = String;
+
+    /// Accepts HOST:PORT, and the URL that `serve` prints.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = text.strip_prefix("http://").unwrap_or(text);
+        let address = address.trim_end_matches('/');
+        let is_address = address
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !is_address || address.contains(['/', ' ']) || address.contains(char::is_control) {
+            return Err("expected an address and a port, as in 127.0.0.1:9998".into());
+        }
+        Ok(Self {
+            address: address.to_owned(),
+        })
+    }
+}
+
+impl AdminPort {
+    /// Returns HOST:PORT.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns what the JSON at `path` says; `None` while the server has nothing to tell because it is
+    /// loading its data directory.
+    ///
+    /// # Errors
+    ///
+    /// The port cannot be reached, does not answer in time, or is no admin port of globalcounter.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+        let body = self.body(path).await?;
+        body.map(|body| self.parse(&body, path)).transpose()
+    }
+
+    /// Returns the JSON at `path` as it is. Otherwise the same as [`get`](Self::get).
+    pub(super) async fn get_json(&self, path: &str) -> Result<Option<String>> {
+        let Some(body) = self.body(path).await? else {
+            return Ok(None);
+        };
+        let IgnoredAny = self.parse(&body, path)?;
+        let text = String::from_utf8(body.into()).with_context(|| self.not_ours(path))?;
+        Ok(Some(text))
+    }
+
+    /// Returns the server-sent events at `path`.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`get`](Self::get).
+    pub(super) async fn events(&self, path: &str) -> Result<Events> {
+        let response = self.request(path).await?;
+        self.expect_ok(response.status(), path)?;
+        Ok(Events {
+            body: response.into_body().into_data_stream(),
+            reader: EventReader::new(MAX_BODY),
+        })
+    }
+
+    async fn body(&self, path: &str) -> Result<Option<Bytes>> {
+        let response = self.request(path).await?;
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            return Ok(None);
+        }
+        self.expect_ok(response.status(), path)?;
+        let body = to_bytes(response.into_body(), MAX_BODY);
+        let body = match timeout(BODY_TIME, body).await {
+            Ok(body) => body.map_err(anyhow::Error::from),
+            Err(_) => Err(anyhow!("the reply did not arrive in time")),
+        };
+        Ok(Some(body.map_err(|error| self.unreachable(error))?))
+    }
+
+    fn parse<T: DeserializeOwned>(&self, body: &[u8], path: &str) -> Result<T> {
+        serde_json::from_slice(body).with_context(|| self.not_ours(path))
+    }
+
+    async fn request(&self, path: &str) -> Result<Response<Body>> {
+        let response = self.send(path).await;
+        response.map_err(|error| self.unreachable(error))
+    }
+
+    async fn send(&self, path: &str) -> Result<Response<Body>> {
+        let stream = match timeout(CONNECT_TIME, TcpStream::connect(&self.address)).await {
+            Ok(stream) => stream?,
+            Err(_) => bail!("no connection within {} s", CONNECT_TIME.as_secs()),
+        };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // It ends when the response is dropped. Its error is also that of the response.
+        tokio::spawn(connection);
+        let request = Request::get(path)
+            .header(header::HOST, &self.address)
+            .header(header::CONNECTION, "close")
+            .body(Body::empty())?;
+        match timeout(REPLY_TIME, sender.send_request(request)).await {
+            Ok(response) => Ok(response?.map(Body::new)),
+            Err(_) => bail!("no reply within {} s", REPLY_TIME.as_secs()),
+        }
+    }
+
+    fn expect_ok(&self, status: StatusCode, path: &str) -> Result<()> {
+        if status != StatusCode::OK {
+            return Err(anyhow!("HTTP status {status}")).context(self.not_ours(path));
+        }
+        Ok(())
+    }
+
+    fn unreachable(&self, cause: anyhow::Error) -> anyhow::Error {
+        let address = self.address.clone();
+        Unreachable { address, cause }.into()
+    }
+
+    fn not_ours(&self, path: &str) -> String {
+        format!(
+            "no admin port of globalcounter, or one of another version, answers at http://{}{path}",
+            self.address
+        )
+    }
+}
+
+/// Server-sent events as they arrive.
+pub(super) struct Events {
+    body: BodyDataStream,
+    reader: EventReader,
+}
+
+impl Events {
+    /// Returns the next event; `None` if the server has ended the stream.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed, or an event is too long.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            if let Some(event) = self.reader.next()? {
+                return Ok(Some(event));
+            }
+            match self.body.next().await {
+                Some(bytes) => self.reader.push(&bytes?),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_what_serve_prints() {
+        for (text, address) in [
+            ("127.0.0.1:9998", "127.0.0.1:9998"),
+            ("http://127.0.0.1:9998", "127.0.0.1:9998"),
+            ("http://localhost:9998/", "localhost:9998"),
+            ("[::1]:9998", "[::1]:9998"),
+        ] {
+            let port: AdminPort = text.parse().unwrap();
+            assert_eq!(port.address(), address);
+        }
+        for text in [
+            "",
+            "off",
+            "127.0.0.1",
+            ":9998",
+            "a:70000",
+            "a b:1",
+            "a/b:1",
+            "\u{1b}:1",
+        ] {
+            assert!(text.parse::<AdminPort>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Lines of figures of the last second.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::theme::Theme;
+use crate::admin::{Commits, Sample};
+use crate::cli::watch::figures::{age, bytes, count, printable, time, whole};
+
+/// The width of the names at the left.
+const NAMES: usize = 12;
+
+/// Returns how many lines there are.
+pub(super) fn height(now: &Sample) -> u16 {
+    if now.commits.is_some() { 5 } else { 4 }
+}
+
+pub(super) fn draw(frame: &mut Frame, area: Rect, now: &Sample, theme: Theme) {
+    let line = |name: &str, first: String, rest: String| {
+        Line::from(vec![
+            Span::styled(format!("{name:<NAMES$}"), theme.faint()),
+            Span::styled(first, theme.title()),
+            Span::raw(rest),
+        ])
+    };
+    let mut lines = vec![
+        line(
+            "requests",
+            format!("{}/s", count(now.requests.all)),
+            requests(now),
+        ),
+        line(
+            "latency",
+            format!("p99 {}", time(now.latency.p99)),
+            latency(now),
+        ),
+        line("process", format!("{:.2} cores", now.cpu), process(now)),
+    ];
+    if let Some(commits) = &now.commits {
+        let durability = printable(&now.durability);
+        lines.push(line("durability", durability, last_commit(commits)));
+        let mut checkpoint = line("", String::new(), checkpoints(commits, now.skipped_numbers));
+        if commits.checkpoints_failed > 0 {
+            checkpoint = checkpoint.style(theme.warning());
+        }
+        lines.push(checkpoint);
+    } else {
+        let rest = "  topics are only in memory".to_owned();
+        lines.push(line("durability", "none".to_owned(), rest));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn requests(now: &Sample) -> String {
+    let requests = &now.requests;
+    let dialects = [
+        ("framed", requests.framed),
+        ("classic", requests.classic),
+        ("Redis", requests.resp),
+    ];
+    let mut text = String::new();
+    for (dialect, rate) in dialects {
+        if rate > 0.0 {
+            text += &format!("  {dialect} {}", count(rate));
+        }
+    }
+    if requests.all > 0.0 {
+        text += &format!("  {:.1} per read", requests.batch);
+    }
+    text
+}
+
+fn latency(now: &Sample) -> String {
+    let (p50, p999) = (time(now.latency.p50), time(now.latency.p999));
+    format!("  p50 {p50}  p99.9 {p999}  from read to reply")
+}
+
+fn process(now: &Sample) -> String {
+    format!(
+        "  {} resident  receives {}/s  sends {}/s",
+        bytes(now.resident_bytes as f64),
+        bytes(now.received_bytes),
+        bytes(now.sent_bytes)
+    )
+}
+
+fn last_commit(commits: &Commits) -> String {
+    format!(
+        "  last commit {}  {} commits/s, {} each",
+        ago(commits.last_commit_seconds),
+        count(commits.commits),
+        time(commits.seconds)
+    )
+}
+
+fn checkpoints(commits: &Commits, skipped: u64) -> String {
+    let mut text = format!(
+        "log {}  checkpoint {} {}",
+        bytes(commits.log_bytes as f64),
+        bytes(commits.checkpoint_bytes as f64),
+        ago(commits.last_checkpoint_seconds)
+    );
+    if commits.checkpoints_failed > 0 {
+        text += &format!(", {} failed", whole(commits.checkpoints_failed));
+    }
+    if skipped > 0 {
+        text += &format!("  skipped ≤ {}", whole(skipped));
+    }
+    text
+}
+
+fn ago(seconds: Option<u64>) -> String {
+    seconds.map_or_else(
+        || "none yet".to_owned(),
+        |seconds| format!("{} ago", age(seconds)),
+    )
+}
