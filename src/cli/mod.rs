@@ -5,6 +5,7 @@
 mod client;
 mod data;
 mod data_dir;
+mod demo;
 mod log;
 mod manual;
 mod reload;
@@ -29,6 +30,7 @@ use settings::{CommandLine, Mistakes};
     max_term_width = 100,
     after_help = "Examples:\n  \
         globalcounter serve                          serve on 127.0.0.1:9999, TCP and UDP\n  \
+        globalcounter demo                           a server with a little load, to look at\n  \
         globalcounter count visits                   print the next number of \"visits\"\n  \
         globalcounter count --server udp://127.0.0.1:9999 visits\n  \
         globalcounter topics --prefix user:          list a data directory while no server uses it\n\n\
@@ -43,6 +45,8 @@ struct Arguments {
 enum Command {
     /// Run the server until SIGTERM or SIGINT
     Serve(serve::Arguments),
+    /// Run a server in memory with a small load, to look at
+    Demo(demo::Arguments),
     #[command(flatten)]
     Client(client::Command),
     #[command(flatten)]
@@ -68,6 +72,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(arguments) => {
             serve::run(command_line, &arguments, settings).map(|()| ExitCode::SUCCESS)
         }
+        Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Client(command) => client::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Watch(command) => watch::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(&command),

@@ -26,7 +26,7 @@ use super::systemd::{self, Passed};
 use crate::admin::Admin;
 
 /// The address of the admin port if none is given.
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9998);
+pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9998);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \

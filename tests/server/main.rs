@@ -26,6 +26,7 @@
 //! - `admin`: metrics and health over HTTP
 //! - `page`: the page of the admin port, in a browser
 //! - `watch`: `stats` and `top`
+//! - `demo`: a server with a load in one process
 //! - `monitoring`: the dashboard and the alerts
 //! - `activation`: sockets that outlive the server; restarts refuse and lose nothing
 //! - `notifications`: what systemd is told
@@ -48,6 +49,7 @@ mod client;
 mod command;
 mod configuration;
 mod data;
+mod demo;
 mod disks;
 mod durable;
 mod frames;
