@@ -98,7 +98,8 @@ pub(crate) struct Commits {
     pub(crate) last_checkpoint_seconds: Option<u64>,
     pub(crate) checkpoints: u64,
     pub(crate) checkpoints_failed: u64,
-    pub(crate) log_bytes: u64,
+    /// The log since the last checkpoint, and its length at which the next one is due.
+    pub(crate) log: Use,
     pub(crate) checkpoint_bytes: u64,
 }
 
@@ -273,7 +274,10 @@ fn commits(now: &CommitSnapshot, before: &CommitSnapshot, seconds: f64) -> Commi
         last_checkpoint_seconds: now.last_checkpoint_seconds,
         checkpoints: now.checkpoints,
         checkpoints_failed: now.checkpoints_failed,
-        log_bytes: now.log_bytes,
+        log: Use {
+            used: now.log_bytes,
+            limit: now.checkpoint_due_bytes,
+        },
         checkpoint_bytes: now.checkpoint_bytes,
     }
 }

@@ -292,6 +292,11 @@ fn commits(all: &mut Exposition, snapshot: &Snapshot) {
     )
     .value(commits.log_bytes);
     all.gauge(
+        "globalcounter_checkpoint_due_bytes",
+        "The length of that log at which the next checkpoint is due.",
+    )
+    .value(commits.checkpoint_due_bytes);
+    all.gauge(
         "globalcounter_checkpoint_bytes",
         "The size of the last checkpoint.",
     )

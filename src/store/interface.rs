@@ -103,6 +103,8 @@ pub trait Store: Send + Sync {
 pub struct StoreSize {
     /// The bytes of log since the last checkpoint began: what a start would have to replay.
     pub log_bytes: u64,
+    /// The bytes of log at which the next checkpoint is due.
+    pub checkpoint_due_bytes: u64,
     /// The bytes of the last checkpoint.
     pub checkpoint_bytes: u64,
 }

@@ -104,11 +104,7 @@ function showTables(now) {
   })), "", 6);
 
   const limits = [["connections", now.connections, whole], ["topics", now.topics, count], ["open files", now.files, whole]];
-  if (now.commits) {
-    // A checkpoint is due when the log is as long as half of the last one, and at least 64 MiB.
-    const due = Math.max(now.commits.checkpoint_bytes / 2, 64 * 1024 * 1024);
-    limits.push(["log until a checkpoint", { used: now.commits.log_bytes, limit: due }, bytes]);
-  }
+  if (now.commits) limits.push(["log until a checkpoint", now.commits.log, bytes]);
   fill("limits", limits.map(([name, { used, limit }, format]) => ({
     cells: [name, format(used), format(limit), bar(used, limit, { low: limit * 0.8, high: limit * 0.95, optimum: 0 })],
     warn: name !== "log until a checkpoint" && used > limit * 0.95,

@@ -217,8 +217,9 @@ fn add_durability(lines: &mut Lines, last: &Sample) {
     lines.add(
         "",
         format_args!(
-            "log {}; last checkpoint {} ({}); {} written, {} failed",
-            bytes(commits.log_bytes as f64),
+            "log {} of {} until a checkpoint; last one {} ({}); {} written, {} failed",
+            bytes(commits.log.used as f64),
+            bytes(commits.log.limit as f64),
             ago(commits.last_checkpoint_seconds),
             bytes(commits.checkpoint_bytes as f64),
             whole(commits.checkpoints),

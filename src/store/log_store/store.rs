@@ -238,9 +238,11 @@ impl Serving {
     }
 
     fn size(&self) -> StoreSize {
+        let checkpoint_bytes = self.shared.manifest.lock().checkpoint_bytes();
         StoreSize {
             log_bytes: self.log_bytes() - self.last_checkpoint_at,
-            checkpoint_bytes: self.shared.manifest.lock().checkpoint_bytes(),
+            checkpoint_due_bytes: self.shared.options.checkpoint_after(checkpoint_bytes),
+            checkpoint_bytes,
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) struct CommitCounts {
     /// When the last checkpoint was written, in the same way.
     last_checkpoint: AtomicU64,
     log_bytes: AtomicU64,
+    checkpoint_due_bytes: AtomicU64,
     checkpoint_bytes: AtomicU64,
 }
 
@@ -52,6 +53,8 @@ pub struct CommitSnapshot {
     pub last_checkpoint_seconds: Option<u64>,
     /// The bytes of log since the last checkpoint began, which a start would have to replay.
     pub log_bytes: u64,
+    /// The bytes of log at which the next checkpoint is due.
+    pub checkpoint_due_bytes: u64,
     /// The bytes of the last checkpoint.
     pub checkpoint_bytes: u64,
 }
@@ -79,6 +82,8 @@ impl CommitCounts {
     /// Notes how much the store keeps now.
     pub(crate) fn set_size(&self, size: StoreSize) {
         self.log_bytes.store(size.log_bytes, Ordering::Release);
+        self.checkpoint_due_bytes
+            .store(size.checkpoint_due_bytes, Ordering::Release);
         self.checkpoint_bytes
             .store(size.checkpoint_bytes, Ordering::Release);
     }
@@ -107,6 +112,7 @@ impl CommitCounts {
             last_commit_seconds: seconds_since(&self.last_commit),
             last_checkpoint_seconds: seconds_since(&self.last_checkpoint),
             log_bytes: get(&self.log_bytes),
+            checkpoint_due_bytes: get(&self.checkpoint_due_bytes),
             checkpoint_bytes: get(&self.checkpoint_bytes),
         }
     }

@@ -98,7 +98,7 @@ fn last_commit(commits: &Commits) -> String {
 fn checkpoints(commits: &Commits, skipped: u64) -> String {
     let mut text = format!(
         "log {}  checkpoint {} {}",
-        bytes(commits.log_bytes as f64),
+        bytes(commits.log.used as f64),
         bytes(commits.checkpoint_bytes as f64),
         ago(commits.last_checkpoint_seconds)
     );

@@ -41,7 +41,7 @@ fn durable() -> Sample {
     let commits = serde_json::json!({
         "commits": 20.0, "changes": 300.0, "seconds": 0.0012, "last_commit_seconds": 1,
         "last_checkpoint_seconds": 200, "checkpoints": 3, "checkpoints_failed": 0,
-        "log_bytes": 12_582_912, "checkpoint_bytes": 31_457_280,
+        "log": {"used": 12_582_912, "limit": 33_554_432}, "checkpoint_bytes": 31_457_280,
     });
     second.commits = serde_json::from_value(commits).unwrap();
     second
