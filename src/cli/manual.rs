@@ -1,6 +1,7 @@
 //! `globalcounter man` and `completions`: manual pages and completion scripts, from the definition of the
 //! command line. Packages install them.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -32,7 +33,8 @@ pub(super) enum Command {
 /// The files, or standard output, cannot be written.
 pub(super) fn run(command: &Command, mut definition: clap::Command) -> Result<()> {
     match command {
-        Command::Man { directory } => clap_mangen::generate_to(definition, directory)
+        Command::Man { directory } => fs::create_dir_all(directory)
+            .and_then(|()| clap_mangen::generate_to(definition, directory))
             .with_context(|| format!("cannot write manual pages to {}", directory.display())),
         Command::Completions { shell } => {
             let mut script = Vec::new();

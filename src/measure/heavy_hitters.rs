@@ -24,9 +24,10 @@ pub(crate) struct HeavyHitters {
 /// The counts of some seconds.
 #[derive(Debug, Default)]
 struct Window {
-    /// When it began, in seconds.
+    /// When it began, in seconds, and how many names had occurred by then, counted or not.
     start: u64,
-    all: u64,
+    start_events: u64,
+    counted: u64,
     entries: Vec<Entry>,
 }
 
@@ -55,12 +56,15 @@ impl HeavyHitters {
         }
     }
 
-    /// Counts a name at a time in seconds.
-    pub(crate) fn count(&mut self, name: &[u8], now: u64) {
-        self.move_on(now);
+    /// Counts a name at a time in seconds. `events`: how many names have occurred by now, most of which
+    /// are not counted.
+    pub(crate) fn count(&mut self, name: &[u8], now: u64, events: u64) {
+        self.move_on(now, events);
         let hash = self.hasher.hash_one(name);
-        let Window { all, entries, .. } = &mut self.current;
-        *all += 1;
+        let Window {
+            counted, entries, ..
+        } = &mut self.current;
+        *counted += 1;
         let known = entries.iter_mut().find(|entry| entry.hash == hash);
         if let Some(entry) = known {
             entry.count += 1;
@@ -79,17 +83,23 @@ impl HeavyHitters {
         }
     }
 
-    /// Adds to `sum` how often names occurred up to `now`. Each occurrence that was counted stands for
-    /// `weight` of them.
-    pub(crate) fn add_to(&mut self, sum: &mut Occurrences, now: u64, weight: f64) {
-        self.move_on(now);
-        let start = match self.previous.all {
-            0 => self.current.start,
-            _ => self.previous.start,
+    /// Adds to `sum` how often names occurred up to `now`. Those that were counted stand for all
+    /// `events`.
+    pub(crate) fn add_to(&mut self, sum: &mut Occurrences, now: u64, events: u64) {
+        self.move_on(now, events);
+        let oldest = match self.previous.counted {
+            0 => &self.current,
+            _ => &self.previous,
         };
-        let per_second = weight / now.saturating_sub(start).max(1) as f64;
+        let counted = self.current.counted + self.previous.counted;
+        if counted == 0 {
+            return;
+        }
+        let seconds = now.saturating_sub(oldest.start).max(1) as f64;
+        let all = events.saturating_sub(oldest.start_events) as f64 / seconds;
+        sum.all += all;
+        let per_second = all / counted as f64;
         for window in [&self.current, &self.previous] {
-            sum.all += window.all as f64 * per_second;
             for entry in &window.entries {
                 let rate = sum.by_name.entry(entry.name.clone()).or_default();
                 *rate += entry.count as f64 * per_second;
@@ -98,13 +108,14 @@ impl HeavyHitters {
     }
 
     /// Sets counts aside, and forgets the older ones, when their time is over.
-    fn move_on(&mut self, now: u64) {
+    fn move_on(&mut self, now: u64, events: u64) {
         let age = now.saturating_sub(self.current.start);
         if age < WINDOW {
             return;
         }
         let next = Window {
             start: now,
+            start_events: events,
             ..Window::default()
         };
         self.previous = mem::replace(&mut self.current, next);
@@ -134,9 +145,9 @@ impl Occurrences {
 mod tests {
     use super::*;
 
-    fn most_frequent(hitters: &mut HeavyHitters, now: u64) -> Vec<(String, f64)> {
+    fn most_frequent(hitters: &mut HeavyHitters, now: u64, events: u64) -> Vec<(String, f64)> {
         let mut sum = Occurrences::default();
-        hitters.add_to(&mut sum, now, 10.0);
+        hitters.add_to(&mut sum, now, events);
         let names = sum.most_frequent(2).into_iter();
         names
             .map(|(name, rate)| (String::from_utf8(name.into()).expect("UTF-8"), rate))
@@ -147,17 +158,18 @@ mod tests {
     fn frequent_names_are_found_among_many_others() {
         let mut hitters = HeavyHitters::new();
         for i in 0..20_000 {
-            hitters.count(format!("other-{i}").as_bytes(), 100);
+            hitters.count(format!("other-{i}").as_bytes(), 100, 0);
             if i % 4 == 0 {
-                hitters.count(b"often", 100);
+                hitters.count(b"often", 100, 0);
             }
             if i % 8 == 0 {
-                hitters.count(b"sometimes", 100);
+                hitters.count(b"sometimes", 100, 0);
             }
         }
-        let found = most_frequent(&mut hitters, 105);
+        // Each of the 27,500 that were counted stands for ten, which came in 5 seconds.
+        let found = most_frequent(&mut hitters, 105, 275_000);
         assert_eq!([&*found[0].0, &found[1].0], ["often", "sometimes"]);
-        // 5,000 of 27,500 in 5 seconds, each standing for 10; at most a 64th of all too many.
+        // 5,000 of 27,500; at most a 64th of all too many.
         assert!((10_000.0..10_900.0).contains(&found[0].1), "{found:?}");
     }
 
@@ -165,11 +177,13 @@ mod tests {
     fn names_are_forgotten_after_two_windows() {
         let mut hitters = HeavyHitters::new();
         for _ in 0..10 {
-            hitters.count(b"early", 100);
+            hitters.count(b"early", 100, 0);
         }
-        hitters.count(b"late", 110);
-        assert_eq!(most_frequent(&mut hitters, 110)[0], ("early".into(), 10.0));
-        assert_eq!(most_frequent(&mut hitters, 120)[0], ("late".into(), 1.0));
-        assert_eq!(most_frequent(&mut hitters, 140), []);
+        hitters.count(b"late", 110, 100);
+        assert_eq!(most_frequent(&mut hitters, 110, 110)[0].0, "early");
+        // The last window began with the 100th name, ten seconds ago.
+        let found = most_frequent(&mut hitters, 120, 150);
+        assert_eq!(found, [("late".to_owned(), 5.0)]);
+        assert_eq!(most_frequent(&mut hitters, 140, 150), []);
     }
 }

@@ -14,7 +14,7 @@ use crate::server::net::coarse_seconds;
 const MEASURED_ONE_IN: u64 = 64;
 
 /// The topic of one request of this many is noted, which takes some 100 ns.
-pub(super) const TOPIC_ONE_IN: u64 = 256;
+const TOPIC_ONE_IN: u64 = 256;
 
 /// What one worker has done. Only that worker writes it; any thread may read it.
 #[derive(Debug)]
@@ -178,7 +178,8 @@ impl Counters {
         while let Some(before) = self.next_topic.among(count - seen) {
             seen += before + 1;
             if let Some(topic) = requests.topic(seen - 1, bytes) {
-                self.hot_topics.lock().count(topic, coarse_seconds());
+                let (now, events) = (coarse_seconds(), self.requests());
+                self.hot_topics.lock().count(topic, now, events);
             }
         }
     }

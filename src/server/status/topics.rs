@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::counters::TOPIC_ONE_IN;
 use super::monitor::Monitor;
 use crate::measure::Occurrences;
 use crate::server::exchange::{Shard, ShardMessage, Visit, WalkStep, cursor_of, decode_cursor};
@@ -130,7 +129,7 @@ impl Monitor {
         let mut sum = Occurrences::default();
         for worker in self.status.workers() {
             let mut hitters = worker.hot_topics.lock();
-            hitters.add_to(&mut sum, now, TOPIC_ONE_IN as f64);
+            hitters.add_to(&mut sum, now, worker.requests());
         }
         let all = sum.all();
         let topics = sum.most_frequent(limit).into_iter();
