@@ -82,12 +82,12 @@ fn renders(page: &Path) {
 }
 
 #[test]
-fn a_directory_that_does_not_exist_is_named() {
+fn a_directory_that_cannot_be_made_is_named() {
     let run = Run::new(env!("CARGO_BIN_EXE_globalcounter"))
-        .args(["man", "/nowhere/at/all"])
+        .args(["man", "/dev/null/man"])
         .assert();
     let error = String::from_utf8(run.code(1).get_output().stderr.clone()).unwrap();
-    let start = "globalcounter: cannot write manual pages to /nowhere/at/all: ";
+    let start = "globalcounter: cannot write manual pages to /dev/null/man: ";
     assert!(error.starts_with(start), "{error}");
 }
 
