@@ -8,10 +8,6 @@ use crate::stats::{Ratio, median, ratio, rounds_needed};
 /// simplest. All comparisons that a recommendation takes share it.
 const ERROR: f64 = 0.05;
 
-/// A setting has to be better by this factor than a simpler one. A smaller gain is not worth another
-/// flag, and changes with the machine and the load.
-const WORTHWHILE: f64 = 1.03;
-
 /// Which figures are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Better {
@@ -38,7 +34,7 @@ pub(super) enum Certainty {
     Clear,
     /// It cannot be told from the other one, and is simpler.
     WithinNoise,
-    /// The other one is better, but not by enough to be worthwhile.
+    /// The other one is better, but not surely by enough to be worthwhile.
     SmallGain,
     /// There are too few rounds to tell it from the other one, and it is simpler.
     TooFewRounds,
@@ -56,12 +52,17 @@ pub(super) struct Comparison {
 }
 
 /// Recommends a setting. `figures` has those of each setting by round, the simplest setting first;
-/// `None` for a setting that cannot be recommended. Returns `None` if there is no other.
+/// `None` for a setting that cannot be recommended. Returns `None` if there is no other. A setting has
+/// to be surely better than a simpler one by the factor `worthwhile`.
 ///
 /// The answer is the setting with the best median, unless a simpler one cannot be told from it, or is
 /// hardly worse: then it is the simplest of those.
-pub(super) fn recommend(better: Better, figures: &[Option<Vec<f64>>]) -> Option<Recommendation> {
-    let decision = Decision::new(better, figures);
+pub(super) fn recommend(
+    better: Better,
+    worthwhile: f64,
+    figures: &[Option<Vec<f64>>],
+) -> Option<Recommendation> {
+    let decision = Decision::new(better, worthwhile, figures);
     let best = *decision.ranking.first()?;
     let setting = decision.simplest_as_good_as(best);
     let other = match setting == best {
@@ -82,6 +83,7 @@ pub(super) fn recommend(better: Better, figures: &[Option<Vec<f64>>]) -> Option<
 
 struct Decision<'a> {
     better: Better,
+    worthwhile: f64,
     figures: &'a [Option<Vec<f64>>],
     /// The settings that can be recommended, from the best median on; of equal ones, the simpler first.
     ranking: Vec<usize>,
@@ -90,7 +92,7 @@ struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
-    fn new(better: Better, figures: &'a [Option<Vec<f64>>]) -> Self {
+    fn new(better: Better, worthwhile: f64, figures: &'a [Option<Vec<f64>>]) -> Self {
         let median_of = |(setting, figures): (usize, &Option<Vec<f64>>)| {
             Some((setting, median(figures.clone()?)?))
         };
@@ -104,6 +106,7 @@ impl<'a> Decision<'a> {
         let comparisons = ranking.len().saturating_sub(1).max(1);
         Self {
             better,
+            worthwhile,
             figures,
             ranking,
             error: ERROR / comparisons as f64,
@@ -134,7 +137,7 @@ impl<'a> Decision<'a> {
                 return false;
             };
             match self.gain(ratio) {
-                (gain, Some((low, _))) => low <= 1.0 || gain < WORTHWHILE,
+                (_, Some((low, _))) => low < self.worthwhile,
                 (_, None) => true,
             }
         };

@@ -161,7 +161,8 @@ fn recommended(goal: Goal, settings: &[Setting], results: &[SettingResult]) -> R
         .iter()
         .map(|result| goal.figures(result).filter(|_| is_choice(result)))
         .collect();
-    let found = recommend(better, &figures).context("there are no measurements to compare")?;
+    let found = recommend(better, goal.worthwhile(), &figures)
+        .context("there are no measurements to compare")?;
     Ok(Recommended {
         goal,
         command: results[found.setting].command.clone(),

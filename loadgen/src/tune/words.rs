@@ -43,7 +43,7 @@ pub(super) fn answer(goal: Goal, found: &Recommendation, settings: &[Setting]) -
              these rounds can tell, the simpler setting is as good"
         ),
         Certainty::SmallGain => format!(
-            "{name}: {other} is better, but too little for a more complex setting ({measured} {figure})"
+            "{name}: {other} is better, but not surely by enough for a more complex setting ({measured} {figure})"
         ),
         Certainty::TooFewRounds => format!(
             "{name}: there are too few rounds to tell it from {other} ({measured} {figure}); use \
