@@ -6,6 +6,7 @@ mod client;
 mod data;
 mod data_dir;
 mod demo;
+mod listen;
 mod log;
 mod manual;
 mod reload;
@@ -13,6 +14,7 @@ mod serve;
 mod settings;
 mod signals;
 mod systemd;
+mod tls;
 mod usage;
 mod watch;
 

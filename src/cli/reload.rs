@@ -35,7 +35,9 @@ impl<R: Fn() -> Result<Wanted>> Reload<R> {
     /// level; else logs the mistakes and changes nothing.
     pub(super) fn run(&mut self, set_limits: impl FnOnce(&Config)) {
         let Some(file) = &self.running.file else {
-            info!("SIGHUP: there is nothing to reload, because the server has no --config");
+            info!(
+                "SIGHUP: of the settings there is nothing to reload, because the server has no --config"
+            );
             return;
         };
         let file = file.display().to_string();

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use clap::builder::BoolishValueParser;
 use clap::{Args, FromArgMatches};
-use globalcounter::server::{Config, Loaded, Server, Steering};
+use globalcounter::server::{Config, Loaded, Server, Steering, TlsConfig};
 use globalcounter::shard::Durability;
 use globalcounter::store::{LastEnd, LogStore};
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
@@ -18,11 +18,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::data_dir;
+use super::listen::Listen;
 use super::log::{self, LogArguments};
 use super::reload::{Reload, Wanted};
 use super::settings::{CommandLine, Mistakes, Settings};
 use super::signals;
 use super::systemd::{self, Passed};
+use super::tls::{Certificates, TlsArguments};
 use crate::admin::Admin;
 
 /// The address of the admin port if none is given.
@@ -62,6 +64,8 @@ pub(super) struct Arguments {
         default_value_t = Listen(Some(Config::DEFAULT_ADDRESS))
     )]
     udp: Listen,
+    #[command(flatten)]
+    tls: TlsArguments,
     /// Number of workers and shards [default: the number of processors that the server may use]
     #[arg(long, value_name = "N", env = "GLOBALCOUNTER_SHARDS", value_parser = parse_shards)]
     shards: Option<Shards>,
@@ -140,33 +144,6 @@ pub(super) struct Arguments {
     log: LogArguments,
 }
 
-/// An address to listen on; `None` if off.
-#[derive(Debug, Clone, Copy)]
-struct Listen(Option<SocketAddr>);
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self(None));
-        }
-        match text.parse() {
-            Ok(address) => Ok(Self(Some(address))),
-            Err(_) => Err("expected an address and a port, as in 127.0.0.1:9999, or off".into()),
-        }
-    }
-}
-
-impl std::fmt::Display for Listen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(address) => address.fmt(f),
-            None => f.write_str("off"),
-        }
-    }
-}
-
 fn parse_shards(text: &str) -> Result<Shards, String> {
     text.parse()
         .ok()
@@ -232,7 +209,8 @@ impl Arguments {
                 }
             },
         };
-        let config = self.config(data_dir);
+        let tls = self.tls.resolve(settings, &mut mistakes);
+        let config = self.config(data_dir, tls);
         if let Err(error) = config.check() {
             mistakes.add(error.to_string());
         }
@@ -248,10 +226,11 @@ impl Arguments {
         Ok(config)
     }
 
-    fn config(&self, data_dir: Option<PathBuf>) -> Config {
+    fn config(&self, data_dir: Option<PathBuf>, tls: Option<TlsConfig>) -> Config {
         Config {
             tcp: self.tcp.0,
             udp: self.udp.0,
+            tls,
             shards: self.shards.unwrap_or_else(Config::default_shards),
             pin: self.pin,
             steering: self.steering,
@@ -340,6 +319,7 @@ pub(super) fn run(
     runtime.block_on(async {
         // Before the ready line is printed: its reader may send a signal at once.
         let stop = signals::stop()?;
+        let mut certificates = Certificates::new(server.tls());
         announce(&server, shards, admin.as_ref())?;
         let watchdog = systemd::watchdog();
         let pulse = server.pulse(systemd::beat_period(watchdog));
@@ -349,11 +329,15 @@ pub(super) fn run(
             let name = loop {
                 tokio::select! {
                     name = &mut stop => break name,
-                    _ = hangup.recv() => reload.run(|config| {
-                        raise_descriptor_limit(config);
-                        limits.set_max_connections(config.max_connections);
-                        limits.set_max_topics(config.max_topics);
-                    }),
+                    () = certificates.changed() => certificates.reload(),
+                    _ = hangup.recv() => {
+                        certificates.reload();
+                        reload.run(|config| {
+                            raise_descriptor_limit(config);
+                            limits.set_max_connections(config.max_connections);
+                            limits.set_max_topics(config.max_topics);
+                        });
+                    }
                 }
             };
             info!(
@@ -422,7 +406,8 @@ fn log_loaded(directory: &Path, durability: Durability, loaded: Loaded) {
 fn status(server: &Server, shards: u16) -> String {
     let tcp = server.tcp_addr().map(|address| format!("tcp://{address}"));
     let udp = server.udp_addr().map(|address| format!("udp://{address}"));
-    let addresses: Vec<String> = tcp.into_iter().chain(udp).collect();
+    let tls = server.tls_addr().map(|address| format!("tls://{address}"));
+    let addresses: Vec<String> = tcp.into_iter().chain(udp).chain(tls).collect();
     let plural = if shards == 1 { "" } else { "s" };
     format!(
         "serving {} with {shards} shard{plural}",
@@ -433,7 +418,11 @@ fn status(server: &Server, shards: u16) -> String {
 /// Prints one line per listener, for people and for scripts that wait until the server is ready.
 fn announce(server: &Server, shards: u16, admin: Option<&Admin>) -> Result<()> {
     let mut out = io::stdout().lock();
-    let addresses = [("tcp", server.tcp_addr()), ("udp", server.udp_addr())];
+    let addresses = [
+        ("tcp", server.tcp_addr()),
+        ("udp", server.udp_addr()),
+        ("tls", server.tls_addr()),
+    ];
     for (transport, address) in addresses {
         if let Some(address) = address {
             let plural = if shards == 1 { "" } else { "s" };

@@ -32,6 +32,9 @@ pub struct Config {
     pub tcp: Option<SocketAddr>,
     /// The address to receive UDP on; `None` turns UDP off. 127.0.0.1:9999 by default.
     pub udp: Option<SocketAddr>,
+    /// Where to serve TLS, and with which certificate; `None` turns it off, as by default. It is served
+    /// beside TCP, on an address of its own, and speaks the same dialects.
+    pub tls: Option<TlsConfig>,
     /// The number of workers, each with a shard. By default the number of processors that the
     /// process may use.
     pub shards: Shards,
@@ -57,6 +60,27 @@ pub struct Config {
     pub max_topic_len: usize,
     /// The most open TCP connections. A connection beyond it is closed at once.
     pub max_connections: usize,
+}
+
+/// Where a server serves TLS, and with which certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The address to listen on.
+    pub address: SocketAddr,
+    /// Its certificate, its key, and the certificates of its clients.
+    pub files: TlsFiles,
+}
+
+/// Files of PEM blocks for TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate, followed by those of intermediate authorities.
+    pub certificate: PathBuf,
+    /// The private key of the certificate, not encrypted.
+    pub key: PathBuf,
+    /// The authorities whose client certificates are accepted. Then each client needs one; with
+    /// `None` no client is asked for a certificate.
+    pub clients: Option<PathBuf>,
 }
 
 /// Whether the kernel delivers each classic datagram to the worker that owns its topic (steering),
@@ -125,7 +149,7 @@ impl Config {
     ///
     /// [`BindError::NoTransport`] or [`BindError::Setting`].
     pub fn check(&self) -> Result<(), BindError> {
-        if self.tcp.is_none() && self.udp.is_none() {
+        if self.tcp.is_none() && self.udp.is_none() && self.tls.is_none() {
             return Err(BindError::NoTransport);
         }
         if self.max_topic_len > TOPIC_LEN_LIMIT {
@@ -144,6 +168,7 @@ impl Default for Config {
         Self {
             tcp: Some(Self::DEFAULT_ADDRESS),
             udp: Some(Self::DEFAULT_ADDRESS),
+            tls: None,
             shards: Self::default_shards(),
             pin: false,
             steering: Steering::Auto,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -11,8 +12,8 @@ use crate::store::StoreError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Neither UDP nor TCP is on.
-    #[error("nothing to serve: both TCP and UDP are off")]
+    /// No transport is on.
+    #[error("nothing to serve: TCP, UDP and TLS are off")]
     NoTransport,
     /// A setting is out of its range.
     #[error("{setting} must be {range}, not {value}")]
@@ -27,7 +28,7 @@ pub enum BindError {
     /// An address could not be bound.
     #[error("cannot listen on {transport}://{address}")]
     Listen {
-        /// `tcp` or `udp`.
+        /// `tcp`, `udp` or `tls`.
         transport: &'static str,
         /// The address as configured.
         address: SocketAddr,
@@ -45,6 +46,60 @@ pub enum BindError {
     /// The stored topics cannot be loaded.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The certificate or the key of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Why certificates or keys cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file has no certificate.
+    #[error("{} has no certificate (a PEM block CERTIFICATE)", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file has no private key.
+    #[error("{} has no private key (a PEM block PRIVATE KEY that is not encrypted)", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key belongs to another certificate.
+    #[error("the key in {} does not belong to the certificate in {}", key.display(), certificate.display())]
+    KeyMismatch {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// The contents of a file cannot be used.
+    #[error("cannot use {}: {reason}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+}
+
+impl TlsError {
+    pub(super) fn new(path: &Path, reason: impl ToString) -> Self {
+        Self::Unusable {
+            path: path.into(),
+            reason: reason.to_string(),
+        }
+    }
 }
 
 /// Why inherited sockets cannot be served.

@@ -16,6 +16,7 @@ mod resp;
 mod status;
 mod tcp;
 mod threads;
+mod tls;
 mod udp;
 mod worker;
 
@@ -31,9 +32,9 @@ use socket2::Socket;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-pub use config::{Config, Steering};
+pub use config::{Config, Steering, TlsConfig, TlsFiles};
 pub use durable::Loaded;
-pub use error::{BindError, InheritedError, ServeError};
+pub use error::{BindError, InheritedError, ServeError, TlsError};
 pub use exchange::CommitSnapshot;
 #[doc(hidden)]
 pub use exchange::{inbox, reach};
@@ -45,10 +46,12 @@ pub use status::{
     RequestCount, SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
 };
 pub use threads::Pulse;
+pub use tls::{Tls, TlsSnapshot};
 
 pub use crate::measure::Distribution;
 use crate::shard::Durability;
 use crate::store::Store;
+use crate::topic::Shards;
 use net::Group;
 use status::Status;
 use tcp::QueueAtStop;
@@ -224,6 +227,13 @@ impl Server {
             udp_group(&config, inherited.udp)?,
         );
         steer(&config, &udp);
+        let (tls, tls_listeners) = match &config.tls {
+            Some(tls) => (
+                Some(Tls::load(tls.files.clone())?),
+                tls_listeners(tls.address, config.shards)?,
+            ),
+            None => (None, Vec::new()),
+        };
         threads::warn_of_limits(&config, &tcp, &udp);
         let tcp_addr = tcp
             .sockets
@@ -235,6 +245,11 @@ impl Server {
             .and_then(|socket| socket.local_addr().ok()?.as_socket());
         // The ports that the system chose.
         (config.tcp, config.udp) = (tcp_addr, udp_addr);
+        if let (Some(tls), Some(listener)) = (&mut config.tls, tls_listeners.first())
+            && let Ok(address) = listener.local_addr()
+        {
+            tls.address = address;
+        }
         // This comes last: a server that cannot start must not remove the mark of a clean end.
         if let Some(durable) = &mut durable {
             durable.store.begin()?;
@@ -242,12 +257,13 @@ impl Server {
         let loaded = durable.as_ref().map(|durable| durable.loaded);
         let beats = Beats::new(config.shards.count());
         let prepared = Prepared {
-            status: Arc::new(Status::new(config, loaded)),
+            status: Arc::new(Status::new(config, loaded, tls)),
             queue_at_stop: match tcp.inherited {
                 true => QueueAtStop::Leave,
                 false => QueueAtStop::Serve,
             },
             tcp: tcp.sockets,
+            tls: tls_listeners,
             udp: udp.sockets,
             stop: watch::Sender::new(false),
             shared,
@@ -267,6 +283,19 @@ impl Server {
     #[must_use]
     pub fn udp_addr(&self) -> Option<SocketAddr> {
         self.prepared.status.config.udp
+    }
+
+    /// Returns the address of TLS, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        let tls = self.prepared.status.config.tls.as_ref();
+        tls.map(|tls| tls.address)
+    }
+
+    /// Returns a handle that replaces the certificates while the server runs; `None` without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
+        self.prepared.status.tls.clone()
     }
 
     /// Returns what was loaded from the store; `None` for a server in memory.
@@ -402,6 +431,16 @@ fn udp_group(config: &Config, inherited: Vec<UdpSocket>) -> Result<Group<Socket>
         |address| net::udp_group(address, workers),
         |inherited| net::inherited_udp(inherited, workers),
     )
+}
+
+/// Binds a listener for TLS for each worker.
+fn tls_listeners(address: SocketAddr, workers: Shards) -> Result<Vec<TcpListener>, BindError> {
+    let listeners = net::tcp_group(address, usize::from(workers.count()));
+    listeners.map_err(|source| BindError::Listen {
+        transport: "tls",
+        address,
+        source,
+    })
 }
 
 /// Returns the sockets of a transport: the inherited ones, or if there are none, sockets that are

@@ -76,6 +76,8 @@ mod startup;
 mod steering;
 mod stopping;
 mod stores;
+mod tls;
+mod tls_files;
 mod watch;
 
 #[path = "../support/mod.rs"]

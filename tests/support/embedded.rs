@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
 
-use globalcounter::server::{Config, ServeError, Server, Stop};
+use globalcounter::server::{Config, Monitor, ServeError, Server, Stop, Tls};
 use globalcounter::store::Store;
 use globalcounter::topic::Shards;
 
@@ -26,6 +26,9 @@ pub(crate) fn config(shards: usize) -> Config {
 pub(crate) struct Embedded {
     pub(crate) tcp: SocketAddr,
     pub(crate) udp: SocketAddr,
+    /// The address of TLS and its certificates; `None` if it is off.
+    pub(crate) tls: Option<(SocketAddr, Tls)>,
+    pub(crate) monitor: Monitor,
     stop: Stop,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -57,6 +60,8 @@ impl Embedded {
         Self {
             tcp: server.tcp_addr().unwrap(),
             udp: server.udp_addr().unwrap(),
+            tls: server.tls_addr().zip(server.tls()),
+            monitor: server.monitor(),
             stop: server.stop_handle(),
             thread: Some(std::thread::spawn(|| server.run())),
         }
@@ -71,6 +76,11 @@ impl Embedded {
     pub(crate) fn stop_with_store_error(self) {
         let result = self.stop_and_join();
         assert!(matches!(result, Err(ServeError::Store(_))), "{result:?}");
+    }
+
+    /// Tells the server to stop, and does not wait.
+    pub(crate) fn begin_stop(&self) {
+        self.stop.stop();
     }
 
     /// Stops the server and returns how it ended.

@@ -27,19 +27,15 @@ pub(crate) fn frame(id: u32, op: Op, topic: &str) -> Vec<u8> {
 }
 
 /// A framed connection that reads replies one by one.
-pub(crate) struct Framed {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Framed<S = TcpStream> {
+    pub(crate) stream: S,
     input: Vec<u8>,
     at: usize,
 }
 
 impl Framed {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        Self {
-            stream: connect(address),
-            input: Vec::new(),
-            at: 0,
-        }
+        Self::over(connect(address))
     }
 
     /// Opens a connection as soon as the server has room for it: it may not know yet that an earlier
@@ -58,6 +54,16 @@ impl Framed {
             answered
         });
         admitted.unwrap()
+    }
+}
+
+impl<S: Read + Write> Framed<S> {
+    pub(crate) fn over(stream: S) -> Self {
+        Self {
+            stream,
+            input: Vec::new(),
+            at: 0,
+        }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {

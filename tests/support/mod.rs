@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unused_imports)] // each test binary uses only a part
 
+mod certificates;
 mod connection;
 mod directory;
 mod embedded;
@@ -14,6 +15,7 @@ mod store;
 mod supervisor;
 mod wait;
 
+pub(crate) use certificates::{Authority, Issued, Validity};
 pub(crate) use connection::{
     classic_sum, connect, datagrams, exchange, exchange_to_end, write_until_blocked,
 };

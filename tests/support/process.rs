@@ -14,6 +14,8 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) tcp: SocketAddr,
     pub(crate) udp: SocketAddr,
+    /// The address of TLS; `None` if it is off.
+    pub(crate) tls: Option<SocketAddr>,
     /// The address of its admin port; `None` if that is off.
     pub(crate) admin: Option<SocketAddr>,
     /// How many files and sockets the process has open while it has no connection.
@@ -57,6 +59,7 @@ impl Process {
     }
 
     fn spawn(command: &mut Command) -> Self {
+        let has_tls = command.get_args().any(|argument| argument == "--tls");
         let has_admin = command.get_args().any(|argument| argument == "--admin");
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -67,6 +70,7 @@ impl Process {
         let mut process = Self {
             tcp: ready("tcp"),
             udp: ready("udp"),
+            tls: has_tls.then(|| ready("tls")),
             admin: None,
             child,
             idle_descriptors: 0,

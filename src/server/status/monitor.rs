@@ -11,6 +11,7 @@ use crate::measure::Distribution;
 use crate::protocol::Method;
 use crate::protocol::resp::COMMANDS;
 use crate::server::exchange::{CommitSnapshot, Shared};
+use crate::server::tls::{Tls, TlsSnapshot};
 use crate::shard::Durability;
 
 /// Tells how a [`Server`](crate::server::Server) is doing. It costs the server nothing until it is
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub connections_accepted: u64,
     /// TCP connections that were closed at once because too many were open.
     pub connections_refused: u64,
+    /// Connections and handshakes of TLS; `None` if it is off.
+    pub tls: Option<TlsSnapshot>,
     /// Connections that speak the Redis protocol.
     pub resp_connections: u64,
     /// Requests in the framed and the classic dialect.
@@ -267,6 +270,7 @@ impl Monitor {
             max_connections: status.connections.max() as u64,
             connections_accepted: accepted,
             connections_refused: refused,
+            tls: status.tls.as_ref().map(Tls::counts),
             resp_connections: status.clients.count() as u64,
             requests: requests.collect(),
             errors,

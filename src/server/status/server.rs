@@ -15,6 +15,7 @@ use crate::server::config::Config;
 use crate::server::durable::Loaded;
 use crate::server::exchange::{RequestCounts, WorkerId};
 use crate::server::net::coarse_seconds;
+use crate::server::tls::Tls;
 use crate::shard::ErrorCounts;
 
 /// The state of the server as a whole. All workers share it.
@@ -28,6 +29,8 @@ pub(crate) struct Status {
     pub(crate) clients: Arc<Clients>,
     /// What was loaded from the store; `None` if topics are only kept in memory.
     pub(crate) loaded: Option<Loaded>,
+    /// The certificates and the counts of TLS; `None` if it is off.
+    pub(crate) tls: Option<Tls>,
     /// When the server started, by [`coarse_seconds`].
     started: u64,
     workers: Box<[CachePadded<Counters>]>,
@@ -37,7 +40,7 @@ pub(crate) struct Status {
 
 impl Status {
     /// Creates the state of a server that starts now.
-    pub(crate) fn new(config: Config, loaded: Option<Loaded>) -> Self {
+    pub(crate) fn new(config: Config, loaded: Option<Loaded>, tls: Option<Tls>) -> Self {
         let connections = Connections::new(config.max_connections, config.shards.count());
         let hashes = [0, 1, 2].map(|n| RandomState::new().hash_one(n));
         let mut run_id: String = hashes.iter().map(|hash| format!("{hash:016x}")).collect();
@@ -49,6 +52,7 @@ impl Status {
             connections: Arc::new(connections),
             clients: Arc::default(),
             loaded,
+            tls,
             started: coarse_seconds(),
             workers: workers.collect(),
             requests: requests.collect(),

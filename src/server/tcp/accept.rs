@@ -6,15 +6,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use super::connection::Connection;
 use super::context::TcpContext;
+use super::handshake;
 use super::moved::Moved;
+use super::stream::Stream;
 use crate::server::net::{self, LogLimit};
-use crate::server::status::Accepting;
+use crate::server::status::{Accepting, OpenConnection};
+use crate::server::tls::{HandshakeSlot, Tls};
 
 // What peers can provoke, in all workers: a flood of connections must not become a flood of lines.
 static REFUSED: LogLimit = LogLimit::new();
@@ -43,20 +46,23 @@ pub(crate) enum QueueAtStop {
     Leave,
 }
 
-/// Accepts connections and serves each in a task, until `stop` turns true. Then empties the listener's
+/// Accepts connections, those of TLS if `tls` is given, and serves each in a task, until the server is
+/// to stop. Then empties the listener's
 /// queue if `queue` says so, so that none of its connections is closed without a reply, and closes the
 /// listener.
 pub(crate) async fn accept(
     context: Rc<TcpContext>,
     listener: TcpListener,
     accepting: Accepting,
+    tls: Option<Tls>,
     queue: QueueAtStop,
-    mut stop: watch::Receiver<bool>,
 ) {
+    let mut stop = context.stop.clone();
     let mut acceptor = Acceptor {
         context,
         listener,
         accepting,
+        tls,
     };
     tokio::select! {
         () = acceptor.accept_all() => {}
@@ -73,14 +79,19 @@ struct Acceptor {
     context: Rc<TcpContext>,
     listener: TcpListener,
     accepting: Accepting,
+    tls: Option<Tls>,
 }
 
 impl Acceptor {
     /// Accepts connections for ever.
     async fn accept_all(&mut self) {
         loop {
+            let slot = match &self.tls {
+                Some(tls) => tls.slot().await,
+                None => None,
+            };
             let accepted = self.listener.accept().await;
-            if let Err(error) = self.admit(accepted.map(|(stream, _)| stream)) {
+            if let Err(error) = self.admit(accepted.map(|(stream, _)| stream), slot) {
                 self.warn_about(&error);
                 sleep(OUT_OF_DESCRIPTORS_PAUSE).await;
             }
@@ -99,19 +110,23 @@ impl Acceptor {
             let Ok(accepted) = accepted.await else {
                 return; // the queue is empty and the grace period is over
             };
-            if let Err(error) = self.admit(accepted.map(|(stream, _)| stream)) {
+            if let Err(error) = self.admit(accepted.map(|(stream, _)| stream), None) {
                 self.warn_about(&error);
                 sleep(HANDSHAKE_GRACE).await; // connections that end free their descriptors
             }
         }
     }
 
-    /// Serves a new connection here, or hands it to the worker with the fewest connections.
+    /// Serves a new connection, which begins its TLS handshake in `slot`, here, or hands it to the worker with the fewest connections.
     ///
     /// # Errors
     ///
     /// The accept failed for a reason other than that the peer has left.
-    fn admit(&self, accepted: io::Result<tokio::net::TcpStream>) -> io::Result<()> {
+    fn admit(
+        &self,
+        accepted: io::Result<tokio::net::TcpStream>,
+        slot: Option<HandshakeSlot>,
+    ) -> io::Result<()> {
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) if is_about_the_peer(&error) => return Ok(()),
@@ -124,9 +139,12 @@ impl Acceptor {
             return Ok(());
         };
         open.move_to_fewest();
+        let stream = match &self.tls {
+            Some(tls) => Stream::tls(stream, tls.session(slot).map_err(io::Error::other)?),
+            None => Stream::Plain(stream),
+        };
         if open.worker() == self.context.worker.id {
-            let connection = Connection::new(Rc::clone(&self.context), stream, open);
-            self.context.worker.spawn(connection.serve());
+            serve(&self.context, stream, open);
         } else if let Ok(moved) = Moved::accepted(stream, open) {
             self.context.move_away(moved);
         }
@@ -158,19 +176,40 @@ fn is_about_the_peer(error: &io::Error) -> bool {
     )
 }
 
+/// Serves a new connection, after its handshake if it is one of TLS.
+fn serve(context: &Rc<TcpContext>, stream: Stream, open: OpenConnection) {
+    let (worker, context) = (&context.worker, Rc::clone(context));
+    match stream {
+        Stream::Plain(_) => {
+            let connection = Connection::new(Rc::clone(&context), stream, open);
+            worker.spawn(connection.serve());
+        }
+        Stream::Tls(stream) => {
+            worker.spawn(handshake::serve(context, stream, open));
+        }
+    }
+}
+
 /// Serves the connections that other workers moved here.
 pub(crate) async fn serve_arrivals(
     context: Rc<TcpContext>,
     mut arrivals: mpsc::UnboundedReceiver<Moved>,
 ) {
     while let Some(moved) = arrivals.recv().await {
-        match Connection::arrive(Rc::clone(&context), moved) {
-            Ok(connection) => drop(context.worker.spawn(connection.serve())),
-            Err(error) => {
-                if let Some(lost) = LOST.count() {
-                    warn!(lost, %error, "lost connections that moved to another worker");
-                }
-            }
+        if let Err(error) = resume(&context, moved)
+            && let Some(lost) = LOST.count()
+        {
+            warn!(lost, %error, "lost connections that moved to another worker");
         }
     }
+}
+
+fn resume(context: &Rc<TcpContext>, moved: Moved) -> io::Result<()> {
+    if moved.stream.is_handshaking() {
+        serve(context, moved.stream.attach()?, moved.open);
+    } else {
+        let connection = Connection::arrive(Rc::clone(context), moved)?;
+        context.worker.spawn(connection.serve());
+    }
+    Ok(())
 }

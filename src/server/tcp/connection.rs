@@ -11,13 +11,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use super::context::{READ_LEN, TcpContext};
 use super::move_detector::MoveDetector;
 use super::moved::Resume;
+use super::stream::Stream;
 use crate::server::exchange::{ConnectionKey, WorkerId};
 use crate::server::resp::Session;
 use crate::server::status::OpenConnection;
@@ -41,7 +41,7 @@ const LINGER_LEN: usize = 1024 * 1024;
 pub(super) struct Connection {
     pub(super) registered: Registered,
     /// Shared with the link.
-    pub(super) stream: Rc<RefCell<TcpStream>>,
+    pub(super) stream: Rc<RefCell<Stream>>,
     /// Bytes that were read but not served yet: an incomplete request, or whole requests that have
     /// to wait.
     pub(super) partial: Vec<u8>,
@@ -75,9 +75,9 @@ impl Drop for Registered {
     }
 }
 
-impl ReplySocket for RefCell<TcpStream> {
+impl ReplySocket for RefCell<Stream> {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.borrow().try_write(bytes)
+        self.borrow_mut().try_write(bytes)
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) enum End {
 
 impl Connection {
     /// Creates the task of a connection that was just accepted.
-    pub(super) fn new(context: Rc<TcpContext>, stream: TcpStream, open: OpenConnection) -> Self {
+    pub(super) fn new(context: Rc<TcpContext>, stream: Stream, open: OpenConnection) -> Self {
         let (key, link) = context.worker.connect();
         let stream = Rc::new(RefCell::new(stream));
         link.set_socket(Some(Rc::clone(&stream) as Rc<dyn ReplySocket>));
@@ -134,6 +134,13 @@ impl Connection {
             phase: Phase::Opening,
             open,
         }
+    }
+
+    /// Adds bytes that the peer sent before the connection was created.
+    pub(super) fn set_received(&mut self, input: Vec<u8>) {
+        self.unserved = !input.is_empty();
+        self.registered.link.set_unserved(input.len());
+        self.partial = input;
     }
 
     /// Serves the connection until it ends or another worker takes over.
@@ -185,7 +192,7 @@ impl Connection {
             Phase::Closing { .. } if self.registered.link.in_flight() > 0 || !all_written => {
                 Ok(Step::Wait)
             }
-            Phase::Closing { linger: false } => Ok(Step::End(End::Close)),
+            Phase::Closing { linger: false } => self.say_goodbye(cx),
             Phase::Closing { linger: true } => self.shut_down(cx),
             Phase::Lingering { .. } => self.linger(cx),
         }
@@ -206,7 +213,7 @@ impl Connection {
         let mut stream = self.stream.borrow_mut();
         let Registered { link, context, .. } = &self.registered;
         let unsent = link.unsent();
-        let result = link.write_to(|replies| Pin::new(&mut *stream).poll_write(cx, replies));
+        let result = link.write_to(|replies| stream.poll_write(cx, replies));
         context.worker.counters().tcp_sent(unsent - link.unsent());
         result
     }
@@ -218,7 +225,7 @@ impl Connection {
         if self.registered.link.unsent() == 0 {
             let counters = self.registered.worker().counters();
             while !output.is_empty() {
-                match Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, output) {
+                match self.stream.borrow_mut().poll_write(cx, output) {
                     Poll::Ready(written) => {
                         let written = written?;
                         counters.tcp_sent(written);
@@ -232,9 +239,18 @@ impl Connection {
         Ok(())
     }
 
+    /// Ends a connection whose peer has shut down its side.
+    fn say_goodbye(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
+        let Poll::Ready(said) = self.stream.borrow_mut().poll_close_notify(cx) else {
+            return Ok(Step::Wait);
+        };
+        said?;
+        Ok(Step::End(End::Close))
+    }
+
     /// Shuts down our side of the connection. The peer sees the end after the last reply.
     fn shut_down(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
-        let shut_down = Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx);
+        let shut_down = self.stream.borrow_mut().poll_shutdown(cx);
         let Poll::Ready(shut_down) = shut_down else {
             return Ok(Step::Wait);
         };
@@ -255,9 +271,11 @@ impl Connection {
         if *left == 0 || until.as_mut().poll(cx).is_ready() {
             return Ok(Step::End(End::Close));
         }
-        let mut scratch = self.registered.context.scratch.borrow_mut();
+        let scratch = &mut *self.registered.context.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch.input[..READ_LEN]);
-        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer);
+        let mut stream = self.stream.borrow_mut();
+        let read = stream.poll_read(cx, &mut buffer, &mut scratch.ciphertext);
+        drop(stream);
         match read {
             Poll::Ready(read) => {
                 read?;

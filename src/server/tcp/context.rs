@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::moved::Moved;
 use crate::protocol::{classic, framed};
 use crate::server::exchange::Requests;
+use crate::server::tls::CIPHERTEXT_LEN;
 use crate::server::worker::Worker;
 use crate::topic::Shards;
 
@@ -22,19 +23,25 @@ pub(crate) struct TcpContext {
     /// The channel of each worker for connections that move to it. Not more of them can be in
     /// transit than may be open.
     departures: Arc<[mpsc::UnboundedSender<Moved>]>,
+    /// Turns true when the server is to stop.
+    pub(super) stop: watch::Receiver<bool>,
 }
 
 /// Buffers that a worker's connections share. Each use is within one poll of one connection.
 pub(super) struct Scratch {
     pub(super) input: Box<[u8]>,
+    /// What TLS connections read from their sockets; empty without TLS.
+    pub(super) ciphertext: Box<[u8]>,
     pub(super) output: Vec<u8>,
     pub(super) requests: Requests,
 }
 
 impl Scratch {
-    fn new(shards: Shards) -> Self {
+    fn new(shards: Shards, tls: bool) -> Self {
+        let ciphertext_len = if tls { CIPHERTEXT_LEN } else { 0 };
         Self {
             input: vec![0; framed::MAX_FRAME + READ_LEN].into(),
+            ciphertext: vec![0; ciphertext_len].into(),
             output: Vec::new(),
             requests: Requests::new(shards),
         }
@@ -43,12 +50,19 @@ impl Scratch {
 
 impl TcpContext {
     /// Creates the context of `worker`. `departures` has a channel to each worker, in their order.
-    pub(crate) fn new(worker: Rc<Worker>, departures: Arc<[mpsc::UnboundedSender<Moved>]>) -> Self {
-        let scratch = RefCell::new(Scratch::new(worker.shared().shards()));
+    /// `stop` turns true when the server is to stop.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        departures: Arc<[mpsc::UnboundedSender<Moved>]>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let tls = worker.status.tls.is_some();
+        let scratch = RefCell::new(Scratch::new(worker.shared().shards(), tls));
         Self {
             worker,
             scratch,
             departures,
+            stop,
         }
     }
 

@@ -5,10 +5,12 @@
 mod accept;
 mod connection;
 mod context;
+mod handshake;
 mod move_detector;
 mod moved;
 mod moving;
 mod reading;
+mod stream;
 
 pub(crate) use accept::{QueueAtStop, accept, serve_arrivals};
 pub(crate) use context::TcpContext;

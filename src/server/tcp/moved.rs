@@ -2,8 +2,7 @@
 
 use std::io;
 
-use tokio::net::TcpStream;
-
+use super::stream::{Detached, Stream};
 use crate::protocol::framed::RequestId;
 use crate::server::exchange::WorkerId;
 use crate::server::resp::Session;
@@ -13,7 +12,7 @@ use crate::server::worker::ReplyEncoder;
 /// A connection in transit to another worker. None of its requests is in flight.
 #[derive(Debug)]
 pub(crate) struct Moved {
-    pub(super) stream: std::net::TcpStream,
+    pub(super) stream: Detached,
     /// See [`Connection`](super::connection::Connection).
     pub(super) partial: Vec<u8>,
     pub(super) unserved: bool,
@@ -43,9 +42,9 @@ impl Moved {
     /// # Errors
     ///
     /// The runtime could not release its socket.
-    pub(crate) fn accepted(stream: TcpStream, open: OpenConnection) -> io::Result<Self> {
+    pub(super) fn accepted(stream: Stream, open: OpenConnection) -> io::Result<Self> {
         Ok(Self {
-            stream: stream.into_std()?,
+            stream: stream.detach()?,
             partial: Vec::new(),
             unserved: false,
             encoder: ReplyEncoder::Framed,

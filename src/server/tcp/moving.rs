@@ -5,8 +5,6 @@ use std::io;
 use std::mem;
 use std::rc::Rc;
 
-use tokio::net::TcpStream;
-
 use super::connection::{Connection, End, Phase, Registered, Step};
 use super::context::TcpContext;
 use super::moved::{Moved, Resume};
@@ -15,13 +13,13 @@ use crate::server::exchange::WorkerId;
 use crate::topic::ShardId;
 
 impl Connection {
-    /// Resumes a connection that another worker moved here.
+    /// Resumes a connection that another worker moved here. Its handshake is complete, if it needs one.
     ///
     /// # Errors
     ///
     /// The runtime could not register its socket.
     pub(super) fn arrive(context: Rc<TcpContext>, moved: Moved) -> io::Result<Self> {
-        let stream = TcpStream::from_std(moved.stream)?;
+        let stream = moved.stream.attach()?;
         let mut connection = Self {
             partial: moved.partial,
             unserved: moved.unserved,
@@ -74,7 +72,7 @@ impl Connection {
         registered.link.set_socket(None);
         let stream = Rc::into_inner(self.stream).expect("the link has returned it");
         registered.context.move_away(Moved {
-            stream: stream.into_inner().into_std()?,
+            stream: stream.into_inner().detach()?,
             partial: self.partial,
             unserved: self.unserved,
             encoder: registered.link.take_encoder(),

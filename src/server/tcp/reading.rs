@@ -3,20 +3,24 @@
 
 use std::io;
 use std::mem;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::ReadBuf;
+use tracing::debug;
 
 use super::connection::{Connection, Phase, Registered, Step};
 use super::context::{READ_LEN, Scratch};
 use super::moved::Resume;
-use crate::protocol::framed::{self, Answer};
+use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Dialect, ErrorCode, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
+use crate::server::net::LogLimit;
 use crate::server::resp::{Rest, Session};
+use crate::server::tls::is_client_hello;
 use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
+
+static MISLED: LogLimit = LogLimit::new();
 
 impl Connection {
     /// Reads once, serves all whole requests, and writes their replies with one call.
@@ -38,7 +42,9 @@ impl Connection {
             _ => 0,
         };
         let mut buffer = ReadBuf::new(&mut scratch.input[start..start + READ_LEN]);
-        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer);
+        let mut stream = self.stream.borrow_mut();
+        let read = stream.poll_read(cx, &mut buffer, &mut scratch.ciphertext);
+        drop(stream);
         let Poll::Ready(read) = read else {
             self.registered.link.set_idle(true);
             return Ok(Step::Wait);
@@ -52,6 +58,7 @@ impl Connection {
             input,
             output,
             requests,
+            ..
         } = scratch;
         if len == 0 {
             self.peer_shut_down(output);
@@ -138,6 +145,7 @@ impl Connection {
         self.unserved = false;
         if let Phase::Opening | Phase::LateOpening { .. } = self.phase {
             match Dialect::of(input[0]) {
+                Dialect::Framed if self.is_misled_tls(input) => self.refuse_tls(output),
                 Dialect::Framed => self.phase = Phase::Framed,
                 Dialect::Classic => self.serve_message(input, requests, output),
                 Dialect::Resp => self.open_resp(),
@@ -161,6 +169,25 @@ impl Connection {
                 input.len()
             }
         }
+    }
+
+    /// Returns whether a TLS client has connected to the port without TLS.
+    fn is_misled_tls(&self, input: &[u8]) -> bool {
+        self.stream.borrow().is_plain() && is_client_hello(input)
+    }
+
+    /// Ends the connection of a TLS client, which would otherwise wait: its first record looks like
+    /// the beginning of a long frame.
+    fn refuse_tls(&mut self, output: &mut Vec<u8>) {
+        if let Some(refused) = MISLED.count() {
+            debug!(
+                refused,
+                "closed connections of TLS clients to the port without TLS"
+            );
+        }
+        let broken = self.registered.worker().intake.refuse(ErrorCode::BadFrame);
+        framed::encode_reply(RequestId::NONE, broken, output);
+        self.phase = Phase::Closing { linger: true };
     }
 
     /// Takes requests to their shards; their topics lie in `input`. Replies that are known at once
@@ -245,9 +272,7 @@ impl Connection {
     fn open_resp(&mut self) {
         self.registered.link.set_resp();
         // CLIENT LIST shows the addresses. A peer that is gone already has none.
-        let stream = self.stream.borrow();
-        let (peer, local) = (stream.peer_addr().ok(), stream.local_addr().ok());
-        drop(stream);
+        let [peer, local] = self.stream.borrow().addresses().map(Result::ok);
         let session = Session::new(self.registered.worker(), peer, local);
         self.phase = Phase::Resp(Box::new(session));
     }

@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) status: Arc<Status>,
     /// Its listener, and a guard that is dropped when it accepts no more.
     pub(super) tcp: Option<(TcpListener, Accepting)>,
+    /// The same for TLS.
+    pub(super) tls: Option<(TcpListener, Accepting)>,
     pub(super) udp: Option<Socket>,
     /// What it does with its listener's queue when it stops.
     pub(super) queue_at_stop: QueueAtStop,
@@ -99,7 +101,11 @@ async fn serve(plan: Plan) -> io::Result<()> {
         udp.clone().map(|udp| udp as Rc<dyn DatagramReplies>),
         plan.stop.clone(),
     ));
-    let tcp = Rc::new(TcpContext::new(Rc::clone(&worker), plan.departures));
+    let tcp = Rc::new(TcpContext::new(
+        Rc::clone(&worker),
+        plan.departures,
+        plan.stop.subscribe(),
+    ));
 
     worker.spawn(Rc::clone(&worker).run_deferred_work());
     if let Some(udp) = &udp {
@@ -110,8 +116,17 @@ async fn serve(plan: Plan) -> io::Result<()> {
             Rc::clone(&tcp),
             tokio::net::TcpListener::from_std(listener)?,
             accepting,
+            None,
             plan.queue_at_stop,
-            plan.stop.subscribe(),
+        ));
+    }
+    if let Some((listener, accepting)) = plan.tls {
+        worker.spawn(tcp::accept(
+            Rc::clone(&tcp),
+            tokio::net::TcpListener::from_std(listener)?,
+            accepting,
+            plan.status.tls.clone(),
+            QueueAtStop::Serve,
         ));
     }
     worker.spawn(tcp::serve_arrivals(tcp, plan.arrivals));

@@ -23,6 +23,8 @@ pub(crate) struct Prepared {
     pub(crate) status: Arc<Status>,
     /// A listener for each worker. Empty without TCP.
     pub(crate) tcp: Vec<TcpListener>,
+    /// A listener for TLS for each worker. Empty without TLS.
+    pub(crate) tls: Vec<TcpListener>,
     /// A socket for each worker. Empty without UDP.
     pub(crate) udp: Vec<Socket>,
     /// What a stopping worker does with its listener's queue.
@@ -60,6 +62,7 @@ fn plans(prepared: Prepared) -> Vec<Plan> {
     let Prepared {
         status,
         tcp,
+        tls,
         udp,
         queue_at_stop,
         stop,
@@ -81,13 +84,16 @@ fn plans(prepared: Prepared) -> Vec<Plan> {
     let mut processors = processors.into_iter().cycle();
     let (ids, max_topic_len) = (config.shards.ids(), config.max_topic_len);
     let connections = Arc::clone(&status.connections);
-    let (mut tcp, mut udp) = (tcp.into_iter(), udp.into_iter());
+    let (mut tcp, mut tls, mut udp) = (tcp.into_iter(), tls.into_iter(), udp.into_iter());
     let plan = |(id, arrivals): (ShardId, _)| Plan {
         id: WorkerId::of(id),
         shared: Arc::clone(&shared),
         max_topic_len,
         status: Arc::clone(&status),
         tcp: tcp
+            .next()
+            .map(|listener| (listener, connections.accept(WorkerId::of(id)))),
+        tls: tls
             .next()
             .map(|listener| (listener, connections.accept(WorkerId::of(id)))),
         udp: udp.next(),

@@ -1,0 +1,112 @@
+//! The certificates that new connections get, and how they are replaced while the server runs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rustls::ServerConfig;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::counts::{Counts, HandshakeFailure, TlsSnapshot};
+use super::files;
+use super::session::Session;
+use crate::server::config::TlsFiles;
+use crate::server::error::TlsError;
+
+/// How many handshakes may be in progress at a time. Further connections wait in the listener's queue.
+/// Each takes some 30 KiB, and the peer decides how long it lasts, up to a time limit.
+const HANDSHAKES_AT_A_TIME: usize = 1024;
+
+/// Replaces the certificates of a server that serves TLS. Clones change the same server.
+#[derive(Clone)]
+pub struct Tls {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Read once for each connection that is accepted.
+    current: RwLock<Arc<ServerConfig>>,
+    files: RwLock<TlsFiles>,
+    slots: Arc<Semaphore>,
+    counts: Arc<Counts>,
+}
+
+/// One of the handshakes that may be in progress, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct HandshakeSlot(#[allow(dead_code, reason = "freed on drop")] OwnedSemaphorePermit);
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("files", &self.files())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Reads the files.
+    pub(in crate::server) fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let config = files::load(&files)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                current: RwLock::new(Arc::new(config)),
+                files: RwLock::new(files),
+                slots: Arc::new(Semaphore::new(HANDSHAKES_AT_A_TIME)),
+                counts: Arc::default(),
+            }),
+        })
+    }
+
+    /// Returns the files that are used.
+    #[must_use]
+    pub fn files(&self) -> TlsFiles {
+        self.shared.files.read().clone()
+    }
+
+    /// Reads other files. Connections that are accepted from now on use them, and sessions of earlier
+    /// ones cannot be resumed any more. Open connections go on.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] names the file and the reason. Nothing changes then.
+    pub fn replace(&self, files: TlsFiles) -> Result<(), TlsError> {
+        let config = files::load(&files)?;
+        *self.shared.files.write() = files;
+        *self.shared.current.write() = Arc::new(config);
+        Ok(())
+    }
+
+    /// Reads the same files again, as [`replace`](Self::replace) does.
+    ///
+    /// # Errors
+    ///
+    /// The same as there.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.replace(self.files())
+    }
+
+    /// Waits until another handshake may begin.
+    pub(crate) async fn slot(&self) -> Option<HandshakeSlot> {
+        let slot = Arc::clone(&self.shared.slots).acquire_owned().await;
+        slot.ok().map(HandshakeSlot)
+    }
+
+    /// Returns the session of a new connection, which holds `slot` until its handshake ends.
+    ///
+    /// # Errors
+    ///
+    /// The error of rustls, if the settings are wrong; none are known.
+    pub(crate) fn session(&self, slot: Option<HandshakeSlot>) -> Result<Session, rustls::Error> {
+        let config = Arc::clone(&self.shared.current.read());
+        Session::new(config, slot, Arc::clone(&self.shared.counts))
+    }
+
+    /// Counts a failed handshake.
+    pub(crate) fn fail(&self, failure: HandshakeFailure) {
+        self.shared.counts.fail(failure);
+    }
+
+    pub(in crate::server) fn counts(&self) -> TlsSnapshot {
+        self.shared.counts.read()
+    }
+}

@@ -1,0 +1,15 @@
+//! TLS without sockets: certificates and keys from files, the session of one connection as bytes in and
+//! bytes out, and the counts of both. It knows no connection, no dialect and no runtime.
+
+mod certificates;
+mod client_hello;
+mod counts;
+mod files;
+mod session;
+
+pub(crate) use certificates::HandshakeSlot;
+pub use certificates::Tls;
+pub(crate) use client_hello::is_client_hello;
+pub(crate) use counts::HandshakeFailure;
+pub use counts::TlsSnapshot;
+pub(crate) use session::{CIPHERTEXT_LEN, Session};
