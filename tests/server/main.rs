@@ -8,6 +8,8 @@
 //! - `bad_input`: every error of the protocol over each transport; random bytes
 //! - `peers`: thousands of connections; idle, slow and disappearing peers
 //! - `moving`: connections that move to another worker
+//! - `tls`: TLS: both versions, records cut anywhere, slow peers, moves, client certificates, ends
+//! - `tls_files`: certificates in files: mistakes in them, and their replacement in a running server
 //! - `lifecycle`: binding, stopping, signals, CPU use of an idle server
 //! - `client`: the library's clients, also against servers that fail
 //! - `command`: the command line

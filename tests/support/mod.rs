@@ -13,6 +13,7 @@ mod random;
 mod resp;
 mod store;
 mod supervisor;
+mod tls;
 mod wait;
 
 pub(crate) use certificates::{Authority, Issued, Validity};
@@ -27,6 +28,7 @@ pub(crate) use random::Random;
 pub(crate) use resp::{assert_answered, command, info, info_field};
 pub(crate) use store::ScriptedStore;
 pub(crate) use supervisor::{Service, Supervisor};
+pub(crate) use tls::{TlsClient, TlsDirectory, TlsStream, shown};
 pub(crate) use wait::{PATIENCE, SetOnDrop, eventually};
 
 /// Whether `sums` are the numbers 1 to `n`, each once, in any order.

@@ -80,17 +80,13 @@ impl Session {
     ) -> Result<usize, rustls::Error> {
         let mut filled = 0;
         self.peer_has_closed |= ciphertext.is_empty();
-        while !ciphertext.is_empty() {
+        // What follows close_notify is ignored.
+        while !ciphertext.is_empty() && !self.peer_has_closed {
             self.tls
                 .read_tls(&mut ciphertext)
                 .map_err(|error| rustls::Error::General(error.to_string()))?;
-            self.tls.process_new_packets()?;
+            self.peer_has_closed = self.tls.process_new_packets()?.peer_has_closed();
             match self.tls.reader().read(&mut plaintext[filled..]) {
-                // After close_notify there is nothing more.
-                Ok(0) => {
-                    self.peer_has_closed = true;
-                    break;
-                }
                 Ok(len) => filled += len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(rustls::Error::General(error.to_string())),
