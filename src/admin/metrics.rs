@@ -2,7 +2,7 @@
 //! `globalcounter_`, units are base units, and no label's values depend on what peers send: topics and
 //! addresses of peers are no labels.
 
-use globalcounter::server::{Distribution, Monitor, Snapshot, State};
+use globalcounter::server::{Distribution, Monitor, Snapshot, State, TlsSnapshot};
 
 use super::exposition::{Exposition, Format};
 use super::process;
@@ -220,6 +220,32 @@ fn connections(all: &mut Exposition, snapshot: &Snapshot) {
         "TCP connections that were served and are closed.",
     )
     .value(snapshot.connections_accepted.saturating_sub(gone));
+    if let Some(tls) = &snapshot.tls {
+        self::tls(all, tls);
+    }
+}
+
+fn tls(all: &mut Exposition, tls: &TlsSnapshot) {
+    all.gauge(
+        "globalcounter_tls_connections",
+        "Open TLS connections whose handshake is complete.",
+    )
+    .value(tls.connections);
+    all.counter(
+        "globalcounter_tls_handshakes",
+        "TLS handshakes that were completed: in full, or by resuming an earlier session.",
+    )
+    .sample(&[("kind", "full")], tls.handshakes_full)
+    .sample(&[("kind", "resumed")], tls.handshakes_resumed);
+    let mut failed = all.counter(
+        "globalcounter_tls_handshakes_failed",
+        "TLS handshakes that failed, by reason: what the peer sent is not TLS, it offers nothing that \
+         the server accepts, its certificate is missing or not accepted, it sent an alert, it broke the \
+         protocol, it took too long, it closed the connection, or the server stopped.",
+    );
+    for (reason, count) in &tls.handshakes_failed {
+        failed.sample(&[("reason", reason)], *count);
+    }
 }
 
 fn topics(all: &mut Exposition, snapshot: &Snapshot) {

@@ -1,5 +1,6 @@
 //! TLS of `globalcounter serve`: its flags, and the certificates that it loads again while it runs.
 
+use std::convert::Infallible;
 use std::fs;
 use std::future;
 use std::os::unix::fs::MetadataExt;
@@ -18,6 +19,9 @@ use super::settings::{Mistakes, Settings};
 /// certificate and key are written one after the other.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
+/// The value that names no file.
+const NO_FILE: &str = "";
+
 #[derive(Debug, Args)]
 pub(super) struct TlsArguments {
     /// Address to serve TLS on, or "off". Clients speak the framed, the classic or the Redis dialect
@@ -31,15 +35,45 @@ pub(super) struct TlsArguments {
     tls: Listen,
     /// Certificate of the server, in PEM, followed by those of intermediate authorities. Read again
     /// when it changes
-    #[arg(long, value_name = "FILE", env = "GLOBALCOUNTER_TLS_CERT")]
-    tls_cert: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GLOBALCOUNTER_TLS_CERT",
+        value_parser = parse_path,
+        default_value = NO_FILE,
+        hide_default_value = true
+    )]
+    tls_cert: PathBuf,
     /// Private key of the certificate, in PEM, not encrypted
-    #[arg(long, value_name = "FILE", env = "GLOBALCOUNTER_TLS_KEY")]
-    tls_key: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GLOBALCOUNTER_TLS_KEY",
+        value_parser = parse_path,
+        default_value = NO_FILE,
+        hide_default_value = true
+    )]
+    tls_key: PathBuf,
     /// Authorities of client certificates, in PEM. With it, only clients with a certificate of one
     /// of them are served over TLS
-    #[arg(long, value_name = "FILE", env = "GLOBALCOUNTER_TLS_CA")]
-    tls_ca: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GLOBALCOUNTER_TLS_CA",
+        value_parser = parse_path,
+        default_value = NO_FILE,
+        hide_default_value = true
+    )]
+    tls_ca: PathBuf,
+}
+
+fn parse_path(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(text.into())
+}
+
+/// Returns the file that a flag names, if it names one.
+fn named(path: &Path) -> Option<PathBuf> {
+    (path != Path::new(NO_FILE)).then(|| path.into())
 }
 
 impl TlsArguments {
@@ -49,15 +83,18 @@ impl TlsArguments {
         settings: &mut Settings,
         mistakes: &mut Mistakes,
     ) -> Option<TlsConfig> {
+        let [certificate, key, clients] =
+            [&self.tls_cert, &self.tls_key, &self.tls_ca].map(|path| named(path));
         let Some(address) = self.tls.0 else {
-            for key in ["tls_cert", "tls_key", "tls_ca"] {
-                if settings.find(key).is_some_and(|set| set.value.is_some()) {
-                    settings.overrule(key, "tls");
+            let files = [&certificate, &key, &clients];
+            for (name, file) in ["tls_cert", "tls_key", "tls_ca"].into_iter().zip(files) {
+                if file.is_some() {
+                    settings.overrule(name, "tls");
                 }
             }
             return None;
         };
-        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+        let (Some(certificate), Some(key)) = (certificate, key) else {
             mistakes
                 .add("--tls needs a certificate and its key: --tls-cert and --tls-key".to_owned());
             return None;
@@ -65,9 +102,9 @@ impl TlsArguments {
         Some(TlsConfig {
             address,
             files: TlsFiles {
-                certificate: certificate.clone(),
-                key: key.clone(),
-                clients: self.tls_ca.clone(),
+                certificate,
+                key,
+                clients,
             },
         })
     }

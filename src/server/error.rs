@@ -13,7 +13,7 @@ use crate::store::StoreError;
 #[non_exhaustive]
 pub enum BindError {
     /// No transport is on.
-    #[error("nothing to serve: TCP, UDP and TLS are off")]
+    #[error("nothing to serve: both TCP and UDP are off, and so is TLS")]
     NoTransport,
     /// A setting is out of its range.
     #[error("{setting} must be {range}, not {value}")]

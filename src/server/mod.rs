@@ -16,7 +16,6 @@ mod resp;
 mod status;
 mod tcp;
 mod threads;
-mod tls;
 mod udp;
 mod worker;
 
@@ -38,7 +37,7 @@ pub use error::{BindError, InheritedError, ServeError, TlsError};
 pub use exchange::CommitSnapshot;
 #[doc(hidden)]
 pub use exchange::{inbox, reach};
-pub use net::Inherited;
+pub use net::{Inherited, Tls, TlsSnapshot};
 #[doc(hidden)]
 pub use net::{affinity, sys};
 pub use status::{
@@ -46,7 +45,6 @@ pub use status::{
     RequestCount, SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
 };
 pub use threads::Pulse;
-pub use tls::{Tls, TlsSnapshot};
 
 pub use crate::measure::Distribution;
 use crate::shard::Durability;

@@ -142,7 +142,7 @@ fn each_mistake_says_what_is_expected() {
         ("shards = 1\nshards = 2", ":2: duplicate key"),
         (
             "tcp = \"off\"\nudp = \"off\"",
-            "nothing to serve: both TCP and UDP are off",
+            "nothing to serve: both TCP and UDP are off, and so is TLS",
         ),
         (
             "in_memory = true\ndata_dir = \"x\"",
@@ -371,6 +371,12 @@ fn variables_are_named_as_the_reference_says() {
         let (code, _, errors) = check(&[(variable, "\u{1b}")], &[]);
         match key.as_str() {
             "data_dir" => assert_eq!(settings(&[(variable, "/x")], &[])["data_dir"].0, "\"/x\""),
+            // Any text is a path. Without TLS it is not used.
+            "tls_cert" | "tls_key" | "tls_ca" => {
+                let (value, source) = &settings(&[(variable, "/x")], &[])[&format!("#{key}")];
+                assert_eq!(value, "\"/x\"");
+                assert!(source.contains("not used because of tls"), "{source}");
+            }
             _ => assert!(
                 code == 2 && errors.contains(&format!("{variable}: ")),
                 "{errors}"

@@ -1,7 +1,7 @@
 //! TLS: both versions, records cut anywhere, slow peers, moves, client certificates, ends.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -406,6 +406,31 @@ fn a_client_of_the_wrong_kind_gets_a_clear_end() {
         failed(&server.monitor, "closed") == 1
     });
     drop(files);
+}
+
+/// Peers that never finish their handshakes take all slots, until their time is over. Then the next one
+/// is served.
+#[test]
+fn handshakes_have_limits() {
+    const SLOTS: u64 = 1024;
+    let (_files, server, address, [_, client]) = start("limits", 2);
+    // Each worker holds a slot for the next connection.
+    let silent: Vec<TcpStream> = (0..SLOTS).map(|_| connect(address)).collect();
+    eventually("the slots are taken", || {
+        server.monitor.snapshot().connections >= SLOTS - 2
+    });
+    assert!(server.monitor.snapshot().connections <= SLOTS);
+    assert_eq!(failed(&server.monitor, "timeout"), 0);
+    // The other port has no such limit.
+    let mut plain = Framed::connect(server.tcp);
+    assert_eq!(plain.ask(Op::Count, "a"), Reply::Count(1));
+    assert_eq!(client.framed(address).ask(Op::Count, "a"), Reply::Count(2));
+    eventually("all handshakes have timed out", || {
+        failed(&server.monitor, "timeout") == SLOTS
+    });
+    for mut silent in silent {
+        assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+    }
 }
 
 /// Starts a program if it is installed, writes `input` to it, and returns what it prints.

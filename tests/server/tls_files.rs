@@ -1,6 +1,7 @@
 //! Certificates in files: mistakes in them, and their replacement in a running server.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::Receiver;
 
@@ -10,7 +11,9 @@ use nix::sys::signal::Signal;
 use rustls::HandshakeKind;
 
 use crate::command::{command, one_line};
-use crate::support::{PATIENCE, Process, TlsDirectory, Validity, eventually, shown};
+use crate::support::{
+    PATIENCE, Process, TlsDirectory, Validity, connect, eventually, exchange_to_end, shown,
+};
 
 /// Returns why a server with these files does not start: the errors with their causes.
 fn refusal(config: Config) -> String {
@@ -147,7 +150,8 @@ fn line_with(log: &Receiver<String>, text: &str) -> String {
 }
 
 fn start(files: &TlsDirectory) -> (Process, Receiver<String>) {
-    let flags = files.flags();
+    let mut flags = files.flags();
+    flags.extend(["--admin", "127.0.0.1:0"].map(str::to_owned));
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     Process::with_log(&flags)
 }
@@ -191,6 +195,24 @@ fn certificates_are_replaced_without_dropping_connections() {
     eventually("new connections get the new certificate", || {
         shown(&client.connect(address)) != shown(&second.stream)
     });
+
+    // Failures are not counted as handshakes.
+    connect(address).write_all(b"GET").unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let mut metrics = String::new();
+    eventually("the failure is counted", || {
+        let reply = exchange_to_end(process.admin.unwrap(), request);
+        metrics = String::from_utf8(reply).unwrap();
+        metrics.contains("globalcounter_tls_handshakes_failed_total{reason=\"not_tls\"} 1\n")
+    });
+    assert!(
+        metrics.contains("globalcounter_tls_connections 2\n"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("globalcounter_tls_handshakes_total{kind=\"full\"} "),
+        "{metrics}"
+    );
 
     // A mistake changes nothing.
     files.write("cert.pem", "no certificate");

@@ -1,5 +1,6 @@
 //! System calls: binding groups of sockets, batches of datagrams, pinning threads to processors, a clock
-//! and what limits log lines by it. [`sys`] is the only file with `unsafe`. Knows no protocol, no shard and no runtime.
+//! and what limits log lines by it; and TLS without its sockets. [`sys`] is the only file with `unsafe`.
+//! Knows no dialect, no shard and no runtime.
 
 // These two are public only for loadgen, which measures with the very same system calls. They are
 // not part of the stable API.
@@ -9,6 +10,7 @@ mod inherited;
 mod listen;
 mod log_limit;
 pub mod sys;
+mod tls;
 
 pub(crate) use clock::coarse_seconds;
 pub use inherited::Inherited;
@@ -17,3 +19,5 @@ pub(crate) use listen::{
     UDP_BUFFER, drop_new_connections, tcp_group, udp_group, udp_receive_buffer,
 };
 pub(crate) use log_limit::LogLimit;
+pub(crate) use tls::{CIPHERTEXT_LEN, HandshakeFailure, HandshakeSlot, Session, is_client_hello};
+pub use tls::{Tls, TlsSnapshot};

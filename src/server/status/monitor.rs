@@ -11,7 +11,7 @@ use crate::measure::Distribution;
 use crate::protocol::Method;
 use crate::protocol::resp::COMMANDS;
 use crate::server::exchange::{CommitSnapshot, Shared};
-use crate::server::tls::{Tls, TlsSnapshot};
+use crate::server::net::{Tls, TlsSnapshot};
 use crate::shard::Durability;
 
 /// Tells how a [`Server`](crate::server::Server) is doing. It costs the server nothing until it is

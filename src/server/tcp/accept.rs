@@ -16,8 +16,8 @@ use super::handshake;
 use super::moved::Moved;
 use super::stream::Stream;
 use crate::server::net::{self, LogLimit};
+use crate::server::net::{HandshakeSlot, Tls};
 use crate::server::status::{Accepting, OpenConnection};
-use crate::server::tls::{HandshakeSlot, Tls};
 
 // What peers can provoke, in all workers: a flood of connections must not become a flood of lines.
 static REFUSED: LogLimit = LogLimit::new();
@@ -87,7 +87,7 @@ impl Acceptor {
     async fn accept_all(&mut self) {
         loop {
             let slot = match &self.tls {
-                Some(tls) => tls.slot().await,
+                Some(tls) => Some(tls.slot().await),
                 None => None,
             };
             let accepted = self.listener.accept().await;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::moved::Moved;
 use crate::protocol::{classic, framed};
 use crate::server::exchange::Requests;
-use crate::server::tls::CIPHERTEXT_LEN;
+use crate::server::net::CIPHERTEXT_LEN;
 use crate::server::worker::Worker;
 use crate::topic::Shards;
 

@@ -13,9 +13,9 @@ use tracing::{debug, warn};
 use super::connection::Connection;
 use super::context::{Scratch, TcpContext};
 use super::stream::{Stream, TlsStream};
+use crate::server::net::HandshakeFailure;
 use crate::server::net::LogLimit;
 use crate::server::status::OpenConnection;
-use crate::server::tls::HandshakeFailure;
 
 /// How long a handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);

@@ -16,8 +16,8 @@ use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Dialect, ErrorCode, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
 use crate::server::net::LogLimit;
+use crate::server::net::is_client_hello;
 use crate::server::resp::{Rest, Session};
-use crate::server::tls::is_client_hello;
 use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
 
 static MISLED: LogLimit = LogLimit::new();

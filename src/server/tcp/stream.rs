@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::server::tls::Session;
+use crate::server::net::Session;
 
 /// See the [module](self).
 #[derive(Debug)]

@@ -5,17 +5,13 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use rustls::ServerConfig;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::counts::{Counts, HandshakeFailure, TlsSnapshot};
 use super::files;
 use super::session::Session;
+use super::slots::{HandshakeSlot, Slots};
 use crate::server::config::TlsFiles;
 use crate::server::error::TlsError;
-
-/// How many handshakes may be in progress at a time. Further connections wait in the listener's queue.
-/// Each takes some 30 KiB, and the peer decides how long it lasts, up to a time limit.
-const HANDSHAKES_AT_A_TIME: usize = 1024;
 
 /// Replaces the certificates of a server that serves TLS. Clones change the same server.
 #[derive(Clone)]
@@ -27,13 +23,9 @@ struct Shared {
     /// Read once for each connection that is accepted.
     current: RwLock<Arc<ServerConfig>>,
     files: RwLock<TlsFiles>,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     counts: Arc<Counts>,
 }
-
-/// One of the handshakes that may be in progress, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct HandshakeSlot(#[allow(dead_code, reason = "freed on drop")] OwnedSemaphorePermit);
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +43,7 @@ impl Tls {
             shared: Arc::new(Shared {
                 current: RwLock::new(Arc::new(config)),
                 files: RwLock::new(files),
-                slots: Arc::new(Semaphore::new(HANDSHAKES_AT_A_TIME)),
+                slots: Slots::new(),
                 counts: Arc::default(),
             }),
         })
@@ -86,9 +78,8 @@ impl Tls {
     }
 
     /// Waits until another handshake may begin.
-    pub(crate) async fn slot(&self) -> Option<HandshakeSlot> {
-        let slot = Arc::clone(&self.shared.slots).acquire_owned().await;
-        slot.ok().map(HandshakeSlot)
+    pub(crate) async fn slot(&self) -> HandshakeSlot {
+        self.shared.slots.next().await
     }
 
     /// Returns the session of a new connection, which holds `slot` until its handshake ends.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustls::{ServerConfig, ServerConnection};
 
-use super::certificates::HandshakeSlot;
 use super::counts::{Counts, OpenTls};
+use super::slots::HandshakeSlot;
 
 /// The most plaintext that is encrypted ahead of the socket, in bytes: two records. So a peer that
 /// does not read costs at most that in addition to its unsent replies.

@@ -6,10 +6,11 @@ mod client_hello;
 mod counts;
 mod files;
 mod session;
+mod slots;
 
-pub(crate) use certificates::HandshakeSlot;
 pub use certificates::Tls;
 pub(crate) use client_hello::is_client_hello;
 pub(crate) use counts::HandshakeFailure;
 pub use counts::TlsSnapshot;
 pub(crate) use session::{CIPHERTEXT_LEN, Session};
+pub(crate) use slots::HandshakeSlot;
