@@ -1,12 +1,14 @@
 //! The client commands: each sends one request per topic to a server and prints only the numbers.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use globalcounter::blocking::Client;
-use globalcounter::client::Options;
+use globalcounter::client::{Options, TlsOptions};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -81,7 +83,7 @@ pub(super) struct Topics {
 /// Which server to use, and how long to wait for it.
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// URL of the server: tcp://HOST:PORT or udp://HOST:PORT
+    /// URL of the server: tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT
     #[arg(
         long,
         value_name = "URL",
@@ -106,13 +108,70 @@ pub(super) struct Server {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     attempts: u32,
+    #[command(flatten)]
+    tls: Tls,
+}
+
+/// Whom to trust over TLS, and who the client is.
+#[derive(Debug, Args)]
+struct Tls {
+    /// TLS: authorities that the server's certificate may be of, in PEM
+    #[arg(long, value_name = "FILE", env = "GLOBALCOUNTER_CLIENT_TLS_CA")]
+    tls_ca: Option<PathBuf>,
+    /// TLS: certificate of this client, in PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GLOBALCOUNTER_CLIENT_TLS_CERT",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// TLS: private key of the certificate, in PEM, not encrypted
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GLOBALCOUNTER_CLIENT_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
+    /// TLS: name that the server's certificate must have, if it is not the host of the URL
+    #[arg(long, value_name = "NAME", env = "GLOBALCOUNTER_CLIENT_TLS_NAME")]
+    tls_name: Option<String>,
+}
+
+impl Tls {
+    /// Returns the options for `tls://`; `None` if nothing says whom to trust.
+    fn options(&self) -> Result<Option<TlsOptions>> {
+        let Some(ca) = &self.tls_ca else {
+            return Ok(None);
+        };
+        let mut options = TlsOptions::trusting(&read(ca)?)
+            .with_context(|| format!("cannot use {}", ca.display()))?;
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            options = options
+                .identity(&read(certificate)?, &read(key)?)
+                .with_context(|| {
+                    let (certificate, key) = (certificate.display(), key.display());
+                    format!("cannot use {certificate} with {key}")
+                })?;
+        }
+        if let Some(name) = &self.tls_name {
+            options = options.server_name(name);
+        }
+        Ok(Some(options))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 impl Server {
     fn connect(&self) -> Result<Client> {
-        let options = Options::default()
+        let mut options = Options::default()
             .timeout(Duration::from_millis(self.timeout))
             .attempts(self.attempts);
+        options.tls = self.tls.options()?;
         Ok(Client::connect_with(&self.server, options)?)
     }
 }

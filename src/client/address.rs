@@ -1,4 +1,4 @@
-//! A server's URL: `tcp://host:port` or `udp://host:port`.
+//! A server's URL: `tcp://host:port`, `tls://host:port` or `udp://host:port`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +14,7 @@ pub(super) struct Address {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     Tcp,
+    Tls,
     Udp,
 }
 
@@ -23,10 +24,12 @@ impl FromStr for Address {
     fn from_str(url: &str) -> Result<Self, String> {
         let (scheme, host) = if let Some(host) = url.strip_prefix("tcp://") {
             (Scheme::Tcp, host)
+        } else if let Some(host) = url.strip_prefix("tls://") {
+            (Scheme::Tls, host)
         } else if let Some(host) = url.strip_prefix("udp://") {
             (Scheme::Udp, host)
         } else {
-            return Err("the URL must begin with tcp:// or udp://".into());
+            return Err("the URL must begin with tcp://, tls:// or udp://".into());
         };
         let host = host.strip_suffix('/').unwrap_or(host);
         match host.rsplit_once(':') {
@@ -43,6 +46,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {
             Scheme::Tcp => "tcp",
+            Scheme::Tls => "tls",
             Scheme::Udp => "udp",
         };
         write!(f, "{scheme}://{}", self.host)
@@ -57,6 +61,7 @@ mod tests {
     fn an_address_is_displayed_as_it_was_parsed() {
         for url in [
             "tcp://127.0.0.1:9999",
+            "tls://counter.example:9443",
             "udp://[::1]:1",
             "tcp://counter.example:80",
         ] {

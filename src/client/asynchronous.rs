@@ -11,7 +11,7 @@ use super::address::{Address, Scheme};
 use super::error::{Error, Failure, Kind};
 use super::options::Options;
 use super::outcome::{Outcome, Response};
-use super::tcp::{Sharded, Tcp};
+use super::tcp::{Endpoint, Sharded, Tcp};
 use super::udp::Udp;
 use crate::protocol::framed::Call;
 use crate::protocol::{Op, Reply, Request};
@@ -81,8 +81,24 @@ enum Transport {
     Udp(Udp),
 }
 
+/// Returns where the connections of a client over TCP or TLS go.
+fn endpoint(address: &Address, options: &Options) -> Result<Endpoint, Failure> {
+    match address.scheme {
+        #[cfg(feature = "tls")]
+        Scheme::Tls => Endpoint::tls(&address.host, options),
+        #[cfg(not(feature = "tls"))]
+        Scheme::Tls => {
+            let _ = options;
+            let why = "this program was built without TLS (feature `tls`)";
+            Err(Failure::not_applied(Kind::Invalid(why.into())))
+        }
+        _ => Ok(Endpoint::tcp(&address.host)),
+    }
+}
+
 impl Client {
-    /// Returns a client of the server at `url`: `tcp://host:port` or `udp://host:port`.
+    /// Returns a client of the server at `url`: `tcp://host:port`, `tls://host:port` (feature `tls`;
+    /// it needs [`Options::tls`]) or `udp://host:port`.
     ///
     /// Over TCP, it connects at once; over UDP, it sends nothing before the first call. It must be
     /// called inside a tokio runtime, which then runs the client's task.
@@ -105,13 +121,15 @@ impl Client {
             .parse()
             .map_err(|why| failed(Failure::not_applied(Kind::Invalid(why))))?;
         let transport = match address.scheme {
-            Scheme::Tcp if options.shard_aware => {
-                let connected = Sharded::connect(&address.host, &options).await;
-                connected.map(Transport::Sharded)
+            Scheme::Tcp | Scheme::Tls => {
+                let endpoint = endpoint(&address, &options).map_err(failed)?;
+                if options.shard_aware {
+                    let connected = Sharded::connect(&endpoint, &options).await;
+                    connected.map(Transport::Sharded)
+                } else {
+                    Tcp::connect(endpoint, options).await.map(Transport::Tcp)
+                }
             }
-            Scheme::Tcp => Tcp::connect(&address.host, options)
-                .await
-                .map(Transport::Tcp),
             Scheme::Udp => Udp::connect(&address.host, options)
                 .await
                 .map(Transport::Udp),

@@ -1,4 +1,4 @@
-//! Clients of a globalcounter server over TCP or UDP: [`Client`] for asynchronous programs,
+//! Clients of a globalcounter server over TCP, TLS (feature `tls`) or UDP: [`Client`] for asynchronous programs,
 //! [`blocking::Client`] for all others. Both speak the framed dialect and know nothing of the
 //! server's internals.
 //!
@@ -30,8 +30,12 @@ mod error;
 mod options;
 mod outcome;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod udp;
 
 pub use asynchronous::Client;
 pub use error::Error;
 pub use options::Options;
+#[cfg(feature = "tls")]
+pub use tls::TlsOptions;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use super::tls::TlsOptions;
+
 /// The settings of a client. [`Client::connect`](crate::Client::connect) uses
 /// `Options::default()`.
 #[derive(Debug, Clone)]
@@ -33,6 +36,9 @@ pub struct Options {
     /// would overflow the sum, its counts are sent again one by one, after calls that were made
     /// meanwhile.
     pub coalesce: bool,
+    /// Whom to trust for `tls://`, which needs it. `None` by default.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsOptions>,
 }
 
 impl Options {
@@ -64,6 +70,14 @@ impl Options {
         self
     }
 
+    /// Sets [`tls`](Self::tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: TlsOptions) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Sets [`coalesce`](Self::coalesce).
     #[must_use]
     pub fn coalesce(mut self, coalesce: bool) -> Self {
@@ -80,6 +94,8 @@ impl Default for Options {
             attempts: 5,
             shard_aware: false,
             coalesce: true,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }

@@ -94,7 +94,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    pub(super) fn new(path: &Path, reason: impl ToString) -> Self {
+    pub(super) fn new(path: &Path, reason: &impl ToString) -> Self {
         Self::Unusable {
             path: path.into(),
             reason: reason.to_string(),

@@ -9,6 +9,7 @@
 //! - `peers`: thousands of connections; idle, slow and disappearing peers
 //! - `moving`: connections that move to another worker
 //! - `tls`: TLS: both versions, records cut anywhere, slow peers, moves, client certificates, ends
+//! - `tls_client`: the library's clients and the command over TLS
 //! - `tls_files`: certificates in files: mistakes in them, and their replacement in a running server
 //! - `lifecycle`: binding, stopping, signals, CPU use of an idle server
 //! - `client`: the library's clients, also against servers that fail
@@ -79,6 +80,7 @@ mod steering;
 mod stopping;
 mod stores;
 mod tls;
+mod tls_client;
 mod tls_files;
 mod watch;
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::endpoint::Endpoint;
 use super::owners::Owners;
+use super::stream::Stream;
 use crate::client::error::{Failure, Kind, not_a_server};
 use crate::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
 use crate::protocol::{ErrorCode, Reply};
@@ -20,7 +21,7 @@ const HELLO_ID: RequestId = RequestId(0);
 /// Opens connections to one server.
 #[derive(Debug)]
 pub(super) struct Connector {
-    pub(super) host: String,
+    pub(super) endpoint: Endpoint,
     /// How long opening a connection may take: the client's timeout.
     pub(super) limit: Duration,
     /// The shard whose worker is to serve the connections, and where each HELLO reply is stored.
@@ -29,9 +30,9 @@ pub(super) struct Connector {
 
 impl Connector {
     /// Opens a connection, ready for calls.
-    pub(super) async fn connect(&self) -> Result<TcpStream, Failure> {
+    pub(super) async fn connect(&self) -> Result<Stream, Failure> {
         within(self.limit, async {
-            let mut stream = open(&self.host).await?;
+            let mut stream = self.endpoint.open().await.map_err(unreachable)?;
             if let Some((shard, owners)) = &self.shard {
                 owners.update(hello(&mut stream, Some(*shard)).await?);
             }
@@ -41,10 +42,10 @@ impl Connector {
     }
 }
 
-/// Opens a connection to `host`, sends HELLO and returns the reply.
-pub(super) async fn ask_hello(host: &str, limit: Duration) -> Result<HelloReply, Failure> {
+/// Opens a connection to `endpoint`, sends HELLO and returns the reply.
+pub(super) async fn ask_hello(endpoint: &Endpoint, limit: Duration) -> Result<HelloReply, Failure> {
     within(limit, async {
-        let mut stream = open(host).await?;
+        let mut stream = endpoint.open().await.map_err(unreachable)?;
         hello(&mut stream, None).await
     })
     .await
@@ -68,15 +69,9 @@ fn unreachable(error: io::Error) -> Kind {
     Kind::Unreachable(Arc::new(error))
 }
 
-async fn open(host: &str) -> Result<TcpStream, Kind> {
-    let stream = TcpStream::connect(host).await.map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
-    Ok(stream)
-}
-
 /// Sends HELLO on a new connection, which moves it to the worker of `shard`. If the server has no
 /// such shard, because it restarted with fewer, it serves the connection like any other.
-async fn hello(stream: &mut TcpStream, shard: Option<ShardId>) -> Result<HelloReply, Kind> {
+async fn hello(stream: &mut Stream, shard: Option<ShardId>) -> Result<HelloReply, Kind> {
     match exchange_hello(stream, shard).await {
         Err(Kind::Refused(ErrorCode::BadFrame)) if shard.is_some() => {
             exchange_hello(stream, None).await
@@ -86,14 +81,12 @@ async fn hello(stream: &mut TcpStream, shard: Option<ShardId>) -> Result<HelloRe
 }
 
 /// Sends one HELLO and reads its reply, with nothing else in flight.
-async fn exchange_hello(
-    stream: &mut TcpStream,
-    shard: Option<ShardId>,
-) -> Result<HelloReply, Kind> {
+async fn exchange_hello(stream: &mut Stream, shard: Option<ShardId>) -> Result<HelloReply, Kind> {
     let mut request = Vec::new();
     let call = Call::Hello(Hello { shard, token: b"" });
     framed::encode_request(HELLO_ID, &call, &mut request);
     stream.write_all(&request).await.map_err(unreachable)?;
+    stream.flush().await.map_err(unreachable)?;
     let mut input = Vec::new();
     loop {
         if let Some(frame) = framed::decode_reply(&input).map_err(not_a_server)? {

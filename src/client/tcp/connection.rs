@@ -1,19 +1,22 @@
 //! One connection, until it is lost: writing the frames of calls, and matching replies to them.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::mem;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::coalesce::{self, OutgoingFrame, Waiters};
 use super::job::Job;
+use super::stream::Stream;
 use crate::client::error::{Failure, Kind, not_a_server};
 use crate::protocol::framed::{self, RequestId};
 
@@ -31,7 +34,7 @@ const READ_LEN: usize = 64 * 1024;
 
 /// A connection and the calls in flight on it.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     in_flight: HashMap<RequestId, InFlight>,
     /// Frames not written yet.
     output: Vec<u8>,
@@ -56,7 +59,7 @@ struct InFlight {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, timeout: Duration, coalesce: bool) -> Self {
+    pub(super) fn new(stream: Stream, timeout: Duration, coalesce: bool) -> Self {
         Self {
             coalesce,
             stream,
@@ -84,7 +87,6 @@ impl Connection {
         self.queue_jobs(pending);
         loop {
             let idle = self.in_flight.is_empty() && self.output.is_empty();
-            let (mut reader, mut writer) = self.stream.split();
             tokio::select! {
                 biased;
                 () = &mut silence, if !idle => {
@@ -97,20 +99,21 @@ impl Connection {
                     }
                     silence.as_mut().reset(end);
                 }
-                read = reader.read_buf(&mut self.input) => {
-                    if read.map_err(lost)? == 0 {
-                        return Err(lost(io::Error::new(
+                moved = transfer(&mut self.stream, &mut self.input, &self.output) => {
+                    match moved.map_err(lost)? {
+                        Moved::Read(0) => return Err(lost(io::Error::new(
                             io::ErrorKind::UnexpectedEof,
                             "the server closed it",
-                        )));
+                        ))),
+                        Moved::Read(_) => {
+                            self.silent_since = Instant::now();
+                            self.deliver_replies()?;
+                        }
+                        Moved::Written(written) => {
+                            self.written += written as u64;
+                            self.output.drain(..written);
+                        }
                     }
-                    self.silent_since = Instant::now();
-                    self.deliver_replies()?;
-                }
-                written = writer.write(&self.output), if !self.output.is_empty() => {
-                    let written = written.map_err(lost)?;
-                    self.written += written as u64;
-                    self.output.drain(..written);
                 }
                 taken = jobs.recv_many(pending, QUEUE_LEN), if self.output.len() < UNWRITTEN_LIMIT => {
                     if taken == 0 {
@@ -131,9 +134,10 @@ impl Connection {
     async fn check_alive(&mut self) -> io::Result<()> {
         // Lets the runtime poll its sockets.
         tokio::task::yield_now().await;
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        let read = poll_fn(|cx| Poll::Ready(poll_read(&mut self.stream, &mut self.input, cx)));
+        match read.await {
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Err(error)) => Err(error),
             _ => Ok(()),
         }
     }
@@ -194,4 +198,38 @@ impl Connection {
             request.waiters.fail(failure);
         }
     }
+}
+
+/// How many bytes were moved between a connection and its buffers.
+enum Moved {
+    Read(usize),
+    Written(usize),
+}
+
+/// Reads what has arrived, or else writes what the connection accepts.
+async fn transfer(stream: &mut Stream, input: &mut Vec<u8>, output: &[u8]) -> io::Result<Moved> {
+    poll_fn(|cx| {
+        if let Poll::Ready(read) = poll_read(stream, input, cx) {
+            return Poll::Ready(read.map(Moved::Read));
+        }
+        if !output.is_empty()
+            && let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(cx, output)
+        {
+            return Poll::Ready(written.map(Moved::Written));
+        }
+        // Records of TLS that the socket has not accepted yet.
+        match Pin::new(&mut *stream).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn poll_read(
+    stream: &mut Stream,
+    input: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    pin!(stream.read_buf(input)).poll(cx)
 }

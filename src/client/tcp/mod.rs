@@ -4,10 +4,13 @@
 mod coalesce;
 mod connect;
 mod connection;
+mod endpoint;
 mod job;
 mod owners;
 mod sharded;
 mod single;
+mod stream;
 
+pub(super) use endpoint::Endpoint;
 pub(super) use sharded::Sharded;
 pub(super) use single::Tcp;

@@ -4,6 +4,7 @@
 use tokio::task::JoinSet;
 
 use super::connect;
+use super::endpoint::Endpoint;
 use super::owners::Owners;
 use super::single::Tcp;
 use crate::client::error::{Failure, Kind, runtime_ended};
@@ -23,15 +24,18 @@ pub(in crate::client) struct Sharded {
 
 impl Sharded {
     /// Asks the server for its number of shards and connects to each.
-    pub(in crate::client) async fn connect(host: &str, options: &Options) -> Result<Self, Failure> {
-        let hello = connect::ask_hello(host, options.timeout).await?;
+    pub(in crate::client) async fn connect(
+        endpoint: &Endpoint,
+        options: &Options,
+    ) -> Result<Self, Failure> {
+        let hello = connect::ask_hello(endpoint, options.timeout).await?;
         let owners = Owners::new(hello);
         let mut connecting = JoinSet::new();
         for number in 0..hello.shards.clamp(1, Shards::MAX) {
-            let (host, options, owners) = (host.to_owned(), options.clone(), owners.clone());
+            let (endpoint, options, owners) = (endpoint.clone(), options.clone(), owners.clone());
             let shard = ShardId::new(number);
             connecting.spawn(async move {
-                let connection = Tcp::connect_to_shard(&host, options, shard, owners).await?;
+                let connection = Tcp::connect_to_shard(endpoint, options, shard, owners).await?;
                 Ok((number, connection))
             });
         }

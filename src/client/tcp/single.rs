@@ -5,14 +5,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::connect::Connector;
 use super::connection::{Connection, QUEUE_LEN};
+use super::endpoint::Endpoint;
 use super::job::Job;
 use super::owners::Owners;
+use super::stream::Stream;
 use crate::client::error::{Failure, Kind, runtime_ended};
 use crate::client::options::Options;
 use crate::client::outcome::Outcome;
@@ -29,27 +30,30 @@ pub(in crate::client) struct Tcp {
 
 impl Tcp {
     /// Connects and starts the task.
-    pub(in crate::client) async fn connect(host: &str, options: Options) -> Result<Self, Failure> {
-        Self::start(host, options, None).await
+    pub(in crate::client) async fn connect(
+        endpoint: Endpoint,
+        options: Options,
+    ) -> Result<Self, Failure> {
+        Self::start(endpoint, options, None).await
     }
 
     /// Connects to the worker of a shard and starts the task.
     pub(super) async fn connect_to_shard(
-        host: &str,
+        endpoint: Endpoint,
         options: Options,
         shard: ShardId,
         owners: Owners,
     ) -> Result<Self, Failure> {
-        Self::start(host, options, Some((shard, owners))).await
+        Self::start(endpoint, options, Some((shard, owners))).await
     }
 
     async fn start(
-        host: &str,
+        endpoint: Endpoint,
         options: Options,
         shard: Option<(ShardId, Owners)>,
     ) -> Result<Self, Failure> {
         let connector = Connector {
-            host: host.into(),
+            endpoint,
             limit: options.timeout,
             shard,
         };
@@ -88,12 +92,7 @@ impl Tcp {
 
 /// Runs the task: serves one connection after another until the handle is dropped. After a loss it
 /// reconnects only when a call arrives; that call then finds out whether the server is back.
-async fn run(
-    mut jobs: mpsc::Receiver<Job>,
-    connector: Connector,
-    coalesce: bool,
-    first: TcpStream,
-) {
+async fn run(mut jobs: mpsc::Receiver<Job>, connector: Connector, coalesce: bool, first: Stream) {
     // Taken from the queue, but not yet given to a connection.
     let mut pending = Vec::new();
     let mut connection = Connection::new(first, connector.limit, coalesce);

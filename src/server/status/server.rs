@@ -14,8 +14,7 @@ use crate::protocol::resp::Verb;
 use crate::server::config::Config;
 use crate::server::durable::Loaded;
 use crate::server::exchange::{RequestCounts, WorkerId};
-use crate::server::net::Tls;
-use crate::server::net::coarse_seconds;
+use crate::server::net::{Tls, coarse_seconds};
 use crate::shard::ErrorCounts;
 
 /// The state of the server as a whole. All workers share it.

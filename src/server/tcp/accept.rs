@@ -15,8 +15,7 @@ use super::context::TcpContext;
 use super::handshake;
 use super::moved::Moved;
 use super::stream::Stream;
-use crate::server::net::{self, LogLimit};
-use crate::server::net::{HandshakeSlot, Tls};
+use crate::server::net::{self, HandshakeSlot, LogLimit, Tls};
 use crate::server::status::{Accepting, OpenConnection};
 
 // What peers can provoke, in all workers: a flood of connections must not become a flood of lines.

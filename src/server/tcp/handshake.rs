@@ -13,8 +13,7 @@ use tracing::{debug, warn};
 use super::connection::Connection;
 use super::context::{Scratch, TcpContext};
 use super::stream::{Stream, TlsStream};
-use crate::server::net::HandshakeFailure;
-use crate::server::net::LogLimit;
+use crate::server::net::{HandshakeFailure, LogLimit};
 use crate::server::status::OpenConnection;
 
 /// How long a handshake may take.

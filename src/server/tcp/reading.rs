@@ -15,8 +15,7 @@ use super::moved::Resume;
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Dialect, ErrorCode, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
-use crate::server::net::LogLimit;
-use crate::server::net::is_client_hello;
+use crate::server::net::{LogLimit, is_client_hello};
 use crate::server::resp::{Rest, Session};
 use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
 

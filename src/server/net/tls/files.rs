@@ -34,7 +34,7 @@ pub(super) fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     warn_of_readers(&files.key);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::new(&files.certificate, error))?;
+        .map_err(|error| TlsError::new(&files.certificate, &error))?;
     let builder = match &files.clients {
         Some(path) => builder.with_client_cert_verifier(client_verifier(path, &provider)?),
         None => builder.with_no_client_auth(),
@@ -46,13 +46,13 @@ pub(super) fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
                 certificate: files.certificate.clone(),
                 key: files.key.clone(),
             },
-            Error::InvalidCertificate(_) => TlsError::new(&files.certificate, error),
-            error => TlsError::new(&files.key, error),
+            Error::InvalidCertificate(_) => TlsError::new(&files.certificate, &error),
+            error => TlsError::new(&files.key, &error),
         })?;
     // Tickets keep a session's state at the client, so every worker can resume it. Their keys are
     // new for each load: a session cannot outlive the certificates that admitted its client.
     config.ticketer =
-        ring::Ticketer::new().map_err(|error| TlsError::new(&files.certificate, error))?;
+        ring::Ticketer::new().map_err(|error| TlsError::new(&files.certificate, &error))?;
     Ok(config)
 }
 
@@ -69,7 +69,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     match all {
         Ok(all) if all.is_empty() => Err(TlsError::NoCertificate { path: path.into() }),
         Ok(all) => Ok(all),
-        Err(error) => Err(TlsError::new(path, error)),
+        Err(error) => Err(TlsError::new(path, &error)),
     }
 }
 
@@ -77,7 +77,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = read(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::NoKey { path: path.into() },
-        error => TlsError::new(path, error),
+        error => TlsError::new(path, &error),
     })
 }
 
@@ -89,11 +89,11 @@ fn client_verifier(
     for certificate in certificates(path)? {
         roots
             .add(certificate)
-            .map_err(|error| TlsError::new(path, error))?;
+            .map_err(|error| TlsError::new(path, &error))?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
-        .map_err(|error| TlsError::new(path, error))
+        .map_err(|error| TlsError::new(path, &error))
 }
 
 /// Logs a warning if the server's certificate is not valid now. It is used all the same: a client may
