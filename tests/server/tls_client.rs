@@ -144,7 +144,7 @@ fn the_command_counts_over_tls() {
         (&all[..4], 2, "--tls-key"),
         (&[], 2, "--tls-ca"),
         (&["--tls-ca", "none.pem"], 1, "cannot read none.pem"),
-        (&["--tls-ca", &key], 1, "client-key.pem"),
+        (&["--tls-ca", &key], 2, "client-key.pem"),
     ] {
         let output = count(flags);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
