@@ -2,7 +2,10 @@
 //! carries it out.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
 
 use crate::target::Target;
 use crate::workload::{Spacing, Workload};
@@ -12,6 +15,8 @@ use crate::workload::{Spacing, Workload};
 pub(crate) struct Plan {
     pub(crate) target: &'static dyn Target,
     pub(crate) server: SocketAddr,
+    /// How its certificate is verified; `None` without TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) workload: Workload,
     pub(crate) pace: Pace,
     pub(crate) connections: usize,

@@ -4,6 +4,7 @@
 mod load;
 mod plan;
 mod run;
+mod tls;
 mod tune;
 
 use std::process::ExitCode;

@@ -40,6 +40,7 @@ impl Arguments {
         self.check_reports()?;
         let plan = self.load.plan(self.server, self.pace()?, self.until())?;
         Ok(Plan {
+            tls: self.tls.config(self.load.target)?,
             processors: self.pin.clone(),
             prepare: self.prepare,
             warm_up: self.warm_up(),
@@ -122,6 +123,7 @@ impl LoadArguments {
         Ok(Plan {
             target: self.target,
             server,
+            tls: None,
             workload: Workload {
                 names,
                 distribution: self.distribution,

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::load::LoadArguments;
+use super::tls::TlsArguments;
 use crate::report::ReportFile;
 use crate::values::{
     Bounds, parse_milliseconds, parse_processor, parse_rate, parse_seconds, parse_seconds_or_none,
@@ -22,6 +23,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9999", value_parser = parse_server,
         help_heading = "Target")]
     pub(super) server: SocketAddr,
+    #[command(flatten)]
+    pub(super) tls: TlsArguments,
 
     /// Send R requests per second, however fast the server replies (open loop)
     ///

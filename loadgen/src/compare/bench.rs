@@ -180,6 +180,7 @@ impl Bench<'_> {
         Ok(Plan {
             target,
             server: running.address(target.transport()),
+            tls: None,
             workload: Workload {
                 names: Names::new(load.topics, TOPIC_LEN)?,
                 distribution: Distribution::Uniform,

@@ -2,14 +2,13 @@
 //! dialect.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
 use globalcounter::topic::{self, ShardId};
 
-use super::connection::CONNECT_TIMEOUT;
+use super::socket::Socket;
 use crate::plan::{Pace, Plan};
 
 /// The topics of each shard, and the shard of each connection: connections take turns over shards.
@@ -27,7 +26,7 @@ pub(super) struct ShardMap {
 impl ShardMap {
     /// Asks the server for its shards.
     pub(super) fn fetch(plan: &Plan) -> Result<Self> {
-        let mut socket = TcpStream::connect_timeout(&plan.server, CONNECT_TIMEOUT)?;
+        let mut socket = Socket::connect(plan)?;
         let hello = exchange(&mut socket, None)?;
         ensure!(hello.shards > 0, "the server reports that it has no shards");
         let names = &plan.workload.names;
@@ -108,8 +107,7 @@ impl ConnectionsByTopic {
 }
 
 /// Sends HELLO for `shard`, or for any, and reads the answer. The socket is blocking.
-pub(super) fn exchange(socket: &mut TcpStream, shard: Option<u16>) -> Result<HelloReply> {
-    socket.set_read_timeout(Some(CONNECT_TIMEOUT))?;
+pub(super) fn exchange(socket: &mut (impl Read + Write), shard: Option<u16>) -> Result<HelloReply> {
     let mut request = Vec::new();
     let hello = Hello {
         shard: shard.map(ShardId::new),
@@ -117,6 +115,7 @@ pub(super) fn exchange(socket: &mut TcpStream, shard: Option<u16>) -> Result<Hel
     };
     framed::encode_request(RequestId(0), &Call::Hello(hello), &mut request);
     socket.write_all(&request)?;
+    socket.flush()?;
     let mut input = Vec::new();
     let mut buffer = [0; 256];
     loop {

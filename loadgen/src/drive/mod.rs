@@ -11,6 +11,7 @@ mod measured;
 mod one_shot;
 mod run;
 mod schedule;
+mod socket;
 mod stream;
 mod tally;
 mod thread;

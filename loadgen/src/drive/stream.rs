@@ -1,21 +1,21 @@
 //! A TCP connection with many requests in flight.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net;
 
 use anyhow::{Context, Result, bail};
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 
-use super::connection::{CONNECT_TIMEOUT, Connection, Shared};
+use super::connection::{Connection, Shared};
 use super::hello;
 use super::in_flight::{InFlight, Pending};
+use super::socket::Socket;
 use crate::plan::Plan;
 use crate::sockets::Partial;
 
 pub(super) struct Stream {
-    socket: TcpStream,
+    socket: Socket<TcpStream>,
     in_flight: InFlight,
     output: Vec<u8>,
     /// How many bytes of `output` are written.
@@ -28,17 +28,15 @@ impl Stream {
     /// Connects; with `shard`, to that shard's worker.
     pub(super) fn connect(plan: &Plan, shard: Option<u16>) -> Result<Self> {
         let connecting = || -> Result<_> {
-            let mut socket = net::TcpStream::connect_timeout(&plan.server, CONNECT_TIMEOUT)?;
-            socket.set_nodelay(true)?;
+            let mut socket = Socket::connect(plan)?;
             if let Some(shard) = shard {
                 hello::exchange(&mut socket, Some(shard))?;
             }
-            socket.set_nonblocking(true)?;
-            Ok(socket)
+            Ok(socket.nonblocking()?)
         };
         let socket = connecting().with_context(|| format!("connecting to {}", plan.server))?;
         Ok(Self {
-            socket: TcpStream::from_std(socket),
+            socket,
             in_flight: InFlight::new(plan.target.matching()),
             output: Vec::new(),
             written: 0,
@@ -64,7 +62,7 @@ impl Stream {
                         break Err(error);
                     }
                     // The buffer was not filled, so nothing is left: more bytes cause another event.
-                    if n < buffer.len() {
+                    if n < buffer.len() && self.socket.reads_all() {
                         break Ok(());
                     }
                 }
@@ -100,8 +98,7 @@ fn record_replies(
 
 impl Connection for Stream {
     fn register(&mut self, registry: &Registry, token: Token) -> Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        Ok(registry.register(&mut self.socket, token, interest)?)
+        Ok(self.socket.register(registry, token)?)
     }
 
     fn in_flight(&self) -> &InFlight {
@@ -137,7 +134,10 @@ impl Connection for Stream {
         }
         self.output.clear();
         self.written = 0;
-        Ok(())
+        match self.socket.flush() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(closed(error, shared)),
+            _ => Ok(()),
+        }
     }
 
     fn ready(&mut self, event: &Event, shared: &mut Shared) -> Result<()> {

@@ -4,6 +4,7 @@
 //! - `order`: `--verify`, against servers that keep order, lose datagrams, or lie
 //! - `failures`: bad usage, and servers that are absent, vanish, fall silent or send invalid bytes
 //! - `null_and_compare`: the server that counts nothing, and the comparison of servers
+//! - `tls`: runs over TLS
 //! - `tune`: settings of the server, recommended from measurements
 
 #![allow(clippy::unwrap_used)] // also outside of test functions
@@ -13,4 +14,5 @@ mod null_and_compare;
 mod order;
 mod runs;
 mod support;
+mod tls;
 mod tune;
