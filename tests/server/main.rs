@@ -11,6 +11,7 @@
 //! - `tls`: TLS: both versions, records cut anywhere, slow peers, moves, client certificates, ends
 //! - `tls_client`: the library's clients and the command over TLS
 //! - `tls_files`: certificates in files: mistakes in them, and their replacement in a running server
+//! - `tls_programs`: redis-cli, openssl and Python's redis package over TLS
 //! - `lifecycle`: binding, stopping, signals, CPU use of an idle server
 //! - `client`: the library's clients, also against servers that fail
 //! - `command`: the command line
@@ -83,6 +84,7 @@ mod tls;
 mod tls_client;
 mod tls_files;
 mod watch;
+mod tls_programs;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use globalcounter::protocol::framed;
@@ -430,71 +429,5 @@ fn handshakes_have_limits() {
     });
     for mut silent in silent {
         assert_eq!(silent.read(&mut [0]).unwrap(), 0);
-    }
-}
-
-/// Starts a program if it is installed, writes `input` to it, and returns what it prints.
-fn run(program: &str, arguments: &[&str], input: &str) -> Option<String> {
-    let started = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match started {
-        Err(error) if error.kind() == ErrorKind::NotFound => return None,
-        started => started.unwrap(),
-    };
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    Some(String::from_utf8_lossy(&text).into_owned())
-}
-
-#[test]
-fn redis_cli_and_openssl_count() {
-    let (files, _server, address, _) = start("programs", 2);
-    let (ca, port) = (files.text("ca.pem"), address.port().to_string());
-    let arguments = ["--tls", "--cacert", &ca, "-h", "127.0.0.1", "-p", &port];
-    if let Some(output) = run("redis-cli", &arguments, "INCR a\nINCRBY a 10\nGET a\n") {
-        assert_eq!(output, "1\n11\n11\n");
-    }
-    let peer = address.to_string();
-    for version in ["-tls1_2", "-tls1_3"] {
-        let arguments = [
-            "s_client",
-            "-connect",
-            &peer,
-            "-CAfile",
-            &ca,
-            "-verify_return_error",
-            "-brief",
-            "-ign_eof",
-            version,
-        ];
-        if let Some(output) = run("openssl", &arguments, "GET openssl\r\nQUIT\r\n") {
-            assert!(
-                output.contains("Verification: OK") && output.contains("+OK"),
-                "{output}"
-            );
-        }
-    }
-    // Nothing older, and no cipher suite without forward secrecy or without authentication.
-    for weak in [
-        &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"][..],
-        &["-tls1", "-cipher", "ALL:@SECLEVEL=0"],
-        &["-tls1_2", "-cipher", "kRSA:@SECLEVEL=0"],
-        &["-tls1_2", "-cipher", "CBC:SHA1:@SECLEVEL=0"],
-        &["-tls1_2", "-cipher", "aNULL:eNULL:@SECLEVEL=0"],
-    ] {
-        let arguments = [&["s_client", "-connect", &peer, "-brief"][..], weak].concat();
-        if let Some(output) = run("openssl", &arguments, "PING\r\nQUIT\r\n") {
-            assert!(!output.contains("+PONG"), "{weak:?}: {output}");
-        }
     }
 }

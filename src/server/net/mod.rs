@@ -19,5 +19,7 @@ pub(crate) use listen::{
     UDP_BUFFER, drop_new_connections, tcp_group, udp_group, udp_receive_buffer,
 };
 pub(crate) use log_limit::LogLimit;
-pub(crate) use tls::{CIPHERTEXT_LEN, HandshakeFailure, HandshakeSlot, Session, is_client_hello};
+pub(crate) use tls::{
+    CIPHERTEXT_LEN, HandshakeFailure, HandshakeSlot, PLAINTEXT_LEN, Session, is_client_hello,
+};
 pub use tls::{Tls, TlsSnapshot};

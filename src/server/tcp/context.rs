@@ -9,12 +9,15 @@ use tokio::sync::{mpsc, watch};
 use super::moved::Moved;
 use crate::protocol::{classic, framed};
 use crate::server::exchange::Requests;
-use crate::server::net::CIPHERTEXT_LEN;
+use crate::server::net::{CIPHERTEXT_LEN, PLAINTEXT_LEN};
 use crate::server::worker::Worker;
 use crate::topic::Shards;
 
 /// The most bytes that one read returns: the longest classic message.
 pub(super) const READ_LEN: usize = classic::MAX_MESSAGE;
+
+// A read of a TLS connection decrypts into the same buffer.
+const _: () = assert!(READ_LEN >= PLAINTEXT_LEN);
 
 /// See the [module](self).
 pub(crate) struct TcpContext {

@@ -51,8 +51,8 @@ impl Stream {
         [tcp.peer_addr(), tcp.local_addr()]
     }
 
-    /// Reads into `buffer`, as `AsyncRead` does. TLS needs `ciphertext` for the time of the call, and
-    /// reads nothing if `buffer` is shorter than 64 KiB.
+    /// Reads into `buffer`, as `AsyncRead` does. TLS needs `ciphertext` for the time of the call,
+    /// and room for `PLAINTEXT_LEN` bytes in `buffer`.
     #[inline]
     pub(super) fn poll_read(
         &mut self,

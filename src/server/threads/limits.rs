@@ -13,7 +13,7 @@ use crate::server::net::{self, Group};
 /// Logs one warning for each limit of the machine that is below the settings.
 pub(crate) fn warn_of_limits(config: &Config, tcp: &Group<TcpListener>, udp: &Group<Socket>) {
     let max_connections = config.max_connections;
-    if config.tcp.is_some()
+    if (config.tcp.is_some() || config.tls.is_some())
         && let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE)
         && limit < config.descriptors()
     {

