@@ -20,6 +20,6 @@ pub(crate) use listen::{
 };
 pub(crate) use log_limit::LogLimit;
 pub(crate) use tls::{
-    CIPHERTEXT_LEN, HandshakeFailure, HandshakeSlot, PLAINTEXT_LEN, Session, is_client_hello,
+    CIPHERTEXT_LEN, HandshakeFailure, HandshakeSlot, PLAINTEXT_LEN, TlsSession, is_client_hello,
 };
 pub use tls::{Tls, TlsSnapshot};

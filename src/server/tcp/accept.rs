@@ -46,9 +46,8 @@ pub(crate) enum QueueAtStop {
 }
 
 /// Accepts connections, those of TLS if `tls` is given, and serves each in a task, until the server is
-/// to stop. Then empties the listener's
-/// queue if `queue` says so, so that none of its connections is closed without a reply, and closes the
-/// listener.
+/// to stop. Then empties the listener's queue if `queue` says so, so that none of its connections is
+/// closed without a reply, and closes the listener.
 pub(crate) async fn accept(
     context: Rc<TcpContext>,
     listener: TcpListener,
@@ -116,7 +115,8 @@ impl Acceptor {
         }
     }
 
-    /// Serves a new connection, which begins its TLS handshake in `slot`, here, or hands it to the worker with the fewest connections.
+    /// Serves a new connection here, or hands it to the worker with the fewest connections. With TLS
+    /// it has `slot` for its handshake.
     ///
     /// # Errors
     ///

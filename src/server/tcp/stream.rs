@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::server::net::Session;
+use crate::server::net::TlsSession;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -22,19 +22,19 @@ pub(super) enum Stream {
 #[derive(Debug)]
 pub(super) struct TlsStream {
     tcp: TcpStream,
-    pub(super) session: Session,
+    pub(super) session: TlsSession,
 }
 
 /// A stream that belongs to no worker's runtime.
 #[derive(Debug)]
 pub(super) struct Detached {
     tcp: std::net::TcpStream,
-    session: Option<Session>,
+    session: Option<TlsSession>,
 }
 
 impl Stream {
     /// Returns the stream of a TLS connection whose handshake begins.
-    pub(super) fn tls(tcp: TcpStream, session: Session) -> Self {
+    pub(super) fn tls(tcp: TcpStream, session: TlsSession) -> Self {
         Self::Tls(Box::new(TlsStream { tcp, session }))
     }
 
@@ -127,7 +127,9 @@ impl Stream {
 impl Detached {
     /// Returns whether a TLS handshake must be completed first.
     pub(super) fn is_handshaking(&self) -> bool {
-        self.session.as_ref().is_some_and(Session::is_handshaking)
+        self.session
+            .as_ref()
+            .is_some_and(TlsSession::is_handshaking)
     }
 
     /// Registers the stream with the runtime of this thread.
@@ -210,7 +212,7 @@ impl TlsStream {
     fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut write: impl FnMut(&mut Session, &mut Socket<'_>) -> io::Result<T>,
+        mut write: impl FnMut(&mut TlsSession, &mut Socket<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         loop {
             match write(&mut self.session, &mut Socket(&self.tcp)) {

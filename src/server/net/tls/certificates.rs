@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 
 use super::counts::{Counts, HandshakeFailure, TlsSnapshot};
 use super::files;
-use super::session::Session;
+use super::session::TlsSession;
 use super::slots::{HandshakeSlot, Slots};
 use crate::server::config::TlsFiles;
 use crate::server::error::TlsError;
@@ -87,9 +87,9 @@ impl Tls {
     /// # Errors
     ///
     /// The error of rustls, if the settings are wrong; none are known.
-    pub(crate) fn session(&self, slot: Option<HandshakeSlot>) -> Result<Session, rustls::Error> {
+    pub(crate) fn session(&self, slot: Option<HandshakeSlot>) -> Result<TlsSession, rustls::Error> {
         let config = Arc::clone(&self.shared.current.read());
-        Session::new(config, slot, Arc::clone(&self.shared.counts))
+        TlsSession::new(config, slot, Arc::clone(&self.shared.counts))
     }
 
     /// Counts a failed handshake.

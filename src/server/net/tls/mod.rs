@@ -12,5 +12,5 @@ pub use certificates::Tls;
 pub(crate) use client_hello::is_client_hello;
 pub(crate) use counts::HandshakeFailure;
 pub use counts::TlsSnapshot;
-pub(crate) use session::{CIPHERTEXT_LEN, PLAINTEXT_LEN, Session};
+pub(crate) use session::{CIPHERTEXT_LEN, PLAINTEXT_LEN, TlsSession};
 pub(crate) use slots::HandshakeSlot;

@@ -16,7 +16,7 @@ const ENCRYPTED_AHEAD: usize = 32 * 1024;
 /// 2,048 bytes longer than its plaintext.
 const MAX_RECORD: usize = 5 + 16 * 1024 + 2048;
 
-/// The buffer that [`Session::receive`] needs, in bytes.
+/// The buffer that [`TlsSession::receive`] needs, in bytes.
 pub(crate) const PLAINTEXT_LEN: usize = 64 * 1024;
 
 /// The most ciphertext that is decrypted at a time. Its plaintext fits into [`PLAINTEXT_LEN`], also with
@@ -25,7 +25,7 @@ pub(crate) const CIPHERTEXT_LEN: usize = PLAINTEXT_LEN - MAX_RECORD;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct TlsSession {
     tls: ServerConnection,
     /// How many bytes of the last [`write`](Self::write) are encrypted but not reported as written,
     /// because the socket has not accepted all of their records.
@@ -39,7 +39,7 @@ pub(crate) struct Session {
     open: Option<OpenTls>,
 }
 
-impl Session {
+impl TlsSession {
     pub(super) fn new(
         config: Arc<ServerConfig>,
         slot: Option<HandshakeSlot>,
