@@ -83,8 +83,8 @@ mod stores;
 mod tls;
 mod tls_client;
 mod tls_files;
-mod watch;
 mod tls_programs;
+mod watch;
 
 #[path = "../support/mod.rs"]
 mod support;
