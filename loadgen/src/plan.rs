@@ -1,6 +1,7 @@
 //! The plan of one run: [`crate::args`] makes it from flags that go together, and [`crate::drive`]
 //! carries it out.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) gso: bool,
     /// Whether each connection requests only the topics of one shard.
     pub(crate) shard_aware: bool,
+    /// What each connection is authenticated with.
+    pub(crate) token: Option<Token>,
     pub(crate) threads: usize,
     /// The processors to pin the threads to, in turn. If empty, threads are not pinned.
     pub(crate) processors: Vec<usize>,
@@ -39,6 +42,16 @@ pub(crate) struct Plan {
     pub(crate) timeout: Duration,
     /// Whether every reply is recorded and checked.
     pub(crate) verify: bool,
+}
+
+/// A token, or `NAME:PASSWORD`. It is not shown.
+#[derive(Clone)]
+pub(crate) struct Token(pub(crate) String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 /// When requests are made.

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json};
 use axum::routing::get;
 use axum::{Router, http};
+use globalcounter::access::Guard;
 use globalcounter::server::Monitor;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +24,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::exposition::Format;
+use super::gate::Gate;
 use super::watched::Watched;
 use super::{api, metrics, page};
 
@@ -62,13 +64,14 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Listens on `address` and answers from now on; [`watch`](Self::watch) tells of the server.
+    /// Listens on `address` and answers from now on those whom `guard` allows to read; without a guard,
+    /// everybody. [`watch`](Self::watch) tells of the server.
     ///
     /// # Errors
     ///
     /// The address cannot be bound, or the thread cannot be started.
-    pub(crate) fn start(address: SocketAddr) -> io::Result<Self> {
-        Self::start_on(TcpListener::bind(address)?)
+    pub(crate) fn start(address: SocketAddr, guard: Option<Arc<Guard>>) -> io::Result<Self> {
+        Self::start_on(TcpListener::bind(address)?, guard)
     }
 
     /// Does the same as [`start`](Self::start) on a listener that is already bound.
@@ -76,7 +79,7 @@ impl Admin {
     /// # Errors
     ///
     /// The listener is not usable, or the thread cannot be started.
-    pub(crate) fn start_on(listener: TcpListener) -> io::Result<Self> {
+    pub(crate) fn start_on(listener: TcpListener, guard: Option<Arc<Guard>>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let watched = Arc::<Watched>::default();
@@ -86,7 +89,7 @@ impl Admin {
             .build()?;
         let thread = thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || {
-            let Err(error) = runtime.block_on(serve_all(listener, served));
+            let Err(error) = runtime.block_on(serve_all(listener, served, guard));
             warn!(%error, "the admin port does not answer any more");
         })?;
         Ok(Self { address, watched })
@@ -139,14 +142,18 @@ async fn version() -> impl IntoResponse {
 }
 
 /// Accepts connections, and records what the server does once it has loaded its topics, for ever.
-async fn serve_all(listener: TcpListener, watched: Arc<Watched>) -> io::Result<Infallible> {
+async fn serve_all(
+    listener: TcpListener,
+    watched: Arc<Watched>,
+    guard: Option<Arc<Guard>>,
+) -> io::Result<Infallible> {
     let router = router(Arc::clone(&watched));
     tokio::spawn(async move { watched.record().await });
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // For example, no file descriptor is free.
                 debug!(%error, "cannot accept a connection on the admin port");
@@ -156,17 +163,24 @@ async fn serve_all(listener: TcpListener, watched: Arc<Watched>) -> io::Result<I
         };
         if let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
             let router = router.clone();
+            let gate = Gate::new(guard.clone(), peer.ip());
             tokio::spawn(async move {
-                serve(stream, router).await;
+                serve(stream, router, gate).await;
                 drop(permit);
             });
         }
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
+async fn serve(stream: TcpStream, router: Router, gate: Gate) {
     let service = hyper::service::service_fn(move |request: http::Request<_>| {
-        router.clone().oneshot(request)
+        let (router, gate) = (router.clone(), gate.clone());
+        async move {
+            match gate.admit(request.uri().path(), request.headers()).await {
+                Ok(()) => router.oneshot(request).await,
+                Err(refusal) => Ok(refusal),
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -13,6 +13,7 @@
 
 mod api;
 mod exposition;
+mod gate;
 mod history;
 mod http;
 mod live;

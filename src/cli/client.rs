@@ -10,6 +10,8 @@ use clap::{Args, Subcommand};
 use globalcounter::blocking::Client;
 use globalcounter::client::{Options, TlsOptions};
 
+use super::secret::read_secret;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Add one to each topic and print its new sum
@@ -110,6 +112,19 @@ pub(super) struct Server {
     attempts: u32,
     #[command(flatten)]
     tls: Tls,
+    /// File whose first line is the token, or NAME:PASSWORD; TCP and TLS only. The variable
+    /// GLOBALCOUNTER_TOKEN can hold the token instead
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The token. It is hidden, because all users can see the arguments of a process: use the variable
+    #[arg(
+        long,
+        hide = true,
+        env = "GLOBALCOUNTER_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    token: Option<String>,
 }
 
 /// Whom to trust over TLS, and who the client is.
@@ -172,6 +187,11 @@ impl Server {
             .timeout(Duration::from_millis(self.timeout))
             .attempts(self.attempts);
         options.tls = self.tls.options()?;
+        if let Some(path) = &self.token_file {
+            options = options.token(&read_secret(path)?);
+        } else if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
+            options = options.token(token);
+        }
         Ok(Client::connect_with(&self.server, options)?)
     }
 }

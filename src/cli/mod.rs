@@ -2,6 +2,7 @@
 //! the server or unreachable, 2 bad usage, and of `check` 3 damaged. Errors are one line on standard
 //! error.
 
+mod access;
 mod client;
 mod data;
 mod data_dir;
@@ -10,11 +11,13 @@ mod listen;
 mod log;
 mod manual;
 mod reload;
+mod secret;
 mod serve;
 mod settings;
 mod signals;
 mod systemd;
 mod tls;
+mod token;
 mod usage;
 mod watch;
 
@@ -56,6 +59,8 @@ enum Command {
     #[command(flatten)]
     Data(data::Command),
     #[command(flatten)]
+    Token(token::Command),
+    #[command(flatten)]
     Manual(manual::Command),
 }
 
@@ -78,6 +83,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Client(command) => client::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Watch(command) => watch::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(&command),
+        Command::Token(command) => token::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Manual(command) => {
             manual::run(&command, Arguments::command()).map(|()| ExitCode::SUCCESS)
         }

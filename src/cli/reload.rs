@@ -1,7 +1,10 @@
 //! Rereads the configuration of a running server on SIGHUP: applies what can change, and logs what
 //! changed and what needs a restart.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+use globalcounter::access::Policy;
 use globalcounter::server::Config;
 use tracing::{error, info, warn};
 
@@ -9,11 +12,19 @@ use super::log::{Level, LogLevel};
 use super::settings::{Setting, Settings};
 
 /// The keys that can change while the server runs.
-const RELOADABLE: [&str; 3] = ["log_level", "max_connections", "max_topics"];
+const RELOADABLE: [&str; 5] = [
+    "allow",
+    "log_level",
+    "max_connections",
+    "max_topics",
+    "tokens",
+];
 
 /// What the configuration says by now.
 pub(super) struct Wanted {
     pub(super) config: Config,
+    /// Who may do what; `None` if everybody may do everything.
+    pub(super) policy: Option<Policy>,
     pub(super) level: Level,
     pub(super) settings: Settings,
 }
@@ -22,26 +33,34 @@ pub(super) struct Wanted {
 pub(super) struct Reload<R> {
     running: Settings,
     log: LogLevel,
+    /// The tokens file, which is read again even without a configuration file.
+    tokens: Option<PathBuf>,
     read: R,
 }
 
 impl<R: Fn() -> Result<Wanted>> Reload<R> {
     /// Takes the settings that the server was started with.
-    pub(super) fn new(running: Settings, log: LogLevel, read: R) -> Self {
-        Self { running, log, read }
+    pub(super) fn new(running: Settings, log: LogLevel, tokens: Option<PathBuf>, read: R) -> Self {
+        Self {
+            running,
+            log,
+            tokens,
+            read,
+        }
     }
 
-    /// Reads the settings again. If there is no mistake in them, calls `set_limits` and sets the log
+    /// Reads the settings again. If there is no mistake in them, calls `apply` and sets the log
     /// level; else logs the mistakes and changes nothing.
-    pub(super) fn run(&mut self, set_limits: impl FnOnce(&Config)) {
-        let Some(file) = &self.running.file else {
+    pub(super) fn run(&mut self, apply: impl FnOnce(&Config, Option<Policy>)) {
+        let Some(file) = self.running.file.as_ref().or(self.tokens.as_ref()) else {
             info!(
-                "SIGHUP: of the settings there is nothing to reload, because the server has no --config"
+                "SIGHUP: of the settings there is nothing to reload, because the server has no \
+                 --config and no --tokens"
             );
             return;
         };
         let file = file.display().to_string();
-        let wanted = match (self.read)() {
+        let mut wanted = match (self.read)() {
             Ok(wanted) => wanted,
             Err(error) => {
                 error!(
@@ -52,7 +71,7 @@ impl<R: Fn() -> Result<Wanted>> Reload<R> {
                 return;
             }
         };
-        set_limits(&wanted.config);
+        apply(&wanted.config, wanted.policy.take());
         // The lines below are logged at the more talkative of the two levels.
         if wanted.level > self.log.level() {
             self.log.set(wanted.level);

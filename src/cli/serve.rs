@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::builder::BoolishValueParser;
 use clap::{Args, FromArgMatches};
+use globalcounter::access::{Guard, Policy};
 use globalcounter::server::{Config, Loaded, Server, Steering, TlsConfig};
 use globalcounter::shard::Durability;
 use globalcounter::store::{LastEnd, LogStore};
@@ -17,6 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use super::access::{self, AccessArguments};
 use super::data_dir;
 use super::listen::Listen;
 use super::log::{self, LogArguments};
@@ -32,7 +35,8 @@ pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    globalcounter serve --tcp 0.0.0.0:9999 --udp 0.0.0.0:9999\n  \
+    globalcounter serve --tcp 0.0.0.0:9999 --udp off --tokens tokens.toml\n  \
+    globalcounter serve --udp 10.0.0.1:9999 --allow 10.0.0.0/8=count,read\n  \
     globalcounter serve --udp off --shards 4 --pin\n  \
     globalcounter serve --data-dir /var/lib/globalcounter --durability exact\n  \
     globalcounter serve --config globalcounter.toml --check\n\n\
@@ -141,6 +145,8 @@ pub(super) struct Arguments {
     )]
     max_connections: usize,
     #[command(flatten)]
+    access: AccessArguments,
+    #[command(flatten)]
     log: LogArguments,
 }
 
@@ -181,13 +187,20 @@ fn parse_durability(text: &str) -> Result<Durability, String> {
     }
 }
 
+/// What the settings say.
+struct Resolved {
+    config: Config,
+    /// Who may do what; `None` if everybody may do everything.
+    policy: Option<Policy>,
+}
+
 impl Arguments {
     /// Returns the configuration, and completes `settings` by what the server chooses itself.
     ///
     /// # Errors
     ///
     /// All mistakes: those of the layers, and settings that exclude each other.
-    fn resolve(&self, settings: &mut Settings) -> Result<Config, Mistakes> {
+    fn resolve(&self, settings: &mut Settings) -> Result<Resolved, Mistakes> {
         let mut mistakes = std::mem::take(&mut settings.mistakes);
         let mut contradicted = Vec::new();
         if self.data_dir.is_some() {
@@ -211,6 +224,14 @@ impl Arguments {
         };
         let tls = self.tls.resolve(settings, &mut mistakes);
         let config = self.config(data_dir, tls);
+        let policy = self.access.policy(&mut mistakes);
+        let listeners = [
+            ("tcp", config.tcp),
+            ("udp", config.udp),
+            ("tls", config.tls.as_ref().map(|tls| tls.address)),
+            ("http", self.admin.unwrap_or(Listen(Some(DEFAULT_ADMIN))).0),
+        ];
+        self.access.check_exposure(&listeners, &mut mistakes);
         if let Err(error) = config.check() {
             mistakes.add(error.to_string());
         }
@@ -223,7 +244,7 @@ impl Arguments {
             Some(directory) => settings.choose("data_dir", directory.display()),
             None => settings.overrule("data_dir", "in_memory"),
         }
-        Ok(config)
+        Ok(Resolved { config, policy })
     }
 
     fn config(&self, data_dir: Option<PathBuf>, tls: Option<TlsConfig>) -> Config {
@@ -240,15 +261,45 @@ impl Arguments {
             max_topics: self.max_topics,
             max_topic_len: self.max_topic_len,
             max_connections: self.max_connections,
+            access: None,
+        }
+    }
+
+    /// Checks the sockets that systemd passed as [`resolve`](Self::resolve) checks the addresses.
+    fn check_passed(&self, passed: &Passed) -> Result<(), Mistakes> {
+        let tcp = passed
+            .inherited
+            .tcp
+            .iter()
+            .map(|socket| ("tcp", socket.local_addr().ok()));
+        let udp = passed
+            .inherited
+            .udp
+            .iter()
+            .map(|socket| ("udp", socket.local_addr().ok()));
+        let admin = passed
+            .admin
+            .iter()
+            .map(|socket| ("http", socket.local_addr().ok()));
+        let listeners: Vec<_> = tcp.chain(udp).chain(admin).collect();
+        let mut mistakes = Mistakes::default();
+        self.access.check_exposure(&listeners, &mut mistakes);
+        match mistakes.is_empty() {
+            true => Ok(()),
+            false => Err(mistakes),
         }
     }
 
     /// Starts the admin port on the listener that systemd passed, or on its address, unless it is off. If
     /// no address was given, and another process listens on the default one, the server goes on
     /// without.
-    fn start_admin(&self, passed: Option<TcpListener>) -> Result<Option<Admin>> {
+    fn start_admin(
+        &self,
+        passed: Option<TcpListener>,
+        guard: Option<&Arc<Guard>>,
+    ) -> Result<Option<Admin>> {
         if let Some(listener) = passed {
-            let admin = Admin::start_on(listener);
+            let admin = Admin::start_on(listener, guard.cloned());
             return Ok(Some(admin.context(
                 "cannot serve the admin port on the socket that systemd passed",
             )?));
@@ -257,7 +308,7 @@ impl Arguments {
         let Some(address) = address else {
             return Ok(None);
         };
-        match Admin::start(address) {
+        match Admin::start(address, guard.cloned()) {
             Ok(admin) => Ok(Some(admin)),
             Err(error) if self.admin.is_none() && error.kind() == io::ErrorKind::AddrInUse => {
                 warn!(
@@ -283,7 +334,7 @@ pub(super) fn run(
     arguments: &Arguments,
     mut settings: Settings,
 ) -> Result<()> {
-    let config = arguments.resolve(&mut settings)?;
+    let Resolved { mut config, policy } = arguments.resolve(&mut settings)?;
     if arguments.check {
         return check(&settings).context("cannot write to standard output");
     }
@@ -298,8 +349,12 @@ pub(super) fn run(
         signal(SignalKind::hangup()).context("cannot catch SIGHUP")?
     };
     let passed = Passed::take()?;
+    arguments.check_passed(&passed)?;
+    arguments.access.warn_of_readers();
+    let guard = policy.map(|policy| Arc::new(Guard::new(policy)));
+    config.access = guard.clone();
     // For the same reason: until the server has loaded, the admin port says so.
-    let admin = arguments.start_admin(passed.admin)?;
+    let admin = arguments.start_admin(passed.admin, guard.as_ref())?;
     raise_descriptor_limit(&config);
     let shards = config.shards.count();
     let stored = config
@@ -315,7 +370,8 @@ pub(super) fn run(
         admin.watch(server.monitor());
     }
     let limits = server.limits();
-    let mut reload = Reload::new(settings, log, move || read_again(&command_line));
+    let tokens = arguments.access.tokens.clone();
+    let mut reload = Reload::new(settings, log, tokens, move || read_again(&command_line));
     runtime.block_on(async {
         // Before the ready line is printed: its reader may send a signal at once.
         let stop = signals::stop()?;
@@ -332,10 +388,11 @@ pub(super) fn run(
                     () = certificates.changed() => certificates.reload(),
                     _ = hangup.recv() => {
                         certificates.reload();
-                        reload.run(|config| {
+                        reload.run(|config, policy| {
                             raise_descriptor_limit(config);
                             limits.set_max_connections(config.max_connections);
                             limits.set_max_topics(config.max_topics);
+                            access::replace_policy(guard.as_deref(), policy);
                         });
                     }
                 }
@@ -371,8 +428,10 @@ fn read_again(command_line: &CommandLine) -> Result<Wanted> {
     let matches = parsed.matches.subcommand_matches("serve");
     let matches = matches.context("the command line is not that of a server")?;
     let arguments = Arguments::from_arg_matches(matches)?;
+    let Resolved { config, policy } = arguments.resolve(&mut parsed.settings)?;
     Ok(Wanted {
-        config: arguments.resolve(&mut parsed.settings)?,
+        config,
+        policy,
         level: arguments.log.level(),
         settings: parsed.settings,
     })

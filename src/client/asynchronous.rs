@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::address::{Address, Scheme};
 use super::error::{Error, Failure, Kind};
-use super::options::Options;
+use super::options::{Options, Secret};
 use super::outcome::{Outcome, Response};
 use super::tcp::{Endpoint, Sharded, Tcp};
 use super::udp::Udp;
@@ -81,6 +81,9 @@ enum Transport {
     Udp(Udp),
 }
 
+/// The longest token, in bytes: what a server checks.
+const MAX_TOKEN: usize = 1024;
+
 /// Returns where the connections of a client over TCP or TLS go.
 fn endpoint(address: &Address, options: &Options) -> Result<Endpoint, Failure> {
     match address.scheme {
@@ -120,6 +123,10 @@ impl Client {
         let address: Address = url
             .parse()
             .map_err(|why| failed(Failure::not_applied(Kind::Invalid(why))))?;
+        if let Some(token) = &options.token {
+            check_token(token, &address)
+                .map_err(|why| failed(Failure::not_applied(Kind::Invalid(why.to_owned()))))?;
+        }
         let transport = match address.scheme {
             Scheme::Tcp | Scheme::Tls => {
                 let endpoint = endpoint(&address, &options).map_err(failed)?;
@@ -325,5 +332,16 @@ impl Transport {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Client({})", self.inner.address)
+    }
+}
+
+/// Checks that a connection to `address` can carry the token.
+fn check_token(token: &Secret, address: &Address) -> Result<(), &'static str> {
+    match address.scheme {
+        Scheme::Udp => Err("a token needs tcp:// or tls://: datagrams carry none"),
+        Scheme::Tcp if token.as_bytes().len() > MAX_TOKEN => {
+            Err("the token is longer than 1,024 bytes")
+        }
+        Scheme::Tcp | Scheme::Tls => Ok(()),
     }
 }

@@ -36,6 +36,6 @@ mod udp;
 
 pub use asynchronous::Client;
 pub use error::Error;
-pub use options::Options;
+pub use options::{Options, Secret};
 #[cfg(feature = "tls")]
 pub use tls::TlsOptions;

@@ -1,5 +1,7 @@
 //! The settings of a client.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "tls")]
@@ -39,6 +41,30 @@ pub struct Options {
     /// Whom to trust for `tls://`, which needs it. `None` by default.
     #[cfg(feature = "tls")]
     pub tls: Option<TlsOptions>,
+    /// TCP: the token of each connection, or `NAME:PASSWORD`; `None` by default. UDP carries no token.
+    pub token: Option<Secret>,
+}
+
+/// A token or a password. It is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Takes the text of a token, or `NAME:PASSWORD`.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 impl Options {
@@ -84,6 +110,13 @@ impl Options {
         self.coalesce = coalesce;
         self
     }
+
+    /// Sets [`token`](Self::token).
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(Secret::new(token));
+        self
+    }
 }
 
 impl Default for Options {
@@ -96,6 +129,7 @@ impl Default for Options {
             coalesce: true,
             #[cfg(feature = "tls")]
             tls: None,
+            token: None,
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 use super::error::BindError;
+use crate::access::Guard;
 use crate::shard::Durability;
 use crate::store::LogStore;
 use crate::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
@@ -60,6 +62,8 @@ pub struct Config {
     pub max_topic_len: usize,
     /// The most open TCP connections. A connection beyond it is closed at once.
     pub max_connections: usize,
+    /// Decides what each peer may do. `None`, the default: every peer may do everything.
+    pub access: Option<Arc<Guard>>,
 }
 
 /// Where a server serves TLS, and with which certificate.
@@ -178,6 +182,7 @@ impl Default for Config {
             max_topics: Self::DEFAULT_MAX_TOPICS,
             max_topic_len: DEFAULT_MAX_TOPIC_LEN,
             max_connections: Self::DEFAULT_MAX_CONNECTIONS,
+            access: None,
         }
     }
 }

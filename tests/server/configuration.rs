@@ -9,6 +9,9 @@ use crate::support::Directory;
 const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../../packaging/globalcounter.toml");
 
+/// The keys that have no value unless one is given.
+const WITHOUT_DEFAULT: [&str; 2] = ["allow", "tokens"];
+
 /// Writes a configuration file into a new directory.
 fn file(directory: &Directory, text: &str) -> String {
     std::fs::create_dir_all(&directory.0).unwrap();
@@ -346,7 +349,13 @@ fn the_reference_has_each_key_with_its_default() {
     let documented: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
     let mut sorted = documented.clone();
     sorted.sort_unstable();
-    assert_eq!(sorted, found.keys().collect::<Vec<_>>());
+    // A key without a value is printed as a comment.
+    let mut keys: Vec<&str> = found
+        .keys()
+        .map(|key| key.trim_start_matches('#'))
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(sorted, keys);
     for row in &rows {
         let [key, flag, variable, default, _, reload] = &row[..] else {
             panic!("{row:?}");
@@ -359,6 +368,12 @@ fn the_reference_has_each_key_with_its_default() {
         assert!(["yes", "no"].contains(&reload.as_str()), "{row:?}");
         match key.as_str() {
             "shards" | "data_dir" => {} // they depend on the machine
+            key if WITHOUT_DEFAULT.contains(&key) => {
+                assert_eq!(
+                    (default.as_str(), &*found[&format!("#{key}")].0),
+                    ("none", "")
+                );
+            }
             _ => assert_eq!(*default, found[key].0, "{key}"),
         }
     }
@@ -371,6 +386,7 @@ fn variables_are_named_as_the_reference_says() {
         let (code, _, errors) = check(&[(variable, "\u{1b}")], &[]);
         match key.as_str() {
             "data_dir" => assert_eq!(settings(&[(variable, "/x")], &[])["data_dir"].0, "\"/x\""),
+            "tokens" => assert!(errors.contains("cannot read the tokens file"), "{errors}"),
             // Any text is a path. Without TLS it is not used.
             "tls_cert" | "tls_key" | "tls_ca" => {
                 let (value, source) = &settings(&[(variable, "/x")], &[])[&format!("#{key}")];
@@ -388,7 +404,18 @@ fn variables_are_named_as_the_reference_says() {
 #[test]
 fn the_example_has_each_key_with_its_default() {
     let directory = Directory::new("example");
-    let is_commented_out = |line: &str| line.starts_with('#') && !line.starts_with("# ");
+    let has_default = |line: &str| {
+        let mut keys = WITHOUT_DEFAULT.iter();
+        !keys.any(|key| line.starts_with(&format!("#{key} = ")))
+    };
+    let is_commented_out =
+        |line: &str| line.starts_with('#') && !line.starts_with("# ") && has_default(line);
+    for key in WITHOUT_DEFAULT {
+        assert!(
+            EXAMPLE.contains(&format!("\n#{key} = ")),
+            "{key} is not in the example"
+        );
+    }
     let lines = EXAMPLE.lines().map(|line| match is_commented_out(line) {
         true => &line[1..],
         false => line,
@@ -398,6 +425,9 @@ fn the_example_has_each_key_with_its_default() {
     let (example, defaults) = (settings(&[], &["--config", &path]), settings(&[], &[]));
     assert_eq!(example.len(), defaults.len());
     for (key, (value, source)) in example {
+        if WITHOUT_DEFAULT.contains(&key.trim_start_matches('#')) {
+            continue;
+        }
         assert!(
             source.starts_with(&path),
             "{key} is not in the example: {source}"

@@ -20,6 +20,7 @@
 //! - `logging`: log lines that peers can provoke
 //! - `manual`: manual pages and completion scripts
 //! - `redis_clients`: existing Redis clients, unchanged
+//! - `access`: rights, tokens, passwords and address ranges
 //! - `resp`: the Redis protocol, byte for byte
 //! - `resp_model`: the Redis protocol, compared with a model
 //! - `resp_set`: SET with conditions, GETDEL and what clients ask about topics
@@ -45,6 +46,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access;
 mod activation;
 mod admin;
 mod bad_input;

@@ -1,6 +1,8 @@
 //! The flags that describe a load: the protocol, the connections and the requests. A run and
 //! `loadgen tune` have them in common. [`super::plan`] checks how they go together.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::target::{self, Target};
@@ -34,6 +36,11 @@ pub(super) struct LoadArguments {
     /// number for each of --threads.
     #[arg(long, help_heading = "Target")]
     pub(super) shard_aware: bool,
+    /// Authenticate each connection with the token in the first line of FILE (framed, resp)
+    ///
+    /// The line is a token, or NAME:PASSWORD.
+    #[arg(long, value_name = "FILE", help_heading = "Target")]
+    pub(super) token_file: Option<PathBuf>,
 
     /// Open N connections, or UDP sockets
     #[arg(long, value_name = "N", default_value = "16", value_parser = parse_count,

@@ -4,14 +4,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use globalcounter::protocol::Op;
 
 use super::load::LoadArguments;
 use super::run::Arguments;
 use crate::drive::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
-use crate::plan::{Pace, Plan, Until};
-use crate::target::{Matching, Target, Transport};
+use crate::plan::{Pace, Plan, Token, Until};
+use crate::target::{Login, Matching, Target, Transport};
 use crate::workload::{Names, Spacing, Workload, method_name};
 
 /// Requests in flight on each connection of a target that supports pipelining.
@@ -19,6 +19,9 @@ const PIPELINE: usize = 64;
 
 /// The default warm-up is the duration divided by this.
 const WARM_UP_SHARE: u32 = 10;
+
+/// The longest token, in bytes: what a server checks.
+const MAX_TOKEN: usize = 1024;
 
 /// The longest payload of UDP over IPv4: 65,535 bytes with the headers of both.
 const DATAGRAM_LEN: usize = 65_507;
@@ -135,6 +138,7 @@ impl LoadArguments {
             per_datagram: self.frames_per_datagram,
             gso: self.gso,
             shard_aware: self.shard_aware,
+            token: self.token()?,
             threads: self.threads,
             processors: Vec::new(),
             prepare: false,
@@ -197,7 +201,28 @@ impl LoadArguments {
             "--shard-aware is for the target framed, not {}",
             target.name()
         );
+        ensure!(
+            target.login() != Login::None || self.token_file.is_none(),
+            "--token-file is for the targets framed and resp, not {}",
+            target.name()
+        );
         Ok(())
+    }
+
+    fn token(&self) -> Result<Option<Token>> {
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        let line = text.lines().next().unwrap_or_default();
+        ensure!(
+            (1..=MAX_TOKEN).contains(&line.len()),
+            "the first line of {} is no token: it has {} bytes",
+            path.display(),
+            line.len()
+        );
+        Ok(Some(Token(line.to_owned())))
     }
 
     fn check_methods(&self) -> Result<()> {

@@ -1,15 +1,16 @@
-//! The shard that owns each topic, learned before a run begins by a HELLO of globalcounter's framed
-//! dialect.
+//! What a connection exchanges before a run: the HELLO of globalcounter's framed dialect, which tells
+//! the shard that owns each topic, and authentication.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
+use globalcounter::protocol::resp;
 use globalcounter::topic::{self, ShardId};
 
 use super::socket::Socket;
-use crate::plan::{Pace, Plan};
+use crate::plan::{Pace, Plan, Token};
 
 /// The topics of each shard, and the shard of each connection: connections take turns over shards.
 pub(super) struct ShardMap {
@@ -27,7 +28,7 @@ impl ShardMap {
     /// Asks the server for its shards.
     pub(super) fn fetch(plan: &Plan) -> Result<Self> {
         let mut socket = Socket::connect(plan)?;
-        let hello = exchange(&mut socket, None)?;
+        let hello = exchange(&mut socket, None, plan.token.as_ref())?;
         ensure!(hello.shards > 0, "the server reports that it has no shards");
         let names = &plan.workload.names;
         let mut buffer = names.buffer();
@@ -107,11 +108,15 @@ impl ConnectionsByTopic {
 }
 
 /// Sends HELLO for `shard`, or for any, and reads the answer. The socket is blocking.
-pub(super) fn exchange(socket: &mut (impl Read + Write), shard: Option<u16>) -> Result<HelloReply> {
+pub(super) fn exchange(
+    socket: &mut (impl Read + Write),
+    shard: Option<u16>,
+    token: Option<&Token>,
+) -> Result<HelloReply> {
     let mut request = Vec::new();
     let hello = Hello {
         shard: shard.map(ShardId::new),
-        token: &[],
+        token: token.map_or(b"", |token| token.0.as_bytes()),
     };
     framed::encode_request(RequestId(0), &Call::Hello(hello), &mut request);
     socket.write_all(&request)?;
@@ -139,4 +144,32 @@ pub(super) fn exchange(socket: &mut (impl Read + Write), shard: Option<u16>) -> 
             n => input.extend_from_slice(&buffer[..n]),
         }
     }
+}
+
+/// Authenticates a connection of the Redis protocol. The socket is blocking.
+pub(super) fn authenticate(socket: &mut (impl Read + Write), token: &Token) -> Result<()> {
+    const OK: &[u8] = b"+OK\r\n";
+    let mut request = Vec::new();
+    match token.0.split_once(':') {
+        Some((name, password)) => {
+            resp::encode_command(
+                &[b"AUTH", name.as_bytes(), password.as_bytes()],
+                &mut request,
+            );
+        }
+        None => resp::encode_command(&[b"AUTH", token.0.as_bytes()], &mut request),
+    }
+    socket.write_all(&request)?;
+    socket.flush()?;
+    let mut input = Vec::new();
+    let mut buffer = [0; 256];
+    while !input.ends_with(b"\r\n") {
+        match socket.read(&mut buffer).context("no reply to AUTH")? {
+            0 => bail!("the server closed the connection after AUTH"),
+            n => input.extend_from_slice(&buffer[..n]),
+        }
+    }
+    let shown = input.trim_ascii().escape_ascii();
+    ensure!(input == OK, "the server answered AUTH with \"{shown}\"");
+    Ok(())
 }

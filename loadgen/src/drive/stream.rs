@@ -13,6 +13,7 @@ use super::in_flight::{InFlight, Pending};
 use super::socket::Socket;
 use crate::plan::Plan;
 use crate::sockets::Partial;
+use crate::target::Login;
 
 pub(super) struct Stream {
     socket: Socket<TcpStream>,
@@ -29,8 +30,12 @@ impl Stream {
     pub(super) fn connect(plan: &Plan, shard: Option<u16>) -> Result<Self> {
         let connecting = || -> Result<_> {
             let mut socket = Socket::connect(plan)?;
-            if let Some(shard) = shard {
-                hello::exchange(&mut socket, Some(shard))?;
+            match (shard, &plan.token, plan.target.login()) {
+                (None, Some(token), Login::Auth) => hello::authenticate(&mut socket, token)?,
+                (None, None, _) => {}
+                (_, token, _) => {
+                    hello::exchange(&mut socket, shard, token.as_ref())?;
+                }
             }
             Ok(socket.nonblocking()?)
         };

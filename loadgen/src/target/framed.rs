@@ -5,7 +5,7 @@ use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
 use globalcounter::protocol::{Op, Request};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 
-use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
+use super::interface::{Decoded, InvalidReply, Login, Matching, Outcome, Target, Transport};
 
 pub(super) const TCP: Framed = Framed {
     name: "framed",
@@ -41,6 +41,13 @@ impl Target for Framed {
 
     fn knows_shards(&self) -> bool {
         self.transport == Transport::Stream
+    }
+
+    fn login(&self) -> Login {
+        match self.transport {
+            Transport::Stream => Login::Hello,
+            _ => Login::None,
+        }
     }
 
     fn encode(&self, id: u32, op: Op, topic: &[u8], out: &mut Vec<u8>) {

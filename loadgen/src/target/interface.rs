@@ -37,6 +37,17 @@ pub(crate) enum Matching {
     InOrder,
 }
 
+/// How a connection is authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// It cannot be.
+    None,
+    /// By HELLO of the framed dialect.
+    Hello,
+    /// By AUTH of the Redis protocol.
+    Auth,
+}
+
 /// A dialect on a transport.
 pub(crate) trait Target: Sync {
     /// Returns its name for `--target`.
@@ -76,6 +87,11 @@ pub(crate) trait Target: Sync {
     /// Returns whether HELLO tells which shard owns a topic.
     fn knows_shards(&self) -> bool {
         false
+    }
+
+    /// Returns how a connection is authenticated.
+    fn login(&self) -> Login {
+        Login::None
     }
 
     /// Appends a request.

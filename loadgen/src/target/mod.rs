@@ -12,5 +12,5 @@ mod registry;
 mod resp;
 mod text;
 
-pub(crate) use interface::{Decoded, Matching, Outcome, Target, Transport};
+pub(crate) use interface::{Decoded, Login, Matching, Outcome, Target, Transport};
 pub(crate) use registry::{ALL, named};

@@ -4,7 +4,7 @@
 use globalcounter::protocol::Op;
 use globalcounter::protocol::resp::{Value, decode_reply, encode_command, encode_number};
 
-use super::interface::{Decoded, InvalidReply, Matching, Outcome, Target, Transport};
+use super::interface::{Decoded, InvalidReply, Login, Matching, Outcome, Target, Transport};
 use super::text::number;
 
 pub(super) const RESP: Resp = Resp;
@@ -27,6 +27,10 @@ impl Target for Resp {
     fn supports(&self, op: Op) -> bool {
         // Redis has no ADVANCE: its SET lowers a number as well.
         !matches!(op, Op::Advance(_))
+    }
+
+    fn login(&self) -> Login {
+        Login::Auth
     }
 
     fn encode(&self, _: u32, op: Op, topic: &[u8], out: &mut Vec<u8>) {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use globalcounter::access::{Digest, Grant, Guard, Policy, Rule, Token};
 use globalcounter::protocol::Reply;
 use globalcounter::protocol::framed;
 use globalcounter::server::affinity;
@@ -110,6 +111,50 @@ fn all_methods_and_distributions_are_measured() {
         let ended = load(server.tcp, &format!("{mix} --topics 50 {flags}"));
         assert_eq!(row(ended.measured(), "errors"), "none", "{flags}");
     }
+}
+
+#[test]
+fn a_server_with_tokens_is_measured() {
+    let rule = Rule {
+        rights: "count".parse().unwrap(),
+        prefixes: Vec::new(),
+    };
+    let token = Token {
+        name: "loadgen".to_owned(),
+        digest: Digest::of_token(b"a-token-for-tests"),
+        grant: Arc::new(Grant::new([rule])),
+    };
+    let server = Embedded::with(2, Some(Guard::new(Policy::new(vec![token], Vec::new()))));
+    let path = |name: &str, text: &str| {
+        let file = format!(
+            "{}/{name}-{}",
+            env!("CARGO_TARGET_TMPDIR"),
+            std::process::id()
+        );
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let right = path("token", "a-token-for-tests\n");
+    let named = path("named", "loadgen:a-token-for-tests\n");
+    for target in ["framed", "framed --shard-aware", "resp"] {
+        for file in [&right, &named] {
+            let flags = format!("--requests 500 --target {target} --token-file {file}");
+            assert_eq!(
+                row(load(server.tcp, &flags).measured(), "errors"),
+                "none",
+                "{target}"
+            );
+        }
+    }
+    let wrong = path("wrong", "another-token\n");
+    for (target, refusal) in [("framed", "Denied"), ("resp", "WRONGPASS")] {
+        let flags =
+            format!("--connections 1 --requests 500 --target {target} --token-file {wrong}");
+        load(server.tcp, &flags).refused(1, refusal);
+    }
+    load(server.tcp, "--requests 500").refused(1, "the server refused every request: DENIED");
+    let flags = format!("--target udp --token-file {right}");
+    load(server.tcp, &flags).refused(2, "--token-file is for the targets framed and resp");
 }
 
 #[test]

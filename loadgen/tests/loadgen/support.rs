@@ -3,9 +3,11 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use globalcounter::access::Guard;
 use globalcounter::server::{Config, ServeError, Server, Stop};
 use globalcounter::topic::Shards;
 
@@ -90,11 +92,17 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     pub(crate) fn start(shards: usize) -> Self {
+        Self::with(shards, None)
+    }
+
+    /// Starts a server that everybody may use, or those whom `access` allows.
+    pub(crate) fn with(shards: usize, access: Option<Guard>) -> Self {
         let port_0 = Some(([127, 0, 0, 1], 0).into());
         let server = Server::bind(Config {
             tcp: port_0,
             udp: port_0,
             shards: Shards::new(shards).unwrap(),
+            access: access.map(Arc::new),
             ..Config::default()
         })
         .unwrap();
@@ -175,7 +183,7 @@ impl Drop for Null {
 pub(crate) fn tcp_server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let serve = std::sync::Arc::new(serve);
+    let serve = Arc::new(serve);
     std::thread::spawn(move || {
         while let Ok((peer, _)) = listener.accept() {
             let serve = serve.clone();

@@ -84,8 +84,8 @@ fn bind() -> Result<Server, BindError> {
 }
 
 fn start_admin() -> io::Result<Admin> {
-    match Admin::start(DEFAULT_ADMIN) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Admin::start(ANY_PORT),
+    match Admin::start(DEFAULT_ADMIN, None) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Admin::start(ANY_PORT, None),
         started => started,
     }
 }

@@ -161,11 +161,11 @@ fn setting(key: Key<'_>, matches: &ArgMatches, file: Option<(&PathBuf, &usize)>)
     let value = if key.is_switch() {
         Some(matches.get_flag(key.id()).to_string())
     } else {
-        let values = matches.get_raw(key.id());
-        let mut values = values.into_iter().flatten();
-        values
-            .next()
+        let values = matches.get_raw(key.id()).into_iter().flatten();
+        let values: Vec<String> = values
             .map(|value| value.to_string_lossy().into_owned())
+            .collect();
+        (!values.is_empty()).then(|| key.join(&values))
     };
     Setting {
         key: key.name(),

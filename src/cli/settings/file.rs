@@ -117,6 +117,23 @@ fn value_text(key: Key<'_>, value: &DeValue<'_>) -> Result<String, String> {
             let number = number.map_or_else(|_| digits.to_string(), |number| number.to_string());
             (number.clone(), number)
         }
+        DeValue::Array(values) if key.is_list() => {
+            let texts: Option<Vec<String>> = values
+                .iter()
+                .map(|value| match value.get_ref() {
+                    DeValue::String(text) => Some(text.to_string()),
+                    _ => None,
+                })
+                .collect();
+            let texts = texts.ok_or("expected a list of strings")?;
+            // The first that is wrong is shown alone.
+            for text in &texts {
+                let shown = text.escape_debug();
+                expected::check_value(key.arg, text)
+                    .map_err(|expected| format!("{expected}, not \"{shown}\""))?;
+            }
+            return Ok(key.join(&texts));
+        }
         other => {
             let kind = other.type_str();
             return Err(format!("expected a single value, not a TOML {kind}"));

@@ -53,6 +53,17 @@ impl<'a> Key<'a> {
         matches!(self.arg.get_action(), ArgAction::SetTrue)
     }
 
+    /// Returns whether it may have several values: a flag that can be repeated, a list in a file.
+    pub(super) fn is_list(self) -> bool {
+        matches!(self.arg.get_action(), ArgAction::Append)
+    }
+
+    /// Returns several values as one text.
+    pub(super) fn join(self, values: &[String]) -> String {
+        let delimiter = self.arg.get_value_delimiter().unwrap_or(' ');
+        values.join(&delimiter.to_string())
+    }
+
     /// Returns whether it is a path, which only a string can be.
     pub(super) fn is_path(self) -> bool {
         self.arg.get_value_parser().type_id() == TypeId::of::<PathBuf>()

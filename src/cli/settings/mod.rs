@@ -12,4 +12,4 @@ mod source;
 
 pub(super) use command_line::CommandLine;
 pub(super) use mistakes::Mistakes;
-pub(super) use setting::{Setting, Settings};
+pub(super) use setting::{Setting, Settings, quoted};

@@ -51,7 +51,7 @@ impl Setting {
 }
 
 /// Returns a TOML string.
-fn quoted(text: &str) -> String {
+pub(in crate::cli) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

@@ -11,6 +11,7 @@ use super::endpoint::Endpoint;
 use super::owners::Owners;
 use super::stream::Stream;
 use crate::client::error::{Failure, Kind, not_a_server};
+use crate::client::options::Secret;
 use crate::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
 use crate::protocol::{ErrorCode, Reply};
 use crate::topic::ShardId;
@@ -26,6 +27,8 @@ pub(super) struct Connector {
     pub(super) limit: Duration,
     /// The shard whose worker is to serve the connections, and where each HELLO reply is stored.
     pub(super) shard: Option<(ShardId, Owners)>,
+    /// What each connection is authenticated with.
+    pub(super) token: Option<Secret>,
 }
 
 impl Connector {
@@ -33,8 +36,11 @@ impl Connector {
     pub(super) async fn connect(&self) -> Result<Stream, Failure> {
         within(self.limit, async {
             let mut stream = self.endpoint.open().await.map_err(unreachable)?;
+            let token = self.token.as_ref();
             if let Some((shard, owners)) = &self.shard {
-                owners.update(hello(&mut stream, Some(*shard)).await?);
+                owners.update(hello(&mut stream, Some(*shard), token).await?);
+            } else if token.is_some() {
+                hello(&mut stream, None, token).await?;
             }
             Ok(stream)
         })
@@ -43,10 +49,14 @@ impl Connector {
 }
 
 /// Opens a connection to `endpoint`, sends HELLO and returns the reply.
-pub(super) async fn ask_hello(endpoint: &Endpoint, limit: Duration) -> Result<HelloReply, Failure> {
+pub(super) async fn ask_hello(
+    endpoint: &Endpoint,
+    limit: Duration,
+    token: Option<&Secret>,
+) -> Result<HelloReply, Failure> {
     within(limit, async {
         let mut stream = endpoint.open().await.map_err(unreachable)?;
-        hello(&mut stream, None).await
+        hello(&mut stream, None, token).await
     })
     .await
 }
@@ -71,19 +81,28 @@ fn unreachable(error: io::Error) -> Kind {
 
 /// Sends HELLO on a new connection, which moves it to the worker of `shard`. If the server has no
 /// such shard, because it restarted with fewer, it serves the connection like any other.
-async fn hello(stream: &mut Stream, shard: Option<ShardId>) -> Result<HelloReply, Kind> {
-    match exchange_hello(stream, shard).await {
+async fn hello(
+    stream: &mut Stream,
+    shard: Option<ShardId>,
+    token: Option<&Secret>,
+) -> Result<HelloReply, Kind> {
+    match exchange_hello(stream, shard, token).await {
         Err(Kind::Refused(ErrorCode::BadFrame)) if shard.is_some() => {
-            exchange_hello(stream, None).await
+            exchange_hello(stream, None, token).await
         }
         other => other,
     }
 }
 
 /// Sends one HELLO and reads its reply, with nothing else in flight.
-async fn exchange_hello(stream: &mut Stream, shard: Option<ShardId>) -> Result<HelloReply, Kind> {
+async fn exchange_hello(
+    stream: &mut Stream,
+    shard: Option<ShardId>,
+    token: Option<&Secret>,
+) -> Result<HelloReply, Kind> {
     let mut request = Vec::new();
-    let call = Call::Hello(Hello { shard, token: b"" });
+    let token = token.map_or(&b""[..], Secret::as_bytes);
+    let call = Call::Hello(Hello { shard, token });
     framed::encode_request(HELLO_ID, &call, &mut request);
     stream.write_all(&request).await.map_err(unreachable)?;
     stream.flush().await.map_err(unreachable)?;

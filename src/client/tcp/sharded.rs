@@ -28,7 +28,8 @@ impl Sharded {
         endpoint: &Endpoint,
         options: &Options,
     ) -> Result<Self, Failure> {
-        let hello = connect::ask_hello(endpoint, options.timeout).await?;
+        let token = options.token.as_ref();
+        let hello = connect::ask_hello(endpoint, options.timeout, token).await?;
         let owners = Owners::new(hello);
         let mut connecting = JoinSet::new();
         for number in 0..hello.shards.clamp(1, Shards::MAX) {

@@ -56,6 +56,7 @@ impl Tcp {
             endpoint,
             limit: options.timeout,
             shard,
+            token: options.token.clone(),
         };
         let stream = connector.connect().await?;
         let (jobs, queue) = mpsc::channel(QUEUE_LEN);

@@ -1,5 +1,6 @@
 //! The options of CLIENT's subcommands, and checks of the names that a client gives itself.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use super::{Arguments, Refusal, number};
@@ -158,12 +159,35 @@ pub(super) fn check_switch(state: &[u8]) -> Result<(), Refusal<'static>> {
     }
 }
 
-/// Checks a user. No password is configured, so the user `default` may send any password, as in
-/// Redis.
-pub(super) fn authenticate(user: &[u8]) -> Result<(), Refusal<'static>> {
-    match user {
-        b"default" => Ok(()),
-        _ => Err(Refusal::NoSuchUser),
+/// AUTH, or the AUTH of HELLO.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Auth<'a> {
+    /// The user; `None` if only a password was sent.
+    pub user: Option<&'a [u8]>,
+    /// The password or the token.
+    pub password: &'a [u8],
+}
+
+/// Does not show the password, nor the user, in whose place a password may stand.
+impl fmt::Debug for Auth<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Auth(…)")
+    }
+}
+
+impl Auth<'_> {
+    /// Checks the user of a server where no token is configured. The user `default` may send any
+    /// password then, as in Redis.
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`Refusal`] that Redis sends without passwords.
+    pub fn without_tokens(&self) -> Result<(), Refusal<'static>> {
+        match self.user {
+            Some(b"default") => Ok(()),
+            Some(_) => Err(Refusal::WrongPassword),
+            None => Err(Refusal::NoPassword),
+        }
     }
 }
 

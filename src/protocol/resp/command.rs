@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::client::{
-    ClientFilter, Kill, Replies, authenticate, check_switch, client_word, read_kill, read_list,
+    Auth, ClientFilter, Kill, Replies, check_switch, client_word, read_kill, read_list,
     read_replies,
 };
 use super::limits::MAX_PATTERN;
@@ -46,6 +46,8 @@ pub enum Command<'a> {
     Echo(&'a [u8]),
     /// HELLO.
     Hello(Hello<'a>),
+    /// AUTH.
+    Auth(Auth<'a>),
     /// CLIENT SETNAME.
     SetName(&'a str),
     /// CLIENT SETINFO: the client library of the connection.
@@ -111,6 +113,8 @@ impl EachKey {
 pub struct Hello<'a> {
     /// The version to use from now on; `None` keeps the current one.
     pub version: Option<Version>,
+    /// The credentials, if some are given.
+    pub auth: Option<Auth<'a>>,
     /// The new name of the connection, if one is given.
     pub name: Option<&'a str>,
 }
@@ -202,8 +206,14 @@ impl<'a> Command<'a> {
             Verb::RandomKey => Ok(Self::RandomKey),
             Verb::Hello => read_hello(arguments, bytes).map(Self::Hello),
             Verb::Auth => match arguments.len() {
-                2 => Err(Refusal::NoPassword),
-                3 => authenticate(at(1)).map(|()| Self::Ok),
+                2 => Ok(Self::Auth(Auth {
+                    user: None,
+                    password: at(1),
+                })),
+                3 => Ok(Self::Auth(Auth {
+                    user: Some(at(1)),
+                    password: at(2),
+                })),
                 _ => Err(Refusal::Syntax),
             },
             Verb::Select => match number(at(1)) {
@@ -311,6 +321,7 @@ fn read_hello<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Hello<'a>, R
     let at = |i: usize| arguments.at(i, bytes);
     let mut hello = Hello {
         version: None,
+        auth: None,
         name: None,
     };
     if arguments.len() > 1 {
@@ -322,7 +333,10 @@ fn read_hello<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Hello<'a>, R
         let left = arguments.len() - i - 1;
         match at(i).to_ascii_uppercase().as_slice() {
             b"AUTH" if left >= 2 => {
-                authenticate(at(i + 1))?;
+                hello.auth = Some(Auth {
+                    user: Some(at(i + 1)),
+                    password: at(i + 2),
+                });
                 i += 3;
             }
             b"SETNAME" if left >= 1 => {

@@ -23,7 +23,7 @@ mod table;
 mod unsupported;
 mod version;
 
-pub use client::{ClientFilter, Kill, Replies};
+pub use client::{Auth, ClientFilter, Kill, Replies};
 pub use command::{Command, EachKey, Hello, Scan};
 pub use decode::{Arguments, Progress, ProtocolError, decode, decode_array};
 pub use describe::{commands, describe, document, help};

@@ -90,8 +90,16 @@ pub enum Refusal<'a> {
     NoTransaction(&'static Spec),
     /// AUTH with a password only; no password is configured.
     NoPassword,
-    /// AUTH of a user that does not exist.
-    NoSuchUser,
+    /// AUTH of a user that does not exist, or with a wrong password.
+    WrongPassword,
+    /// AUTH was not checked, because too many attempts failed or wait. Holds the reason.
+    AuthLater(&'static str),
+    /// The connection has to authenticate first.
+    NoAuth,
+    /// The connection has no right to call the command.
+    NoCommand(&'static Spec),
+    /// The connection has the right, but not for one of the topics.
+    NoKey,
     /// The name for a connection is invalid.
     ClientName,
     /// CLIENT SETINFO of an attribute other than the library's name or version.
@@ -189,9 +197,21 @@ impl fmt::Display for Refusal<'_> {
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
             ),
-            Self::NoSuchUser => {
+            Self::WrongPassword => {
                 f.write_str("WRONGPASS invalid username-password pair or user is disabled.")
             }
+            Self::AuthLater(reason) => write!(f, "TRYAGAIN {reason}"),
+            Self::NoAuth => f.write_str("NOAUTH Authentication required."),
+            Self::NoCommand(spec) => {
+                let name = spec.name;
+                write!(
+                    f,
+                    "NOPERM this user has no permissions to run the '{name}' command"
+                )
+            }
+            Self::NoKey => f.write_str(
+                "NOPERM this user has no permissions to access one of the keys used as arguments",
+            ),
             Self::HelloOption(option) => {
                 write!(f, "ERR Syntax error in HELLO option '{}'", Quoted(option))
             }

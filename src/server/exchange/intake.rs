@@ -9,6 +9,7 @@ use crossbeam_utils::CachePadded;
 use super::origin::WorkerId;
 use super::request_counts::RequestCounts;
 use super::requests::{Queued, Requests};
+use crate::access::Gate;
 use crate::protocol::framed::{self, Answer, Call, Hello, HelloReply, NotARequest, RequestId};
 use crate::protocol::{ErrorCode, Reply, Request, classic};
 use crate::topic::{ShardId, Shards};
@@ -32,14 +33,17 @@ pub(crate) enum FramesEnd {
     /// Before bytes that are no request, so that the rest cannot be decoded. The error is answered
     /// already if it has an answer.
     Lost,
-    /// After a connection's HELLO that names a shard. The HELLO is not answered yet.
+    /// After a connection's HELLO that names a shard, or that has to be checked. The HELLO is not
+    /// answered yet.
     Hello {
         /// This many bytes were whole frames, including the HELLO.
         at: usize,
         /// The id of the HELLO.
         id: RequestId,
-        /// The worker of the named shard.
-        to: WorkerId,
+        /// The worker of the named shard, if one is named.
+        to: Option<WorkerId>,
+        /// How many of the bytes before `at` are the token.
+        token_len: usize,
     },
 }
 
@@ -101,9 +105,11 @@ impl Intake {
 
     /// Decodes all whole frames of `bytes[span]`. Pushes requests for topics into `requests`, and
     /// passes answers that need no shard to `answer`. `datagram` is the index of the datagram; it
-    /// is `None` for a connection, which can move to the worker of a shard.
-    pub(crate) fn decode_frames(
+    /// is `None` for a connection, which can move to the worker of a shard. Requests that `gate` does not
+    /// allow are answered with DENIED.
+    pub(crate) fn decode_frames<G: Gate>(
         &self,
+        gate: &G,
         bytes: &[u8],
         span: Range<usize>,
         datagram: Option<u32>,
@@ -127,18 +133,28 @@ impl Intake {
             };
             at += frame.len;
             match frame.call {
+                Ok(Call::Topic(request)) if !gate.allows(&request) => {
+                    answer(frame.id, Answer::Reply(self.refuse(ErrorCode::Denied)));
+                }
                 Ok(Call::Topic(request)) => {
                     self.counts.framed(request.op);
                     let datagram = datagram.unwrap_or_default();
                     requests.push(&request, queued(&request, at, frame.id, datagram));
                 }
                 Ok(Call::Ping(body)) => answer(frame.id, Answer::Pong(body)),
+                // A datagram gets no rights by a token, since the next one may be of somebody else.
+                Ok(Call::Hello(hello))
+                    if G::CHECKS && datagram.is_some() && !hello.token.is_empty() =>
+                {
+                    answer(frame.id, Answer::Reply(self.refuse(ErrorCode::Denied)));
+                }
                 Ok(Call::Hello(hello)) => match self.worker_for(hello) {
-                    Ok(to) if hello.shard.is_some() && datagram.is_none() => {
+                    Ok(to) if (hello.shard.is_some() || G::CHECKS) && datagram.is_none() => {
                         return FramesEnd::Hello {
                             at: at - span.start,
                             id: frame.id,
-                            to,
+                            to: hello.shard.is_some().then_some(to),
+                            token_len: hello.token.len(),
                         };
                     }
                     Ok(_) => answer(frame.id, Answer::Hello(self.hello())),
@@ -153,10 +169,11 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// The reply to the message, if it cannot be decoded.
+    /// The reply to the message, if it cannot be decoded, or if `gate` does not allow it.
     #[inline(always)] // it is the body of a loop
-    pub(crate) fn decode_message(
+    pub(crate) fn decode_message<G: Gate>(
         &self,
+        gate: &G,
         bytes: &[u8],
         span: Range<usize>,
         datagram: u32,
@@ -167,6 +184,9 @@ impl Intake {
             Ok(request) => request,
             Err(error) => return Err(self.refuse(error)),
         };
+        if !gate.allows(&request) {
+            return Err(self.refuse(ErrorCode::Denied));
+        }
         self.counts.classic(request.op);
         requests.push(
             &request,

@@ -1,25 +1,22 @@
-//! System calls: binding groups of sockets, batches of datagrams, pinning threads to processors, a clock
-//! and what limits log lines by it; and TLS without its sockets. [`sys`] is the only file with `unsafe`.
-//! Knows no dialect, no shard and no runtime.
+//! System calls: binding groups of sockets, batches of datagrams, pinning threads to processors; and TLS
+//! without its sockets. [`sys`] is the only file with `unsafe`. Knows no dialect, no shard and no runtime.
 
 // These two are public only for loadgen, which measures with the very same system calls. They are
 // not part of the stable API.
 pub mod affinity;
-mod clock;
 mod inherited;
 mod listen;
-mod log_limit;
 pub mod sys;
 mod tls;
 
-pub(crate) use clock::coarse_seconds;
 pub use inherited::Inherited;
 pub(crate) use inherited::{Group, inherited_tcp, inherited_udp};
 pub(crate) use listen::{
     UDP_BUFFER, drop_new_connections, tcp_group, udp_group, udp_receive_buffer,
 };
-pub(crate) use log_limit::LogLimit;
 pub(crate) use tls::{
     CIPHERTEXT_LEN, HandshakeFailure, HandshakeSlot, PLAINTEXT_LEN, TlsSession, is_client_hello,
 };
 pub use tls::{Tls, TlsSnapshot};
+
+pub(crate) use crate::measure::{LogLimit, coarse_seconds};

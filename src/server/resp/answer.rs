@@ -25,7 +25,7 @@ pub(super) fn answer(
     ring: &mut Ring,
 ) -> Then {
     match invocation.command {
-        Command::Ok => ring.push(|writer| writer.simple("OK")),
+        Command::Ok | Command::Auth(_) => ring.push(|writer| writer.simple("OK")),
         Command::Zero => ring.push(|writer| writer.integer(0)),
         Command::EmptyList => ring.push(|writer| writer.array(0)),
         Command::Ping(None) => ring.push(|writer| writer.simple("PONG")),

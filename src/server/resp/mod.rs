@@ -8,6 +8,7 @@ mod clients;
 mod command_info;
 mod info;
 mod invocation;
+mod permission;
 mod search;
 mod session;
 mod transaction;

@@ -1,14 +1,17 @@
 //! The commands of one connection: from bytes to requests for shards, and to replies that need none.
 
 use std::net::SocketAddr;
+use std::task::Waker;
 
 use super::answer::{self, Then};
 use super::invocation::{Invocation, waits_for_all_before};
+use super::permission::Permission;
 use super::search::{Keys, Progress, RandomKey, Scan, Search};
 use super::transaction::Transaction;
+use crate::access::{Check, Pending, Verdict};
 use crate::protocol::Request;
 use crate::protocol::resp::{
-    self, Arguments, Command, EachKey, Form, MAX_INLINE, ProtocolError, Refusal, Spec,
+    self, Arguments, Command, EachKey, Form, Hello, MAX_INLINE, ProtocolError, Refusal, Spec, Verb,
 };
 use crate::server::exchange::{ConnectionKey, Queued, Requests, SearchPart};
 use crate::server::status::Registration;
@@ -35,6 +38,8 @@ pub(crate) struct Session {
     /// The arguments of the command that is decoded now, or that waits.
     arguments: Arguments,
     waits: Option<WaitsFor>,
+    /// Whether the credentials of the command that is served next are right, if they were checked.
+    verdict: Option<Verdict>,
     transaction: Transaction,
 }
 
@@ -47,6 +52,8 @@ enum WaitsFor {
     Replies { len: usize },
     /// A search, which is not finished.
     Search(Search),
+    /// The check of its password. It is `len` bytes long, and its arguments are decoded.
+    Password { len: usize, check: Pending },
 }
 
 /// The result of serving the bytes of a read.
@@ -99,6 +106,8 @@ enum Served {
     Ends,
     /// It starts a search. Nothing is in flight.
     Searches(Search),
+    /// It has to wait for the check of its password.
+    Authenticates(Pending),
 }
 
 impl Session {
@@ -113,6 +122,7 @@ impl Session {
             progress: resp::Progress::default(),
             arguments: Arguments::default(),
             waits: None,
+            verdict: None,
             transaction: Transaction::default(),
         }
     }
@@ -125,6 +135,7 @@ impl Session {
             Some(WaitsFor::Room) => link.has_room(),
             Some(WaitsFor::Replies { .. }) => link.in_flight() == 0,
             Some(WaitsFor::Search(search)) => search.may_continue(link),
+            Some(WaitsFor::Password { check, .. }) => check.verdict().is_some(),
         }
     }
 
@@ -140,8 +151,9 @@ impl Session {
 
     /// Serves the commands at the start of `input`. Appends their requests to `requests`; the topics
     /// stay in `input`.
-    pub(crate) fn serve_input(
+    pub(crate) fn serve_input<P: Permission>(
         &mut self,
+        permission: &mut P,
         worker: &Worker,
         link: &Link,
         key: ConnectionKey,
@@ -150,6 +162,10 @@ impl Session {
     ) -> ServedInput {
         let decoded = match self.waits.take() {
             Some(WaitsFor::Replies { len }) => Some(len),
+            Some(WaitsFor::Password { len, check }) => {
+                self.verdict = check.verdict();
+                Some(len)
+            }
             Some(WaitsFor::Search(search)) => {
                 if self.search(search, worker, link, key) == Progress::Unfinished {
                     let rest = Rest::Unserved;
@@ -159,7 +175,8 @@ impl Session {
             }
             Some(WaitsFor::Room) | None => None,
         };
-        let (mut served, search) = self.serve_commands(decoded, worker, link, input, requests);
+        let (mut served, search) =
+            self.serve_commands(permission, decoded, worker, link, input, requests);
         if let Some(search) = search
             && self.search(search, worker, link, key) == Progress::Finished
             && served.at == input.len()
@@ -175,8 +192,9 @@ impl Session {
 
     /// Serves commands up to one that has to wait, or one that starts a search, which is returned.
     /// If the first command is decoded already, `decoded` is its length in bytes.
-    fn serve_commands(
+    fn serve_commands<P: Permission>(
         &mut self,
+        permission: &mut P,
         mut decoded: Option<usize>,
         worker: &Worker,
         link: &Link,
@@ -205,10 +223,14 @@ impl Session {
                     break (Rest::Discard, None);
                 }
             };
-            match self.serve(&input[at..at + len], at, &mut turn) {
+            match self.serve(permission, &input[at..at + len], at, &mut turn) {
                 Served::Done => at += len,
                 Served::Waits => {
                     self.waits = Some(WaitsFor::Replies { len });
+                    break (Rest::Unserved, None);
+                }
+                Served::Authenticates(check) => {
+                    self.waits = Some(WaitsFor::Password { len, check });
                     break (Rest::Unserved, None);
                 }
                 Served::Ends => break (Rest::Discard, None),
@@ -249,7 +271,13 @@ impl Session {
     }
 
     /// Serves the command that was decoded last; its `bytes` start at `at` in the input.
-    fn serve(&mut self, bytes: &[u8], at: usize, turn: &mut Turn<'_>) -> Served {
+    fn serve<P: Permission>(
+        &mut self,
+        permission: &mut P,
+        bytes: &[u8],
+        at: usize,
+        turn: &mut Turn<'_>,
+    ) -> Served {
         if self.arguments.is_empty() {
             return Served::Done; // an empty line
         }
@@ -258,11 +286,19 @@ impl Session {
         if in_flight && found.as_ref().is_ok_and(|spec| waits_for_all_before(spec)) {
             return Served::Waits;
         }
+        if P::CHECKS
+            && let Ok(spec) = &found
+            && let Some(check) = self.begin_auth(permission, spec, bytes, turn)
+        {
+            return Served::Authenticates(check);
+        }
         turn.ring.begin_command();
-        let (spec, command) = match found.and_then(|spec| self.read(spec, bytes, turn.worker)) {
+        let read = found.and_then(|spec| self.read(permission, spec, bytes, turn.worker));
+        let (spec, command) = match read {
             Ok(read) => read,
             Err(refusal) => {
                 turn.ring.refuse(refusal);
+                self.verdict = None; // also if the command was part of a transaction
                 return match self.is_http(bytes) {
                     true => Served::Ends,
                     false => Served::Done,
@@ -278,14 +314,26 @@ impl Session {
                 self.push(topic, request, form, at, turn);
             }
             Command::EachKey(each) => self.push_each_key(spec, each, bytes, at, turn),
-            Command::Scan(scan) => return Served::Searches(Search::Scan(Scan::new(scan))),
+            Command::Scan(scan) => {
+                let scan = Scan::new(scan, permission.filter());
+                return Served::Searches(Search::Scan(scan));
+            }
             Command::Keys(pattern) => {
-                return Served::Searches(Search::Keys(Keys::new(pattern)));
+                let keys = Keys::new(pattern, permission.filter());
+                return Served::Searches(Search::Keys(keys));
             }
             Command::RandomKey => {
                 return Served::Searches(Search::RandomKey(RandomKey::new(shards)));
             }
             command => {
+                if let Err(refusal) = self.end_auth(permission, &command) {
+                    turn.worker.counters().refused(spec.verb);
+                    turn.ring.refuse(refusal);
+                    return Served::Done;
+                }
+                if spec.verb == Verb::Reset {
+                    permission.forget();
+                }
                 let invocation = Invocation {
                     spec,
                     command,
@@ -302,20 +350,69 @@ impl Session {
         Served::Done
     }
 
-    /// Interprets the command that was decoded last, which `spec` describes.
-    fn read<'a>(
+    /// Begins to check the credentials of the command that was decoded last, if it has some and they
+    /// are not checked yet. Returns the check if it takes a while.
+    fn begin_auth<P: Permission>(
         &mut self,
+        permission: &P,
+        spec: &'static Spec,
+        bytes: &[u8],
+        turn: &Turn<'_>,
+    ) -> Option<Pending> {
+        if !matches!(spec.verb, Verb::Auth | Verb::Hello) || self.verdict.is_some() {
+            return None;
+        }
+        let max_topic_len = turn.worker.intake.max_topic_len();
+        let auth = match Command::read(spec, &self.arguments, bytes, max_topic_len).ok()? {
+            Command::Auth(auth) => auth,
+            Command::Hello(hello) => hello.auth?,
+            _ => return None,
+        };
+        // The task's poll has set it.
+        let waker = turn.link.waker().unwrap_or(Waker::noop().clone());
+        match permission.begin_auth(auth, &waker)? {
+            Check::Done(verdict) => {
+                self.verdict = Some(verdict);
+                None
+            }
+            Check::Waits(check) => Some(check),
+        }
+    }
+
+    /// Interprets the command that was decoded last, which `spec` describes.
+    fn read<'a, P: Permission>(
+        &mut self,
+        permission: &P,
         spec: &'static Spec,
         bytes: &'a [u8],
         worker: &Worker,
     ) -> Result<(&'static Spec, Command<'a>), Refusal<'a>> {
         let read = self.transaction.note(spec).and_then(|()| {
-            Command::read(spec, &self.arguments, bytes, worker.intake.max_topic_len())
+            let max_topic_len = worker.intake.max_topic_len();
+            let command = Command::read(spec, &self.arguments, bytes, max_topic_len)?;
+            permission.check(spec, &command, &self.arguments, bytes)?;
+            Ok(command)
         });
         if read.is_err() {
             worker.counters().refused(spec.verb);
         }
         Ok((spec, read?))
+    }
+
+    /// Takes over the rights of the credentials in a command, if it has some.
+    fn end_auth<P: Permission>(
+        &mut self,
+        permission: &mut P,
+        command: &Command<'_>,
+    ) -> Result<(), Refusal<'static>> {
+        let (Command::Auth(auth)
+        | Command::Hello(Hello {
+            auth: Some(auth), ..
+        })) = *command
+        else {
+            return Ok(());
+        };
+        permission.end_auth(auth, self.verdict.take())
     }
 
     /// Returns whether this is the first line of an HTTP request, or a header. A browser was tricked

@@ -16,8 +16,9 @@ use tokio::time::Sleep;
 
 use super::context::{READ_LEN, TcpContext};
 use super::move_detector::MoveDetector;
-use super::moved::Resume;
+use super::moved::{PendingHello, Resume};
 use super::stream::Stream;
+use crate::access::{Access, Pending};
 use crate::server::exchange::{ConnectionKey, WorkerId};
 use crate::server::resp::Session;
 use crate::server::status::OpenConnection;
@@ -52,6 +53,8 @@ pub(super) struct Connection {
     /// move there. `None` if it never moves: its client has chosen a shard, or there is only one
     /// worker.
     pub(super) move_detector: Option<MoveDetector>,
+    /// What the peer may do; `None` if every peer may do everything.
+    pub(super) access: Option<Box<Access>>,
     pub(super) open: OpenConnection,
 }
 
@@ -91,6 +94,8 @@ pub(super) enum Phase {
     Framed,
     /// The connection speaks the Redis protocol.
     Resp(Box<Session>),
+    /// The connection speaks the framed dialect, and the password of a HELLO is being checked.
+    CheckingHello { hello: PendingHello, check: Pending },
     /// The connection moves to another worker once nothing is in flight.
     Moving { to: WorkerId, resume: Resume },
     /// Nothing more is read. When every reply is written, the connection is closed, or lingers
@@ -123,6 +128,7 @@ impl Connection {
     /// Creates the task of a connection that was just accepted.
     pub(super) fn new(context: Rc<TcpContext>, stream: Stream, open: OpenConnection) -> Self {
         let (key, link) = context.worker.connect();
+        let access = context.access_of(&stream);
         let stream = Rc::new(RefCell::new(stream));
         link.set_socket(Some(Rc::clone(&stream) as Rc<dyn ReplySocket>));
         Self {
@@ -132,6 +138,7 @@ impl Connection {
             partial: Vec::new(),
             unserved: false,
             phase: Phase::Opening,
+            access,
             open,
         }
     }
@@ -188,6 +195,7 @@ impl Connection {
                 }
                 self.read(cx)
             }
+            Phase::CheckingHello { .. } => Ok(self.finish_hello()),
             Phase::Moving { .. } => Ok(self.leave()),
             Phase::Closing { .. } if self.registered.link.in_flight() > 0 || !all_written => {
                 Ok(Step::Wait)

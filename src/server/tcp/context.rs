@@ -1,12 +1,15 @@
 //! State that the TCP connections of one worker share, and its other tasks do not use.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
 use super::moved::Moved;
+use super::stream::Stream;
+use crate::access::Access;
 use crate::protocol::{classic, framed};
 use crate::server::exchange::Requests;
 use crate::server::net::{CIPHERTEXT_LEN, PLAINTEXT_LEN};
@@ -67,6 +70,15 @@ impl TcpContext {
             departures,
             stop,
         }
+    }
+
+    /// Returns what the peer of a new connection may do; `None` if every peer may do everything.
+    pub(super) fn access_of(&self, stream: &Stream) -> Option<Box<Access>> {
+        let guard = self.worker.status.config.access.as_ref()?;
+        let [peer, _] = stream.addresses();
+        // A peer without an address is gone already.
+        let address = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
+        Some(Box::new(Access::new(Arc::clone(guard), address)))
     }
 
     /// Hands a connection to the worker that it moves to.

@@ -6,6 +6,7 @@ mod accept;
 mod connection;
 mod context;
 mod handshake;
+mod hello;
 mod move_detector;
 mod moved;
 mod moving;

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::stream::{Detached, Stream};
+use crate::access::Access;
 use crate::protocol::framed::RequestId;
 use crate::server::exchange::WorkerId;
 use crate::server::resp::Session;
@@ -19,6 +20,8 @@ pub(crate) struct Moved {
     pub(super) encoder: ReplyEncoder,
     pub(super) unsent: Vec<u8>,
     pub(super) resume: Resume,
+    /// `None` if it gets the one that its address has.
+    pub(super) access: Option<Box<Access>>,
     /// Counts it, at the worker that it moves to.
     pub(super) open: OpenConnection,
 }
@@ -36,6 +39,14 @@ pub(super) enum Resume {
     Resp(Box<Session>),
 }
 
+/// A HELLO that is not answered yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PendingHello {
+    pub(super) id: RequestId,
+    /// The worker of the shard that it names, if it names one.
+    pub(super) to: Option<WorkerId>,
+}
+
 impl Moved {
     /// Puts a connection in transit that was just accepted.
     ///
@@ -50,6 +61,7 @@ impl Moved {
             encoder: ReplyEncoder::Framed,
             unsent: Vec::new(),
             resume: Resume::Opening,
+            access: None,
             open,
         })
     }

@@ -25,6 +25,9 @@ impl Connection {
             unserved: moved.unserved,
             ..Self::new(context, stream, moved.open)
         };
+        if moved.access.is_some() {
+            connection.access = moved.access;
+        }
         let Registered { link, .. } = &connection.registered;
         link.set_encoder(moved.encoder);
         link.append(&moved.unsent);
@@ -78,6 +81,7 @@ impl Connection {
             encoder: registered.link.take_encoder(),
             unsent: registered.link.take_unsent(),
             resume,
+            access: self.access,
             open,
         });
         Ok(())

@@ -11,7 +11,8 @@ use tracing::debug;
 
 use super::connection::{Connection, Phase, Registered, Step};
 use super::context::{READ_LEN, Scratch};
-use super::moved::Resume;
+use super::moved::PendingHello;
+use crate::access::{Open, Topics};
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Dialect, ErrorCode, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
@@ -142,6 +143,9 @@ impl Connection {
         requests: &mut Requests,
     ) -> usize {
         self.unserved = false;
+        if let Some(access) = &mut self.access {
+            access.refresh();
+        }
         if let Phase::Opening | Phase::LateOpening { .. } = self.phase {
             match Dialect::of(input[0]) {
                 Dialect::Framed if self.is_misled_tls(input) => self.refuse_tls(output),
@@ -222,11 +226,14 @@ impl Connection {
     /// Serves the one message of a classic connection.
     fn serve_message(&mut self, input: &[u8], requests: &mut Requests, output: &mut Vec<u8>) {
         self.registered.link.set_classic();
-        let decoded =
-            self.registered
-                .worker()
-                .intake
-                .decode_message(input, 0..input.len(), 0, requests);
+        let (intake, whole) = (&self.registered.worker().intake, 0..input.len());
+        let decoded = match &self.access {
+            None => intake.decode_message(&Open, input, whole, 0, requests),
+            Some(access) => {
+                let gate = Topics::of_connection(access.grant());
+                intake.decode_message(&gate, input, whole, 0, requests)
+            }
+        };
         if let Err(reply) = decoded {
             classic::encode_reply(reply, output);
         }
@@ -246,22 +253,27 @@ impl Connection {
         let worker = self.registered.worker();
         let whole = 0..input.len();
         let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
-        match worker
-            .intake
-            .decode_frames(input, whole, None, requests, answer)
-        {
+        let intake = &worker.intake;
+        let end = match &self.access {
+            None => intake.decode_frames(&Open, input, whole, None, requests, answer),
+            Some(access) => {
+                let gate = Topics::of_connection(access.grant());
+                intake.decode_frames(&gate, input, whole, None, requests, answer)
+            }
+        };
+        match end {
             FramesEnd::At(end) => end,
             FramesEnd::Lost => {
                 self.phase = Phase::Closing { linger: true };
                 input.len()
             }
-            FramesEnd::Hello { at, id, to } => {
-                if to == worker.id {
-                    self.stay_here(id);
-                } else {
-                    let resume = Resume::Hello(id);
-                    self.phase = Phase::Moving { to, resume };
-                }
+            FramesEnd::Hello {
+                at,
+                id,
+                to,
+                token_len,
+            } => {
+                self.check_hello(PendingHello { id, to }, &input[at - token_len..at]);
                 at
             }
         }
@@ -289,7 +301,10 @@ impl Connection {
             return 0;
         };
         let sample = worker.counters().sample_commands();
-        let served = session.serve_input(worker, link, *key, input, requests);
+        let served = match &mut self.access {
+            None => session.serve_input(&mut Open, worker, link, *key, input, requests),
+            Some(access) => session.serve_input(&mut **access, worker, link, *key, input, requests),
+        };
         self.submit(input, output, requests);
         let counters = self.registered.worker().counters();
         counters.count_errors(self.registered.link.drain(output));

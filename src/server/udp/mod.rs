@@ -5,6 +5,7 @@
 mod pack;
 mod program;
 mod receive;
+mod senders;
 mod socket;
 mod steering;
 

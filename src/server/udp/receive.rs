@@ -5,12 +5,15 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::Interest;
 use tracing::{debug, warn};
 
+use super::senders::Senders;
 use super::socket::DatagramSocket;
+use crate::access::{Gate, Open, Topics};
 use crate::protocol::framed::{self, Answer, HelloReply, RequestId};
 use crate::protocol::{Dialect, ErrorCode, Reply};
 use crate::server::exchange::{
@@ -42,6 +45,8 @@ enum Response {
 
 /// The datagrams of one receive call while they are served. Its buffers are used for every call.
 struct ReceivedBatch {
+    /// `None` if everybody may do everything.
+    senders: Option<Senders>,
     datagrams: Datagrams,
     requests: Requests,
     /// The index of the datagram, the id of the request, and its response.
@@ -53,7 +58,9 @@ struct ReceivedBatch {
 /// Receives a worker's datagrams and serves them, for ever.
 pub(crate) async fn serve_datagrams(worker: Rc<Worker>, socket: Rc<DatagramSocket>) {
     let mut received = Received::new();
+    let access = worker.status.config.access.as_ref();
     let mut batch = ReceivedBatch {
+        senders: access.map(|guard| Senders::new(Arc::clone(guard))),
         datagrams: Datagrams::default(),
         requests: Requests::new(worker.shared().shards()),
         responses: Vec::new(),
@@ -125,11 +132,17 @@ impl ReceivedBatch {
         let counters = worker.counters();
         let measured = counters.sample_read();
         let mut bytes = 0;
-        for i in 0..received.count() {
-            bytes += received.span(i).len();
-            self.datagrams.begin_message(received.peer(i));
-            for span in received.datagrams(i) {
-                self.decode(&worker.intake, received.bytes(), span);
+        let intake = &worker.intake;
+        if let Some(mut senders) = self.senders.take() {
+            for i in 0..received.count() {
+                bytes += received.span(i).len();
+                self.serve_allowed(intake, received, i, &mut senders);
+            }
+            self.senders = Some(senders);
+        } else {
+            for i in 0..received.count() {
+                bytes += received.span(i).len();
+                self.decode_all(&Open, intake, received, i);
             }
         }
         counters.udp_received(bytes);
@@ -207,10 +220,42 @@ impl ReceivedBatch {
         pings.clear();
     }
 
+    /// Decodes the datagrams of message `i`.
+    #[inline(always)] // it is the body of a loop
+    fn decode_all<G: Gate>(&mut self, gate: &G, intake: &Intake, received: &Received, i: usize) {
+        self.datagrams.begin_message(received.peer(i));
+        for span in received.datagrams(i) {
+            self.decode(gate, intake, received.bytes(), span);
+        }
+    }
+
+    /// Decodes the datagrams of message `i` as far as its sender is allowed to send them. The others are
+    /// denied, but not all of them are answered.
+    fn serve_allowed(
+        &mut self,
+        intake: &Intake,
+        received: &Received,
+        i: usize,
+        senders: &mut Senders,
+    ) {
+        let before = self.responses.len();
+        let grant = senders.grant(&received.peer(i));
+        let gate = Topics::of_datagram(&grant);
+        self.decode_all(&gate, intake, received, i);
+        let is_denial = |(_, _, response): &(u32, RequestId, Response)| {
+            matches!(response, Response::Reply(Reply::Error(ErrorCode::Denied)))
+        };
+        if self.responses[before..].iter().any(is_denial) {
+            let mut responses = self.responses.split_off(before);
+            responses.retain(|response| !is_denial(response) || senders.may_deny());
+            self.responses.append(&mut responses);
+        }
+    }
+
     /// Decodes the datagram `bytes[span]`: its requests are queued, and what needs no shard is
     /// answered.
     #[inline]
-    fn decode(&mut self, intake: &Intake, bytes: &[u8], span: Range<usize>) {
+    fn decode<G: Gate>(&mut self, gate: &G, intake: &Intake, bytes: &[u8], span: Range<usize>) {
         let message = &bytes[span.clone()];
         // An empty datagram has no op code, so its dialect is unknown.
         let dialect = message
@@ -218,10 +263,11 @@ impl ReceivedBatch {
             .map_or(Dialect::Unknown, |&first| Dialect::of(first));
         match dialect {
             Dialect::Reply => {}
-            Dialect::Framed => self.decode_frames(intake, bytes, span),
+            Dialect::Framed => self.decode_frames(gate, intake, bytes, span),
             Dialect::Classic | Dialect::Resp | Dialect::Unknown => {
                 let index = self.datagrams.push(ReplyFormat::Classic);
-                if let Err(reply) = intake.decode_message(bytes, span, index, &mut self.requests) {
+                let requests = &mut self.requests;
+                if let Err(reply) = intake.decode_message(gate, bytes, span, index, requests) {
                     let response = Response::Reply(reply);
                     self.responses.push((index, RequestId::NONE, response));
                 }
@@ -232,7 +278,13 @@ impl ReceivedBatch {
     // Apart from the classic dialect, whose datagrams have one request each, so that their loop stays
     // small.
     #[inline(never)]
-    fn decode_frames(&mut self, intake: &Intake, bytes: &[u8], span: Range<usize>) {
+    fn decode_frames<G: Gate>(
+        &mut self,
+        gate: &G,
+        intake: &Intake,
+        bytes: &[u8],
+        span: Range<usize>,
+    ) {
         let message = &bytes[span.clone()];
         // A datagram is shorter than 64 KiB.
         let limit = REPLY_DATAGRAM.max(message.len()) as u16;
@@ -255,7 +307,7 @@ impl ReceivedBatch {
             };
             responses.push((index, id, response));
         };
-        let end = intake.decode_frames(bytes, span, Some(index), requests, &mut answer);
+        let end = intake.decode_frames(gate, bytes, span, Some(index), requests, &mut answer);
         if let FramesEnd::At(end) = end
             && end < message.len()
         {

@@ -436,6 +436,11 @@ impl Link {
         }
     }
 
+    /// Returns the waker of the connection's task.
+    pub(crate) fn waker(&self) -> Option<Waker> {
+        self.waker.borrow().clone()
+    }
+
     /// Wakes the connection's task.
     pub(crate) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {

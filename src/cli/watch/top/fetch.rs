@@ -192,7 +192,7 @@ mod tests {
         assert!(reason.contains("refused"), "{reason}");
 
         // It is loading: there are no seconds.
-        let admin = Admin::start(address).unwrap();
+        let admin = Admin::start(address, None).unwrap();
         let (version, seconds) = wait(&updates, |change| match change {
             Change::Reached(version, seconds) => Some((version, seconds.len())),
             _ => None,

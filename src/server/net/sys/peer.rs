@@ -1,6 +1,7 @@
 //! The peer of a datagram.
 
 use std::mem::size_of;
+use std::net::IpAddr;
 
 /// The size of a socket address in bytes: that of `sockaddr_in6`, the larger of the two families.
 pub(super) const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();
@@ -31,6 +32,23 @@ impl Peer {
             name: [0; NAME_LEN],
             name_len: 0,
             local: Local::Bound,
+        }
+    }
+
+    /// Returns the address of the sender; `None` if the kernel returned none.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        // The layouts of sockaddr_in and sockaddr_in6.
+        let family = u16::from_ne_bytes([self.name[0], self.name[1]]);
+        match i32::from(family) {
+            libc::AF_INET => {
+                let address: [u8; 4] = self.name[4..8].try_into().ok()?;
+                Some(address.into())
+            }
+            libc::AF_INET6 => {
+                let address: [u8; 16] = self.name[8..24].try_into().ok()?;
+                Some(IpAddr::from(address).to_canonical())
+            }
+            _ => None,
         }
     }
 }

@@ -2,8 +2,10 @@
 //! connection waits for it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::scan::names_limit;
+use super::scan::{may_read, names_limit};
+use crate::access::Grant;
 use crate::protocol::resp::{self, Version, Writer};
 use crate::server::exchange::SearchPart;
 use crate::topic::Shards;
@@ -30,6 +32,8 @@ pub(super) const TOO_LONG: &str = "ERR the reply would exceed 32 MiB: use SCAN";
 #[derive(Debug)]
 pub(crate) struct Keys {
     pattern: Box<[u8]>,
+    /// What the client may read; `None` for all topics.
+    readable: Option<Arc<Grant>>,
     /// Where the search continues; `None` if it has ended.
     cursor: Option<u64>,
     /// The matching topics, encoded, in pieces of at least [`PIECE_LEN`] bytes except the last.
@@ -61,9 +65,10 @@ impl Piece {
 }
 
 impl Keys {
-    pub(crate) fn new(pattern: &[u8]) -> Self {
+    pub(crate) fn new(pattern: &[u8], readable: Option<Arc<Grant>>) -> Self {
         Self {
             pattern: pattern.into(),
+            readable,
             cursor: Some(0),
             found: VecDeque::new(),
             count: Some(0),
@@ -81,7 +86,7 @@ impl Keys {
     pub(super) fn collect(&mut self, part: &SearchPart) -> bool {
         self.cursor = Some(part.cursor()).filter(|&cursor| cursor != 0);
         for name in part.names() {
-            if !resp::glob(&self.pattern, name) {
+            if !may_read(self.readable.as_deref(), name) || !resp::glob(&self.pattern, name) {
                 continue;
             }
             if self.found.back().is_none_or(|last| last.len() >= PIECE_LEN) {

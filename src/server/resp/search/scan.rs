@@ -1,5 +1,8 @@
 //! SCAN: one part of a search through the topics, and a filter on the names that it finds.
 
+use std::sync::Arc;
+
+use crate::access::{Grant, Right};
 use crate::protocol::resp::{self, Writer};
 use crate::server::exchange::SearchPart;
 use crate::topic::Shards;
@@ -24,16 +27,19 @@ pub(crate) struct Scan {
     pattern: Option<Box<[u8]>>,
     /// Whether the requested type is that of topics.
     strings: bool,
+    /// What the client may read; `None` for all topics.
+    readable: Option<Arc<Grant>>,
 }
 
 impl Scan {
-    pub(crate) fn new(scan: resp::Scan<'_>) -> Self {
+    pub(crate) fn new(scan: resp::Scan<'_>, readable: Option<Arc<Grant>>) -> Self {
         Self {
             cursor: scan.cursor,
             count: scan.count.min(COUNT_LIMIT),
             bytes: names_limit(scan.pattern, COMPARE_LIMIT),
             pattern: scan.pattern.map(Box::from),
             strings: scan.strings,
+            readable,
         }
     }
 
@@ -55,8 +61,15 @@ impl Scan {
 
     fn matches(&self, name: &[u8]) -> bool {
         let matches = |pattern: &[u8]| resp::glob(pattern, name);
-        self.strings && self.pattern.as_deref().is_none_or(matches)
+        self.strings
+            && may_read(self.readable.as_deref(), name)
+            && self.pattern.as_deref().is_none_or(matches)
     }
+}
+
+/// Returns whether a client may see a topic; `None` may see all.
+pub(super) fn may_read(readable: Option<&Grant>, name: &[u8]) -> bool {
+    readable.is_none_or(|grant| grant.allows(Right::Read, name))
 }
 
 /// Returns how many bytes of names a part may look at, so that comparing them with `pattern` takes

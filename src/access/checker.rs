@@ -1,0 +1,125 @@
+//! The thread that checks passwords. argon2id takes tens of milliseconds and megabytes by design, so no
+//! worker runs it, and one runs at a time.
+
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::thread;
+
+use thiserror::Error;
+use tracing::error;
+
+use super::attempts::Attempts;
+use super::policy::Token;
+
+/// How many passwords may wait: a second of work. A further one is refused, and the peer tries again.
+const QUEUE: usize = 32;
+
+/// The result of a check: the token, or why there is none.
+pub type Verdict = Result<Arc<Token>, Denied>;
+
+/// Why credentials are not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Denied {
+    /// There is no such token, or the password is wrong.
+    #[error("wrong token, or wrong name or password")]
+    Wrong,
+    /// Too many attempts of this address have failed; the credentials were not checked.
+    #[error("too many failed attempts from this address: try again in a second")]
+    TooManyFailures,
+    /// Too many passwords wait to be checked; this one was not.
+    #[error("too many passwords are being checked: try again")]
+    Busy,
+}
+
+/// A password that is being checked.
+#[derive(Debug, Clone)]
+pub struct Pending(Arc<OnceLock<Verdict>>);
+
+impl Pending {
+    /// Returns the result once it is known. The waker that was given with the credentials is woken then.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.0.get().cloned()
+    }
+}
+
+/// A password to check.
+struct Job {
+    token: Arc<Token>,
+    secret: Vec<u8>,
+    address: IpAddr,
+    result: Arc<OnceLock<Verdict>>,
+    waker: Waker,
+}
+
+impl Job {
+    fn run(&self, attempts: &Attempts) {
+        let verdict = match self.token.digest.is_of(&self.secret) {
+            true => Ok(Arc::clone(&self.token)),
+            false => {
+                attempts.failed(self.address);
+                Err(Denied::Wrong)
+            }
+        };
+        // Nobody else sets it.
+        let _ = self.result.set(verdict);
+    }
+}
+
+impl Drop for Job {
+    /// The peer gets an answer also if the job did not run.
+    fn drop(&mut self) {
+        self.result.get_or_init(|| Err(Denied::Busy));
+        self.waker.wake_by_ref();
+    }
+}
+
+/// The way to the thread, which starts with the first password.
+#[derive(Debug, Default)]
+pub(super) struct Checker(OnceLock<Option<SyncSender<Job>>>);
+
+impl Checker {
+    /// Has the password of `token` checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::Busy`] if too many wait.
+    pub(super) fn check(
+        &self,
+        token: &Arc<Token>,
+        secret: &[u8],
+        address: IpAddr,
+        attempts: &Arc<Attempts>,
+        waker: &Waker,
+    ) -> Result<Pending, Denied> {
+        let queue = self.0.get_or_init(|| start(Arc::clone(attempts)));
+        let result = Arc::<OnceLock<Verdict>>::default();
+        let job = Job {
+            token: Arc::clone(token),
+            secret: secret.to_vec(),
+            address,
+            result: Arc::clone(&result),
+            waker: waker.clone(),
+        };
+        match queue.as_ref().map(|queue| queue.try_send(job)) {
+            Some(Ok(())) => Ok(Pending(result)),
+            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
+                Err(Denied::Busy)
+            }
+        }
+    }
+}
+
+/// Starts the thread. It ends when the server's guard is dropped.
+fn start(attempts: Arc<Attempts>) -> Option<SyncSender<Job>> {
+    let (sender, jobs): (_, Receiver<Job>) = sync_channel(QUEUE);
+    let thread = thread::Builder::new().name("passwords".to_owned());
+    let spawned = thread.spawn(move || jobs.into_iter().for_each(|job| job.run(&attempts)));
+    if let Err(error) = &spawned {
+        error!(%error, "cannot start the thread that checks passwords; all passwords are refused");
+    }
+    spawned.is_ok().then_some(sender)
+}

@@ -1,0 +1,63 @@
+//! The check of each request, for decoders that are compiled once with it and once without.
+
+use super::grant::Grant;
+use super::right::Right;
+use crate::protocol::Request;
+
+/// Decides whether a request is allowed. A decoder takes it as a type parameter, so that a server
+/// without access control runs no check at all.
+pub(crate) trait Gate {
+    /// Whether access is controlled: HELLO and AUTH are checked then.
+    const CHECKS: bool;
+
+    /// Returns whether `request` is allowed.
+    fn allows(&self, request: &Request<'_>) -> bool;
+}
+
+/// Allows everything.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open;
+
+impl Gate for Open {
+    const CHECKS: bool = false;
+
+    #[inline(always)]
+    fn allows(&self, _: &Request<'_>) -> bool {
+        true
+    }
+}
+
+/// Allows what a grant allows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Topics<'a> {
+    grant: &'a Grant,
+    /// The right that RESET and DELETE need.
+    reset: Right,
+}
+
+impl<'a> Topics<'a> {
+    /// Returns the gate for requests of a connection.
+    pub(crate) fn of_connection(grant: &'a Grant) -> Self {
+        let reset = Right::Reset;
+        Self { grant, reset }
+    }
+
+    /// Returns the gate for requests in datagrams.
+    pub(crate) fn of_datagram(grant: &'a Grant) -> Self {
+        let reset = Right::UdpReset;
+        Self { grant, reset }
+    }
+}
+
+impl Gate for Topics<'_> {
+    const CHECKS: bool = true;
+
+    #[inline]
+    fn allows(&self, request: &Request<'_>) -> bool {
+        let right = match Right::for_op(request.op) {
+            Right::Reset => self.reset,
+            right => right,
+        };
+        self.grant.allows(right, request.topic.as_bytes())
+    }
+}

@@ -1,0 +1,28 @@
+//! Who may do what: [`Right`]s on topics with certain prefixes, given to tokens and to address ranges. A
+//! [`Guard`] holds the current [`Policy`] and checks credentials; an [`Access`] is what one peer may
+//! do. It knows no socket and no runtime; docs/security.md has the table of rights.
+
+mod attempts;
+mod checker;
+mod credentials;
+mod digest;
+#[cfg(feature = "cli")]
+mod file;
+mod gate;
+mod grant;
+mod guard;
+mod policy;
+mod range;
+mod right;
+
+pub use checker::{Denied, Pending, Verdict};
+pub use credentials::Credentials;
+pub use digest::{Digest, DigestError};
+#[cfg(feature = "cli")]
+pub use file::{Mistake, parse_tokens};
+pub(crate) use gate::{Gate, Open, Topics};
+pub use grant::{Grant, Rule};
+pub use guard::{Access, Check, Guard};
+pub use policy::{Policy, Token};
+pub use range::{AddressRange, RangeError};
+pub use right::{Right, Rights, UnknownRight};

@@ -1,0 +1,84 @@
+//! The tokens and the address ranges of a server.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::digest::Digest;
+use super::grant::Grant;
+use super::range::AddressRange;
+
+/// A name with the digest of its secret, and what its holder may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The name, which is not secret.
+    pub name: String,
+    /// The digest of the random token or of the password.
+    pub digest: Digest,
+    /// What the holder may do.
+    pub grant: Arc<Grant>,
+}
+
+/// The tokens and the address ranges of a server. The default has none, so nobody may do anything.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    by_name: HashMap<String, Arc<Token>>,
+    /// Random tokens by the first bytes of their digests, so that finding one takes no comparison with
+    /// all, and finding none tells nothing about a secret.
+    by_digest: HashMap<[u8; 8], Arc<Token>>,
+    ranges: Vec<AddressRange>,
+}
+
+impl Policy {
+    /// Creates a policy. Of two tokens with the same name or the same secret, the later counts.
+    #[must_use]
+    pub fn new(tokens: Vec<Token>, ranges: Vec<AddressRange>) -> Self {
+        let mut policy = Self {
+            ranges,
+            ..Self::default()
+        };
+        for token in tokens {
+            let token = Arc::new(token);
+            if let Digest::Token(digest) = &token.digest {
+                policy
+                    .by_digest
+                    .insert(start_of(digest), Arc::clone(&token));
+            }
+            policy.by_name.insert(token.name.clone(), token);
+        }
+        policy
+    }
+
+    /// Returns whether there is a token.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        !self.by_name.is_empty()
+    }
+
+    /// Returns the token with this name.
+    pub(super) fn named(&self, name: &[u8]) -> Option<&Arc<Token>> {
+        self.by_name.get(std::str::from_utf8(name).ok()?)
+    }
+
+    /// Returns the random token `secret`.
+    pub(super) fn with_secret(&self, secret: &[u8]) -> Option<&Arc<Token>> {
+        let Digest::Token(digest) = Digest::of_token(secret) else {
+            return None;
+        };
+        let found = self.by_digest.get(&start_of(&digest))?;
+        found.digest.is_of(secret).then_some(found)
+    }
+
+    /// Returns what peers with this address may do without a token.
+    pub(super) fn grant_of(&self, address: IpAddr) -> Grant {
+        let ranges = self.ranges.iter().filter(|range| range.contains(address));
+        Grant::new(ranges.map(|range| range.rule.clone()))
+    }
+}
+
+/// Returns the bytes of a digest by which a token is found.
+fn start_of(digest: &[u8; 32]) -> [u8; 8] {
+    let mut start = [0; 8];
+    start.copy_from_slice(&digest[..8]);
+    start
+}

@@ -1,0 +1,164 @@
+//! What each command needs: docs/security.md has the table. The session is compiled once with this check
+//! and once without, so that a server without access control pays nothing for it.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::access::{Access, Check, Credentials, Denied, Grant, Open, Right, Verdict};
+use crate::protocol::resp::{Arguments, Auth, Command, Refusal, Spec, Verb};
+
+/// The rights of a connection, as far as commands ask for them.
+pub(crate) trait Permission {
+    /// Whether access is controlled.
+    const CHECKS: bool;
+
+    /// Checks that the connection may call a command.
+    ///
+    /// # Errors
+    ///
+    /// Returns NOAUTH or NOPERM as a [`Refusal`].
+    fn check<'a>(
+        &self,
+        spec: &'static Spec,
+        command: &Command<'a>,
+        arguments: &Arguments,
+        bytes: &'a [u8],
+    ) -> Result<(), Refusal<'static>>;
+
+    /// Begins to check credentials.
+    fn begin_auth(&self, auth: Auth<'_>, waker: &Waker) -> Option<Check>;
+
+    /// Takes the result of checked credentials.
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`Refusal`] of AUTH if they are wrong.
+    fn end_auth(
+        &mut self,
+        auth: Auth<'_>,
+        verdict: Option<Verdict>,
+    ) -> Result<(), Refusal<'static>>;
+
+    /// Makes the connection like one that has not authenticated.
+    fn forget(&mut self);
+
+    /// Returns the grant that decides which topics a search returns; `None` if it may return all.
+    fn filter(&self) -> Option<Arc<Grant>>;
+}
+
+impl Permission for Open {
+    const CHECKS: bool = false;
+
+    #[inline(always)]
+    fn check<'a>(
+        &self,
+        _: &'static Spec,
+        _: &Command<'a>,
+        _: &Arguments,
+        _: &'a [u8],
+    ) -> Result<(), Refusal<'static>> {
+        Ok(())
+    }
+
+    fn begin_auth(&self, _: Auth<'_>, _: &Waker) -> Option<Check> {
+        None
+    }
+
+    fn end_auth(&mut self, auth: Auth<'_>, _: Option<Verdict>) -> Result<(), Refusal<'static>> {
+        auth.without_tokens()
+    }
+
+    fn forget(&mut self) {}
+
+    fn filter(&self) -> Option<Arc<Grant>> {
+        None
+    }
+}
+
+impl Permission for Access {
+    const CHECKS: bool = true;
+
+    fn check<'a>(
+        &self,
+        spec: &'static Spec,
+        command: &Command<'a>,
+        arguments: &Arguments,
+        bytes: &'a [u8],
+    ) -> Result<(), Refusal<'static>> {
+        let grant = self.grant();
+        let (allowed, has_right) = match command {
+            Command::Topic { request, .. } => {
+                let right = Right::for_op(request.op);
+                let allowed = grant.allows(right, request.topic.as_bytes());
+                (allowed, allowed || grant.allows_somewhere(right))
+            }
+            Command::EachKey(each) => {
+                let right = Right::for_op(each.op);
+                let mut keys = spec.keys.range(arguments.len());
+                let allowed = keys.all(|i| grant.allows(right, arguments.at(i, bytes)));
+                (allowed, allowed || grant.allows_somewhere(right))
+            }
+            // They return only the topics that may be read.
+            Command::Scan(_) | Command::Keys(_) => {
+                let allowed = grant.allows_somewhere(Right::Read);
+                (allowed, allowed)
+            }
+            _ => {
+                let allowed = match spec.verb {
+                    Verb::RandomKey | Verb::DbSize => grant.allows_everywhere(Right::Read),
+                    Verb::Info => {
+                        grant.allows_everywhere(Right::Read) || grant.allows_somewhere(Right::Admin)
+                    }
+                    Verb::ConfigGet | Verb::ClientList | Verb::ClientKill => {
+                        grant.allows_somewhere(Right::Admin)
+                    }
+                    // They concern only the connection, or return the same to everybody.
+                    _ => true,
+                };
+                (allowed, allowed)
+            }
+        };
+        match (allowed, has_right) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Refusal::NoKey),
+            (false, false) if grant.is_empty() && self.name().is_none() => Err(Refusal::NoAuth),
+            (false, false) => Err(Refusal::NoCommand(spec)),
+        }
+    }
+
+    fn begin_auth(&self, auth: Auth<'_>, waker: &Waker) -> Option<Check> {
+        let credentials = match auth.user {
+            Some(name) => Credentials::Named {
+                name,
+                secret: auth.password,
+            },
+            None => Credentials::Secret(auth.password),
+        };
+        Some(Access::check(self, credentials, waker))
+    }
+
+    fn end_auth(&mut self, _: Auth<'_>, verdict: Option<Verdict>) -> Result<(), Refusal<'static>> {
+        match verdict {
+            Some(Ok(token)) => {
+                self.accept(token);
+                Ok(())
+            }
+            Some(Err(Denied::TooManyFailures)) => Err(Refusal::AuthLater(
+                "too many failed attempts from this address, try again in a second",
+            )),
+            Some(Err(Denied::Busy)) => {
+                Err(Refusal::AuthLater("too many passwords are being checked"))
+            }
+            Some(Err(_)) | None => Err(Refusal::WrongPassword),
+        }
+    }
+
+    fn forget(&mut self) {
+        self.forget_token();
+    }
+
+    fn filter(&self) -> Option<Arc<Grant>> {
+        let all = self.grant().allows_everywhere(Right::Read);
+        (!all).then(|| Arc::clone(self.grant()))
+    }
+}
