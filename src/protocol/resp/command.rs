@@ -139,6 +139,7 @@ impl<'a> Command<'a> {
     /// # Errors
     ///
     /// Returns a [`Refusal`] if the command is invalid whatever the sums are.
+    #[inline(always)] // see `Session::next` of the server
     pub fn read(
         spec: &'static Spec,
         arguments: &Arguments,

@@ -116,6 +116,7 @@ pub enum ProtocolError {
 /// # Errors
 ///
 /// Returns [`ProtocolError`] if `input` does not start with a command.
+#[inline(always)] // see `Session::next` of the server
 pub fn decode(
     input: &mut [u8],
     progress: &mut Progress,

@@ -84,7 +84,7 @@ fn subcommand_named(of: &Spec, name: &[u8]) -> Option<&'static Spec> {
 /// # Panics
 ///
 /// Panics if there are no arguments.
-#[inline]
+#[inline(always)] // it is called for each command, from two copies of its caller
 pub fn find<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<&'static Spec, Refusal<'a>> {
     let name = arguments.at(0, bytes);
     let Some(spec) = named(name) else {
