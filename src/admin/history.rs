@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use globalcounter::server::{CommitSnapshot, Distribution, Monitor, Snapshot};
 use serde::{Deserialize, Serialize};
 
-use super::process;
+use super::process::{self, Process};
 
 /// How many seconds are kept.
 const SECONDS: usize = 600;
@@ -131,7 +131,7 @@ pub(super) struct Sampling {
 struct Reading {
     at: Instant,
     snapshot: Snapshot,
-    cpu_seconds: f64,
+    process: Process,
     workers_cpu_seconds: BTreeMap<usize, f64>,
 }
 
@@ -157,7 +157,7 @@ impl Reading {
         Self {
             at: Instant::now(),
             snapshot: monitor.snapshot(),
-            cpu_seconds: process::read().cpu_seconds.unwrap_or_default(),
+            process: process::read(),
             workers_cpu_seconds: process::workers_cpu_seconds(),
         }
     }
@@ -183,7 +183,8 @@ impl Reading {
                 longest_turn: quantile(&now.turns.since(&then.turns), 1.0),
             }
         });
-        let process = process::read();
+        let cpu_seconds = |reading: &Self| reading.process.cpu_seconds.unwrap_or_default();
+        let process = &self.process;
         let Snapshot {
             connections,
             max_connections,
@@ -234,7 +235,7 @@ impl Reading {
             },
             topics_bytes: self.snapshot.workers.iter().map(|w| w.table_bytes).sum(),
             resident_bytes: process.resident_bytes.unwrap_or_default(),
-            cpu: (self.cpu_seconds - before.cpu_seconds) / seconds,
+            cpu: (cpu_seconds(self) - cpu_seconds(before)) / seconds,
             received_bytes: rate(|s| s.bytes.tcp_received + s.bytes.udp_received),
             sent_bytes: rate(|s| s.bytes.tcp_sent + s.bytes.udp_sent),
             datagrams_dropped: rate(|s| s.datagrams_dropped.unwrap_or_default()),

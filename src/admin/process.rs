@@ -40,13 +40,23 @@ pub(super) fn read() -> Process {
             .zip(boot_time())
             .map(|((start, ticks), boot)| boot as f64 + start as f64 / ticks),
         threads: field(&status, "Threads:"),
-        open_files: fs::read_dir("/proc/self/fd")
-            .ok()
-            .map(|files| files.count() as u64),
+        open_files: open_files(),
         max_files: nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
             .ok()
             .map(|(soft, _)| soft),
     }
+}
+
+/// Returns the number of open files and sockets. Since Linux 6.2 it is the size of the directory, so that
+/// they need not be listed: a server has tens of thousands.
+fn open_files() -> Option<u64> {
+    let directory = "/proc/self/fd";
+    let size = fs::metadata(directory).ok()?.len();
+    if size > 0 {
+        return Some(size);
+    }
+    let listed = fs::read_dir(directory).ok()?;
+    Some(listed.count() as u64)
 }
 
 /// Returns the time that each worker's thread spent on processors, in seconds, by the worker's number.

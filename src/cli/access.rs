@@ -1,7 +1,5 @@
 //! The settings that say who may do what: tokens, address ranges, or everybody.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use globalcounter::access::{AddressRange, Guard, Policy, Token, parse_tokens};
 use tracing::{info, warn};
 
-use super::settings::Mistakes;
+use super::settings::{Mistakes, read_text};
 
 /// The longest tokens file that is read: a wrong path, such as a device, must not fill the memory.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -104,7 +102,7 @@ pub(super) fn replace_policy(guard: Option<&Guard>, policy: Option<Policy>) {
 
 fn read_tokens(path: &Path, mistakes: &mut Mistakes) -> Vec<Token> {
     let file = path.display();
-    let text = match read_text(path) {
+    let text = match read_text(path, MAX_FILE) {
         Ok(text) => text,
         Err(error) => {
             mistakes.add(format!("cannot read the tokens file {file}: {error}"));
@@ -117,17 +115,4 @@ fn read_tokens(path: &Path, mistakes: &mut Mistakes) -> Vec<Token> {
         }
         Vec::new()
     })
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(io::Error::other(format!(
-            "it is longer than {MAX_FILE} bytes"
-        )));
-    }
-    Ok(text)
 }

@@ -65,7 +65,8 @@ pub trait Store: Send + Sync {
     /// Called when there was nothing to commit for a while. The store may use the time.
     fn idle(&mut self) {}
 
-    /// Returns how much the store keeps; `None` if it does not know.
+    /// Returns how much the store keeps; `None` if it does not know now. It must not take long: it is
+    /// called after each commit.
     fn size(&self) -> Option<StoreSize> {
         None
     }

@@ -26,7 +26,7 @@ pub(super) struct Entry<'a> {
 
 /// Reads a file. Returns the valid entries; everything else becomes a mistake.
 pub(super) fn read<'a>(path: &Path, keys: &[Key<'a>], mistakes: &mut Mistakes) -> Vec<Entry<'a>> {
-    match read_text(path) {
+    match read_text(path, MAX_FILE) {
         Ok(text) => parse(&text, path, keys, mistakes),
         Err(error) => {
             mistakes.add(format!(
@@ -38,15 +38,16 @@ pub(super) fn read<'a>(path: &Path, keys: &[Key<'a>], mistakes: &mut Mistakes) -
     }
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
+/// Reads the text of a file of at most `max` bytes.
+///
+/// # Errors
+///
+/// It cannot be read, is no UTF-8, or is longer.
+pub(in crate::cli) fn read_text(path: &Path, max: u64) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(io::Error::other(format!(
-            "it is longer than {MAX_FILE} bytes"
-        )));
+    File::open(path)?.take(max + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > max {
+        return Err(io::Error::other(format!("it is longer than {max} bytes")));
     }
     Ok(text)
 }

@@ -11,5 +11,6 @@ mod setting;
 mod source;
 
 pub(super) use command_line::CommandLine;
+pub(super) use file::read_text;
 pub(super) use mistakes::Mistakes;
 pub(super) use setting::{Setting, Settings, quoted};

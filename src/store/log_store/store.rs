@@ -237,28 +237,23 @@ impl Serving {
         self.log_at_start + self.log.appended()
     }
 
-    fn size(&self) -> StoreSize {
+    /// Returns how much the store keeps; `None` while a checkpoint is written. It holds the manifest
+    /// while it replaces it, and a commit must not wait for that.
+    fn size(&self) -> Option<StoreSize> {
+        if self.shared.running.load(Ordering::Acquire) {
+            return None;
+        }
         let checkpoint_bytes = self.shared.manifest.lock().checkpoint_bytes();
-        StoreSize {
+        Some(StoreSize {
             log_bytes: self.log_bytes() - self.last_checkpoint_at,
             checkpoint_due_bytes: self.shared.options.checkpoint_after(checkpoint_bytes),
             checkpoint_bytes,
-        }
+        })
     }
 
     fn checkpoint_due(&self) -> bool {
-        let Shared {
-            running,
-            manifest,
-            options,
-            ..
-        } = &*self.shared;
-        // A running checkpoint holds the manifest while it replaces it.
-        if running.load(Ordering::Acquire) {
-            return false;
-        }
-        let after = options.checkpoint_after(manifest.lock().checkpoint_bytes());
-        self.log_bytes() - self.last_checkpoint_at >= after
+        self.size()
+            .is_some_and(|size| size.log_bytes >= size.checkpoint_due_bytes)
     }
 }
 
@@ -304,7 +299,7 @@ impl Store for LogStore {
 
     fn size(&self) -> Option<StoreSize> {
         match &self.phase {
-            Phase::Serving(serving) => Some(serving.size()),
+            Phase::Serving(serving) => serving.size(),
             Phase::Loading(_) | Phase::Failed => None,
         }
     }
