@@ -644,6 +644,23 @@ fn new_token(arguments: &[&str]) -> (String, String) {
     (token.to_owned(), line.to_owned())
 }
 
+/// Returns the line of Aladdin, who may administer with the password "open sesame".
+fn aladdin(directory: &Directory) -> String {
+    fs::create_dir_all(&directory.0).unwrap();
+    let password = directory.0.join("password");
+    fs::write(&password, "open sesame\n").unwrap();
+    let (line, rest) = new_token(&[
+        "--name",
+        "Aladdin",
+        "--rights",
+        "admin",
+        "--password-file",
+        password.to_str().unwrap(),
+    ]);
+    assert_eq!(rest, "");
+    line
+}
+
 #[test]
 fn a_removed_token_loses_its_rights_at_once() {
     let directory = Directory::new("removed-token");
@@ -925,20 +942,7 @@ fn the_admin_port_needs_the_right_to_read() {
     let (counter, counter_line) = new_token(&["--name", "counter", "--rights", "count"]);
     let (limited, limited_line) =
         new_token(&["--name", "in", "--rights", "read", "--prefix", "in/"]);
-    let password = directory.0.join("password");
-    fs::create_dir_all(&directory.0).unwrap();
-    fs::write(&password, "open sesame\n").unwrap();
-    let password = password.to_str().unwrap();
-    let with_password = [
-        "--name",
-        "Aladdin",
-        "--rights",
-        "admin",
-        "--password-file",
-        password,
-    ];
-    let (aladdin_line, rest) = new_token(&with_password);
-    assert_eq!(rest, "");
+    let aladdin_line = aladdin(&directory);
     let text = format!("{reader_line}{counter_line}{limited_line}{aladdin_line}\n");
     let path = tokens_file(&directory, &text);
     // The framed HELLO of the test's start needs no right.
@@ -967,20 +971,7 @@ fn the_admin_port_needs_the_right_to_read() {
 #[test]
 fn a_browser_can_use_a_password_and_loopback_needs_none_without_tokens() {
     let directory = Directory::new("admin-password");
-    fs::create_dir_all(&directory.0).unwrap();
-    let password = directory.0.join("password");
-    fs::write(&password, "open sesame\n").unwrap();
-    let password = password.to_str().unwrap();
-    let arguments = [
-        "--name",
-        "Aladdin",
-        "--rights",
-        "admin",
-        "--password-file",
-        password,
-    ];
-    let (line, _) = new_token(&arguments);
-    let path = tokens_file(&directory, &line);
+    let path = tokens_file(&directory, &aladdin(&directory));
     let server = Process::with_admin(&["--tokens", &path]);
     // The example of RFC 7617.
     let basic = "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";

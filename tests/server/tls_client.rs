@@ -1,25 +1,15 @@
 //! The library's clients and the command over TLS.
 
 use globalcounter::client::{Options, TlsOptions};
-use globalcounter::server::TlsFiles;
 use globalcounter::{Client, Error, blocking};
 
 use crate::command::{command, one_line};
-use crate::support::{Authority, Embedded, TlsDirectory, Validity};
+use crate::support::{Authority, Embedded, TlsDirectory};
 
 /// A server that requires client certificates, its URL, and the files of a client.
 fn start(name: &str) -> (TlsDirectory, Embedded, String) {
     let files = TlsDirectory::new(name);
-    let clients = Authority::new("clients");
-    let client = clients.client("a client", Validity::Now);
-    files.write("clients.pem", &clients.certificate);
-    files.write("client.pem", &client.certificate);
-    files.write("client-key.pem", &client.key);
-    let used = TlsFiles {
-        clients: Some(files.path("clients.pem")),
-        ..files.files()
-    };
-    let server = Embedded::with(files.config(2, used));
+    let server = files.start_for_clients(2);
     let port = server.tls.as_ref().unwrap().0.port();
     (files, server, format!("tls://localhost:{port}"))
 }

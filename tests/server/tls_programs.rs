@@ -3,9 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::process::{Command, Stdio};
 
-use globalcounter::server::TlsFiles;
-
-use crate::support::{Authority, Embedded, TlsDirectory, Validity};
+use crate::support::TlsDirectory;
 
 /// Counts with a client certificate; without one, the server refuses the connection.
 const PYTHON: &str = r#"
@@ -34,16 +32,7 @@ fn the_python_package_counts_with_a_certificate() {
         return;
     }
     let files = TlsDirectory::new("python");
-    let clients = Authority::new("clients");
-    let client = clients.client("python", Validity::Now);
-    files.write("clients.pem", &clients.certificate);
-    files.write("client.pem", &client.certificate);
-    files.write("client-key.pem", &client.key);
-    let used = TlsFiles {
-        clients: Some(files.path("clients.pem")),
-        ..files.files()
-    };
-    let server = Embedded::with(files.config(2, used));
+    let server = files.start_for_clients(2);
     let port = server.tls.as_ref().unwrap().0.port().to_string();
     let [ca, certificate, key] = ["ca.pem", "client.pem", "client-key.pem"].map(|n| files.text(n));
     let arguments = ["-c", PYTHON, &port, &ca, &certificate, &key];

@@ -39,6 +39,21 @@ impl TlsDirectory {
         made
     }
 
+    /// Starts a server that requires client certificates. A client's is in `client.pem` and
+    /// `client-key.pem`.
+    pub(crate) fn start_for_clients(&self, shards: usize) -> Embedded {
+        let clients = Authority::new("clients");
+        let client = clients.client("a client", Validity::Now);
+        self.write("clients.pem", &clients.certificate);
+        self.write("client.pem", &client.certificate);
+        self.write("client-key.pem", &client.key);
+        let used = TlsFiles {
+            clients: Some(self.path("clients.pem")),
+            ..self.files()
+        };
+        Embedded::with(self.config(shards, used))
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.0.join(name)
     }
