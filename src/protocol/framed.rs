@@ -4,6 +4,7 @@
 //! A frame is `op: u8, len: u16, id: u32, body: len bytes` in both directions, with big-endian
 //! integers. A reply has the op of its request + 128, and the id of its request.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use thiserror::Error;
@@ -61,12 +62,21 @@ pub enum Call<'a> {
 }
 
 /// A HELLO request. Clients need not send one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Hello<'a> {
     /// The shard whose worker should serve the connection; `None` leaves it to the server.
     pub shard: Option<ShardId>,
     /// The client's credentials; may be empty.
     pub token: &'a [u8],
+}
+
+/// Does not show the credentials.
+impl fmt::Debug for Hello<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello")
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A HELLO reply: the values from which a client computes the owner of any topic.

@@ -2,10 +2,12 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::store::disk::FILE_MODE;
 use crate::store::error::StoreError;
 use crate::store::layout::LOCK_FILE;
 
@@ -36,6 +38,7 @@ impl DirectoryLock {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(FILE_MODE)
             .open(&path)
             .map_err(StoreError::io(&path, "open"))?;
         match try_lock(&file) {

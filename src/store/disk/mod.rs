@@ -9,4 +9,4 @@ mod system;
 pub(super) use interface::{Disk, DiskFile};
 #[cfg(test)]
 pub(super) use simulated::{SimulatedDisk, Survives};
-pub(super) use system::SystemDisk;
+pub(super) use system::{FILE_MODE, SystemDisk};

@@ -1,11 +1,16 @@
 //! The files of the operating system.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::interface::{Disk, DiskFile};
+
+/// The permissions of new directories and files: topics may be names of people, so only the user of the
+/// server can read them, whatever the umask is.
+const DIRECTORY_MODE: u32 = 0o700;
+pub(in crate::store) const FILE_MODE: u32 = 0o600;
 
 /// The files of the operating system.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +22,8 @@ impl Disk for SystemDisk {
             .ancestors()
             .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
             .collect();
-        fs::create_dir_all(path)?;
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(DIRECTORY_MODE).create(path)?;
         for created in missing {
             match created.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => self.sync_directory(parent)?,
@@ -53,6 +59,7 @@ impl Disk for SystemDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
+        options.mode(FILE_MODE);
         Ok(Box::new(options.open(path)?))
     }
 
