@@ -13,6 +13,7 @@ mod grant;
 mod guard;
 mod policy;
 mod range;
+mod readers;
 mod right;
 
 pub use checker::{Denied, Pending, Verdict};
@@ -25,4 +26,5 @@ pub use grant::{Grant, Rule};
 pub use guard::{Access, Check, Guard};
 pub use policy::{Policy, Token};
 pub use range::{AddressRange, RangeError};
+pub use readers::warn_of_readers;
 pub use right::{Right, Rights, UnknownRight};

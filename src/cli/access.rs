@@ -1,7 +1,6 @@
 //! The settings that say who may do what: tokens, address ranges, or everybody.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -65,18 +64,6 @@ impl AccessArguments {
                  may do what with --tokens FILE or --allow CIDR=RIGHTS, or that everybody may do \
                  everything with --insecure"
             ));
-        }
-    }
-
-    /// Warns if other users can read the tokens file: passwords can be guessed from their digests.
-    pub(super) fn warn_of_readers(&self) {
-        let Some(path) = &self.tokens else { return };
-        let mode = path
-            .metadata()
-            .map(|metadata| metadata.permissions().mode());
-        if mode.is_ok_and(|mode| mode & 0o004 != 0) {
-            let file = path.display();
-            warn!(%file, "all users can read the tokens file (use chmod o-r)");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::builder::BoolishValueParser;
 use clap::{Args, FromArgMatches};
-use globalcounter::access::{Guard, Policy};
+use globalcounter::access::{Guard, Policy, warn_of_readers};
 use globalcounter::server::{Config, Loaded, Server, Steering, TlsConfig};
 use globalcounter::shard::Durability;
 use globalcounter::store::{LastEnd, LogStore};
@@ -350,7 +350,9 @@ pub(super) fn run(
     };
     let passed = Passed::take()?;
     arguments.check_passed(&passed)?;
-    arguments.access.warn_of_readers();
+    if let Some(tokens) = &arguments.access.tokens {
+        warn_of_readers(tokens, "the tokens file"); // passwords can be guessed from their digests
+    }
     let guard = policy.map(|policy| Arc::new(Guard::new(policy)));
     config.access = guard.clone();
     // For the same reason: until the server has loaded, the admin port says so.
@@ -365,6 +367,7 @@ pub(super) fn run(
     let mut server = Server::bind_inherited(config, passed.inherited)?;
     if let (Some((directory, durability)), Some(loaded)) = (stored, server.loaded()) {
         log_loaded(&directory, durability, loaded);
+        warn_of_readers(&directory, "the data directory");
     }
     if let Some(admin) = &admin {
         admin.watch(server.monitor());

@@ -165,8 +165,12 @@ fn an_expired_certificate_and_a_readable_key_are_warned_of() {
     let (_process, log) = start(&files);
     let line = line_with(&log, "has expired");
     assert!(line.contains("WARN") && line.contains("cert.pem"), "{line}");
-    let line = line_with(&log, "can read the TLS key");
+    let line = line_with(&log, "the TLS key");
     assert!(line.contains("WARN") && line.contains("key.pem"), "{line}");
+    assert!(
+        line.contains("every user of this machine has access"),
+        "{line}"
+    );
 }
 
 #[test]

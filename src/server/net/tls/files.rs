@@ -1,8 +1,6 @@
 //! Certificates and keys in files of PEM blocks: reads them, and turns them into the settings of TLS.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,11 +13,9 @@ use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 use tracing::warn;
 use webpki::{EndEntityCert, KeyUsage};
 
+use crate::access::warn_of_readers;
 use crate::server::config::TlsFiles;
 use crate::server::error::TlsError;
-
-/// The permissions of others than the owner and the group.
-const OTHERS: u32 = 0o007;
 
 /// Reads the files, and returns settings that use them.
 ///
@@ -31,7 +27,7 @@ pub(super) fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let chain = certificates(&files.certificate)?;
     let key = private_key(&files.key)?;
     warn_of_validity(&files.certificate, &chain);
-    warn_of_readers(&files.key);
+    warn_of_readers(&files.key, "the TLS key");
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::new(&files.certificate, &error))?;
@@ -121,16 +117,5 @@ fn warn_of_validity(path: &Path, chain: &[CertificateDer<'_>]) {
             warn!(%file, "the TLS certificate is not valid yet; clients will refuse it");
         }
         _ => {}
-    }
-}
-
-/// Logs a warning if every user of the machine can read the key.
-fn warn_of_readers(path: &Path) {
-    let mode: io::Result<u32> = fs::metadata(path).map(|metadata| metadata.permissions().mode());
-    if mode.is_ok_and(|mode| mode & OTHERS != 0) {
-        warn!(
-            file = %path.display(),
-            "every user of this machine can read the TLS key; restrict it (`chmod o=`)"
-        );
     }
 }
