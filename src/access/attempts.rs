@@ -1,30 +1,22 @@
 //! Failed attempts to authenticate: counted, logged, and limited for each address.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::warn;
 
-use super::range::masked;
+use super::slots::{AddressSlots, SLOTS};
 use crate::measure::{LogLimit, coarse_seconds};
-
-/// How many counts there are. Addresses share them by a hash that nobody outside can compute, so the
-/// memory is bounded, whoever attempts.
-const SLOTS: usize = 4096;
 
 /// How many attempts of an address may fail at once. Then one may each second.
 const BURST: u64 = 5;
-
-/// The part of an IPv6 address that its owner does not choose.
-const IPV6_NETWORK: u32 = 64;
 
 static FAILED: LogLimit = LogLimit::new();
 
 /// The failed attempts of a server.
 #[derive(Debug)]
 pub(super) struct Attempts {
-    hasher: RandomState,
+    slots: AddressSlots,
     /// For the addresses of each slot: when all their failures are forgotten, in seconds. Each failure
     /// moves it one second ahead.
     forgotten_at: Box<[AtomicU64]>,
@@ -34,7 +26,7 @@ pub(super) struct Attempts {
 impl Default for Attempts {
     fn default() -> Self {
         Self {
-            hasher: RandomState::new(),
+            slots: AddressSlots::default(),
             forgotten_at: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             failed: AtomicU64::new(0),
         }
@@ -72,12 +64,7 @@ impl Attempts {
     }
 
     fn slot(&self, address: IpAddr) -> &AtomicU64 {
-        let network = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(_) => masked(address, IPV6_NETWORK),
-        };
-        let hash = self.hasher.hash_one(network) as usize;
-        &self.forgotten_at[hash % SLOTS]
+        &self.forgotten_at[self.slots.slot(address)]
     }
 }
 

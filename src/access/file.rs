@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::allowance::TokenLimits;
 use super::digest::Digest;
 use super::grant::{Grant, Rule};
 use super::policy::Token;
@@ -102,16 +103,20 @@ impl Reader<'_> {
             return None;
         };
         let (mut rights, mut digest, mut prefixes) = (None, None, Vec::new());
+        let mut limits = TokenLimits::default();
         for (key, value) in fields {
             let (at, value) = (value.span(), value.get_ref());
             match &**key.get_ref() {
                 "rights" => rights = self.rights(&shown, at, value),
                 "prefixes" => prefixes = self.prefixes(&shown, at, value),
                 "digest" => digest = self.digest(&shown, at, value),
+                "rate" => limits.rate = self.number(&shown, "rate", at, value),
+                "max-topics" => limits.max_topics = self.number(&shown, "max-topics", at, value),
                 other => {
                     let other = other.escape_debug();
                     let text = format!(
-                        "{shown}: unknown field `{other}`; expected rights, prefixes or digest"
+                        "{shown}: unknown field `{other}`; expected rights, prefixes, digest, rate or \
+                         max-topics"
                     );
                     self.mistake(key.span(), text);
                 }
@@ -133,7 +138,29 @@ impl Reader<'_> {
             name: name.to_owned(),
             digest: digest?,
             grant: Arc::new(Grant::new([rule])),
+            limits,
         })
+    }
+
+    /// Reads a limit.
+    fn number<T: TryFrom<u64>>(
+        &mut self,
+        name: &str,
+        field: &str,
+        at: Range<usize>,
+        value: &DeValue<'_>,
+    ) -> Option<T> {
+        let number = match value {
+            DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix())
+                .ok()
+                .and_then(|number| T::try_from(number).ok()),
+            _ => None,
+        };
+        if number.is_none() {
+            let text = format!("{name}: {field}: expected a whole number; 0 is no limit");
+            self.mistake(at, text);
+        }
+        number
     }
 
     fn rights(&mut self, name: &str, at: Range<usize>, value: &DeValue<'_>) -> Option<Rights> {
@@ -217,7 +244,7 @@ mod tests {
     fn tokens_are_read_from_lines_and_from_tables() {
         let text = format!(
             "# the order service\norders = {{ rights = [\"count\"], prefixes = [\"orders/\", \"ö \"], \
-             digest = \"{DIGEST}\" }}\n\n[\"a-b\"]\nrights = [\n  \"read\",\n  \"admin\",\n]\ndigest = \
+             digest = \"{DIGEST}\", rate = 10_000, max-topics = 5 }}\n\n[\"a-b\"]\nrights = [\n  \"read\",\n  \"admin\",\n]\ndigest = \
              '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$PmUVgQ9HjFMKbyGPpwTYQ4yNBgUtRMpVgHoDLmNPd0M'\n"
         );
         let tokens = parse_tokens(&text).unwrap();
@@ -229,6 +256,12 @@ mod tests {
         );
         assert!(!orders.allows(Right::Count, b"other") && !orders.allows(Right::Read, b"orders/1"));
         assert!(find("a-b").grant.allows_everywhere(Right::Admin));
+        let limits = TokenLimits {
+            rate: Some(10_000),
+            max_topics: Some(5),
+        };
+        assert_eq!(find("orders").limits, limits);
+        assert_eq!(find("a-b").limits, TokenLimits::default());
         assert!(matches!(find("a-b").digest, Digest::Password(_)));
         assert_eq!(tokens.len(), 2);
         assert_eq!(parse_tokens("").unwrap(), []);
@@ -243,7 +276,8 @@ mod tests {
              \"a:b\" = {{ rights = [\"read\"], prefixes = [\"\"], digest = \"{DIGEST}\" }}\n\
              four = {{ rights = [\"udp-reset\"], digest = \"{DIGEST}\" }}\n\
              five = {{ rights = [\"read\"], digest = \"{DIGEST}\" }}\n\
-             six = {{ rights = [\"read\"], digest = \"{DIGEST}\" }}\n"
+             six = {{ rights = [\"read\"], digest = \"{DIGEST}\" }}\n\
+             seven = {{ rights = [\"read\"], digest = \"{DIGEST}\", rate = -1, max-topics = \"9\" }}\n"
         );
         let mistakes = parse_tokens(&text).unwrap_err();
         let lines: Vec<_> = mistakes
@@ -261,6 +295,8 @@ mod tests {
             "4: a:b: expected a name",
             "5: four: udp-reset",
             "7: six: the same secret as on line 6",
+            "8: seven: max-topics: expected a whole number",
+            "8: seven: rate: expected a whole number",
         ];
         let mut found = lines.clone();
         found.sort();

@@ -1,6 +1,7 @@
 //! The check of each request, for decoders that are compiled once with it and once without.
 
 use super::grant::Grant;
+use super::meter::Meter;
 use super::right::Right;
 use crate::protocol::Request;
 
@@ -9,6 +10,10 @@ use crate::protocol::Request;
 pub(crate) trait Gate {
     /// Whether access is controlled: HELLO and AUTH are checked then.
     const CHECKS: bool;
+
+    /// Takes room for one more request or other call. Returns false if that would be over the rate of
+    /// the peer.
+    fn admits(&self) -> bool;
 
     /// Returns whether `request` is allowed.
     fn allows(&self, request: &Request<'_>) -> bool;
@@ -20,6 +25,11 @@ pub(crate) struct Open;
 
 impl Gate for Open {
     const CHECKS: bool = false;
+
+    #[inline(always)]
+    fn admits(&self) -> bool {
+        true
+    }
 
     #[inline(always)]
     fn allows(&self, _: &Request<'_>) -> bool {
@@ -52,6 +62,11 @@ impl<'a> Topics<'a> {
 impl Gate for Topics<'_> {
     const CHECKS: bool = true;
 
+    #[inline(always)]
+    fn admits(&self) -> bool {
+        true
+    }
+
     #[inline]
     fn allows(&self, request: &Request<'_>) -> bool {
         let right = match Right::for_op(request.op) {
@@ -59,5 +74,34 @@ impl Gate for Topics<'_> {
             right => right,
         };
         self.grant.allows(right, request.topic.as_bytes())
+    }
+}
+
+/// Allows what a grant allows, as long as the rate of a connection and of its token permits.
+#[derive(Debug)]
+pub(crate) struct Limited<'a> {
+    /// `None` if every peer may do everything.
+    topics: Option<Topics<'a>>,
+    meter: &'a Meter<'a>,
+}
+
+impl<'a> Limited<'a> {
+    /// Returns the gate for requests of a connection with this grant.
+    pub(crate) fn of_connection(grant: Option<&'a Grant>, meter: &'a Meter<'a>) -> Self {
+        let topics = grant.map(Topics::of_connection);
+        Self { topics, meter }
+    }
+}
+
+impl Gate for Limited<'_> {
+    const CHECKS: bool = true;
+
+    fn admits(&self) -> bool {
+        self.meter.take(1)
+    }
+
+    fn allows(&self, request: &Request<'_>) -> bool {
+        let topics = self.topics.as_ref();
+        topics.is_none_or(|topics| topics.allows(request))
     }
 }

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use super::allowance::Allowance;
 use super::attempts::Attempts;
 use super::checker::{Checker, Denied, Pending, Verdict};
 use super::credentials::Credentials;
@@ -49,9 +50,11 @@ impl Guard {
     }
 
     /// Replaces the policy. Peers whose tokens are removed or have another secret lose the rights of
-    /// these tokens: no request that is read from now on has them.
-    pub fn set_policy(&self, policy: Policy) {
+    /// these tokens: no request that is read from now on has them. What the holders of a token have used
+    /// of its limits still counts.
+    pub fn set_policy(&self, mut policy: Policy) {
         let mut current = self.policy.lock();
+        policy.continue_from(&current);
         *current = Arc::new(policy);
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -136,6 +139,8 @@ pub struct Access {
     address: IpAddr,
     token: Option<Arc<Token>>,
     grant: Arc<Grant>,
+    /// What limits the holders of the token; `None` if nothing does.
+    allowance: Option<Arc<Allowance>>,
 }
 
 impl Access {
@@ -148,6 +153,7 @@ impl Access {
             address: address.to_canonical(),
             token: None,
             grant: Arc::default(),
+            allowance: None,
         };
         access.update();
         access
@@ -171,6 +177,8 @@ impl Access {
             let current = policy.named(held.name.as_bytes())?;
             (current.digest == held.digest).then(|| Arc::clone(current))
         });
+        let allowance = |token: &Arc<Token>| policy.allowance(&token.name).cloned();
+        self.allowance = self.token.as_ref().and_then(allowance);
         let by_address = policy.grant_of(self.address);
         self.grant = match &self.token {
             Some(token) if by_address.is_empty() => Arc::clone(&token.grant),
@@ -184,6 +192,21 @@ impl Access {
     #[must_use]
     pub fn grant(&self) -> &Arc<Grant> {
         &self.grant
+    }
+
+    /// Returns what limits the requests of the holders of the peer's token; `None` if nothing does.
+    pub(crate) fn rate(&self) -> Option<&Arc<Allowance>> {
+        self.allowance
+            .as_ref()
+            .filter(|allowance| allowance.rate() > 0)
+    }
+
+    /// Returns what limits the topics that the holders of the peer's token create; `None` if nothing
+    /// does.
+    pub(crate) fn maker(&self) -> Option<&Arc<Allowance>> {
+        self.allowance
+            .as_ref()
+            .filter(|allowance| allowance.limits_topics())
     }
 
     /// Returns the name of the token that the peer has shown.
@@ -217,7 +240,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
-    use crate::access::{Right, Rule};
+    use crate::access::{Right, Rule, TokenLimits};
 
     struct Woken(Mutex<Sender<()>>);
 
@@ -236,6 +259,7 @@ mod tests {
             name: name.to_owned(),
             digest,
             grant: Arc::new(Grant::new([rule])),
+            limits: TokenLimits::default(),
         }
     }
 
@@ -350,5 +374,26 @@ mod tests {
             access.grant().is_empty(),
             "checked before the secret changed"
         );
+    }
+
+    #[test]
+    fn what_a_token_has_used_outlives_a_change_of_the_policy() {
+        let limited = |max_topics| {
+            let mut tokens = tokens();
+            tokens[0].limits.max_topics = Some(max_topics);
+            Policy::new(tokens, Vec::new())
+        };
+        let guard = Arc::new(Guard::new(limited(1)));
+        let mut access = Access::new(Arc::clone(&guard), address());
+        assert!(access.maker().is_none(), "no token was shown");
+        access.accept(Arc::new(tokens().remove(0)));
+        let take = |access: &Access| access.maker().unwrap().take_topic();
+        assert!(take(&access) && !take(&access) && access.rate().is_none());
+        guard.set_policy(limited(2));
+        access.refresh();
+        assert!(take(&access) && !take(&access));
+        guard.set_policy(limited(0));
+        access.refresh();
+        assert!(access.maker().is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::allowance::{Allowance, TokenLimits};
 use super::digest::Digest;
 use super::grant::Grant;
 use super::range::AddressRange;
@@ -17,6 +18,8 @@ pub struct Token {
     pub digest: Digest,
     /// What the holder may do.
     pub grant: Arc<Grant>,
+    /// How much all holders may use together.
+    pub limits: TokenLimits,
 }
 
 /// The tokens and the address ranges of a server. The default has none, so nobody may do anything.
@@ -26,6 +29,8 @@ pub struct Policy {
     /// Random tokens by the first bytes of their digests, so that finding one takes no comparison with
     /// all, and finding none tells nothing about a secret.
     by_digest: HashMap<[u8; 8], Arc<Token>>,
+    /// What the holders of each token have used of its limits, by the token's name.
+    allowances: HashMap<String, Arc<Allowance>>,
     ranges: Vec<AddressRange>,
 }
 
@@ -44,9 +49,31 @@ impl Policy {
                     .by_digest
                     .insert(start_of(digest), Arc::clone(&token));
             }
+            let allowance = policy.allowances.entry(token.name.clone()).or_default();
+            allowance.set_limits(token.limits);
             policy.by_name.insert(token.name.clone(), token);
         }
         policy
+    }
+
+    /// Takes over what the holders of tokens have used under an earlier policy. Tokens with the same
+    /// name are the same for this, also with another secret.
+    pub(super) fn continue_from(&mut self, earlier: &Self) {
+        for (name, allowance) in &mut self.allowances {
+            let Some(token) = self.by_name.get(name) else {
+                continue;
+            };
+            if let Some(used) = earlier.allowances.get(name) {
+                used.set_limits(token.limits);
+                *allowance = Arc::clone(used);
+            }
+        }
+    }
+
+    /// Returns what the holders of the token with this name may use; `None` if it is not limited.
+    pub(super) fn allowance(&self, name: &str) -> Option<&Arc<Allowance>> {
+        let allowance = self.allowances.get(name)?;
+        allowance.is_limited().then_some(allowance)
     }
 
     /// Returns whether there is a token.

@@ -127,6 +127,32 @@ fn requests(all: &mut Exposition, snapshot: &Snapshot) {
          its worker had too much to do.",
     )
     .value(snapshot.stalls);
+    let reached = &snapshot.limits_reached;
+    all.counter(
+        "globalcounter_limits_reached",
+        "How often a limit was reached, by its setting: requests over a rate, topics over a token's \
+         limit, full turns of datagrams, and errors that were not sent to sources of datagrams.",
+    )
+    .sample(
+        &[("limit", "max_rate_per_connection")],
+        reached.requests_over_connection_rate,
+    )
+    .sample(
+        &[("limit", "max_rate_per_token")],
+        reached.requests_over_token_rate,
+    )
+    .sample(
+        &[("limit", "max_topics_per_token")],
+        reached.topics_over_token_limit,
+    )
+    .sample(
+        &[("limit", "max_datagrams_per_turn")],
+        reached.full_datagram_turns,
+    )
+    .sample(
+        &[("limit", "max_errors_per_source")],
+        reached.unsent_datagram_errors,
+    );
 }
 
 /// One nanosecond, in seconds.

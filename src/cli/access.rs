@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use globalcounter::access::{AddressRange, Guard, Policy, Token, parse_tokens};
+use globalcounter::access::{AddressRange, Guard, Policy, Token, TokenLimits, parse_tokens};
 use tracing::{info, warn};
 
 use super::settings::{Mistakes, read_text};
@@ -33,14 +33,17 @@ pub(super) struct AccessArguments {
 }
 
 impl AccessArguments {
-    /// Returns who may do what; `None` if everybody may do everything. Mistakes in the tokens file are
-    /// added to `mistakes`.
-    pub(super) fn policy(&self, mistakes: &mut Mistakes) -> Option<Policy> {
-        let tokens = match &self.tokens {
+    /// Returns who may do what; `None` if everybody may do everything. Tokens have the limits of
+    /// `defaults` if they have none of their own. Mistakes in the tokens file are added to `mistakes`.
+    pub(super) fn policy(&self, defaults: TokenLimits, mistakes: &mut Mistakes) -> Option<Policy> {
+        let mut tokens = match &self.tokens {
             Some(path) => read_tokens(path, mistakes),
             None if self.allow.is_empty() => return None,
             None => Vec::new(),
         };
+        for token in &mut tokens {
+            token.limits = token.limits.or(defaults);
+        }
         Some(Policy::new(tokens, self.allow.clone()))
     }
 

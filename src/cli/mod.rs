@@ -10,6 +10,7 @@ mod demo;
 mod listen;
 mod log;
 mod manual;
+mod rates;
 mod reload;
 mod secret;
 mod serve;

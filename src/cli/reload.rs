@@ -12,11 +12,16 @@ use super::log::{Level, LogLevel};
 use super::settings::{Setting, Settings};
 
 /// The keys that can change while the server runs.
-const RELOADABLE: [&str; 5] = [
+const RELOADABLE: [&str; 10] = [
     "allow",
     "log_level",
     "max_connections",
+    "max_datagrams_per_turn",
+    "max_errors_per_source",
+    "max_rate_per_connection",
+    "max_rate_per_token",
     "max_topics",
+    "max_topics_per_token",
     "tokens",
 ];
 

@@ -23,6 +23,7 @@ use super::access::{self, AccessArguments};
 use super::data_dir;
 use super::listen::Listen;
 use super::log::{self, LogArguments};
+use super::rates::{self, RateArguments};
 use super::reload::{Reload, Wanted};
 use super::settings::{CommandLine, Mistakes, Settings};
 use super::signals;
@@ -145,6 +146,8 @@ pub(super) struct Arguments {
     )]
     max_connections: usize,
     #[command(flatten)]
+    rates: RateArguments,
+    #[command(flatten)]
     access: AccessArguments,
     #[command(flatten)]
     log: LogArguments,
@@ -223,8 +226,9 @@ impl Arguments {
             },
         };
         let tls = self.tls.resolve(settings, &mut mistakes);
-        let config = self.config(data_dir, tls);
-        let policy = self.access.policy(&mut mistakes);
+        let mut config = self.config(data_dir, tls);
+        self.rates.complete(&mut config);
+        let policy = self.access.policy(self.rates.token_limits(), &mut mistakes);
         let listeners = [
             ("tcp", config.tcp),
             ("udp", config.udp),
@@ -261,7 +265,7 @@ impl Arguments {
             max_topics: self.max_topics,
             max_topic_len: self.max_topic_len,
             max_connections: self.max_connections,
-            access: None,
+            ..Config::default()
         }
     }
 
@@ -395,6 +399,7 @@ pub(super) fn run(
                             raise_descriptor_limit(config);
                             limits.set_max_connections(config.max_connections);
                             limits.set_max_topics(config.max_topics);
+                            rates::apply(&limits, config);
                             access::replace_policy(guard.as_deref(), policy);
                         });
                     }

@@ -1,12 +1,21 @@
 //! A clock that is cheap to read.
 
+use std::time::Duration;
+
 use nix::time::{ClockId, clock_gettime};
 
 /// Returns the seconds since some moment before this process started. Never goes back; the resolution
 /// is one tick of the kernel.
 pub(crate) fn coarse_seconds() -> u64 {
-    match clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) {
-        Ok(time) => time.tv_sec().unsigned_abs(),
-        Err(_) => 0, // Linux has had this clock since 2.6.32
-    }
+    coarse_time().as_secs()
+}
+
+/// Returns the nanoseconds on the same clock.
+pub(crate) fn coarse_nanoseconds() -> u64 {
+    coarse_time().as_nanos() as u64 // enough for centuries
+}
+
+fn coarse_time() -> Duration {
+    // Linux has had this clock since 2.6.32.
+    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from)
 }

@@ -9,7 +9,7 @@ mod histogram;
 mod log_limit;
 mod sampler;
 
-pub(crate) use clock::coarse_seconds;
+pub(crate) use clock::{coarse_nanoseconds, coarse_seconds};
 pub(crate) use counter::Counter;
 pub(crate) use heavy_hitters::{HeavyHitters, Occurrences};
 pub use histogram::Distribution;

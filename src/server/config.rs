@@ -62,6 +62,15 @@ pub struct Config {
     pub max_topic_len: usize,
     /// The most open TCP connections. A connection beyond it is closed at once.
     pub max_connections: usize,
+    /// The most requests a second of a TCP connection; 0, the default, is no limit. As many may come at
+    /// once. A request beyond it is refused with BUSY.
+    pub max_rate_per_connection: u32,
+    /// The most datagrams that a worker receives before its connections are served again, rounded up to a
+    /// receive call of 32. Datagrams that the kernel coalesced count as one.
+    pub max_datagrams_per_turn: usize,
+    /// The most errors a second that a worker sends to one source of datagrams, because it cannot decode
+    /// them or must not serve them. Further ones are not sent.
+    pub max_errors_per_source: u32,
     /// Decides what each peer may do. `None`, the default: every peer may do everything.
     pub access: Option<Arc<Guard>>,
 }
@@ -128,6 +137,14 @@ impl Config {
     /// The default of [`max_connections`](Self::max_connections).
     pub const DEFAULT_MAX_CONNECTIONS: usize = 65_536;
 
+    /// The default of [`max_datagrams_per_turn`](Self::max_datagrams_per_turn): four receive calls. A
+    /// flood of datagrams then keeps the worker's connections waiting for a few milliseconds at most.
+    pub const DEFAULT_MAX_DATAGRAMS_PER_TURN: usize = 128;
+
+    /// The default of [`max_errors_per_source`](Self::max_errors_per_source): a program with a mistake
+    /// gets its errors, and a forged source gets some 40 kB a second.
+    pub const DEFAULT_MAX_ERRORS_PER_SOURCE: u32 = 1_000;
+
     /// The default of [`tcp`](Self::tcp) and [`udp`](Self::udp).
     pub const DEFAULT_ADDRESS: SocketAddr =
         SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9999);
@@ -163,6 +180,13 @@ impl Config {
                 range: format!("at most {TOPIC_LEN_LIMIT} bytes"),
             });
         }
+        if self.max_datagrams_per_turn == 0 {
+            return Err(BindError::Setting {
+                setting: "--max-datagrams-per-turn",
+                value: 0,
+                range: "at least 1".to_owned(),
+            });
+        }
         Ok(())
     }
 }
@@ -182,6 +206,9 @@ impl Default for Config {
             max_topics: Self::DEFAULT_MAX_TOPICS,
             max_topic_len: DEFAULT_MAX_TOPIC_LEN,
             max_connections: Self::DEFAULT_MAX_CONNECTIONS,
+            max_rate_per_connection: 0,
+            max_datagrams_per_turn: Self::DEFAULT_MAX_DATAGRAMS_PER_TURN,
+            max_errors_per_source: Self::DEFAULT_MAX_ERRORS_PER_SOURCE,
             access: None,
         }
     }

@@ -41,8 +41,8 @@ pub use net::{Inherited, Tls, TlsSnapshot};
 #[doc(hidden)]
 pub use net::{affinity, sys};
 pub use status::{
-    BytesSnapshot, CommandCalls, ErrorCount, HotTopic, Limits, LoadedSnapshot, Monitor,
-    RequestCount, SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
+    BytesSnapshot, CommandCalls, ErrorCount, HotTopic, Limits, LimitsReached, LoadedSnapshot,
+    Monitor, RequestCount, SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
 };
 pub use threads::Pulse;
 

@@ -21,6 +21,8 @@ pub struct ShardCounts {
     /// The errors among the shard's replies.
     pub errors: ErrorCounts,
     table_bytes: Counter,
+    /// Topics that were refused because their maker had created as many as it may.
+    pub(super) over_maker: Counter,
 }
 
 impl ShardCounts {
@@ -28,6 +30,12 @@ impl ShardCounts {
     #[must_use]
     pub fn table_bytes(&self) -> u64 {
         self.table_bytes.get()
+    }
+
+    /// Returns how many topics were refused because of the limit of their maker.
+    #[must_use]
+    pub fn over_maker(&self) -> u64 {
+        self.over_maker.get()
     }
 
     pub(super) fn set_table_bytes(&self, bytes: usize) {

@@ -28,6 +28,7 @@ pub use quota::TopicQuota;
 
 use std::sync::Arc;
 
+use crate::access::Allowance;
 use crate::protocol::{Condition, ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
 use counter::Counter;
@@ -110,7 +111,7 @@ impl<W> Shard<W> {
     pub fn apply(&mut self, request: Request<'_>, waiter: impl FnOnce() -> W) -> Option<Reply> {
         let key = self.topics.key(request.topic);
         self.apply_at_once(request, &key)
-            .or_else(|| self.apply_by_rules(request, &key, waiter))
+            .or_else(|| self.apply_by_rules(request, &key, None, waiter))
     }
 
     /// Applies `count` requests one after another and appends the outcome of each to `replies`. The
@@ -121,13 +122,26 @@ impl<W> Shard<W> {
         &mut self,
         count: usize,
         request: impl Fn(usize) -> Request<'a>,
+        waiter: impl FnMut(usize) -> W,
+        replies: &mut Vec<Option<Reply>>,
+    ) {
+        self.apply_all_of(None, count, request, waiter, replies);
+    }
+
+    /// Applies requests as [`apply_all`](Self::apply_all) does. Each topic that they create is also
+    /// counted in `maker`, which may refuse it.
+    pub(crate) fn apply_all_of<'a>(
+        &mut self,
+        maker: Option<&Allowance>,
+        count: usize,
+        request: impl Fn(usize) -> Request<'a>,
         mut waiter: impl FnMut(usize) -> W,
         replies: &mut Vec<Option<Reply>>,
     ) {
         if !self.topics.is_far() {
             for i in 0..count {
                 let key = self.topics.key(request(i).topic);
-                self.apply_into(replies, &key, || request(i), || waiter(i));
+                self.apply_into(replies, &key, maker, || request(i), || waiter(i));
             }
             return;
         }
@@ -137,7 +151,7 @@ impl<W> Shard<W> {
             let topics = batch.clone().map(|i| request(i).topic);
             self.topics.find_all(&mut keys, topics);
             for (i, key) in batch.zip(&keys) {
-                self.apply_into(replies, key, || request(i), || waiter(i));
+                self.apply_into(replies, key, maker, || request(i), || waiter(i));
             }
         }
     }
@@ -148,6 +162,7 @@ impl<W> Shard<W> {
         &mut self,
         replies: &mut Vec<Option<Reply>>,
         key: &Key,
+        maker: Option<&Allowance>,
         request: impl Fn() -> Request<'a>,
         waiter: impl FnOnce() -> W,
     ) {
@@ -155,7 +170,7 @@ impl<W> Shard<W> {
         // An outcome is pushed where it is known, not moved to one place first.
         match self.apply_at_once(request(), key) {
             Some(reply) => replies.push(Some(reply)),
-            None => replies.push(self.apply_by_rules(request(), key, waiter)),
+            None => replies.push(self.apply_by_rules(request(), key, maker, waiter)),
         }
     }
 
@@ -182,9 +197,10 @@ impl<W> Shard<W> {
         &mut self,
         request: Request<'_>,
         key: &Key,
+        maker: Option<&Allowance>,
         waiter: impl FnOnce() -> W,
     ) -> Option<Reply> {
-        let reply = self.apply_uncounted(request, key, waiter);
+        let reply = self.apply_uncounted(request, key, maker, waiter);
         if let Some(Reply::Error(error)) = reply {
             self.counts.errors.count(Some(request.op.method()), error);
         }
@@ -195,10 +211,11 @@ impl<W> Shard<W> {
         &mut self,
         request: Request<'_>,
         key: &Key,
+        maker: Option<&Allowance>,
         waiter: impl FnOnce() -> W,
     ) -> Option<Reply> {
         let Some(place) = self.topics.find(request.topic, key) else {
-            return self.apply_to_absent(request, key, waiter);
+            return self.apply_to_absent(request, key, maker, waiter);
         };
         let mut slot = self.topics.value(place);
         let mut counter = slot.get();
@@ -223,13 +240,14 @@ impl<W> Shard<W> {
         &mut self,
         request: Request<'_>,
         key: &Key,
+        maker: Option<&Allowance>,
         waiter: impl FnOnce() -> W,
     ) -> Option<Reply> {
         let Request { op, topic } = request;
         if let Some(reply) = if_absent(op) {
             return Some(reply);
         }
-        if !self.quota.take() {
+        if !self.may_create(maker) {
             return Some(Reply::Error(ErrorCode::TooManyTopics));
         }
         let counter = self.ledger.create();
@@ -237,6 +255,19 @@ impl<W> Shard<W> {
         self.update(topic, key, place, |ledger, counter| {
             ledger.serve(counter, request, waiter)
         })
+    }
+
+    /// Takes room for a new topic: in what its maker may create, then in what the server has.
+    fn may_create(&self, maker: Option<&Allowance>) -> bool {
+        if maker.is_some_and(|maker| !maker.take_topic()) {
+            self.counts.over_maker.add(1);
+            return false;
+        }
+        let room = self.quota.take();
+        if !room && let Some(maker) = maker {
+            maker.return_topic();
+        }
+        room
     }
 
     fn insert_new(&mut self, topic: Topic<'_>, key: &Key, counter: Counter) -> Place {

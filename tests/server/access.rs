@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use globalcounter::access::{AddressRange, Digest, Grant, Guard, Policy, Rule, Token};
+use globalcounter::access::{AddressRange, Digest, Grant, Guard, Policy, Rule, Token, TokenLimits};
 use globalcounter::blocking::Client;
 use globalcounter::client::{Options, TlsOptions};
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, RequestId};
@@ -40,6 +40,7 @@ fn token(name: &str, secret: &str, rights: &str, prefixes: &[&str]) -> Token {
         name: name.to_owned(),
         digest: Digest::of_token(secret.as_bytes()),
         grant: Arc::new(Grant::new([rule])),
+        limits: TokenLimits::default(),
     }
 }
 

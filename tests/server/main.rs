@@ -36,6 +36,7 @@
 //! - `activation`: sockets that outlive the server; restarts refuse and lose nothing
 //! - `notifications`: what systemd is told
 //! - `operations`: docs/operations.md explains each warning and error
+//! - `rates`: requests a second, topics of a token, datagrams a turn, errors to a source of datagrams
 //! - `startup`: warnings about limits of the machine
 //! - `stopping`: a stop serves the connections that the kernel has accepted
 //! - `durable`: topics survive restarts and kills of the real binary
@@ -70,6 +71,7 @@ mod operations;
 mod order;
 mod page;
 mod peers;
+mod rates;
 mod readme;
 mod redis_clients;
 mod reload;

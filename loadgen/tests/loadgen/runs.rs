@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use globalcounter::access::{Digest, Grant, Guard, Policy, Rule, Token};
+use globalcounter::access::{Digest, Grant, Guard, Policy, Rule, Token, TokenLimits};
 use globalcounter::protocol::Reply;
 use globalcounter::protocol::framed;
 use globalcounter::server::affinity;
@@ -123,6 +123,7 @@ fn a_server_with_tokens_is_measured() {
         name: "loadgen".to_owned(),
         digest: Digest::of_token(b"a-token-for-tests"),
         grant: Arc::new(Grant::new([rule])),
+        limits: TokenLimits::default(),
     };
     let server = Embedded::with(2, Some(Guard::new(Policy::new(vec![token], Vec::new()))));
     let path = |name: &str, text: &str| {

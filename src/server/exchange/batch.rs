@@ -4,12 +4,15 @@
 //! datagram, and the request's id. So any thread can send a reply at any later time; nothing
 //! depends on a reply being made at once.
 
+use std::sync::Arc;
+
 use super::buffers::empty;
 use super::datagrams::Datagrams;
 use super::origin::{ConnectionKey, LateReply, Requester, Shard, WorkerId};
 use super::requests::{Queued, Source, count_waiting, run, with_replies};
 use super::search_part::SearchPart;
 use super::shard_message::ShardMessage;
+use crate::access::Allowance;
 use crate::protocol::Reply;
 use crate::topic::ShardId;
 
@@ -35,6 +38,8 @@ pub(crate) struct Batch {
     pub(crate) message: Option<ShardMessage>,
     /// Replies that waited for the store, on their way to worker `from`, instead of requests.
     pub(crate) late: Vec<LateReply>,
+    /// What limits the topics that the requests create; `None` if nothing does.
+    pub(super) maker: Option<Arc<Allowance>>,
     requests: Vec<Queued>,
     /// The topics of `requests`, one after another.
     topics: Vec<u8>,
@@ -60,6 +65,7 @@ impl Batch {
             search_part: None,
             message: None,
             late: Vec::new(),
+            maker: None,
             requests: Vec::new(),
             topics: Vec::new(),
             replies: Vec::new(),
@@ -117,9 +123,11 @@ impl Batch {
             requests,
             topics,
             replies,
+            maker,
             ..
         } = self;
-        run(requests, topics, *from, source, shard, replies);
+        let maker = maker.as_deref();
+        run(requests, topics, *from, source, maker, shard, replies);
     }
 
     /// Returns the requests that have replies, with their replies, after the batch ran.
@@ -161,6 +169,7 @@ impl Batch {
         self.awaited = false;
         self.search_part = None;
         self.message = None;
+        self.maker = None;
         empty(&mut self.late, KEEP_REQUESTS);
         self.datagrams.empty(KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);

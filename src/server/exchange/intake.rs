@@ -106,7 +106,7 @@ impl Intake {
     /// Decodes all whole frames of `bytes[span]`. Pushes requests for topics into `requests`, and
     /// passes answers that need no shard to `answer`. `datagram` is the index of the datagram; it
     /// is `None` for a connection, which can move to the worker of a shard. Requests that `gate` does not
-    /// allow are answered with DENIED.
+    /// allow are answered with DENIED, and those that it does not admit with BUSY.
     pub(crate) fn decode_frames<G: Gate>(
         &self,
         gate: &G,
@@ -132,6 +132,10 @@ impl Intake {
                 }
             };
             at += frame.len;
+            if !gate.admits() {
+                answer(frame.id, Answer::Reply(self.refuse(ErrorCode::Busy)));
+                continue;
+            }
             match frame.call {
                 Ok(Call::Topic(request)) if !gate.allows(&request) => {
                     answer(frame.id, Answer::Reply(self.refuse(ErrorCode::Denied)));

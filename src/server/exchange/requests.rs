@@ -1,8 +1,11 @@
 //! Decoded requests: the requests of one read, sorted by the shard that owns their topics, and how
 //! a shard applies them.
 
+use std::sync::Arc;
+
 use super::datagrams::Datagrams;
 use super::origin::{ConnectionKey, Origin, Requester, Shard, WorkerId};
+use crate::access::Allowance;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{Op, Reply, Request};
 use crate::topic::{ShardId, Shards, Topic};
@@ -65,17 +68,19 @@ impl Source<'_> {
 }
 
 /// Applies requests to `shard`. Worker `from` has read them from `source`, and their topics lie in
-/// `bytes`. Appends to `replies` the outcome of each request: its reply, or `None` if it waits for
-/// the store.
+/// `bytes`. `maker` limits the topics that they create, if something does. Appends to `replies` the
+/// outcome of each request: its reply, or `None` if it waits for the store.
 pub(crate) fn run(
     list: &[Queued],
     bytes: &[u8],
     from: WorkerId,
     source: Source<'_>,
+    maker: Option<&Allowance>,
     shard: &mut Shard,
     replies: &mut Vec<Option<Reply>>,
 ) {
-    shard.apply_all(
+    shard.apply_all_of(
+        maker,
         list.len(),
         |i| list[i].request(bytes),
         |i| source.origin(from, &list[i]),
@@ -105,6 +110,8 @@ pub(crate) struct Requests {
     by_shard: Vec<Vec<Queued>>,
     /// The shards that have requests, in the order of their first requests.
     touched: Vec<ShardId>,
+    /// What limits the topics that the requests create; `None` if nothing does.
+    maker: Option<Arc<Allowance>>,
 }
 
 impl Requests {
@@ -114,6 +121,15 @@ impl Requests {
             shards,
             by_shard: shards.ids().map(|_| Vec::new()).collect(),
             touched: Vec::new(),
+            maker: None,
+        }
+    }
+
+    /// Sets what limits the topics that the requests create. It is kept when the requests are removed.
+    pub(crate) fn set_maker(&mut self, maker: Option<&Arc<Allowance>>) {
+        // Mostly it is the same as before, and counting references is not free.
+        if self.maker.as_ref().map(Arc::as_ptr) != maker.map(Arc::as_ptr) {
+            self.maker = maker.cloned();
         }
     }
 
@@ -155,10 +171,13 @@ impl Requests {
 
     /// Passes the requests of each shard to `take`, in the order of the shards' first requests, and
     /// removes them.
-    pub(super) fn drain(&mut self, mut take: impl FnMut(ShardId, &[Queued])) {
+    pub(super) fn drain(
+        &mut self,
+        mut take: impl FnMut(ShardId, &[Queued], Option<&Arc<Allowance>>),
+    ) {
         for shard in self.touched.drain(..) {
             let list = &mut self.by_shard[shard.index()];
-            take(shard, list);
+            take(shard, list, self.maker.as_ref());
             list.clear();
         }
     }

@@ -19,4 +19,4 @@ pub(crate) use tls::{
 };
 pub use tls::{Tls, TlsSnapshot};
 
-pub(crate) use crate::measure::{LogLimit, coarse_seconds};
+pub(crate) use crate::measure::{LogLimit, coarse_nanoseconds, coarse_seconds};

@@ -13,4 +13,5 @@ mod search;
 mod session;
 mod transaction;
 
+pub(crate) use permission::Limited;
 pub(crate) use session::{Rest, Session};

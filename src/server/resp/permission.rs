@@ -4,13 +4,20 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::access::{Access, Check, Credentials, Denied, Grant, Open, Right, Verdict};
+use crate::access::{Access, Check, Credentials, Denied, Grant, Meter, Open, Right, Verdict};
 use crate::protocol::resp::{Arguments, Auth, Command, Refusal, Spec, Verb};
 
 /// The rights of a connection, as far as commands ask for them.
 pub(crate) trait Permission {
     /// Whether access is controlled.
     const CHECKS: bool;
+
+    /// Takes room for a command; `spec` is `None` if it does not exist. Returns false if it would be over
+    /// a rate. A command of several topics counts as often as it has topics.
+    #[inline(always)]
+    fn admits(&self, _spec: Option<&Spec>, _arguments: &Arguments) -> bool {
+        true
+    }
 
     /// Checks that the connection may call a command.
     ///
@@ -160,5 +167,66 @@ impl Permission for Access {
     fn filter(&self) -> Option<Arc<Grant>> {
         let all = self.grant().allows_everywhere(Right::Read);
         (!all).then(|| Arc::clone(self.grant()))
+    }
+}
+
+/// The rights of a connection whose commands are limited by rates.
+#[derive(Debug)]
+pub(crate) struct Limited<'a> {
+    /// `None` if every peer may do everything.
+    access: Option<&'a mut Access>,
+    meter: &'a Meter<'a>,
+}
+
+impl<'a> Limited<'a> {
+    pub(crate) fn new(access: Option<&'a mut Access>, meter: &'a Meter<'a>) -> Self {
+        Self { access, meter }
+    }
+}
+
+impl Permission for Limited<'_> {
+    const CHECKS: bool = true;
+
+    fn admits(&self, spec: Option<&Spec>, arguments: &Arguments) -> bool {
+        let topics = spec.map_or(0, |spec| spec.keys.range(arguments.len()).len());
+        self.meter.take(topics.max(1) as u64)
+    }
+
+    fn check<'a>(
+        &self,
+        spec: &'static Spec,
+        command: &Command<'a>,
+        arguments: &Arguments,
+        bytes: &'a [u8],
+    ) -> Result<(), Refusal<'static>> {
+        match &self.access {
+            Some(access) => Permission::check(&**access, spec, command, arguments, bytes),
+            None => Ok(()),
+        }
+    }
+
+    fn begin_auth(&self, auth: Auth<'_>, waker: &Waker) -> Option<Check> {
+        self.access.as_ref()?.begin_auth(auth, waker)
+    }
+
+    fn end_auth(
+        &mut self,
+        auth: Auth<'_>,
+        verdict: Option<Verdict>,
+    ) -> Result<(), Refusal<'static>> {
+        match &mut self.access {
+            Some(access) => access.end_auth(auth, verdict),
+            None => Open.end_auth(auth, verdict),
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(access) = &mut self.access {
+            access.forget();
+        }
+    }
+
+    fn filter(&self) -> Option<Arc<Grant>> {
+        self.access.as_ref()?.filter()
     }
 }

@@ -9,10 +9,10 @@ use super::permission::Permission;
 use super::search::{Keys, Progress, RandomKey, Scan, Search};
 use super::transaction::Transaction;
 use crate::access::{Check, Pending, Verdict};
-use crate::protocol::Request;
 use crate::protocol::resp::{
-    self, Arguments, Command, EachKey, Form, Hello, MAX_INLINE, ProtocolError, Refusal, Spec, Verb,
+    self, Arguments, Auth, Command, EachKey, Form, MAX_INLINE, ProtocolError, Refusal, Spec, Verb,
 };
+use crate::protocol::{ErrorCode, Request};
 use crate::server::exchange::{ConnectionKey, Queued, Requests, SearchPart};
 use crate::server::status::Registration;
 use crate::server::worker::{Link, Ring, Worker};
@@ -108,6 +108,9 @@ enum Served {
     Searches(Search),
     /// It has to wait for the check of its password.
     Authenticates(Pending),
+    /// Its reply is in the ring. The connection has another token, with limits of its own, from the next
+    /// command on.
+    Authenticated,
 }
 
 impl Session {
@@ -233,6 +236,14 @@ impl Session {
                     self.waits = Some(WaitsFor::Password { len, check });
                     break (Rest::Unserved, None);
                 }
+                Served::Authenticated => {
+                    at += len;
+                    let rest = match at == input.len() {
+                        true => Rest::Partial,
+                        false => Rest::Unserved,
+                    };
+                    break (rest, None);
+                }
                 Served::Ends => break (Rest::Discard, None),
                 Served::Searches(search) => {
                     at += len;
@@ -288,6 +299,15 @@ impl Session {
         let in_flight = !turn.requests.is_empty() || turn.link.in_flight() > 0;
         if in_flight && found.as_ref().is_ok_and(|spec| waits_for_all_before(spec)) {
             return Served::Waits;
+        }
+        // A command whose password was checked has been counted already.
+        if self.verdict.is_none() && !permission.admits(found.ok(), &self.arguments) {
+            turn.ring.begin_command();
+            turn.ring.refuse(Refusal::Code(ErrorCode::Busy));
+            if let Ok(spec) = found {
+                turn.worker.counters().refused(spec.verb);
+            }
+            return Served::Done;
         }
         if P::CHECKS
             && let Ok(spec) = &found
@@ -348,6 +368,9 @@ impl Session {
                 if then == Then::Close {
                     return Served::Ends;
                 }
+                if P::CHECKS && auth_in(&invocation.command).is_some() {
+                    return Served::Authenticated;
+                }
             }
         }
         Served::Done
@@ -366,11 +389,8 @@ impl Session {
             return None;
         }
         let max_topic_len = turn.worker.intake.max_topic_len();
-        let auth = match Command::read(spec, &self.arguments, bytes, max_topic_len).ok()? {
-            Command::Auth(auth) => auth,
-            Command::Hello(hello) => hello.auth?,
-            _ => return None,
-        };
+        let command = Command::read(spec, &self.arguments, bytes, max_topic_len).ok()?;
+        let auth = auth_in(&command)?;
         // The task's poll has set it.
         let waker = turn.link.waker().unwrap_or(Waker::noop().clone());
         match permission.begin_auth(auth, &waker)? {
@@ -408,14 +428,10 @@ impl Session {
         permission: &mut P,
         command: &Command<'_>,
     ) -> Result<(), Refusal<'static>> {
-        let (Command::Auth(auth)
-        | Command::Hello(Hello {
-            auth: Some(auth), ..
-        })) = *command
-        else {
-            return Ok(());
-        };
-        permission.end_auth(auth, self.verdict.take())
+        match auth_in(command) {
+            Some(auth) => permission.end_auth(auth, self.verdict.take()),
+            None => Ok(()),
+        }
     }
 
     /// Returns whether this is the first line of an HTTP request, or a header. A browser was tricked
@@ -486,6 +502,15 @@ impl Session {
             self.waits = Some(WaitsFor::Search(search));
         }
         progress
+    }
+}
+
+/// Returns the credentials in a command, if it has some.
+fn auth_in<'a>(command: &Command<'a>) -> Option<Auth<'a>> {
+    match *command {
+        Command::Auth(auth) => Some(auth),
+        Command::Hello(hello) => hello.auth,
+        _ => None,
     }
 }
 

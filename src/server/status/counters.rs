@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::reached::Reached;
 use crate::measure::{Counter, HeavyHitters, Histogram, Sampler};
 use crate::protocol::resp::{COMMANDS, Verb};
 use crate::server::exchange::Requests;
@@ -34,6 +35,7 @@ pub(crate) struct Counters {
     pub(super) udp_sent: Counter,
     /// How often a connection was not read because it, or the worker, had too much to do.
     pub(super) stalls: Counter,
+    pub(crate) reached: Reached,
     /// The requests of each read or receive call that had any.
     pub(super) batches: Histogram,
     /// The times from a read to the last of its replies, in nanoseconds, of sampled reads; each counts
@@ -96,6 +98,7 @@ impl Counters {
             udp_received: Counter::new(),
             udp_sent: Counter::new(),
             stalls: Counter::new(),
+            reached: Reached::default(),
             batches: Histogram::new(),
             latencies: Histogram::new(),
             turns: Histogram::new(),

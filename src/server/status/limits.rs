@@ -28,4 +28,21 @@ impl Limits {
     pub fn set_max_topics(&self, max: usize) {
         self.shared.quota().set_max(max);
     }
+
+    /// Sets the most requests a second of a connection; 0 is no limit.
+    pub fn set_max_rate_per_connection(&self, max: u32) {
+        self.status.request_limits.set_connection_rate(max);
+    }
+
+    /// Sets the most datagrams that a worker receives in one turn, at least 1; see
+    /// [`Config::max_datagrams_per_turn`](crate::server::Config::max_datagrams_per_turn).
+    pub fn set_max_datagrams_per_turn(&self, max: usize) {
+        self.status.request_limits.set_datagrams_per_turn(max);
+    }
+
+    /// Sets the most errors a second that the source of datagrams gets; see
+    /// [`Config::max_errors_per_source`](crate::server::Config::max_errors_per_source).
+    pub fn set_max_errors_per_source(&self, max: u32) {
+        self.status.request_limits.set_errors_per_source(max);
+    }
 }

@@ -7,6 +7,8 @@ mod connections;
 mod counters;
 mod limits;
 mod monitor;
+mod reached;
+mod request_limits;
 mod server;
 mod topics;
 
@@ -18,5 +20,6 @@ pub use monitor::{
     BytesSnapshot, CommandCalls, ErrorCount, LoadedSnapshot, Monitor, RequestCount, Snapshot,
     State, WorkerSnapshot,
 };
+pub use reached::LimitsReached;
 pub(crate) use server::Status;
 pub use topics::{HotTopic, SearchError, TopicPage, TopicSum};

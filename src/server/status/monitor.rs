@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::reached::LimitsReached;
 use super::server::Status;
 use crate::measure::Distribution;
 use crate::protocol::Method;
@@ -77,6 +78,8 @@ pub struct Snapshot {
     /// How often a connection, or the socket for datagrams, was not read for a while because it or
     /// its worker had too much to do.
     pub stalls: u64,
+    /// How often limits on requests and datagrams were reached.
+    pub limits_reached: LimitsReached,
     /// Commands of Redis clients, those that came at least once.
     pub commands: Vec<CommandCalls>,
     /// Replies to Redis clients that were errors.
@@ -258,6 +261,11 @@ impl Monitor {
                 errors[i].requests += count;
             }
         }
+        let shards = shared.shard_counts().map(|(shard, _)| shard.over_maker());
+        let limits_reached = LimitsReached {
+            topics_over_token_limit: shards.sum(),
+            ..status.limits_reached()
+        };
         let [tcp_received, tcp_sent, udp_received, udp_sent] = status.bytes();
         let batches = status.distribution(|worker| &worker.batches);
         let [connections, accepted, refused] = status.connections.counts();
@@ -284,6 +292,7 @@ impl Monitor {
                 udp_sent,
             },
             stalls: status.stalls(),
+            limits_reached,
             commands: commands
                 .filter(|command| command.calls + command.refused > 0)
                 .collect(),

@@ -8,6 +8,8 @@ use crossbeam_utils::CachePadded;
 use super::clients::Clients;
 use super::connections::Connections;
 use super::counters::{Calls, Counters};
+use super::reached::LimitsReached;
+use super::request_limits::RequestLimits;
 use crate::measure::{Counter, Distribution, Histogram};
 use crate::protocol::Method;
 use crate::protocol::resp::Verb;
@@ -26,6 +28,7 @@ pub(crate) struct Status {
     pub(crate) run_id: String,
     pub(crate) connections: Arc<Connections>,
     pub(crate) clients: Arc<Clients>,
+    pub(crate) request_limits: RequestLimits,
     /// What was loaded from the store; `None` if topics are only kept in memory.
     pub(crate) loaded: Option<Loaded>,
     /// The certificates and the counts of TLS; `None` if it is off.
@@ -50,6 +53,7 @@ impl Status {
             run_id,
             connections: Arc::new(connections),
             clients: Arc::default(),
+            request_limits: RequestLimits::new(&config),
             loaded,
             tls,
             started: coarse_seconds(),
@@ -122,6 +126,15 @@ impl Status {
     /// Returns how often a connection was not read because it, or its worker, had too much to do.
     pub(super) fn stalls(&self) -> u64 {
         self.sum(|worker| &worker.stalls)
+    }
+
+    /// Returns how often limits were reached, as far as workers know.
+    pub(super) fn limits_reached(&self) -> LimitsReached {
+        let mut sum = LimitsReached::default();
+        for worker in &self.workers {
+            worker.reached.add_to(&mut sum);
+        }
+        sum
     }
 
     /// Returns what one histogram of all workers has counted.

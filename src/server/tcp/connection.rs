@@ -18,7 +18,7 @@ use super::context::{READ_LEN, TcpContext};
 use super::move_detector::MoveDetector;
 use super::moved::{PendingHello, Resume};
 use super::stream::Stream;
-use crate::access::{Access, Pending};
+use crate::access::{Access, Bucket, Pending};
 use crate::server::exchange::{ConnectionKey, WorkerId};
 use crate::server::resp::Session;
 use crate::server::status::OpenConnection;
@@ -55,6 +55,8 @@ pub(super) struct Connection {
     pub(super) move_detector: Option<MoveDetector>,
     /// What the peer may do; `None` if every peer may do everything.
     pub(super) access: Option<Box<Access>>,
+    /// What is left of the requests that the connection may make in a second, if they are limited.
+    pub(super) bucket: Bucket,
     pub(super) open: OpenConnection,
 }
 
@@ -139,6 +141,7 @@ impl Connection {
             unserved: false,
             phase: Phase::Opening,
             access,
+            bucket: Bucket::default(),
             open,
         }
     }

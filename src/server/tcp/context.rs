@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::moved::Moved;
 use super::stream::Stream;
-use crate::access::Access;
+use crate::access::{Access, Shares};
 use crate::protocol::{classic, framed};
 use crate::server::exchange::Requests;
 use crate::server::net::{CIPHERTEXT_LEN, PLAINTEXT_LEN};
@@ -26,6 +26,8 @@ const _: () = assert!(READ_LEN >= PLAINTEXT_LEN);
 pub(crate) struct TcpContext {
     pub(super) worker: Rc<Worker>,
     pub(super) scratch: RefCell<Scratch>,
+    /// What the worker has taken of the rates of tokens.
+    pub(super) shares: RefCell<Shares>,
     /// The channel of each worker for connections that move to it. Not more of them can be in
     /// transit than may be open.
     departures: Arc<[mpsc::UnboundedSender<Moved>]>,
@@ -67,6 +69,7 @@ impl TcpContext {
         Self {
             worker,
             scratch,
+            shares: RefCell::default(),
             departures,
             stop,
         }

@@ -10,6 +10,7 @@ mod hello;
 mod move_detector;
 mod moved;
 mod moving;
+mod rate;
 mod reading;
 mod stream;
 

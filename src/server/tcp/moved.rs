@@ -3,7 +3,7 @@
 use std::io;
 
 use super::stream::{Detached, Stream};
-use crate::access::Access;
+use crate::access::{Access, Bucket};
 use crate::protocol::framed::RequestId;
 use crate::server::exchange::WorkerId;
 use crate::server::resp::Session;
@@ -22,6 +22,7 @@ pub(crate) struct Moved {
     pub(super) resume: Resume,
     /// `None` if it gets the one that its address has.
     pub(super) access: Option<Box<Access>>,
+    pub(super) bucket: Bucket,
     /// Counts it, at the worker that it moves to.
     pub(super) open: OpenConnection,
 }
@@ -62,6 +63,7 @@ impl Moved {
             unsent: Vec::new(),
             resume: Resume::Opening,
             access: None,
+            bucket: Bucket::default(),
             open,
         })
     }

@@ -23,6 +23,7 @@ impl Connection {
         let mut connection = Self {
             partial: moved.partial,
             unserved: moved.unserved,
+            bucket: moved.bucket,
             ..Self::new(context, stream, moved.open)
         };
         if moved.access.is_some() {
@@ -82,6 +83,7 @@ impl Connection {
             unsent: registered.link.take_unsent(),
             resume,
             access: self.access,
+            bucket: self.bucket,
             open,
         });
         Ok(())

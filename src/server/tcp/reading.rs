@@ -12,12 +12,13 @@ use tracing::debug;
 use super::connection::{Connection, Phase, Registered, Step};
 use super::context::{READ_LEN, Scratch};
 use super::moved::PendingHello;
-use crate::access::{Open, Topics};
+use super::rate::meter;
+use crate::access::{Limited, Open, Topics};
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Dialect, ErrorCode, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
 use crate::server::net::{LogLimit, is_client_hello};
-use crate::server::resp::{Rest, Session};
+use crate::server::resp::{self, Rest, Session};
 use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
 
 static MISLED: LogLimit = LogLimit::new();
@@ -145,6 +146,7 @@ impl Connection {
         self.unserved = false;
         if let Some(access) = &mut self.access {
             access.refresh();
+            requests.set_maker(access.maker());
         }
         if let Phase::Opening | Phase::LateOpening { .. } = self.phase {
             match Dialect::of(input[0]) {
@@ -250,16 +252,9 @@ impl Connection {
         requests: &mut Requests,
         output: &mut Vec<u8>,
     ) -> usize {
-        let worker = self.registered.worker();
-        let whole = 0..input.len();
-        let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
-        let intake = &worker.intake;
-        let end = match &self.access {
-            None => intake.decode_frames(&Open, input, whole, None, requests, answer),
-            Some(access) => {
-                let gate = Topics::of_connection(access.grant());
-                intake.decode_frames(&gate, input, whole, None, requests, answer)
-            }
+        let end = match self.is_limited() {
+            true => self.decode_limited(input, requests, output),
+            false => self.decode_frames(input, requests, output),
         };
         match end {
             FramesEnd::At(end) => end,
@@ -279,6 +274,48 @@ impl Connection {
         }
     }
 
+    #[inline(always)] // into its only caller
+    fn decode_frames(
+        &self,
+        input: &[u8],
+        requests: &mut Requests,
+        output: &mut Vec<u8>,
+    ) -> FramesEnd {
+        let whole = 0..input.len();
+        let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
+        let intake = &self.registered.worker().intake;
+        match &self.access {
+            None => intake.decode_frames(&Open, input, whole, None, requests, answer),
+            Some(access) => {
+                let gate = Topics::of_connection(access.grant());
+                intake.decode_frames(&gate, input, whole, None, requests, answer)
+            }
+        }
+    }
+
+    /// Decodes frames as far as rates permit; the others are answered with BUSY.
+    #[inline(never)]
+    fn decode_limited(
+        &mut self,
+        input: &[u8],
+        requests: &mut Requests,
+        output: &mut Vec<u8>,
+    ) -> FramesEnd {
+        let rate = self.connection_rate();
+        let Registered { context, .. } = &self.registered;
+        let access = self.access.as_deref();
+        let shares = &mut context.shares.borrow_mut();
+        let meter = meter(rate, self.bucket, access, shares);
+        let gate = Limited::of_connection(access.map(|access| &**access.grant()), &meter);
+        let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
+        let whole = 0..input.len();
+        let intake = &context.worker.intake;
+        let end = intake.decode_frames(&gate, input, whole, None, requests, answer);
+        self.bucket = meter.bucket();
+        context.worker.counters().reached.count_over_rates(&meter);
+        end
+    }
+
     /// Begins to speak the Redis protocol.
     fn open_resp(&mut self) {
         self.registered.link.set_resp();
@@ -295,6 +332,7 @@ impl Connection {
         output: &mut Vec<u8>,
         requests: &mut Requests,
     ) -> usize {
+        let (limited, rate) = (self.is_limited(), self.connection_rate());
         let Registered { context, key, link } = &self.registered;
         let worker = &context.worker;
         let Phase::Resp(session) = &mut self.phase else {
@@ -302,6 +340,17 @@ impl Connection {
         };
         let sample = worker.counters().sample_commands();
         let served = match &mut self.access {
+            access if limited => {
+                let access = access.as_deref_mut();
+                let shares = &mut context.shares.borrow_mut();
+                let meter = meter(rate, self.bucket, access.as_deref(), shares);
+                let mut permission = resp::Limited::new(access, &meter);
+                let served =
+                    session.serve_input(&mut permission, worker, link, *key, input, requests);
+                self.bucket = meter.bucket();
+                worker.counters().reached.count_over_rates(&meter);
+                served
+            }
             None => session.serve_input(&mut Open, worker, link, *key, input, requests),
             Some(access) => session.serve_input(&mut **access, worker, link, *key, input, requests),
         };

@@ -2,6 +2,7 @@
 //! worker that owns its topic. One task and one socket per worker; all sockets share the address.
 //! Requests reach shards through the [`worker`](super::worker) alone.
 
+mod errors;
 mod pack;
 mod program;
 mod receive;

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tracing::{debug, warn};
 
+use super::errors::ErrorLimit;
 use super::senders::Senders;
 use super::socket::DatagramSocket;
 use crate::access::{Gate, Open, Topics};
@@ -20,6 +21,7 @@ use crate::server::exchange::{
     Datagrams, Entry, FramesEnd, Intake, Outcome, Queued, ReplyFormat, Requests, Source,
     count_waiting, with_replies,
 };
+use crate::server::net::coarse_nanoseconds;
 use crate::server::net::sys::{DATAGRAMS, Received};
 use crate::server::worker::{Worker, yield_turn};
 
@@ -30,10 +32,6 @@ const REPLY_DATAGRAM: usize = 1_400;
 /// The list of received datagrams keeps room for this many: those of a receive call whose messages all
 /// have as many as the kernel coalesces.
 const KEEP_DATAGRAMS: usize = 64 * DATAGRAMS;
-
-/// The most receive calls in one turn of the task, so that a flood of datagrams does not keep the
-/// worker's connections waiting.
-const RECEIVES_PER_TURN: usize = 4;
 
 /// The response to a request, until the responses to all requests of its datagram are known.
 enum Response {
@@ -47,6 +45,7 @@ enum Response {
 struct ReceivedBatch {
     /// `None` if everybody may do everything.
     senders: Option<Senders>,
+    error_limit: ErrorLimit,
     datagrams: Datagrams,
     requests: Requests,
     /// The index of the datagram, the id of the request, and its response.
@@ -61,6 +60,7 @@ pub(crate) async fn serve_datagrams(worker: Rc<Worker>, socket: Rc<DatagramSocke
     let access = worker.status.config.access.as_ref();
     let mut batch = ReceivedBatch {
         senders: access.map(|guard| Senders::new(Arc::clone(guard))),
+        error_limit: ErrorLimit::default(),
         datagrams: Datagrams::default(),
         requests: Requests::new(worker.shared().shards()),
         responses: Vec::new(),
@@ -68,12 +68,17 @@ pub(crate) async fn serve_datagrams(worker: Rc<Worker>, socket: Rc<DatagramSocke
     };
     std::future::poll_fn(|cx| {
         *socket.waker.borrow_mut() = Some(cx.waker().clone());
-        for _ in 0..RECEIVES_PER_TURN {
+        // So that a flood of datagrams does not keep the worker's connections waiting.
+        let max = worker.status.request_limits.datagrams_per_turn();
+        let mut count = 0;
+        while count < max {
             match receive(&worker, &socket, &mut received, cx) {
                 Poll::Ready(()) => batch.serve(&worker, &socket, &received),
                 Poll::Pending => return Poll::<()>::Pending,
             }
+            count += received.count();
         }
+        worker.counters().reached.count_datagram_turn();
         yield_turn(cx);
         Poll::Pending
     })
@@ -136,7 +141,9 @@ impl ReceivedBatch {
         if let Some(mut senders) = self.senders.take() {
             for i in 0..received.count() {
                 bytes += received.span(i).len();
-                self.serve_allowed(intake, received, i, &mut senders);
+                let grant = senders.grant(&received.peer(i));
+                let gate = Topics::of_datagram(&grant);
+                self.decode_all(&gate, intake, received, i);
             }
             self.senders = Some(senders);
         } else {
@@ -144,6 +151,9 @@ impl ReceivedBatch {
                 bytes += received.span(i).len();
                 self.decode_all(&Open, intake, received, i);
             }
+        }
+        if !self.responses.is_empty() {
+            self.limit_errors(worker);
         }
         counters.udp_received(bytes);
         counters.datagrams_dropped(received.dropped());
@@ -229,27 +239,30 @@ impl ReceivedBatch {
         }
     }
 
-    /// Decodes the datagrams of message `i` as far as its sender is allowed to send them. The others are
-    /// denied, but not all of them are answered.
-    fn serve_allowed(
-        &mut self,
-        intake: &Intake,
-        received: &Received,
-        i: usize,
-        senders: &mut Senders,
-    ) {
-        let before = self.responses.len();
-        let grant = senders.grant(&received.peer(i));
-        let gate = Topics::of_datagram(&grant);
-        self.decode_all(&gate, intake, received, i);
-        let is_denial = |(_, _, response): &(u32, RequestId, Response)| {
-            matches!(response, Response::Reply(Reply::Error(ErrorCode::Denied)))
-        };
-        if self.responses[before..].iter().any(is_denial) {
-            let mut responses = self.responses.split_off(before);
-            responses.retain(|response| !is_denial(response) || senders.may_deny());
-            self.responses.append(&mut responses);
-        }
+    /// Removes the errors that must not be sent. So far the responses are those that need no shard: the
+    /// errors among them are of requests that cannot be decoded, or that are denied.
+    #[cold]
+    fn limit_errors(&mut self, worker: &Worker) {
+        let rate = worker.status.request_limits.errors_per_source();
+        let Self {
+            senders,
+            error_limit,
+            datagrams,
+            responses,
+            ..
+        } = self;
+        let (before, now) = (responses.len(), coarse_nanoseconds());
+        responses.retain(|(datagram, _, response)| {
+            let Response::Reply(Reply::Error(error)) = response else {
+                return true;
+            };
+            let peer = datagrams.peer(datagrams.entry(*datagram).peer);
+            let denied = *error == ErrorCode::Denied;
+            error_limit.admits(peer, rate, now)
+                && !(denied && senders.as_mut().is_some_and(|senders| !senders.may_deny()))
+        });
+        let unsent = before - responses.len();
+        worker.counters().reached.count_unsent_errors(unsent);
     }
 
     /// Decodes the datagram `bytes[span]`: its requests are queued, and what needs no shard is

@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
+use crate::access::Allowance;
 use crate::protocol::Reply;
 use crate::server::exchange::batch::Batch;
 use crate::server::exchange::datagrams::Datagrams;
@@ -119,11 +120,11 @@ impl Router {
             requests.is_empty() || !self.congested(),
             "a congested worker reads nothing"
         );
-        requests.drain(|shard, list| {
-            if self.try_run(shard, list, bytes, source) {
+        requests.drain(|shard, list, maker| {
+            if self.try_run(shard, list, bytes, source, maker.map(|maker| &**maker)) {
                 self.report_run(list, &mut outcome);
             } else {
-                self.hand_over_requests(shard, list, bytes, source);
+                self.hand_over_requests(shard, list, bytes, source, maker);
             }
         });
         self.collect(|batch| outcome(Outcome::Returned(batch)));
@@ -150,9 +151,11 @@ impl Router {
         list: &[Queued],
         bytes: &[u8],
         source: Source<'_>,
+        maker: Option<&Arc<Allowance>>,
     ) {
         let mut batch = self.spare_batch();
         batch.fill(shard, list, bytes, source);
+        batch.maker = maker.cloned();
         if let Source::Datagrams(_) = source {
             self.shared.add_datagrams_in_flight(batch.len());
         }
@@ -293,7 +296,14 @@ impl Router {
 
     /// Runs the requests of `list` if the shard is free, and appends their outcomes to
     /// `self.replies`. Returns false if another worker runs the shard.
-    fn try_run(&mut self, id: ShardId, list: &[Queued], bytes: &[u8], source: Source<'_>) -> bool {
+    fn try_run(
+        &mut self,
+        id: ShardId,
+        list: &[Queued],
+        bytes: &[u8],
+        source: Source<'_>,
+        maker: Option<&Allowance>,
+    ) -> bool {
         let Self {
             me,
             shared,
@@ -307,7 +317,7 @@ impl Router {
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| after.run_batch(shared, shard, batch),
             |shard| {
-                requests::run(list, bytes, *me, source, shard, replies);
+                requests::run(list, bytes, *me, source, maker, shard, replies);
                 // While this worker holds the shard's lock, its inbox already contains the replies
                 // to all requests that it handed over earlier and that this shard has run.
                 returned_before_run.extend(std::iter::from_fn(|| inbox.take()));
