@@ -37,6 +37,9 @@
 //! - `notifications`: what systemd is told
 //! - `operations`: docs/operations.md explains each warning and error
 //! - `rates`: requests a second, topics of a token, datagrams a turn, errors to a source of datagrams
+//! - `files`: permissions of files
+//! - `secrets`: no output has a token, a password, a digest or a key
+//! - `token_floods`: floods of wrong tokens and of new topics, beside a client that behaves
 //! - `startup`: warnings about limits of the machine
 //! - `stopping`: a stop serves the connections that the kernel has accepted
 //! - `durable`: topics survive restarts and kills of the real binary
@@ -59,6 +62,7 @@ mod data;
 mod demo;
 mod disks;
 mod durable;
+mod files;
 mod frames;
 mod keys;
 mod lifecycle;
@@ -80,6 +84,7 @@ mod resp_clients;
 mod resp_model;
 mod resp_set;
 mod scan;
+mod secrets;
 mod startup;
 mod steering;
 mod stopping;
@@ -88,6 +93,7 @@ mod tls;
 mod tls_client;
 mod tls_files;
 mod tls_programs;
+mod token_floods;
 mod watch;
 
 #[path = "../support/mod.rs"]

@@ -42,6 +42,16 @@ impl Process {
         Self::spawn(serve(arguments).env("RUST_LOG", "error"))
     }
 
+    /// Does the same as [`with`](Self::with) for a server whose files get the permissions that it asks
+    /// for: its umask is 0.
+    pub(crate) fn with_umask_0(arguments: &[&str]) -> Self {
+        let server = serve(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask 0; exec \"$0\" \"$@\""]);
+        shell.arg(server.get_program()).args(server.get_args());
+        Self::spawn(shell.env("GLOBALCOUNTER_ADMIN", "off"))
+    }
+
     /// Does the same as [`with`](Self::with) and returns the lines that the server logs, as they come.
     /// The channel ends with the server.
     pub(crate) fn with_log(arguments: &[&str]) -> (Self, Receiver<String>) {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::*;
+use crate::access::{Access, Digest, Guard, Policy, Token, TokenLimits};
 use crate::protocol::framed::RequestId;
 use crate::protocol::{ErrorCode, Op, Request};
 use crate::server::exchange::{NextCommit, ReplyFormat, TakenChanges, with_replies};
@@ -131,6 +132,42 @@ fn a_batch_for_a_taken_shard_is_run_by_the_worker_that_has_it() {
     // Both batches are back before `other` runs anything on the shard.
     other.count(4, &["a"], Source::Connection(KEY));
     assert_eq!(other.replies, counts(1..=4));
+}
+
+/// What limits the topics of requests goes with them, also into a batch.
+#[test]
+fn a_maker_goes_with_its_requests() {
+    let limits = TokenLimits {
+        max_topics: Some(2),
+        ..TokenLimits::default()
+    };
+    let token = Token {
+        name: "maker".to_owned(),
+        digest: Digest::of_token(b"secret"),
+        grant: Arc::default(),
+        limits,
+    };
+    let guard = Guard::new(Policy::new(vec![token.clone()], Vec::new()));
+    let mut access = Access::new(Arc::new(guard), [10, 0, 0, 1].into());
+    access.accept(Arc::new(token));
+    let (_, mut one, mut other) = Worker::pair();
+    other.requests.set_maker(access.maker());
+    while_taken(&mut one, "a", || {
+        other.count(1, &["a", "a"], Source::Connection(KEY));
+    });
+    other.collect();
+    other.count(3, &["b", "c", "a"], Source::Connection(KEY));
+    other.replies.sort_by_key(|&(id, _)| id);
+    let expected = [
+        (1, Reply::Count(1)),
+        (2, Reply::Count(2)),
+        (3, Reply::Count(1)),
+        (4, Reply::Error(ErrorCode::TooManyTopics)),
+        (5, Reply::Count(3)),
+    ];
+    assert_eq!(other.replies, expected);
+    one.count(6, &["c"], Source::Connection(KEY));
+    assert_eq!(one.replies, [(6, Reply::Count(1))], "others have no limit");
 }
 
 /// A waker that records that it was called.
