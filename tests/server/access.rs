@@ -350,6 +350,10 @@ fn every_promise_names_a_test() {
         .take_while(|line| line.starts_with('|'));
     let sources = [
         include_str!("access.rs"),
+        include_str!("files.rs"),
+        include_str!("rates.rs"),
+        include_str!("secrets.rs"),
+        include_str!("token_floods.rs"),
         include_str!("../../src/access/guard.rs"),
     ];
     let mut named = 0;
