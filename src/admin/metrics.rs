@@ -240,12 +240,28 @@ fn connections(all: &mut Exposition, snapshot: &Snapshot) {
         "TCP connections that were closed at once because too many were open.",
     )
     .value(snapshot.connections_refused);
-    let gone = snapshot.connections_refused + snapshot.connections;
+    all.counter(
+        "globalcounter_connections_refused_by_address",
+        "TCP connections that were closed at once because too many of their address were open \
+         (--max-connections-per-address).",
+    )
+    .value(snapshot.connections_refused_by_address);
+    let refused = snapshot.connections_refused + snapshot.connections_refused_by_address;
+    let gone = refused + snapshot.connections;
     all.counter(
         "globalcounter_connections_closed",
         "TCP connections that were served and are closed.",
     )
     .value(snapshot.connections_accepted.saturating_sub(gone));
+    let mut closed = all.counter(
+        "globalcounter_connections_closed_at_limit",
+        "Open TCP connections that were closed at a limit: no first byte, the rest of a request did not \
+         come, silent between requests, replies not read, or the worker's connections held too many \
+         bytes.",
+    );
+    for (limit, count) in &snapshot.connections_closed_at_limit {
+        closed.sample(&[("limit", limit)], *count);
+    }
     if let Some(tls) = &snapshot.tls {
         self::tls(all, tls);
     }

@@ -4,12 +4,14 @@
 
 mod access;
 mod client;
+mod connection_limits;
 mod data;
 mod data_dir;
 mod demo;
 mod listen;
 mod log;
 mod manual;
+mod number;
 mod rates;
 mod reload;
 mod secret;
@@ -50,7 +52,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server until SIGTERM or SIGINT
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Run a server in memory with a small load, to look at
     Demo(demo::Arguments),
     #[command(flatten)]

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -20,9 +19,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::access::{self, AccessArguments};
+use super::connection_limits::LimitArguments;
 use super::data_dir;
 use super::listen::Listen;
 use super::log::{self, LogArguments};
+use super::number::parse_number;
 use super::rates::{self, RateArguments};
 use super::reload::{Reload, Wanted};
 use super::settings::{CommandLine, Mistakes, Settings};
@@ -148,6 +149,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     rates: RateArguments,
     #[command(flatten)]
+    limits: LimitArguments,
+    #[command(flatten)]
     access: AccessArguments,
     #[command(flatten)]
     log: LogArguments,
@@ -158,11 +161,6 @@ fn parse_shards(text: &str) -> Result<Shards, String> {
         .ok()
         .and_then(Shards::new)
         .ok_or_else(|| format!("expected a number from 1 to {}", Shards::MAX))
-}
-
-fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
-    let number = text.parse();
-    number.map_err(|_| "expected a whole number".to_owned())
 }
 
 fn parse_topic_len(text: &str) -> Result<usize, String> {
@@ -265,6 +263,7 @@ impl Arguments {
             max_topics: self.max_topics,
             max_topic_len: self.max_topic_len,
             max_connections: self.max_connections,
+            connection_limits: self.limits.limits(),
             ..Config::default()
         }
     }

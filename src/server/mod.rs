@@ -31,7 +31,7 @@ use socket2::Socket;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-pub use config::{Config, Steering, TlsConfig, TlsFiles};
+pub use config::{Config, ConnectionLimits, Steering, TlsConfig, TlsFiles};
 pub use durable::Loaded;
 pub use error::{BindError, InheritedError, ServeError, TlsError};
 pub use exchange::CommitSnapshot;
@@ -227,7 +227,10 @@ impl Server {
         steer(&config, &udp);
         let (tls, tls_listeners) = match &config.tls {
             Some(tls) => (
-                Some(Tls::load(tls.files.clone())?),
+                Some(Tls::load(
+                    tls.files.clone(),
+                    config.connection_limits.handshakes,
+                )?),
                 tls_listeners(tls.address, config.shards)?,
             ),
             None => (None, Vec::new()),

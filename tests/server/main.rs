@@ -7,6 +7,8 @@
 //!   HELLO
 //! - `bad_input`: every error of the protocol over each transport; random bytes
 //! - `peers`: thousands of connections; idle, slow and disappearing peers
+//! - `limits`: each limit on connections is reached once
+//! - `floods`: thousands of peers that each use as much as they can; the long ones run with `--ignored`
 //! - `moving`: connections that move to another worker
 //! - `tls`: TLS: both versions, records cut anywhere, slow peers, moves, client certificates, ends
 //! - `tls_client`: the library's clients and the command over TLS
@@ -63,9 +65,11 @@ mod demo;
 mod disks;
 mod durable;
 mod files;
+mod floods;
 mod frames;
 mod keys;
 mod lifecycle;
+mod limits;
 mod logging;
 mod manual;
 mod monitoring;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use globalcounter::protocol::framed;
 use globalcounter::protocol::{Op, Reply};
-use globalcounter::server::{Monitor, TlsFiles, TlsSnapshot};
+use globalcounter::server::{Config, ConnectionLimits, Monitor, TlsFiles, TlsSnapshot};
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, HandshakeKind, SupportedProtocolVersion};
 
@@ -411,8 +411,17 @@ fn a_client_of_the_wrong_kind_gets_a_clear_end() {
 /// is served.
 #[test]
 fn handshakes_have_limits() {
-    const SLOTS: u64 = 1024;
-    let (_files, server, address, [_, client]) = start("limits", 2);
+    const SLOTS: u64 = 20;
+    let files = TlsDirectory::new("limits");
+    let server = Embedded::with(Config {
+        connection_limits: ConnectionLimits {
+            handshakes: SLOTS as usize,
+            handshake_timeout: Duration::from_millis(1_500),
+            ..ConnectionLimits::default()
+        },
+        ..files.config(2, files.files())
+    });
+    let (address, client) = (server.tls.as_ref().unwrap().0, files.client());
     // Each worker holds a slot for the next connection.
     let silent: Vec<TcpStream> = (0..SLOTS).map(|_| connect(address)).collect();
     eventually("the slots are taken", || {

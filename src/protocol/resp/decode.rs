@@ -103,6 +103,9 @@ pub enum ProtocolError {
     /// The peer closed the connection inside a command.
     #[error("unexpected end of the connection inside a command")]
     BrokenOff,
+    /// The rest of a command did not come in time.
+    #[error("the rest of the command did not come in time")]
+    TooSlow,
 }
 
 /// Finds the arguments of the command at the start of `input`, and returns the length of the

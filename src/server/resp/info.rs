@@ -141,7 +141,8 @@ fn persistence(text: &mut Text<'_>) {
 
 fn stats(text: &mut Text<'_>) {
     let status = text.status;
-    let [_, accepted, refused] = status.connections.counts();
+    let [_, accepted, refused, by_address] = status.connections.counts();
+    let refused = refused + by_address;
     let calls = COMMANDS.iter().map(|spec| status.calls(spec.verb).calls);
     let commands: u64 = calls.sum();
     text.line("total_connections_received", accepted);
@@ -210,6 +211,7 @@ pub(super) fn settings(status: &Status, shared: &Shared) -> Vec<(&'static str, S
         Some(_) => "yes",
         None => "no",
     };
+    let idle_timeout = config.connection_limits.idle_timeout;
     vec![
         ("appendonly", appendonly.to_owned()),
         ("bind", address),
@@ -223,6 +225,11 @@ pub(super) fn settings(status: &Status, shared: &Shared) -> Vec<(&'static str, S
         ("proto-max-bulk-len", MAX_ARGUMENT.to_string()),
         ("save", String::new()),
         ("shards", config.shards.count().to_string()),
-        ("timeout", "0".to_owned()),
+        (
+            "timeout",
+            idle_timeout
+                .map_or(0, |timeout| timeout.as_secs())
+                .to_string(),
+        ),
     ]
 }

@@ -261,13 +261,18 @@ impl Session {
         }
     }
 
+    /// Refuses an incomplete command whose rest did not come in time.
+    pub(crate) fn refuse_slow(&self, link: &Link) {
+        refuse_bytes(ProtocolError::TooSlow, &mut link.ring());
+    }
+
     /// Decodes the command at the start of `input`, if it can be served now.
     // The loop around it is compiled twice, with and without access control. Then the compiler calls this
     // and what this calls, which takes 100 of 1,115 instructions for a request.
     #[inline(always)]
     fn next(&mut self, input: &mut [u8], turn: &Turn<'_>) -> Next {
         let text = turn.ring.text_len() - turn.text_before;
-        if !turn.ring.has_room() || text >= turn.link.room() {
+        if !turn.ring.has_room(turn.link.max_in_flight()) || text >= turn.link.room() {
             self.waits = Some(WaitsFor::Room);
             return Next::End(Rest::Unserved);
         }

@@ -1,6 +1,7 @@
 //! The counts of connections, of all workers together and of each worker. They limit the number of
 //! connections and decide to which worker a connection may move.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
+use super::sources::{Source, Sources};
 use crate::server::exchange::WorkerId;
 
 /// How many connections any worker may have in addition to one and a half times its share.
@@ -26,6 +28,10 @@ pub(crate) struct Connections {
     accepted: AtomicU64,
     /// How many connections were closed at once because `max` were open.
     refused: AtomicU64,
+    /// The connections of each address; `None` if they are not limited.
+    sources: Option<Sources>,
+    /// How many connections were closed at once because their address had too many.
+    refused_by_address: AtomicU64,
     /// How many workers may still accept connections.
     accepting: AtomicUsize,
     /// Notified when `open` or `accepting` becomes 0.
@@ -38,6 +44,17 @@ pub(crate) struct OpenConnection {
     all: Arc<Connections>,
     /// The worker that has the connection.
     worker: WorkerId,
+    /// Where it comes from, if it is counted there.
+    source: Option<Source>,
+}
+
+/// Why a connection is closed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too many connections are open.
+    Connections,
+    /// Too many connections of its address are open.
+    Address,
 }
 
 /// A guard that a worker holds as long as it may accept connections.
@@ -49,14 +66,16 @@ pub(crate) struct Accepting {
 
 impl Connections {
     /// Creates the counts for this many workers, without connections. At most `max` connections may
-    /// be open at a time.
-    pub(crate) fn new(max: usize, workers: u16) -> Self {
+    /// be open at a time, and of one address at most `per_address`.
+    pub(crate) fn new(max: usize, per_address: Option<usize>, workers: u16) -> Self {
         Self {
             open: AtomicUsize::new(0),
             max: AtomicUsize::new(max),
             by_worker: (0..workers).map(|_| CachePadded::default()).collect(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            sources: per_address.map(Sources::new),
+            refused_by_address: AtomicU64::new(0),
             accepting: AtomicUsize::new(0),
             ended: Notify::new(),
         }
@@ -109,12 +128,13 @@ impl Connections {
     }
 
     /// Returns how many connections are open, how many were ever accepted, and how many were
-    /// refused because too many were open.
-    pub(crate) fn counts(&self) -> [u64; 3] {
+    /// refused: because too many were open, and because too many of their address were.
+    pub(crate) fn counts(&self) -> [u64; 4] {
         [
             self.open.load(Ordering::Relaxed) as u64,
             self.accepted.load(Ordering::Relaxed),
             self.refused.load(Ordering::Relaxed),
+            self.refused_by_address.load(Ordering::Relaxed),
         ]
     }
 
@@ -142,21 +162,33 @@ impl Connections {
 }
 
 impl Accepting {
-    /// Counts an accepted connection. Returns `None` if the maximum number of connections is open:
-    /// the connection is refused.
-    pub(crate) fn open(&self) -> Option<OpenConnection> {
+    /// Counts an accepted connection from `address`.
+    ///
+    /// # Errors
+    ///
+    /// The maximum number of connections is open, of all or of this address: the connection is refused.
+    pub(crate) fn open(&self, address: IpAddr) -> Result<OpenConnection, Refused> {
         let Self { all, worker } = self;
-        let open = OpenConnection {
+        let mut open = OpenConnection {
             all: Arc::clone(all),
             worker: *worker,
+            source: None,
         };
         all.accepted.fetch_add(1, Ordering::Relaxed);
         all.of(*worker).fetch_add(1, Ordering::Relaxed);
-        if all.open.fetch_add(1, Ordering::Relaxed) < all.max() {
-            return Some(open);
+        if all.open.fetch_add(1, Ordering::Relaxed) >= all.max() {
+            all.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Refused::Connections);
         }
-        all.refused.fetch_add(1, Ordering::Relaxed);
-        None
+        if let Some(sources) = &all.sources {
+            let source = Source::of(address);
+            if !sources.open(source) {
+                all.refused_by_address.fetch_add(1, Ordering::Relaxed);
+                return Err(Refused::Address);
+            }
+            open.source = Some(source);
+        }
+        Ok(open)
     }
 }
 
@@ -199,6 +231,9 @@ impl Drop for Accepting {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
+        if let (Some(sources), Some(source)) = (&self.all.sources, self.source) {
+            sources.close(source);
+        }
         self.all.of(self.worker).fetch_sub(1, Ordering::Relaxed);
         self.all.decrement(&self.all.open);
     }
@@ -206,10 +241,14 @@ impl Drop for OpenConnection {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
     fn accepting(workers: u16) -> Vec<Accepting> {
-        let all = Arc::new(Connections::new(1_000, workers));
+        let all = Arc::new(Connections::new(1_000, None, workers));
         (0..workers)
             .map(|worker| all.accept(WorkerId(worker)))
             .collect()
@@ -224,13 +263,13 @@ mod tests {
         let accepting = accepting(3);
         let mut open = Vec::new();
         for _ in 0..9 {
-            let mut newcomer = accepting[1].open().unwrap();
+            let mut newcomer = accepting[1].open(PEER).unwrap();
             newcomer.move_to_fewest();
             open.push(newcomer);
         }
         assert_eq!(by_worker(&open[0]), [3, 3, 3]);
         open.retain(|open| open.worker() != WorkerId(2));
-        let mut newcomer = accepting[0].open().unwrap();
+        let mut newcomer = accepting[0].open(PEER).unwrap();
         newcomer.move_to_fewest();
         assert_eq!(newcomer.worker(), WorkerId(2));
         assert_eq!(by_worker(&newcomer), [3, 3, 1]);
@@ -243,7 +282,9 @@ mod tests {
         {
             let accepting = accepting(workers);
             let here = |n| &accepting[n % usize::from(workers)];
-            let mut open: Vec<_> = (0..connections).map(|n| here(n).open().unwrap()).collect();
+            let mut open: Vec<_> = (0..connections)
+                .map(|n| here(n).open(PEER).unwrap())
+                .collect();
             for open in &mut open {
                 if open.worker() != WorkerId(0) && open.may_move_to(WorkerId(0)) {
                     open.move_to(WorkerId(0));
@@ -256,5 +297,23 @@ mod tests {
             );
             assert_eq!(counts.iter().sum::<usize>(), connections);
         }
+    }
+
+    #[test]
+    fn connections_of_one_address_are_limited() {
+        let all = Arc::new(Connections::new(3, Some(1), 1));
+        let accepting = all.accept(WorkerId(0));
+        let address = |last: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
+        let one = accepting.open(address(1)).unwrap();
+        assert_eq!(accepting.open(address(1)).unwrap_err(), Refused::Address);
+        let _two = accepting.open(address(2)).unwrap();
+        let _three = accepting.open(address(3)).unwrap();
+        assert_eq!(
+            accepting.open(address(4)).unwrap_err(),
+            Refused::Connections
+        );
+        drop(one);
+        let _one = accepting.open(address(1)).unwrap();
+        assert_eq!(all.counts(), [3, 6, 1, 1]);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::reached::Reached;
+use super::closings::CloseReason;
 use crate::measure::{Counter, HeavyHitters, Histogram, Sampler};
 use crate::protocol::resp::{COMMANDS, Verb};
 use crate::server::exchange::Requests;
@@ -36,6 +37,8 @@ pub(crate) struct Counters {
     /// How often a connection was not read because it, or the worker, had too much to do.
     pub(super) stalls: Counter,
     pub(crate) reached: Reached,
+    /// Open connections that were closed at each limit.
+    closed: [Counter; CloseReason::ALL.len()],
     /// The requests of each read or receive call that had any.
     pub(super) batches: Histogram,
     /// The times from a read to the last of its replies, in nanoseconds, of sampled reads; each counts
@@ -99,6 +102,7 @@ impl Counters {
             udp_sent: Counter::new(),
             stalls: Counter::new(),
             reached: Reached::default(),
+            closed: std::array::from_fn(|_| Counter::new()),
             batches: Histogram::new(),
             latencies: Histogram::new(),
             turns: Histogram::new(),
@@ -167,6 +171,16 @@ impl Counters {
     /// Counts that a connection, or the socket for datagrams, is not read for now.
     pub(crate) fn stalled(&self) {
         self.stalls.add(1);
+    }
+
+    /// Counts an open connection that is closed at a limit.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.closed[reason as usize].add(1);
+    }
+
+    /// Returns how many connections were closed at a limit.
+    pub(super) fn closed(&self, reason: CloseReason) -> u64 {
+        self.closed[reason as usize].get()
     }
 
     /// Counts the requests of a read or a receive call, and notes the topics of a few of them. The

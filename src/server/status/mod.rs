@@ -3,6 +3,7 @@
 //! socket and no request.
 
 mod clients;
+mod closings;
 mod connections;
 mod counters;
 mod limits;
@@ -10,10 +11,12 @@ mod monitor;
 mod reached;
 mod request_limits;
 mod server;
+mod sources;
 mod topics;
 
 pub(crate) use clients::{Client, Registration};
-pub(crate) use connections::{Accepting, Connections, OpenConnection};
+pub(crate) use closings::CloseReason;
+pub(crate) use connections::{Accepting, Connections, OpenConnection, Refused};
 pub(crate) use counters::Counters;
 pub use limits::Limits;
 pub use monitor::{

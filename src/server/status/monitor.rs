@@ -56,6 +56,11 @@ pub struct Snapshot {
     pub connections_accepted: u64,
     /// TCP connections that were closed at once because too many were open.
     pub connections_refused: u64,
+    /// TCP connections that were closed at once because too many of their address were open.
+    pub connections_refused_by_address: u64,
+    /// TCP connections that were closed because they reached a limit while they were open, by limit:
+    /// "first_byte", "request", "idle", "unread" or "held".
+    pub connections_closed_at_limit: Vec<(&'static str, u64)>,
     /// Connections and handshakes of TLS; `None` if it is off.
     pub tls: Option<TlsSnapshot>,
     /// Connections that speak the Redis protocol.
@@ -268,7 +273,7 @@ impl Monitor {
         };
         let [tcp_received, tcp_sent, udp_received, udp_sent] = status.bytes();
         let batches = status.distribution(|worker| &worker.batches);
-        let [connections, accepted, refused] = status.connections.counts();
+        let [connections, accepted, refused, refused_by_address] = status.connections.counts();
         let [at_owner, handed_over] = status.datagram_requests();
         Snapshot {
             uptime_seconds: status.uptime(),
@@ -278,6 +283,8 @@ impl Monitor {
             max_connections: status.connections.max() as u64,
             connections_accepted: accepted,
             connections_refused: refused,
+            connections_refused_by_address: refused_by_address,
+            connections_closed_at_limit: status.closed_at_limit().collect(),
             tls: status.tls.as_ref().map(Tls::counts),
             resp_connections: status.clients.count() as u64,
             requests: requests.collect(),

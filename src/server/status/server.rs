@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use super::clients::Clients;
+use super::closings::CloseReason;
 use super::connections::Connections;
 use super::counters::{Calls, Counters};
 use super::reached::LimitsReached;
@@ -43,7 +44,11 @@ pub(crate) struct Status {
 impl Status {
     /// Creates the state of a server that starts now.
     pub(crate) fn new(config: Config, loaded: Option<Loaded>, tls: Option<Tls>) -> Self {
-        let connections = Connections::new(config.max_connections, config.shards.count());
+        let connections = Connections::new(
+            config.max_connections,
+            config.connection_limits.per_address,
+            config.shards.count(),
+        );
         let hashes = [0, 1, 2].map(|n| RandomState::new().hash_one(n));
         let mut run_id: String = hashes.iter().map(|hash| format!("{hash:016x}")).collect();
         run_id.truncate(40);
@@ -121,6 +126,15 @@ impl Status {
             self.sum(|worker| &worker.udp_received),
             self.sum(|worker| &worker.udp_sent),
         ]
+    }
+
+    /// Returns how many open connections were closed at each limit.
+    pub(super) fn closed_at_limit(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let reasons = CloseReason::ALL.into_iter();
+        reasons.map(|reason| {
+            let closed = self.workers.iter().map(|worker| worker.closed(reason));
+            (reason.name(), closed.sum())
+        })
     }
 
     /// Returns how often a connection was not read because it, or its worker, had too much to do.

@@ -2,6 +2,7 @@
 //! connections that other workers move here.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,10 +17,11 @@ use super::handshake;
 use super::moved::Moved;
 use super::stream::Stream;
 use crate::server::net::{self, HandshakeSlot, LogLimit, Tls};
-use crate::server::status::{Accepting, OpenConnection};
+use crate::server::status::{Accepting, OpenConnection, Refused};
 
 // What peers can provoke, in all workers: a flood of connections must not become a flood of lines.
 static REFUSED: LogLimit = LogLimit::new();
+static REFUSED_BY_ADDRESS: LogLimit = LogLimit::new();
 static FAILED: LogLimit = LogLimit::new();
 static LOST: LogLimit = LogLimit::new();
 
@@ -89,7 +91,7 @@ impl Acceptor {
                 None => None,
             };
             let accepted = self.listener.accept().await;
-            if let Err(error) = self.admit(accepted.map(|(stream, _)| stream), slot) {
+            if let Err(error) = self.admit(accepted, slot) {
                 self.warn_about(&error);
                 sleep(OUT_OF_DESCRIPTORS_PAUSE).await;
             }
@@ -108,7 +110,7 @@ impl Acceptor {
             let Ok(accepted) = accepted.await else {
                 return; // the queue is empty and the grace period is over
             };
-            if let Err(error) = self.admit(accepted.map(|(stream, _)| stream), None) {
+            if let Err(error) = self.admit(accepted, None) {
                 self.warn_about(&error);
                 sleep(HANDSHAKE_GRACE).await; // connections that end free their descriptors
             }
@@ -123,19 +125,20 @@ impl Acceptor {
     /// The accept failed for a reason other than that the peer has left.
     fn admit(
         &self,
-        accepted: io::Result<tokio::net::TcpStream>,
+        accepted: io::Result<(tokio::net::TcpStream, SocketAddr)>,
         slot: Option<HandshakeSlot>,
     ) -> io::Result<()> {
-        let stream = match accepted {
-            Ok(stream) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) if is_about_the_peer(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let Some(mut open) = self.accepting.open() else {
-            if let Some(refused) = REFUSED.count() {
-                warn!(refused, "closed connections over --max-connections");
+        let mut open = match self.accepting.open(peer.ip()) {
+            Ok(open) => open,
+            Err(reason) => {
+                warn_of_refusal(reason, peer);
+                return Ok(());
             }
-            return Ok(());
         };
         open.move_to_fewest();
         let stream = match &self.tls {
@@ -162,6 +165,22 @@ impl Acceptor {
             );
         } else {
             warn!(failed, %error, "cannot accept connections");
+        }
+    }
+}
+
+fn warn_of_refusal(reason: Refused, peer: SocketAddr) {
+    match reason {
+        Refused::Connections => {
+            if let Some(refused) = REFUSED.count() {
+                warn!(refused, "closed connections over --max-connections");
+            }
+        }
+        Refused::Address => {
+            if let Some(refused) = REFUSED_BY_ADDRESS.count() {
+                let last = peer.ip();
+                warn!(refused, %last, "refused connections over --max-connections-per-address");
+            }
         }
     }
 }

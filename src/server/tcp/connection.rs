@@ -48,6 +48,9 @@ pub(super) struct Connection {
     pub(super) partial: Vec<u8>,
     /// Whether `partial` may hold whole requests. They are served before more is read.
     pub(super) unserved: bool,
+    /// Whether the input that the task waits for next is another than that it waited for last: a
+    /// request was served since, or the connection was not read for a while.
+    pub(super) awaits_new: bool,
     pub(super) phase: Phase,
     /// Detects that most requests belong to another worker's shard, so that the connection should
     /// move there. `None` if it never moves: its client has chosen a shard, or there is only one
@@ -139,6 +142,7 @@ impl Connection {
             stream,
             partial: Vec::new(),
             unserved: false,
+            awaits_new: true,
             phase: Phase::Opening,
             access,
             bucket: Bucket::default(),
@@ -164,6 +168,11 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.registered.link.set_waker(cx.waker());
         self.registered.link.set_idle(false);
+        if let Some(reason) = self.registered.link.take_reached()
+            && let Step::End(end) = self.close_at_limit(reason)
+        {
+            return Poll::Ready(end);
+        }
         for _ in 0..STEPS_PER_TURN {
             match self.step(cx) {
                 Ok(Step::Again) => {}
@@ -253,6 +262,7 @@ impl Connection {
     /// Ends a connection whose peer has shut down its side.
     fn say_goodbye(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
         let Poll::Ready(said) = self.stream.borrow_mut().poll_close_notify(cx) else {
+            self.registered.link.block(false);
             return Ok(Step::Wait);
         };
         said?;
@@ -263,6 +273,7 @@ impl Connection {
     fn shut_down(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
         let shut_down = self.stream.borrow_mut().poll_shutdown(cx);
         let Poll::Ready(shut_down) = shut_down else {
+            self.registered.link.block(false);
             return Ok(Step::Wait);
         };
         shut_down?;

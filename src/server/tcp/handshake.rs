@@ -16,10 +16,7 @@ use super::stream::{Stream, TlsStream};
 use crate::server::net::{HandshakeFailure, LogLimit};
 use crate::server::status::OpenConnection;
 
-/// How long a handshake may take.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long it may take when the server stops: a few round trips, and the peer's calculations.
+/// How long a handshake may take when the server stops: a few round trips, and the peer's calculations.
 const STOPPING_LIMIT: Duration = Duration::from_millis(500);
 
 /// After a failure, input is discarded for at most this time. Closing a socket with unread input would
@@ -100,8 +97,9 @@ fn receive(
 /// Waits until a handshake that begins now has taken too long.
 async fn too_late(context: &TcpContext) -> HandshakeFailure {
     let mut stop = context.stop.clone();
+    let limits = &context.worker.status.config.connection_limits;
     tokio::select! {
-        () = sleep(HANDSHAKE_LIMIT) => HandshakeFailure::Timeout,
+        () = sleep(limits.handshake_timeout) => HandshakeFailure::Timeout,
         _ = stop.wait_for(|&stop| stop) => {
             sleep(STOPPING_LIMIT).await;
             HandshakeFailure::Stopped

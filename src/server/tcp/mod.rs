@@ -7,6 +7,7 @@ mod connection;
 mod context;
 mod handshake;
 mod hello;
+mod limited;
 mod move_detector;
 mod moved;
 mod moving;

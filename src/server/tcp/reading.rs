@@ -19,18 +19,24 @@ use crate::protocol::{Dialect, ErrorCode, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
 use crate::server::net::{LogLimit, is_client_hello};
 use crate::server::resp::{self, Rest, Session};
-use crate::server::worker::{KEEP_LEN, UNSENT_LIMIT};
+use crate::server::worker::{Awaited, KEEP_LEN};
 
 static MISLED: LogLimit = LogLimit::new();
+
+/// How many bytes the worker's buffer of replies keeps. Most reads bring fewer.
+const KEEP_OUTPUT: usize = 4 * 1024 * 1024;
 
 impl Connection {
     /// Reads once, serves all whole requests, and writes their replies with one call.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
-        if !self.registered.link.has_room() {
+        let link = &self.registered.link;
+        if !link.has_room() || link.worker_is_full(cx.waker()) {
             self.registered.worker().counters().stalled();
+            self.awaits_new = true;
             return Ok(Step::Wait);
         }
         if self.registered.worker().congested(cx.waker()) {
+            self.awaits_new = true;
             return Ok(Step::Wait);
         }
         let context = Rc::clone(&self.registered.context);
@@ -45,9 +51,10 @@ impl Connection {
         let mut buffer = ReadBuf::new(&mut scratch.input[start..start + READ_LEN]);
         let mut stream = self.stream.borrow_mut();
         let read = stream.poll_read(cx, &mut buffer, &mut scratch.ciphertext);
+        let record = stream.incomplete_record();
         drop(stream);
         let Poll::Ready(read) = read else {
-            self.registered.link.set_idle(true);
+            self.wait_for_input(record);
             return Ok(Step::Wait);
         };
         read?;
@@ -71,6 +78,7 @@ impl Connection {
             empty(&mut self.partial, KEEP_LEN);
             let input = &mut input[..start + len];
             let done = self.serve_input(input, output, requests);
+            self.awaits_new |= done > 0 || start == 0;
             self.partial.extend_from_slice(&input[done..]);
             self.registered.link.set_unserved(self.partial.len());
         }
@@ -82,6 +90,22 @@ impl Connection {
         step
     }
 
+    /// Notes what the task waits for: its socket has nothing more to read. `record` is the number of bytes
+    /// of an incomplete record of TLS.
+    fn wait_for_input(&mut self, record: usize) {
+        let link = &self.registered.link;
+        link.set_record(record);
+        link.set_idle(true);
+        let awaited = match self.phase {
+            _ if !self.partial.is_empty() || record > 0 => Awaited::Rest,
+            Phase::Opening => Awaited::FirstByte,
+            _ => Awaited::Request,
+        };
+        if mem::take(&mut self.awaits_new) || awaited != link.awaited() {
+            link.wait_for(awaited);
+        }
+    }
+
     /// Serves requests that were read before and had to wait, if they need not wait any longer.
     pub(super) fn serve_unserved(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
         if let Phase::Resp(session) = &self.phase
@@ -89,7 +113,9 @@ impl Connection {
         {
             return Ok(Step::Wait);
         }
-        if self.registered.worker().congested(cx.waker()) {
+        if self.registered.link.worker_is_full(cx.waker())
+            || self.registered.worker().congested(cx.waker())
+        {
             return Ok(Step::Wait);
         }
         let context = Rc::clone(&self.registered.context);
@@ -104,6 +130,7 @@ impl Connection {
     fn serve_partial(&mut self, output: &mut Vec<u8>, requests: &mut Requests) {
         let mut input = mem::take(&mut self.partial);
         let done = self.serve_input(&mut input, output, requests);
+        self.awaits_new |= done > 0;
         input.drain(..done);
         shrink(&mut input, KEEP_LEN);
         self.partial = input;
@@ -115,7 +142,7 @@ impl Connection {
         let sent = self.send(cx, output);
         // Also after an error: the buffer is the worker's, and the next connection must find it
         // empty.
-        empty(output, UNSENT_LIMIT);
+        empty(output, KEEP_OUTPUT);
         sent.map(|()| Step::Again)
     }
 

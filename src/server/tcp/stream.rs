@@ -5,7 +5,9 @@ use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -49,6 +51,23 @@ impl Stream {
             Self::Tls(stream) => &stream.tcp,
         };
         [tcp.peer_addr(), tcp.local_addr()]
+    }
+
+    /// Returns how many bytes of an incomplete record of TLS are held.
+    pub(super) fn incomplete_record(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(stream) => stream.session.incomplete_record(),
+        }
+    }
+
+    /// Makes the kernel discard what is not sent, and reset the connection, when the stream is dropped.
+    pub(super) fn reset_when_closed(&self) -> io::Result<()> {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(stream) => &stream.tcp,
+        };
+        SockRef::from(tcp).set_linger(Some(Duration::ZERO))
     }
 
     /// Reads into `buffer`, as `AsyncRead` does. TLS needs `ciphertext` for the time of the call,

@@ -8,31 +8,18 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use super::deadlines::Tick;
+use super::limits::Limits;
 use super::ring::Ring;
+use super::waiting::{Awaited, Task, Verdict, Waiting};
 use crate::protocol::framed::{self, RequestId};
 use crate::protocol::{Reply, classic};
-use crate::server::exchange::{Batch, LateReply, SearchPart, empty, shrink};
-use crate::server::status::Counters;
+use crate::server::exchange::{Batch, ConnectionKey, LateReply, SearchPart, empty, shrink};
+use crate::server::status::{CloseReason, Counters};
 
 /// How many bytes of capacity an emptied buffer of a connection keeps, so that idle connections
 /// hold little memory.
 pub(crate) const KEEP_LEN: usize = 4 * 1024;
-
-/// While a connection holds this many bytes of unsent replies, nothing is read from it. A client
-/// may well write 100,000 requests before it reads a reply; those replies are 1.5 MB.
-pub(crate) const UNSENT_LIMIT: usize = 4 * 1024 * 1024;
-
-/// While the connections of a worker together hold this many bytes (unsent replies, incomplete or
-/// unserved requests), each of them is limited to [`TIGHT_LIMIT`].
-const WORKER_LIMIT: usize = 256 * 1024 * 1024;
-
-/// How many bytes a connection may hold while the connections of its worker exceed
-/// [`WORKER_LIMIT`].
-const TIGHT_LIMIT: usize = 64 * 1024;
-
-/// A connection is not read while it has this many handed-over requests: about as many as one full
-/// read brings.
-const IN_FLIGHT_LIMIT: usize = 8 * 1024;
 
 /// The socket of a connection, for replies.
 pub(crate) trait ReplySocket {
@@ -46,7 +33,7 @@ pub(crate) trait ReplySocket {
 
 /// The part of one connection that its worker's tasks share.
 pub(crate) struct Link {
-    serial: u64,
+    key: ConnectionKey,
     encoder: RefCell<ReplyEncoder>,
     /// The number of requests on their way to shards or back.
     in_flight: Cell<usize>,
@@ -60,12 +47,15 @@ pub(crate) struct Link {
     /// The number of bytes that this connection holds: unsent replies, text in the ring, unserved
     /// input, and a reply that is being collected.
     held: Cell<usize>,
-    /// How many bytes all connections of the worker hold.
-    worker_held: Rc<Cell<usize>>,
+    /// The limits of all connections of the worker.
+    limits: Rc<Limits>,
+    waiting: Waiting,
     /// How many bytes were read and not served yet.
     unserved: Cell<usize>,
     /// The number of bytes of a KEYS reply that are collected but not appended to the ring yet.
     collected: Cell<usize>,
+    /// The number of bytes of an incomplete record of TLS.
+    record: Cell<usize>,
     /// The part of a search that was handed over, after it came back.
     search_part: RefCell<Option<Box<SearchPart>>>,
     /// The socket, unless the connection has ended or moved away.
@@ -100,10 +90,11 @@ pub(crate) enum ReplyEncoder {
 
 impl Link {
     /// Creates the link of a new connection. Its dialect is framed until a setter changes it.
-    /// `worker_held` is updated with every change of the bytes that the connection holds.
-    pub(crate) fn new(serial: u64, worker_held: &Rc<Cell<usize>>) -> Self {
+    /// `limits` are those of the worker; they are told of every change of the bytes that the connection
+    /// holds.
+    pub(super) fn new(key: ConnectionKey, limits: &Rc<Limits>) -> Self {
         Self {
-            serial,
+            key,
             encoder: RefCell::new(ReplyEncoder::Framed),
             in_flight: Cell::new(0),
             submitted: Cell::new(0),
@@ -111,9 +102,11 @@ impl Link {
             replies: RefCell::default(),
             written: Cell::new(0),
             held: Cell::new(0),
-            worker_held: Rc::clone(worker_held),
+            limits: Rc::clone(limits),
+            waiting: Waiting::default(),
             unserved: Cell::new(0),
             collected: Cell::new(0),
+            record: Cell::new(0),
             search_part: RefCell::default(),
             socket: RefCell::new(None),
             idle: Cell::new(false),
@@ -125,7 +118,7 @@ impl Link {
     /// Returns the connection's
     /// [`ConnectionKey::serial`](crate::server::exchange::ConnectionKey::serial).
     pub(crate) fn serial(&self) -> u64 {
-        self.serial
+        self.key.serial
     }
 
     /// Makes the connection speak the classic dialect.
@@ -328,25 +321,33 @@ impl Link {
     /// this) or when replies come back.
     pub(crate) fn has_room(&self) -> bool {
         let ring_has_room = match &*self.encoder.borrow() {
-            ReplyEncoder::Resp(ring) => ring.has_room(),
+            ReplyEncoder::Resp(ring) => ring.has_room(self.max_in_flight()),
             _ => true,
         };
-        ring_has_room && self.in_flight() < IN_FLIGHT_LIMIT && self.room() > 0
+        ring_has_room && self.in_flight() < self.max_in_flight() && self.room() > 0
+    }
+
+    /// Returns how many requests may be in flight.
+    pub(crate) fn max_in_flight(&self) -> usize {
+        self.limits.in_flight
     }
 
     /// Returns how many more bytes of replies the connection may hold before reading from it stops.
     pub(crate) fn room(&self) -> usize {
-        let limit = if self.worker_has_room() {
-            UNSENT_LIMIT
-        } else {
-            TIGHT_LIMIT
-        };
-        limit.saturating_sub(self.held.get() - self.unserved.get() - self.collected.get())
+        let others = self.unserved.get() + self.collected.get() + self.record.get();
+        let unsent = self.held.get() - others;
+        self.limits.unsent().saturating_sub(unsent)
     }
 
-    /// Returns whether the connections of the worker together hold less than [`WORKER_LIMIT`].
+    /// Returns whether the connections of the worker together hold less than half of what they may.
     pub(crate) fn worker_has_room(&self) -> bool {
-        self.worker_held.get() < WORKER_LIMIT
+        self.limits.has_room()
+    }
+
+    /// Returns whether the connections of the worker together hold too much, so that nothing may be read
+    /// from this one. If so, `waker` is woken when that has changed.
+    pub(crate) fn worker_is_full(&self, waker: &Waker) -> bool {
+        self.limits.exceeded(waker)
     }
 
     /// Sets the number of input bytes that were read but not served yet.
@@ -363,15 +364,28 @@ impl Link {
         self.update_held();
     }
 
+    /// Sets the number of bytes of an incomplete record of TLS.
+    pub(crate) fn set_record(&self, len: usize) {
+        if self.record.replace(len) != len {
+            self.update_held();
+        }
+    }
+
+    /// Returns the number of bytes that the connection holds.
+    pub(super) fn held(&self) -> usize {
+        self.held.get()
+    }
+
     /// Updates the number of bytes that the connection holds, and the worker's sum.
     fn update_held(&self) {
         let text = match &*self.encoder.borrow() {
             ReplyEncoder::Resp(ring) => ring.text_len(),
             _ => 0,
         };
-        let held = self.unsent() + text + self.unserved.get() + self.collected.get();
+        let others = self.unserved.get() + self.collected.get() + self.record.get();
+        let held = self.unsent() + text + others;
         let before = self.held.replace(held);
-        self.worker_held.update(|all| all + held - before);
+        self.limits.change_held(before, held);
     }
 
     /// Appends encoded replies to the unsent ones.
@@ -392,7 +406,8 @@ impl Link {
         &self,
         mut write: impl FnMut(&[u8]) -> Poll<io::Result<usize>>,
     ) -> io::Result<bool> {
-        if self.unsent() == 0 {
+        let before = self.unsent();
+        if before == 0 {
             return Ok(true);
         }
         while self.unsent() > 0 {
@@ -405,7 +420,82 @@ impl Link {
         }
         self.drop_written();
         self.update_held();
-        Ok(self.unsent() == 0)
+        let unsent = self.unsent();
+        if unsent == 0 {
+            self.waiting.unblock();
+        } else {
+            self.block(unsent < before);
+        }
+        Ok(unsent == 0)
+    }
+
+    /// Notes that something cannot be written until the peer reads; `some` says whether a part was
+    /// written just now.
+    pub(crate) fn block(&self, some: bool) {
+        let (timeouts, deadlines) = (&self.limits.timeouts, &self.limits.deadlines);
+        if let Some(due) = self.waiting.block(some, timeouts, || deadlines.now()) {
+            self.set_deadline(due);
+        }
+    }
+
+    /// Notes that the connection's task begins to wait for input.
+    pub(crate) fn wait_for(&self, input: Awaited) {
+        let (timeouts, deadlines) = (&self.limits.timeouts, &self.limits.deadlines);
+        if let Some(due) = self.waiting.wait_for(input, timeouts, || deadlines.now()) {
+            self.set_deadline(due);
+        }
+    }
+
+    /// Returns what the connection's task waited for last.
+    pub(crate) fn awaited(&self) -> Awaited {
+        self.waiting.awaited()
+    }
+
+    /// Makes sure that the worker looks at the connection at `due`, or earlier.
+    fn set_deadline(&self, due: Tick) {
+        let earlier = self.waiting.due.get();
+        if earlier.is_none_or(|earlier| due < earlier) {
+            self.remove_deadline();
+            self.waiting.due.set(Some(due));
+            self.limits.insert_deadline(due, self.key.index);
+        }
+    }
+
+    /// Removes its deadline, if it has one.
+    pub(super) fn remove_deadline(&self) {
+        if let Some(due) = self.waiting.due.take() {
+            self.limits.deadlines.remove(due, self.key.index);
+        }
+    }
+
+    /// Closes the connection if it has reached a limit on its time, or sets its next deadline. The worker
+    /// has removed the one that was due.
+    pub(super) fn meet_deadline(&self) {
+        self.waiting.due.set(None);
+        let task = match self.idle.get() {
+            true if self.in_flight() == 0 && self.unsent() == 0 => Task::Quiet,
+            true => Task::Reading,
+            false => Task::Busy,
+        };
+        let now = self.limits.deadlines.now();
+        match self.waiting.check(now, task, &self.limits.timeouts) {
+            Verdict::Close(reason) => self.reach(reason),
+            Verdict::WaitUntil(due) => self.set_deadline(due),
+            Verdict::WaitForEver => {}
+        }
+    }
+
+    /// Makes the connection's task close it.
+    pub(super) fn reach(&self, reason: CloseReason) {
+        self.waiting.reached.set(Some(reason));
+        self.wake();
+    }
+
+    /// Returns the limit that the connection has reached, once.
+    pub(crate) fn take_reached(&self) -> Option<CloseReason> {
+        let reached = self.waiting.reached.get()?;
+        self.waiting.reached.set(None);
+        Some(reached)
     }
 
     /// Removes the written replies from the buffer if they are all of it, or more than half.
@@ -451,7 +541,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.worker_held.update(|all| all - self.held.get());
+        self.limits.change_held(self.held.get(), 0);
     }
 }
 
@@ -463,7 +553,13 @@ mod tests {
 
     use super::*;
     use crate::protocol::Method;
-    use crate::server::exchange::{ConnectionKey, Origin, Requester, WorkerId};
+    use crate::server::config::ConnectionLimits;
+    use crate::server::exchange::{Origin, Requester, WorkerId};
+
+    const KEY: ConnectionKey = ConnectionKey {
+        index: 0,
+        serial: 0,
+    };
 
     /// A socket that accepts a number of bytes, then none.
     #[derive(Default)]
@@ -496,14 +592,10 @@ mod tests {
 
     /// Replies that waited for the store, to requests 1 and 2.
     fn late_replies() -> [LateReply; 2] {
-        let key = ConnectionKey {
-            index: 0,
-            serial: 0,
-        };
         [1, 2].map(|number| {
             let origin = Origin {
                 worker: WorkerId(0),
-                requester: Requester::Connection(key),
+                requester: Requester::Connection(KEY),
                 method: Method::Count,
                 id: RequestId(number),
             };
@@ -519,7 +611,8 @@ mod tests {
             (true, 0, true),
             (false, usize::MAX, true),
         ] {
-            let link = Link::new(0, &Rc::default());
+            let limits = Rc::new(Limits::new(&ConnectionLimits::default()));
+            let link = Link::new(KEY, &limits);
             let (socket, flag) = (Rc::new(Socket::default()), Arc::new(Flag::default()));
             socket.room.set(room);
             link.set_socket(Some(Rc::clone(&socket) as Rc<dyn ReplySocket>));

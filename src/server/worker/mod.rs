@@ -3,11 +3,16 @@
 //! tasks.
 
 mod datagrams;
+mod deadlines;
+mod enforce;
+mod limits;
 mod link;
 mod ring;
 mod state;
+mod waiting;
 
 pub(crate) use datagrams::DatagramReplies;
-pub(crate) use link::{KEEP_LEN, Link, ReplyEncoder, ReplySocket, UNSENT_LIMIT};
+pub(crate) use link::{KEEP_LEN, Link, ReplyEncoder, ReplySocket};
 pub(crate) use ring::Ring;
 pub(crate) use state::{Worker, yield_turn};
+pub(crate) use waiting::Awaited;

@@ -10,10 +10,6 @@ use crate::protocol::framed::RequestId;
 use crate::protocol::resp::{Content, Form, Replies, Tally, Version, Writer};
 use crate::server::exchange::{empty, shrink};
 
-/// A ring with this many slots accepts no more commands: as many as a connection may have requests
-/// in flight. One command may exceed the limit, by its number of keys.
-const SLOTS_LIMIT: usize = 8 * 1024;
-
 /// The number of slots, and of bytes of text, that an empty ring keeps allocated.
 const KEEP_SLOTS: usize = 256;
 const KEEP_TEXT: usize = 4 * 1024;
@@ -186,9 +182,11 @@ impl Ring {
         self.text.len() - self.drained
     }
 
-    /// Returns whether one more command may take slots.
-    pub(crate) fn has_room(&self) -> bool {
-        self.slots.len() < SLOTS_LIMIT
+    /// Returns whether one more command may take slots. `limit` is the number of slots that a ring may
+    /// have: as many as a connection may have requests in flight. One command may exceed it, by its
+    /// number of keys.
+    pub(crate) fn has_room(&self, limit: usize) -> bool {
+        self.slots.len() < limit
     }
 }
 
@@ -276,11 +274,11 @@ mod tests {
     #[test]
     fn a_ring_is_full_at_its_limit() {
         let mut ring = Ring::default();
-        for _ in 0..SLOTS_LIMIT {
-            assert!(ring.has_room());
+        for _ in 0..10 {
+            assert!(ring.has_room(10));
             ring.expect(Form::Sum);
         }
-        assert!(!ring.has_room());
+        assert!(!ring.has_room(10));
     }
 
     /// Returns the ring's replies to `commands` commands; each command counts once and appends one

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tracing::debug;
 
 use super::datagrams::DatagramReplies;
+use super::limits::Limits;
 use super::link::Link;
 use crate::server::exchange::{
     Batch, ConnectionKey, Intake, LateReply, Outcome, ReadGuard, Requester, Requests, Router,
@@ -30,12 +31,11 @@ pub(crate) struct Worker {
     pub(crate) status: Arc<Status>,
     /// Answers datagrams; `None` if the server does not serve UDP.
     datagrams: Option<Rc<dyn DatagramReplies>>,
-    /// How many bytes all connections hold: unsent replies, and requests that are incomplete or not
-    /// served yet.
-    held: Rc<Cell<usize>>,
+    /// The limits of all connections.
+    pub(super) limits: Rc<Limits>,
     shared: Arc<Shared>,
     router: RefCell<Router>,
-    connections: RefCell<Slab<Rc<Link>>>,
+    pub(super) connections: RefCell<Slab<Rc<Link>>>,
     /// Connections with replies that came back since the last
     /// [`finish_routing`](Self::finish_routing).
     touched: RefCell<Vec<Rc<Link>>>,
@@ -85,12 +85,13 @@ impl Worker {
         stop: watch::Sender<bool>,
     ) -> Self {
         let id = WorkerId::of(intake.shard());
+        let limits = Limits::new(&status.config.connection_limits);
         Self {
             id,
             intake,
             status,
             datagrams,
-            held: Rc::default(),
+            limits: Rc::new(limits),
             router: RefCell::new(Router::new(id, Arc::clone(&shared))),
             shared,
             connections: RefCell::new(Slab::new()),
@@ -138,15 +139,18 @@ impl Worker {
     pub(crate) fn connect(&self) -> (ConnectionKey, Rc<Link>) {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
-        let link = Rc::new(Link::new(serial, &self.held));
-        let index = self.connections.borrow_mut().insert(Rc::clone(&link));
-        let index = index as u32; // there are far fewer connections than 2^32
-        (ConnectionKey { index, serial }, link)
+        let mut connections = self.connections.borrow_mut();
+        let entry = connections.vacant_entry();
+        let index = entry.key() as u32; // there are far fewer connections than 2^32
+        let key = ConnectionKey { index, serial };
+        let link = entry.insert(Rc::new(Link::new(key, &self.limits)));
+        (key, Rc::clone(link))
     }
 
     /// Removes a connection. Replies on their way to it are dropped when they arrive.
     pub(crate) fn disconnect(&self, key: ConnectionKey) {
-        self.connections.borrow_mut().remove(key.index as usize);
+        let link = self.connections.borrow_mut().remove(key.index as usize);
+        link.remove_deadline();
     }
 
     /// Submits the requests of a read to their shards. Passes to `outcome` the replies that are known

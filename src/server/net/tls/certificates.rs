@@ -36,14 +36,14 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the files.
-    pub(in crate::server) fn load(files: TlsFiles) -> Result<Self, TlsError> {
+    /// Reads the files. At most `handshakes` may be in progress at a time.
+    pub(in crate::server) fn load(files: TlsFiles, handshakes: usize) -> Result<Self, TlsError> {
         let config = files::load(&files)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 current: RwLock::new(Arc::new(config)),
                 files: RwLock::new(files),
-                slots: Slots::new(),
+                slots: Slots::new(handshakes),
                 counts: Arc::default(),
             }),
         })

@@ -5,6 +5,7 @@ mod certificates;
 mod client_hello;
 mod counts;
 mod files;
+mod records;
 mod session;
 mod slots;
 

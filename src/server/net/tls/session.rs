@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::counts::{Counts, OpenTls};
+use super::records::Records;
 use super::slots::HandshakeSlot;
 
 /// The most plaintext that is encrypted ahead of the socket, in bytes: two records. So a peer that
@@ -27,6 +28,7 @@ pub(crate) const CIPHERTEXT_LEN: usize = PLAINTEXT_LEN - MAX_RECORD;
 #[derive(Debug)]
 pub(crate) struct TlsSession {
     tls: ServerConnection,
+    received: Records,
     /// How many bytes of the last [`write`](Self::write) are encrypted but not reported as written,
     /// because the socket has not accepted all of their records.
     encrypted: usize,
@@ -49,6 +51,7 @@ impl TlsSession {
         tls.set_buffer_limit(Some(ENCRYPTED_AHEAD));
         Ok(Self {
             tls,
+            received: Records::default(),
             encrypted: 0,
             closing: false,
             peer_has_closed: false,
@@ -83,6 +86,7 @@ impl TlsSession {
     ) -> Result<usize, rustls::Error> {
         let mut filled = 0;
         self.peer_has_closed |= ciphertext.is_empty();
+        self.received.receive(ciphertext);
         // What follows close_notify is ignored.
         while !ciphertext.is_empty() && !self.peer_has_closed {
             self.tls
@@ -96,6 +100,11 @@ impl TlsSession {
             }
         }
         Ok(filled)
+    }
+
+    /// Returns how many bytes of an incomplete record are held.
+    pub(crate) fn incomplete_record(&self) -> usize {
+        self.received.incomplete()
     }
 
     /// Returns whether the peer has closed the connection, with close_notify or without.

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many handshakes may be in progress at a time. Further connections wait in the listener's queue.
-/// Each takes some 10 KiB (measured), and the peer decides how long it lasts, up to a time limit.
-const HANDSHAKES_AT_A_TIME: usize = 1024;
-
-/// The handshakes that may be in progress.
+/// The handshakes that may be in progress. Further connections wait in the listener's queue.
 #[derive(Debug)]
 pub(super) struct Slots(Arc<Semaphore>);
 
@@ -17,8 +13,8 @@ pub(super) struct Slots(Arc<Semaphore>);
 pub(crate) struct HandshakeSlot(#[allow(dead_code, reason = "freed on drop")] OwnedSemaphorePermit);
 
 impl Slots {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(HANDSHAKES_AT_A_TIME)))
+    pub(super) fn new(handshakes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(handshakes)))
     }
 
     /// Waits until a handshake may begin.

@@ -1,9 +1,13 @@
 //! The settings of a server.
 
+mod limits;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+
+pub use limits::ConnectionLimits;
 
 use super::error::BindError;
 use crate::access::Guard;
@@ -71,6 +75,8 @@ pub struct Config {
     /// The most errors a second that a worker sends to one source of datagrams, because it cannot decode
     /// them or must not serve them. Further ones are not sent.
     pub max_errors_per_source: u32,
+    /// What a connection may use, and how long it may take.
+    pub connection_limits: ConnectionLimits,
     /// Decides what each peer may do. `None`, the default: every peer may do everything.
     pub access: Option<Arc<Guard>>,
 }
@@ -187,7 +193,7 @@ impl Config {
                 range: "at least 1".to_owned(),
             });
         }
-        Ok(())
+        self.connection_limits.check()
     }
 }
 
@@ -209,6 +215,7 @@ impl Default for Config {
             max_rate_per_connection: 0,
             max_datagrams_per_turn: Self::DEFAULT_MAX_DATAGRAMS_PER_TURN,
             max_errors_per_source: Self::DEFAULT_MAX_ERRORS_PER_SOURCE,
+            connection_limits: ConnectionLimits::default(),
             access: None,
         }
     }
