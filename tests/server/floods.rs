@@ -29,7 +29,7 @@ const EACH_CONNECTION: usize = 4 * 1024;
 const EACH_HANDSHAKE: usize = 32 * 1024;
 
 /// How long a flood may last.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// How many peers a flood has.
 #[derive(Debug, Clone, Copy)]
@@ -209,6 +209,13 @@ impl Observed {
     }
 }
 
+/// Returns a PING with a body of this many bytes, which are also in the reply.
+fn ping(len: usize) -> Vec<u8> {
+    let mut ping = Vec::new();
+    framed::encode_request(RequestId(1), &Call::Ping(&vec![0; len]), &mut ping);
+    ping
+}
+
 /// Calls `step` for each peer until all are gone: it returns whether the connection is still open.
 fn until_gone(mut peers: Vec<Peer>, pause: Duration, mut step: impl FnMut(&mut Peer) -> bool) {
     let start = Instant::now();
@@ -305,15 +312,14 @@ fn long_incomplete_requests(size: Size) {
     const SENT: usize = 60_000;
     let count = size.peers(3_000, 10_000);
     let server = start(&["--request-timeout", "5"]);
-    let observed = beside(&server, size, || {
-        let mut ping = Vec::new();
-        let call = Call::Ping(&[0; 65_000]);
-        framed::encode_request(RequestId(1), &call, &mut ping);
+    let flood = || {
+        let ping = ping(65_000);
         let peers = (0..count).map(|_| Peer::new(server.tcp, ping.clone()));
         until_gone(peers.collect(), Duration::from_millis(100), |peer| {
             peer.send(SENT, SENT) && peer.read()
         });
-    });
+    };
+    let observed = beside(&server, size, flood);
     let by_limit = ["held", "request"].map(|limit| closed(&server, limit));
     println!(
         "closed: {} that held most, {} in the end",
@@ -323,6 +329,9 @@ fn long_incomplete_requests(size: Size) {
     assert!(by_limit[0] > 0.0);
     let bound = 2 * WORKERS * HELD + count * EACH_CONNECTION;
     assert!(observed.grown() < bound, "{} bytes", observed.grown());
+    // The allocator keeps what was freed between other things; the next flood uses it again.
+    let again = beside(&server, size, flood);
+    assert!(again.peak < observed.peak + observed.grown() / 2);
 }
 
 #[test]
@@ -336,13 +345,14 @@ fn ten_thousand_peers_that_send_most_of_a_long_request() {
     long_incomplete_requests(Size::Full);
 }
 
-/// Peers that send 100,000 requests each and read no reply.
+/// Peers that send 100,000 requests each and read no reply. The kernel accepts some 3 MB of replies for each,
+/// over loopback; theirs are 10 MB.
 fn unread_replies(size: Size) {
     const REQUESTS: usize = 100_000;
-    let count = size.peers(20, 1_000);
+    let count = size.peers(20, 200);
     let server = start(&["--unread-timeout", "5"]);
     let observed = beside(&server, size, || {
-        let request = frame(1, Op::Count, "a");
+        let request = ping(100);
         let most = REQUESTS * request.len();
         let requests = request.repeat(1_000);
         let peers = (0..count).map(|_| Peer::new(server.tcp, requests.clone()));
@@ -364,7 +374,7 @@ fn peers_that_never_read() {
 }
 
 #[test]
-#[ignore = "1,000 connections with 100,000 requests each; run with --ignored"]
-fn a_thousand_peers_that_never_read() {
+#[ignore = "200 connections with 100,000 requests each; run with --ignored"]
+fn two_hundred_peers_that_never_read() {
     unread_replies(Size::Full);
 }
