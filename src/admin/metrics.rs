@@ -220,6 +220,14 @@ fn connections(all: &mut Exposition, snapshot: &Snapshot) {
     for (number, worker) in snapshot.workers.iter().enumerate() {
         connections.sample(&[("worker", &number.to_string())], worker.connections);
     }
+    let mut held = all.gauge(
+        "globalcounter_held_bytes",
+        "Bytes that a worker's connections hold: incomplete requests, and replies that are not sent \
+         (at most --max-held).",
+    );
+    for (number, worker) in snapshot.workers.iter().enumerate() {
+        held.sample(&[("worker", &number.to_string())], worker.held_bytes);
+    }
     all.gauge(
         "globalcounter_connections_limit",
         "The most TCP connections that may be open (--max-connections).",
@@ -273,6 +281,11 @@ fn tls(all: &mut Exposition, tls: &TlsSnapshot) {
         "Open TLS connections whose handshake is complete.",
     )
     .value(tls.connections);
+    all.gauge(
+        "globalcounter_tls_handshake_slots_taken",
+        "TLS handshakes in progress, and for each worker one that may begin (at most --max-handshakes).",
+    )
+    .value(tls.handshake_slots_taken);
     all.counter(
         "globalcounter_tls_handshakes",
         "TLS handshakes that were completed: in full, or by resuming an earlier session.",

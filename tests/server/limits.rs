@@ -107,6 +107,8 @@ fn handshakes_in_progress_are_limited() {
         plain.ask(Op::Get, "a");
     }
     assert_eq!((accepted(), done.try_recv()), (2, Err(TryRecvError::Empty)));
+    let tls = server.monitor.snapshot().tls.unwrap();
+    assert_eq!(tls.handshake_slots_taken, 1);
     drop(silent);
     assert_eq!(waiting.join().unwrap(), Reply::Count(1));
 }
@@ -384,6 +386,8 @@ fn bytes_that_a_worker_holds_are_limited() {
         let closed = closed(&server.monitor, "held");
         left + closed == all + 1 && left as usize <= LIMIT / EACH + 1
     });
+    let held = server.monitor.snapshot().workers[0].held_bytes as usize;
+    assert!((LIMIT / 2..=LIMIT).contains(&held), "{held}");
     other.send(&frame(1, Op::Count, "other")[9..]);
     assert_eq!(other.reply(), Some((1, Reply::Count(1))));
     let start = Instant::now();

@@ -1,12 +1,14 @@
 //! The counters and measurements of one worker.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
-use super::reached::Reached;
 use super::closings::CloseReason;
+use super::reached::Reached;
 use crate::measure::{Counter, HeavyHitters, Histogram, Sampler};
 use crate::protocol::resp::{COMMANDS, Verb};
 use crate::server::exchange::Requests;
@@ -37,6 +39,8 @@ pub(crate) struct Counters {
     /// How often a connection was not read because it, or the worker, had too much to do.
     pub(super) stalls: Counter,
     pub(crate) reached: Reached,
+    /// How many bytes the worker's connections hold.
+    held: Arc<CachePadded<AtomicUsize>>,
     /// Open connections that were closed at each limit.
     closed: [Counter; CloseReason::ALL.len()],
     /// The requests of each read or receive call that had any.
@@ -102,6 +106,7 @@ impl Counters {
             udp_sent: Counter::new(),
             stalls: Counter::new(),
             reached: Reached::default(),
+            held: Arc::default(),
             closed: std::array::from_fn(|_| Counter::new()),
             batches: Histogram::new(),
             latencies: Histogram::new(),
@@ -171,6 +176,11 @@ impl Counters {
     /// Counts that a connection, or the socket for datagrams, is not read for now.
     pub(crate) fn stalled(&self) {
         self.stalls.add(1);
+    }
+
+    /// Returns how many bytes the worker's connections hold. The worker updates it.
+    pub(crate) fn held(&self) -> &Arc<CachePadded<AtomicUsize>> {
+        &self.held
     }
 
     /// Counts an open connection that is closed at a limit.

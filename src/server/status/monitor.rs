@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
@@ -168,6 +169,8 @@ pub struct CommandCalls {
 pub struct WorkerSnapshot {
     /// Its open TCP connections.
     pub connections: u64,
+    /// Bytes that its connections hold: incomplete requests, and replies that are not sent.
+    pub held_bytes: u64,
     /// The requests that it has read, of every dialect.
     pub requests: u64,
     /// The time from when it wakes until it sleeps again, in nanoseconds, of a sample of its turns.
@@ -230,6 +233,7 @@ impl Monitor {
         for (worker, (connections, (shard, waiting_batches))) in status.workers().zip(shards) {
             workers.push(WorkerSnapshot {
                 connections: connections as u64,
+                held_bytes: worker.held().load(Ordering::Relaxed) as u64,
                 requests: worker.requests(),
                 turns: worker.turns.read(),
                 waiting_batches: waiting_batches as u64,

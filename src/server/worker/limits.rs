@@ -1,9 +1,12 @@
 //! The limits of a worker's connections: what they may hold, and how long the server waits for their
 //! peers. It knows no connection.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
+use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -21,8 +24,8 @@ pub(super) struct Limits {
     /// The most bytes that all connections may hold.
     max_held: usize,
     /// How many bytes all connections hold: unsent replies, and requests that are incomplete or not
-    /// served yet.
-    held: Cell<usize>,
+    /// served yet. Only this worker writes it.
+    held: Arc<CachePadded<AtomicUsize>>,
     pub(super) timeouts: Timeouts,
     pub(super) deadlines: Deadlines,
     /// Wakers of the connections that are read again when all hold less than the limit.
@@ -41,14 +44,15 @@ pub(super) struct Timeouts {
 }
 
 impl Limits {
-    pub(super) fn new(limits: &ConnectionLimits) -> Self {
+    /// Creates the limits of a worker without connections. `held` is updated, for those who watch.
+    pub(super) fn new(limits: &ConnectionLimits, held: Arc<CachePadded<AtomicUsize>>) -> Self {
         let deadlines = Deadlines::new(limits.shortest_timeout());
         let ticks = |timeout: Option<_>| timeout.map(|timeout| deadlines.ticks(timeout));
         Self {
             in_flight: limits.in_flight,
             unsent: limits.unsent,
             max_held: limits.held,
-            held: Cell::new(0),
+            held,
             timeouts: Timeouts {
                 first_byte: ticks(limits.first_byte_timeout),
                 request: ticks(limits.request_timeout),
@@ -69,16 +73,20 @@ impl Limits {
         }
     }
 
+    fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Returns whether the connections together hold less than half of their limit.
     pub(super) fn has_room(&self) -> bool {
-        self.held.get() < self.max_held / 2
+        self.held() < self.max_held / 2
     }
 
     /// Updates the number of bytes that a connection holds.
     pub(super) fn change_held(&self, before: usize, after: usize) {
-        let all_before = self.held.get();
+        let all_before = self.held();
         let all = all_before + after - before;
-        self.held.set(all);
+        self.held.store(all, Ordering::Relaxed);
         if (all > self.max_held) != (all_before > self.max_held) {
             self.crossed();
         }
@@ -86,7 +94,7 @@ impl Limits {
 
     #[cold]
     fn crossed(&self) {
-        if self.held.get() > self.max_held {
+        if self.held() > self.max_held {
             self.due.notify_one();
         } else {
             for waker in self.stalled.take() {
@@ -98,7 +106,7 @@ impl Limits {
     /// Returns whether all connections together hold too much, so that none may be read. If so, `waker`
     /// is woken when that has changed.
     pub(super) fn exceeded(&self, waker: &Waker) -> bool {
-        let exceeded = self.held.get() > self.max_held;
+        let exceeded = self.held() > self.max_held;
         if exceeded {
             self.stalled.borrow_mut().push(waker.clone());
         }
@@ -108,7 +116,7 @@ impl Limits {
     /// Returns how many bytes have to be freed: none up to the limit. Above it an eighth more than the
     /// excess, so that connections are not looked through again for each further byte.
     pub(super) fn excess(&self) -> usize {
-        let held = self.held.get();
+        let held = self.held();
         match held > self.max_held {
             true => held - (self.max_held - self.max_held / 8),
             false => 0,
@@ -139,10 +147,11 @@ mod tests {
     use super::*;
 
     fn limits(held: usize) -> Limits {
-        Limits::new(&ConnectionLimits {
+        let limits = ConnectionLimits {
             held,
             ..ConnectionLimits::default()
-        })
+        };
+        Limits::new(&limits, Arc::default())
     }
 
     #[test]

@@ -85,7 +85,8 @@ impl Worker {
         stop: watch::Sender<bool>,
     ) -> Self {
         let id = WorkerId::of(intake.shard());
-        let limits = Limits::new(&status.config.connection_limits);
+        let held = Arc::clone(status.counters(id).held());
+        let limits = Limits::new(&status.config.connection_limits, held);
         Self {
             id,
             intake,

@@ -98,6 +98,6 @@ impl Tls {
     }
 
     pub(in crate::server) fn counts(&self) -> TlsSnapshot {
-        self.shared.counts.read()
+        self.shared.counts.read(self.shared.slots.taken())
     }
 }

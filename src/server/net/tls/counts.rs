@@ -88,6 +88,8 @@ pub(super) struct Counts {
 pub struct TlsSnapshot {
     /// Open connections whose handshake is complete.
     pub connections: u64,
+    /// Handshakes in progress, and for each worker one that may begin.
+    pub handshake_slots_taken: u64,
     /// Handshakes that were completed in full.
     pub handshakes_full: u64,
     /// Handshakes that resumed an earlier session.
@@ -118,10 +120,11 @@ impl Counts {
         self.failed[failure as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self) -> TlsSnapshot {
+    pub(super) fn read(&self, handshake_slots_taken: usize) -> TlsSnapshot {
         let failed = HandshakeFailure::ALL.iter().zip(&self.failed);
         TlsSnapshot {
             connections: self.open.load(Ordering::Relaxed),
+            handshake_slots_taken: handshake_slots_taken as u64,
             handshakes_full: self.full.load(Ordering::Relaxed),
             handshakes_resumed: self.resumed.load(Ordering::Relaxed),
             handshakes_failed: failed

@@ -64,7 +64,7 @@ fn late_replies_are_written_at_once_if_the_task_only_waits_for_input() {
         (true, 0, true),
         (false, usize::MAX, true),
     ] {
-        let limits = Rc::new(Limits::new(&ConnectionLimits::default()));
+        let limits = Rc::new(Limits::new(&ConnectionLimits::default(), Arc::default()));
         let link = Link::new(KEY, &limits);
         let (socket, flag) = (Rc::new(Socket::default()), Arc::new(Flag::default()));
         socket.room.set(room);
