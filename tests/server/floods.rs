@@ -19,9 +19,6 @@ use crate::support::{Framed, Process, SetOnDrop, TlsDirectory, command, eventual
 
 const WORKERS: usize = 2;
 
-/// What the connections of a worker may hold together.
-const HELD: usize = 64 * 1024 * 1024;
-
 /// The memory that a server may need for each connection, in addition to what it holds.
 const EACH_CONNECTION: usize = 4 * 1024;
 
@@ -42,7 +39,7 @@ impl Size {
     /// Returns the number of peers: `full`, as far as this process can open so many connections.
     fn peers(self, small: usize, full: usize) -> usize {
         let wanted = match self {
-            Self::Small => return small,
+            Self::Small => small,
             Self::Full => full,
         };
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -54,6 +51,14 @@ impl Size {
             println!("only {possible} connections: the limit on open files is {hard}");
         }
         possible
+    }
+
+    /// What the connections of a worker may hold together.
+    fn held(self) -> usize {
+        match self {
+            Self::Small => 16 * 1024 * 1024,
+            Self::Full => 64 * 1024 * 1024,
+        }
     }
 
     /// The longest that the 99th percentile of the other client's counts may take. A small flood runs
@@ -227,8 +232,8 @@ fn until_gone(mut peers: Vec<Peer>, pause: Duration, mut step: impl FnMut(&mut P
 }
 
 /// Returns a server with short limits on times.
-fn start(arguments: &[&str]) -> Process {
-    let (workers, held) = (WORKERS.to_string(), HELD.to_string());
+fn start(size: Size, arguments: &[&str]) -> Process {
+    let (workers, held) = (WORKERS.to_string(), size.held().to_string());
     let all = [&["--shards", &workers, "--max-held", &held], arguments].concat();
     Process::with_admin(&all)
 }
@@ -246,7 +251,7 @@ fn unfinished_handshakes(size: Size) {
     let flags = files.flags();
     let mut arguments: Vec<&str> = flags.iter().map(String::as_str).collect();
     arguments.extend(["--handshake-timeout", "2"]);
-    let server = start(&arguments);
+    let server = start(size, &arguments);
     let address = server.tls.unwrap();
     let observed = beside(&server, size, || {
         let hello = vec![22, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
@@ -278,7 +283,7 @@ fn ten_thousand_peers_that_never_finish_their_handshake() {
 /// Peers that send one byte of a request each second.
 fn slow_senders(size: Size) {
     let count = size.peers(300, 10_000);
-    let server = start(&["--request-timeout", "3"]);
+    let server = start(size, &["--request-timeout", "3"]);
     let observed = beside(&server, size, || {
         let topic = "a".repeat(1_000);
         let requests = [frame(1, Op::Count, &topic), command(&["INCR", &topic])];
@@ -310,8 +315,8 @@ fn ten_thousand_peers_that_send_one_byte_a_second() {
 /// Peers that send most of the longest frame, and not the rest.
 fn long_incomplete_requests(size: Size) {
     const SENT: usize = 60_000;
-    let count = size.peers(3_000, 10_000);
-    let server = start(&["--request-timeout", "5"]);
+    let count = size.peers(700, 10_000);
+    let server = start(size, &["--request-timeout", "5"]);
     let flood = || {
         let ping = ping(65_000);
         let peers = (0..count).map(|_| Peer::new(server.tcp, ping.clone()));
@@ -327,7 +332,7 @@ fn long_incomplete_requests(size: Size) {
     );
     assert_eq!(by_limit.iter().sum::<f64>(), count as f64);
     assert!(by_limit[0] > 0.0);
-    let bound = 2 * WORKERS * HELD + count * EACH_CONNECTION;
+    let bound = 2 * WORKERS * size.held() + count * EACH_CONNECTION;
     assert!(observed.grown() < bound, "{} bytes", observed.grown());
     // The allocator keeps what was freed between other things; the next flood uses it again.
     let again = beside(&server, size, flood);
@@ -350,7 +355,7 @@ fn ten_thousand_peers_that_send_most_of_a_long_request() {
 fn unread_replies(size: Size) {
     const REQUESTS: usize = 100_000;
     let count = size.peers(20, 200);
-    let server = start(&["--unread-timeout", "5"]);
+    let server = start(size, &["--unread-timeout", "5"]);
     let observed = beside(&server, size, || {
         let request = ping(100);
         let most = REQUESTS * request.len();
@@ -364,7 +369,7 @@ fn unread_replies(size: Size) {
         closed(&server, "unread") + closed(&server, "held"),
         count as f64
     );
-    let bound = 2 * WORKERS * HELD + count * EACH_CONNECTION;
+    let bound = 2 * WORKERS * size.held() + count * EACH_CONNECTION;
     assert!(observed.grown() < bound, "{} bytes", observed.grown());
 }
 
