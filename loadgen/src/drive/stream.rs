@@ -49,12 +49,13 @@ impl Stream {
         })
     }
 
-    /// Reads all available replies and records them.
+    /// Reads all available replies and records them; with `to_end`, also looks for the end of the
+    /// stream, of which the kernel reports no second event.
     ///
     /// # Errors
     ///
     /// Bytes that are no reply; an [`io::Error`] if the connection ended.
-    fn read(&mut self, shared: &mut Shared) -> Result<()> {
+    fn read(&mut self, to_end: bool, shared: &mut Shared) -> Result<()> {
         let mut buffer = std::mem::take(&mut shared.buffer);
         let result = loop {
             match self.socket.read(&mut buffer) {
@@ -67,7 +68,7 @@ impl Stream {
                         break Err(error);
                     }
                     // The buffer was not filled, so nothing is left: more bytes cause another event.
-                    if n < buffer.len() && self.socket.reads_all() {
+                    if n < buffer.len() && !to_end && self.socket.reads_all() {
                         break Ok(());
                     }
                 }
@@ -128,7 +129,7 @@ impl Connection for Stream {
                 Err(error) => {
                     // The server's last replies before it closed the connection say more.
                     let read = self
-                        .read(shared)
+                        .read(true, shared)
                         .map_err(anyhow::Error::downcast::<io::Error>);
                     return Err(match read {
                         Err(Err(no_reply)) => no_reply,
@@ -149,11 +150,12 @@ impl Connection for Stream {
         if !(event.is_readable() || event.is_error()) {
             return Ok(());
         }
-        self.read(shared)
-            .map_err(|error| match error.downcast::<io::Error>() {
+        self.read(event.is_read_closed(), shared).map_err(|error| {
+            match error.downcast::<io::Error>() {
                 Ok(error) => closed(error, shared),
                 Err(no_reply) => no_reply,
-            })
+            }
+        })
     }
 }
 

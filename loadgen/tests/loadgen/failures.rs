@@ -173,6 +173,32 @@ fn a_server_that_vanishes_is_reported() {
     serving.join().unwrap();
 }
 
+/// The last replies and the end of the stream arrive together, and no request is left to be sent.
+#[test]
+fn a_server_that_closes_with_its_last_reply_is_reported() {
+    let server = tcp_server(|mut peer| {
+        let (mut input, mut buffer, mut replies) = (Vec::new(), [0; 4096], Vec::new());
+        for _ in 0..8 {
+            let frame = loop {
+                if let Ok(Some(frame)) = framed::decode_request(&input, 1024) {
+                    break frame;
+                }
+                let Ok(n @ 1..) = peer.read(&mut buffer) else {
+                    return;
+                };
+                input.extend_from_slice(&buffer[..n]);
+            };
+            framed::encode_reply(frame.id, Reply::Count(1), &mut replies);
+            let len = frame.len;
+            input.drain(..len);
+        }
+        let all_but_one = replies.len() - replies.len() / 8;
+        let _ = std::io::Write::write_all(&mut peer, &replies[..all_but_one]);
+    });
+    let flags = "--connections 1 --pipeline 8 --requests 8 --timeout 50";
+    load(server, flags).refused(1, "the server closed the connection");
+}
+
 /// The other threads stop as well, though their connections are fine, even before measuring begins.
 #[test]
 fn a_run_fails_as_soon_as_one_connection_does() {
