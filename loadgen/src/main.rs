@@ -10,6 +10,7 @@ mod args;
 mod compare;
 mod drive;
 mod launch;
+mod manual;
 mod measure;
 mod null;
 mod observe;
@@ -27,7 +28,7 @@ mod workload;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use args::{Command, CommandLine, Run};
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
                 .and_then(|output| tune::run(&options, output)),
             Err(error) => return bad_usage(&error),
         },
+        Some(Command::Manual(command)) => manual::run(&command, CommandLine::command()),
         None => match arguments.run.plan() {
             Ok(plan) => run(&arguments.run, &plan),
             Err(error) => return bad_usage(&error),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use rustls::ClientConfig;
 
 use crate::target::Target;
@@ -40,8 +41,19 @@ pub(crate) struct Plan {
     /// Over UDP, how long a reply may take before its request counts as lost. Over TCP, how long the
     /// server may send nothing before the run fails.
     pub(crate) timeout: Duration,
-    /// Whether every reply is recorded and checked.
-    pub(crate) verify: bool,
+    /// How long a connection that ended is tried to be opened again. `None` if the run then fails.
+    pub(crate) reconnect: Option<Duration>,
+    /// What the recorded replies are checked for. `None` if they are not recorded.
+    pub(crate) verify: Option<Promise>,
+}
+
+/// What the server promises of the numbers between two sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Promise {
+    /// No number is skipped.
+    Exact,
+    /// Numbers may be skipped, as by a crash of a server with --durability monotonic.
+    Monotonic,
 }
 
 /// A token, or `NAME:PASSWORD`. It is not shown.

@@ -38,8 +38,8 @@ const ROOT_ORDER: [&[&str]; 2] = [
 
 /// The order of the load generator's parts, from the bottom to the top.
 const LOADGEN_ORDER: [&[&str]; 1] = [&[
-    "print", "values", "stats", "sockets", "workload", "target", "plan", "verify", "observe",
-    "launch", "drive", "report", "measure", "null", "compare", "tune", "args", "main",
+    "print", "manual", "values", "stats", "sockets", "workload", "target", "plan", "verify",
+    "observe", "launch", "drive", "report", "measure", "null", "compare", "tune", "args", "main",
 ]];
 
 /// Parts that do no I/O and so must not know the crate that does it.

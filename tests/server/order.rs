@@ -11,17 +11,17 @@ use crate::support::{Embedded, is_one_to_n};
 
 /// One count, as its client saw it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Counted {
-    pub(crate) sum: u64,
+struct Counted {
+    sum: u64,
     /// The time just before the request was sent.
-    pub(crate) start: Instant,
+    start: Instant,
     /// The time just after the reply arrived.
-    pub(crate) end: Instant,
+    end: Instant,
 }
 
 /// Finds two counts of one topic that break real-time order: the second started after the first had
 /// ended, but its sum is not greater.
-pub(crate) fn violation(history: &[Counted]) -> Option<(Counted, Counted)> {
+fn violation(history: &[Counted]) -> Option<(Counted, Counted)> {
     let mut by_end: Vec<&Counted> = history.iter().collect();
     by_end.sort_by_key(|counted| counted.end);
     let mut by_start: Vec<&Counted> = history.iter().collect();

@@ -33,6 +33,7 @@ use tune::Arguments as Tune;
         loadgen --rate 200000 --html report.html        open loop, with an HTML page\n  \
         loadgen --ramp 10000..2000000 --slo 1           the highest rate with p99 up to 1 ms\n  \
         loadgen --verify --requests 1000000             check the order of every reply\n  \
+        loadgen --verify --reconnect --duration 60      the same while the server restarts\n  \
         loadgen --target resp --server 127.0.0.1:6379   Redis or Valkey\n  \
         loadgen compare                                 all of them beside each other\n  \
         loadgen tune                                    which --shards suits this load\n\n\
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Null(crate::null::Arguments),
     Compare(crate::compare::Arguments),
     Tune(Tune),
+    #[command(flatten)]
+    Manual(crate::manual::Command),
 }
 
 /// Prints what is wrong with the arguments in one line, or the help or version that they ask for.

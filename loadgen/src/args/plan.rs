@@ -48,6 +48,7 @@ impl Arguments {
             prepare: self.prepare,
             warm_up: self.warm_up(),
             timeout: self.timeout.unwrap_or(plan.timeout),
+            reconnect: self.reconnect,
             verify: self.verify,
             ..plan
         })
@@ -57,14 +58,14 @@ impl Arguments {
     fn check_verify(&self) -> Result<()> {
         for op in self.load.mix.ops() {
             ensure!(
-                !self.verify || matches!(op, Op::Count | Op::Add(_) | Op::Get),
+                self.verify.is_none() || matches!(op, Op::Count | Op::Add(_) | Op::Get),
                 "--verify checks count, add and get; {} would change sums",
                 method_name(op)
             );
         }
         let (target, pipeline) = (self.load.target, self.load.pipeline.unwrap_or(1));
         ensure!(
-            !self.verify || pipeline == 1 || default_pipeline(target) > 1,
+            self.verify.is_none() || pipeline == 1 || default_pipeline(target) > 1,
             "--verify needs --pipeline 1 for {}: its replies do not name their request",
             target.name()
         );
@@ -149,7 +150,8 @@ impl LoadArguments {
             } else {
                 STREAM_TIMEOUT
             },
-            verify: false,
+            reconnect: None,
+            verify: None,
         })
     }
 

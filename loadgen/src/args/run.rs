@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::load::LoadArguments;
 use super::tls::TlsArguments;
+use crate::plan::Promise;
 use crate::report::ReportFile;
 use crate::values::{
     Bounds, parse_milliseconds, parse_processor, parse_rate, parse_seconds, parse_seconds_or_none,
@@ -25,6 +26,15 @@ pub(crate) struct Arguments {
     pub(super) server: SocketAddr,
     #[command(flatten)]
     pub(super) tls: TlsArguments,
+    /// If a connection ends, connect again, for up to SECONDS [default: 30]
+    ///
+    /// Without this, the run fails. Connections that cannot be opened at first are tried again as well.
+    /// Requests without a reply are not sent again: they may have been applied. Over UDP, datagrams
+    /// that nobody receives are lost, instead of the end of the run.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, num_args = 0..=1,
+        require_equals = true, default_missing_value = "30", conflicts_with = "ramp",
+        help_heading = "Target")]
+    pub(super) reconnect: Option<Duration>,
 
     /// Send R requests per second, however fast the server replies (open loop)
     ///
@@ -91,10 +101,12 @@ pub(crate) struct Arguments {
 
     /// Check every reply: no sum twice, real-time order, no gaps
     ///
-    /// No other client may count these topics meanwhile. The replies are kept in memory; the run ends
-    /// early at 67,108,864 of them (2 GiB).
-    #[arg(long, conflicts_with = "ramp", help_heading = "Report")]
-    pub(super) verify: bool,
+    /// Numbers may be missing if requests without a reply can have taken them. With
+    /// --verify=monotonic, any number may be missing. No other client may count these topics
+    /// meanwhile. The replies are kept in memory; the run ends early at 67,108,864 of them (2 GiB).
+    #[arg(long, value_name = "PROMISE", num_args = 0..=1, require_equals = true,
+        default_missing_value = "exact", conflicts_with = "ramp", help_heading = "Report")]
+    pub(super) verify: Option<Promise>,
     /// Write the report to FILE as JSON
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     pub(super) json: Option<PathBuf>,

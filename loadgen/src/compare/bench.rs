@@ -205,7 +205,8 @@ impl Bench<'_> {
             } else {
                 TIMEOUT
             },
-            verify: false,
+            reconnect: None,
+            verify: None,
         })
     }
 }

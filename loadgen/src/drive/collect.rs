@@ -55,7 +55,7 @@ pub(super) fn collect(
             }
             Ok(Event::Ended(totals)) => {
                 running -= 1;
-                merged.add_totals(totals);
+                merged.add_totals(*totals);
             }
             Ok(Event::Failed(error)) => return Err(error),
             Ok(Event::Connected) | Err(RecvTimeoutError::Timeout) => {}
@@ -181,6 +181,7 @@ impl Merged {
             lost: self.totals.lost - self.totals.late.min(self.totals.lost),
             late: self.totals.late,
             unmatched: self.totals.unmatched,
+            reconnects: self.totals.reconnects,
             never_sent: self.totals.never_sent,
             unanswered_topics: self.totals.unanswered_topics,
             full: self.totals.full,

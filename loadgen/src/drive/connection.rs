@@ -39,6 +39,16 @@ pub(super) trait Connection {
         self.in_flight().limit()
     }
 
+    /// Returns whether requests can be made.
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    /// Opens a closed connection if that is possible now. Returns whether it was opened.
+    fn reopen(&mut self, _shared: &mut Shared) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Makes a request; [`flush`](Self::flush) sends it.
     fn queue(&mut self, pending: Pending, topic: &[u8], shared: &mut Shared) -> Result<()>;
 

@@ -23,6 +23,8 @@ pub(super) struct Datagrams {
     gso: bool,
     per_datagram: usize,
     in_order: bool,
+    /// Whether datagrams that nobody receives are lost, instead of the end of the run.
+    tolerant: bool,
     registry: Option<(Registry, Token)>,
     socket: UdpSocket,
     in_flight: InFlight,
@@ -44,6 +46,7 @@ impl Datagrams {
             gso: plan.gso,
             per_datagram: plan.per_datagram,
             in_order: matching == Matching::InOrder,
+            tolerant: plan.reconnect.is_some(),
             registry: None,
             socket,
             in_flight: InFlight::new(matching),
@@ -97,11 +100,18 @@ impl Datagrams {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if self.tolerates(&error) => shared.tally.refused_connections(1),
                 Err(error) => break Err(refused(error, self.server)),
             }
         };
         shared.received = Some(received);
         ended
+    }
+
+    /// Returns whether the run goes on after an error of the socket. The kernel reports each refused
+    /// datagram once.
+    fn tolerates(&self, error: &io::Error) -> bool {
+        self.tolerant && error.kind() == ErrorKind::ConnectionRefused
     }
 
     /// Reads a late reply to the request that timed out. Only without ids.
@@ -194,7 +204,7 @@ impl Connection for Datagrams {
         Ok(())
     }
 
-    fn flush(&mut self, _: &mut Shared) -> Result<()> {
+    fn flush(&mut self, shared: &mut Shared) -> Result<()> {
         self.close_datagram();
         if self.outgoing.is_empty() {
             return Ok(());
@@ -202,9 +212,13 @@ impl Connection for Datagrams {
         match self.outgoing.send(self.socket.as_fd()) {
             Ok(0) => Ok(()),
             // The kernel may also report an error for an earlier datagram.
-            Ok(_) => {
+            Ok(dropped) => {
                 let error = self.outgoing.take_refusal();
                 let error = error.unwrap_or_else(|| ErrorKind::ConnectionRefused.into());
+                if self.tolerates(&error) {
+                    shared.tally.refused_connections(dropped as u64);
+                    return Ok(());
+                }
                 Err(refused(error, self.server))
             }
             // The next reply or the next check of timeouts tries again, which is soon enough. With

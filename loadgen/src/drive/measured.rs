@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::reconnects::Reconnects;
 use super::tally::TickSummary;
 use crate::observe::Usage;
 use crate::verify::History;
@@ -36,6 +37,8 @@ pub(crate) struct Measured {
     pub(crate) full: bool,
     /// Datagrams that match no request.
     pub(crate) unmatched: u64,
+    /// Connections that ended.
+    pub(crate) reconnects: Reconnects,
     /// The results over time.
     pub(crate) ticks: Vec<TickSummary>,
     /// What the server's process used during the measurement, if it is on this machine.

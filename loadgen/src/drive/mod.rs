@@ -1,6 +1,6 @@
 //! Carries out a [`Plan`](crate::plan::Plan): threads that each keep some connections busy, and their
-//! merged results. Sockets are in `stream`, `datagrams` and `one_shot`; `thread` is the loop over
-//! them. Knows no flags and no reports.
+//! merged results. Sockets are in `stream`, `datagrams` and `one_shot`, and `reconnect` opens them
+//! again; `thread` is the loop over them. Knows no flags and no reports.
 
 mod collect;
 mod connection;
@@ -9,6 +9,8 @@ mod hello;
 mod in_flight;
 mod measured;
 mod one_shot;
+mod reconnect;
+mod reconnects;
 mod run;
 mod schedule;
 mod socket;
@@ -18,5 +20,6 @@ mod thread;
 
 pub(crate) use in_flight::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_BY_ID16};
 pub(crate) use measured::Measured;
+pub(crate) use reconnects::Reconnects;
 pub(crate) use run::{each_topic, run};
 pub(crate) use tally::{Tick, TickSummary};

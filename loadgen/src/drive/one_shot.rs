@@ -1,7 +1,7 @@
 //! A TCP connection for each request, as in the classic protocol: connect, send, read until the
 //! server closes.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -29,8 +29,8 @@ pub(super) struct OneShot {
 impl OneShot {
     /// Prepares connection `number`, which connects with its first request.
     pub(super) fn new(plan: &Plan, number: usize) -> Result<Self> {
-        if number == 0 {
-            // Fail before the run if the server is not there.
+        if number == 0 || plan.reconnect.is_some() {
+            // Fail before the run, or try again, if the server is not there.
             std::net::TcpStream::connect_timeout(&plan.server, CONNECT_TIMEOUT)
                 .with_context(|| format!("connecting to {}", plan.server))?;
         }
@@ -132,10 +132,12 @@ impl Connection for OneShot {
         let now = shared.schedule.now();
         self.socket = None;
         if self.input.is_empty() {
-            bail!("the server closed the connection without a reply");
+            return Err(io::Error::from(ErrorKind::UnexpectedEof))
+                .context("the server closed the connection without a reply");
         }
         let Some(decoded) = shared.target.decode(&self.input)? else {
-            bail!("the server closed the connection within a reply");
+            return Err(io::Error::from(ErrorKind::UnexpectedEof))
+                .context("the server closed the connection within a reply");
         };
         ensure!(
             decoded.len == self.input.len(),

@@ -13,6 +13,7 @@ use super::datagrams::Datagrams;
 use super::hello::ShardMap;
 use super::measured::Measured;
 use super::one_shot::OneShot;
+use super::reconnect::Opener;
 use super::schedule::Schedule;
 use super::stream::Stream;
 use super::tally::{Event, Totals};
@@ -109,7 +110,8 @@ fn execute(
             let (run, events) = (run.clone(), events.clone());
             scope.spawn(move || {
                 let ended = run.thread(number, &started, events.clone());
-                let event = ended.map_or_else(Event::Failed, Event::Ended);
+                let event =
+                    ended.map_or_else(Event::Failed, |totals| Event::Ended(Box::new(totals)));
                 // The receiver is gone only when another thread failed.
                 let _ = events.send(event);
             });
@@ -150,12 +152,29 @@ impl Run<'_> {
             }
             Transport::OneShot => self.run(number, |i| OneShot::new(plan, i), started, events),
             Transport::Datagrams { .. } => {
-                self.run(number, |_| Datagrams::connect(plan), started, events)
+                self.run_with(number, |_| Datagrams::connect(plan), started, events)
             }
         }
     }
 
-    fn run<C: Connection>(
+    /// Runs a thread whose connections `connect` opens, again if they end and the plan says so.
+    fn run<C: Connection + Send>(
+        &self,
+        number: usize,
+        connect: impl Fn(usize) -> Result<C> + Sync,
+        started: &Receiver<Schedule>,
+        events: Sender<Event>,
+    ) -> Result<Totals> {
+        let Some(patience) = self.plan.reconnect else {
+            return self.run_with(number, connect, started, events);
+        };
+        std::thread::scope(|scope| {
+            let opener = Opener::start(scope, patience, &connect);
+            self.run_with(number, |i| opener.open(i), started, events)
+        })
+    }
+
+    fn run_with<C: Connection>(
         &self,
         number: usize,
         connect: impl Fn(usize) -> Result<C>,

@@ -9,6 +9,7 @@ use globalcounter::protocol::Op;
 use hdrhistogram::Histogram;
 
 use super::in_flight::Pending;
+use super::reconnects::Reconnects;
 use super::schedule::Schedule;
 use crate::target::Outcome;
 use crate::verify::History;
@@ -22,7 +23,7 @@ pub(super) enum Event {
     /// All its connections are open.
     Connected,
     Tick(Box<Tick>),
-    Ended(Totals),
+    Ended(Box<Totals>),
     Failed(anyhow::Error),
 }
 
@@ -65,6 +66,7 @@ pub(super) struct Totals {
     pub(super) late: u64,
     pub(super) unmatched: u64,
     pub(super) never_sent: u64,
+    pub(super) reconnects: Reconnects,
     pub(super) unanswered_topics: Vec<u32>,
     pub(super) full: bool,
     /// When the last reply arrived.
@@ -129,6 +131,7 @@ impl Totals {
         self.late += other.late;
         self.unmatched += other.unmatched;
         self.never_sent += other.never_sent;
+        self.reconnects.add(other.reconnects);
         self.unanswered_topics.extend(other.unanswered_topics);
         self.first_refusal = self.first_refusal.take().or(other.first_refusal);
         self.full |= other.full;
@@ -244,10 +247,32 @@ impl Tally {
 
     /// Records a request that will never be answered.
     pub(super) fn unanswered(&mut self, pending: &Pending) {
-        self.totals.history.unanswered(pending.topic, pending.op);
+        let Pending {
+            topic, op, sent, ..
+        } = *pending;
+        self.totals.history.unanswered(topic, op, sent);
         if self.track_unanswered {
             self.totals.unanswered_topics.push(pending.topic);
         }
+    }
+
+    /// Records a connection that ended, and its requests without a reply.
+    pub(super) fn connection_lost<'a>(&mut self, unanswered: impl Iterator<Item = &'a Pending>) {
+        self.totals.reconnects.lost += 1;
+        for pending in unanswered {
+            self.totals.reconnects.unanswered += 1;
+            self.unanswered(pending);
+        }
+    }
+
+    /// Records a connection that was opened in the place of one that ended.
+    pub(super) fn reconnected(&mut self) {
+        self.totals.reconnects.reopened += 1;
+    }
+
+    /// Records connections or datagrams that were refused because nobody receives them.
+    pub(super) fn refused_connections(&mut self, times: u64) {
+        self.totals.reconnects.refused += times;
     }
 
     /// Records a reply that matches no request.

@@ -95,6 +95,8 @@ pub(super) struct Thread<'a, C> {
     /// Buffer for a topic's name.
     name: Box<[u8]>,
     timeout: u64,
+    /// How long a connection that ended may take to be opened again. 0 if none is.
+    reconnect: u64,
     is_udp: bool,
     /// No more requests are made; the thread waits for replies.
     draining: bool,
@@ -124,7 +126,7 @@ impl<'a, C: Connection> Thread<'a, C> {
         for (number, connection) in connections.iter_mut().enumerate() {
             connection.register(poll.registry(), Token(number))?;
         }
-        let history = if plan.verify {
+        let history = if plan.verify.is_some() {
             History::new(plan.threads)
         } else {
             History::default()
@@ -142,6 +144,7 @@ impl<'a, C: Connection> Thread<'a, C> {
             name: names.buffer(),
             names,
             timeout: plan.timeout.as_nanos() as u64,
+            reconnect: plan.reconnect.unwrap_or_default().as_nanos() as u64,
             is_udp: plan.target.transport().is_udp(),
             draining: false,
             turn: 0,
@@ -180,6 +183,7 @@ impl<'a, C: Connection> Thread<'a, C> {
                 if self.is_done() {
                     break;
                 }
+                self.reopen()?;
             }
             let sleep = self.sleep();
             match self.poll.poll(&mut events, Some(sleep)) {
@@ -210,7 +214,7 @@ impl<'a, C: Connection> Thread<'a, C> {
             && !self.draining
         {
             let now = self.shared.schedule.now();
-            while connection.in_flight().len() < *pipeline {
+            while connection.is_open() && connection.in_flight().len() < *pipeline {
                 let start = self.shared.schedule.start;
                 let Some((op, topic)) = by_connection[number].next(now, start) else {
                     break;
@@ -290,6 +294,17 @@ impl<'a, C: Connection> Thread<'a, C> {
         Ok(())
     }
 
+    /// Makes requests on the connections that were opened again.
+    fn reopen(&mut self) -> Result<()> {
+        for number in 0..self.connections.len() {
+            let connection = &mut self.connections[number];
+            if !connection.is_open() && connection.reopen(&mut self.shared)? {
+                self.refill(number)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Times out requests over UDP; fails if the server sends nothing at all.
     fn check_timeouts(&mut self, now: u64) -> Result<()> {
         let mut limit = self.timeout;
@@ -301,6 +316,8 @@ impl<'a, C: Connection> Thread<'a, C> {
                 self.refill(number)?;
             }
         }
+        // A connection that was opened again may wait as long for the server to accept it.
+        limit = limit.max(self.reconnect);
         let in_flight = self.in_flight();
         let last_reply = self.shared.tally.last_reply();
         if in_flight == 0 || last_reply > self.silent_since {
@@ -327,10 +344,17 @@ impl<'a, C: Connection> Thread<'a, C> {
     }
 
     /// Returns whether all requests are made, and answered or lost. In a closed loop, nothing in
-    /// flight means that every source is exhausted, because `refill` fills the pipeline otherwise.
+    /// flight means that every source is exhausted, because `refill` fills the pipeline otherwise,
+    /// unless the connection is closed.
     fn is_done(&self) -> bool {
-        let made_all = self.draining || self.is_closed();
-        made_all && self.in_flight() == 0
+        let made_all = || match &self.sources {
+            Sources::Closed { by_connection, .. } => {
+                let mut sources = self.connections.iter().zip(by_connection);
+                sources.all(|(connection, source)| connection.is_open() || source.left == 0)
+            }
+            Sources::Open(_) => false,
+        };
+        self.in_flight() == 0 && (self.draining || made_all())
     }
 
     /// Returns how long the thread may sleep.

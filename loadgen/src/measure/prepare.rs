@@ -19,7 +19,7 @@ pub(crate) fn prepare(plan: &Plan) -> Result<()> {
         None => return Ok(()),
     };
     let plan = Plan {
-        verify: false,
+        verify: None,
         ..plan.clone()
     };
     let created = drive::each_topic(&plan, op, None).context("preparing the topics")?;

@@ -7,7 +7,7 @@ use super::cpu_sharing::CpuSharing;
 use super::prepare::{ensure_served, prepare};
 use crate::drive;
 use crate::observe::{Environment, Process};
-use crate::plan::Plan;
+use crate::plan::{Plan, Promise};
 use crate::report::{Load, Progress, Report, Summary};
 use crate::verify::{self, History, Verdict};
 
@@ -39,10 +39,11 @@ pub(crate) fn run(plan: &Plan, process: Option<&Process>) -> Result<Report> {
     drop(progress);
     let shared_processors = sharing.shared_processors();
     ensure_served(&measured)?;
-    let verified = match before {
+    let verified = match plan.verify.zip(before) {
         None => None,
-        Some(before) => Some(verified(
+        Some((promise, before)) => Some(verified(
             plan,
+            promise,
             before,
             std::mem::take(&mut measured.history),
             measured.full,
@@ -60,7 +61,7 @@ pub(crate) fn run(plan: &Plan, process: Option<&Process>) -> Result<Report> {
 
 /// Returns every topic's sum. `None` if the order is not checked.
 fn sums(plan: &Plan) -> Result<Option<History>> {
-    if !plan.verify {
+    if plan.verify.is_none() {
         return Ok(None);
     }
     // Without GET, one more count returns the sum.
@@ -76,10 +77,16 @@ fn sums(plan: &Plan) -> Result<Option<History>> {
 }
 
 /// Checks the order of a run.
-fn verified(plan: &Plan, before: History, during: History, full: bool) -> Result<Verdict> {
+fn verified(
+    plan: &Plan,
+    promise: Promise,
+    before: History,
+    during: History,
+    full: bool,
+) -> Result<Verdict> {
     if full {
         eprintln!(
-            "loadgen: ended after {} replies, as many as --verify keeps ({} bytes each)",
+            "loadgen: ended after {} requests, as many as --verify keeps ({} bytes each)",
             verify::MAX_RECORDS,
             verify::RECORD_LEN
         );
@@ -90,7 +97,7 @@ fn verified(plan: &Plan, before: History, during: History, full: bool) -> Result
         history.append(after);
     }
     let replies = history.len();
-    verify::check(history, &plan.workload.names).map_err(|violation| {
+    verify::check(history, &plan.workload.names, promise).map_err(|violation| {
         anyhow!("the order is broken ({replies} replies checked): {violation}")
     })
 }

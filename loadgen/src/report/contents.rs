@@ -42,6 +42,9 @@ pub(crate) struct Load {
     pub(crate) per_datagram: usize,
     pub(crate) gso: bool,
     pub(crate) shard_aware: bool,
+    /// How long a connection that ended is tried to be opened again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reconnect_seconds: Option<f64>,
     pub(crate) threads: usize,
     pub(crate) topics: u32,
     pub(crate) topic_len: usize,
@@ -80,6 +83,7 @@ impl Load {
             per_datagram: plan.per_datagram,
             gso: plan.gso,
             shard_aware: plan.shard_aware,
+            reconnect_seconds: plan.reconnect.map(|patience| patience.as_secs_f64()),
             threads: plan.threads,
             topics: plan.workload.names.count(),
             topic_len: plan.workload.names.len(),

@@ -12,6 +12,7 @@ use super::ramp::{Ramp, Step};
 use super::summary::{Latency, Point, Summary};
 use super::table::table;
 use super::units::{cpu_time, duration, grouped};
+use crate::drive::Reconnects;
 
 /// Returns the whole page.
 ///
@@ -109,6 +110,13 @@ fn headline(load: &Load, result: &Summary, out: &mut String) {
         tiles.push((
             "lost · late",
             format!("{} · {}", grouped(result.lost), grouped(result.late)),
+        ));
+    }
+    if load.reconnect_seconds.is_some() {
+        let Reconnects { lost, refused, .. } = result.reconnects;
+        tiles.push((
+            "connections lost · refused",
+            format!("{} · {}", grouped(lost), grouped(refused)),
         ));
     }
     out.push_str("<div class=\"tiles\">");

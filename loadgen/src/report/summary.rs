@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::drive::{Measured, TickSummary};
+use crate::drive::{Measured, Reconnects, TickSummary};
 use crate::observe::Process;
 
 /// The results of one run. Latencies are in microseconds.
@@ -26,6 +26,7 @@ pub(crate) struct Summary {
     pub(crate) unmatched: u64,
     /// Requests of an open loop that were due and could not be made.
     pub(crate) never_sent: u64,
+    pub(crate) reconnects: Reconnects,
     pub(crate) server: Option<Server>,
     /// Pairs of percentile and latency, for a plot.
     pub(crate) percentiles: Vec<(f64, f64)>,
@@ -91,6 +92,7 @@ impl Summary {
             late: measured.late,
             unmatched: measured.unmatched,
             never_sent: measured.never_sent,
+            reconnects: measured.reconnects,
             server,
             percentiles: percentiles(&measured.latency),
             over_time: points(&measured.ticks, seconds),

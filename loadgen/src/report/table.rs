@@ -7,6 +7,7 @@ use super::notes;
 use super::ramp::Ramp;
 use super::summary::{Latency, Server, Summary};
 use super::units::{bytes, cpu_time, duration, grouped};
+use crate::drive::Reconnects;
 
 /// Returns the whole report as text.
 pub(crate) fn table(report: &Report) -> String {
@@ -19,7 +20,7 @@ pub(crate) fn table(report: &Report) -> String {
     if let Some(verdict) = &report.verified {
         let gaps = match verdict.gaps {
             0 => "no gaps".to_owned(),
-            gaps => format!("{} numbers went to requests that were lost", grouped(gaps)),
+            gaps => format!("{} numbers without a reply", grouped(gaps)),
         };
         row(
             &mut out,
@@ -73,6 +74,8 @@ fn summary_table(load: &Load, summary: &Summary, out: &mut String) {
     error_rows(summary, out);
     if load.udp {
         datagram_rows(summary, out);
+    } else if load.reconnect_seconds.is_some() {
+        connection_rows(summary.reconnects, out);
     }
     if let Some(server) = &summary.server {
         server_rows(server, out);
@@ -100,11 +103,38 @@ fn datagram_rows(summary: &Summary, out: &mut String) {
         grouped(summary.late)
     );
     row(out, "datagrams", &text);
+    if summary.reconnects.refused > 0 {
+        let text = format!(
+            "{} refused: nobody received them",
+            grouped(summary.reconnects.refused)
+        );
+        row(out, "", &text);
+    }
     if summary.unmatched > 0 {
         let text = format!(
             "{} replies that match no request",
             grouped(summary.unmatched)
         );
+        row(out, "", &text);
+    }
+}
+
+fn connection_rows(reconnects: Reconnects, out: &mut String) {
+    let Reconnects {
+        lost,
+        reopened,
+        refused,
+        unanswered,
+    } = reconnects;
+    let text = format!(
+        "{} lost, {} opened again; {} attempts refused",
+        grouped(lost),
+        grouped(reopened),
+        grouped(refused)
+    );
+    row(out, "connections", &text);
+    if unanswered > 0 {
+        let text = format!("{} requests without a reply", grouped(unanswered));
         row(out, "", &text);
     }
 }

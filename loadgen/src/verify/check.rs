@@ -7,11 +7,16 @@
 //! finds every pair that breaks (2), after one sort.
 //!
 //! (3) No number is skipped: all numbers between the first and the last known sum were taken by
-//! requests with a reply, or by no more than the requests without one can have taken.
+//! requests with a reply, or by requests without one. A request without a reply may have been applied
+//! once, at any time after it was sent. By (2), it cannot have taken a number below a sum that was
+//! answered before that. So the numbers that are missing up to a gap must have gone to requests that
+//! were sent before any greater sum was answered, and there must be enough of those for every gap.
+//! Each number is judged by itself: that an ADD without a reply takes consecutive numbers is not used.
 
 use std::fmt;
 
-use super::history::{History, Record};
+use super::history::{History, Record, Unanswered};
+use crate::plan::Promise;
 use crate::workload::Names;
 
 /// The result of a check that found no violation.
@@ -21,7 +26,8 @@ pub(crate) struct Verdict {
     pub(crate) replies: u64,
     /// Topics of those replies.
     pub(crate) topics: u64,
-    /// Numbers that requests with lost replies took.
+    /// Numbers that no reply had: requests without a reply took them. If numbers may be skipped, they
+    /// were taken or skipped.
     pub(crate) gaps: u64,
 }
 
@@ -41,7 +47,8 @@ enum Fault {
     Backwards(Record, Record),
     /// A GET saw a sum inside a range that one request took at once.
     Torn(Record, Record),
-    /// Numbers were skipped, first between these two requests.
+    /// More numbers are missing, up to those between these two requests, than requests without a reply
+    /// can have taken.
     Skipped {
         missing: u64,
         unanswered: u64,
@@ -75,7 +82,8 @@ impl fmt::Display for Violation {
             } => write!(
                 f,
                 "topic {topic:?} skipped {missing} numbers, and only {unanswered} can have gone to \
-                 requests without a reply; the first between these two:\n  {a}\n  {b}"
+                 requests without a reply that were sent in time; the last between these two:\n  \
+                 {a}\n  {b}"
             ),
             Fault::TooLow(a) => {
                 write!(
@@ -126,15 +134,22 @@ impl Record {
 /// # Errors
 ///
 /// The first violation, of the topic with the lowest number, in the order of the rules above.
-pub(crate) fn check(mut history: History, names: &Names) -> Result<Verdict, Violation> {
+pub(crate) fn check(
+    mut history: History,
+    names: &Names,
+    promise: Promise,
+) -> Result<Verdict, Violation> {
     history
         .records
         .sort_unstable_by_key(|record| (record.topic, record.position(), record.sent));
+    history
+        .unanswered
+        .sort_unstable_by_key(|request| (request.topic, request.sent));
     let mut verdict = Verdict::default();
     for records in history.records.chunk_by(|a, b| a.topic == b.topic) {
         let topic = records[0].topic;
-        let unanswered = history.unanswered.get(&topic).copied().unwrap_or(0);
-        let gaps = check_topic(records, unanswered).map_err(|fault| Violation {
+        let unanswered = of_topic(&history.unanswered, topic);
+        let gaps = check_topic(records, unanswered, promise).map_err(|fault| Violation {
             topic: names.of(topic),
             fault,
         })?;
@@ -145,12 +160,32 @@ pub(crate) fn check(mut history: History, names: &Names) -> Result<Verdict, Viol
     Ok(verdict)
 }
 
-/// Checks one topic's records, which are sorted by position. Returns how many numbers went to
-/// requests without a reply.
-fn check_topic(records: &[Record], unanswered: u64) -> Result<u64, Fault> {
-    // Rules 1 and 3, upwards: each count begins at or above the end of the count before it.
+/// Returns the requests for `topic` among `unanswered`, which is sorted.
+fn of_topic(unanswered: &[Unanswered], topic: u32) -> &[Unanswered] {
+    let start = unanswered.partition_point(|request| request.topic < topic);
+    let end = unanswered.partition_point(|request| request.topic <= topic);
+    &unanswered[start..end]
+}
+
+/// Checks one topic's records, which are sorted by position, with its requests without a reply, which
+/// are sorted by time. Returns how many numbers are missing.
+fn check_topic(
+    records: &[Record],
+    unanswered: &[Unanswered],
+    promise: Promise,
+) -> Result<u64, Fault> {
+    let missing = check_numbers(records)?;
+    check_times(records)?;
+    if missing > 0 && promise == Promise::Exact {
+        check_gaps(records, unanswered, missing)?;
+    }
+    Ok(missing)
+}
+
+/// Rule 1: each count begins at or above the end of the count before it. Returns how many numbers are
+/// missing between them.
+fn check_numbers(records: &[Record]) -> Result<u64, Fault> {
     let mut missing = 0;
-    let mut first_gap = None;
     let mut last: Option<(u64, Record)> = None;
     for record in records {
         let before = record.before().ok_or(Fault::TooLow(*record))?;
@@ -163,14 +198,15 @@ fn check_topic(records: &[Record], unanswered: u64) -> Result<u64, Fault> {
                     Fault::Duplicate(below, *record)
                 });
             }
-            if before > sum {
-                missing += before - sum;
-                first_gap.get_or_insert((below, *record));
-            }
+            missing += before.saturating_sub(sum);
         }
         last = Some((record.sum, *record));
     }
-    // Rule 2, downwards: no request at a greater position was answered before this one was sent.
+    Ok(missing)
+}
+
+/// Rule 2: no request at a greater position was answered before this one was sent.
+fn check_times(records: &[Record]) -> Result<(), Fault> {
     let mut earliest: Option<&Record> = None;
     for group in records.chunk_by(|a, b| a.position() == b.position()).rev() {
         for record in group {
@@ -186,14 +222,46 @@ fn check_topic(records: &[Record], unanswered: u64) -> Result<u64, Fault> {
             .flatten()
             .min_by_key(|record| record.replied);
     }
-    match first_gap {
-        Some(between) if missing > unanswered => Err(Fault::Skipped {
-            missing,
-            unanswered,
-            between,
-        }),
-        _ => Ok(missing),
+    Ok(())
+}
+
+/// Rule 3, for `missing` numbers in all. The requests that can fill a gap can also fill every gap
+/// above it, so it is enough to compare, for each gap, all numbers that are missing up to it with all
+/// requests that can fill it.
+fn check_gaps(
+    records: &[Record],
+    mut unanswered: &[Unanswered],
+    mut missing: u64,
+) -> Result<(), Fault> {
+    let mut taken: u64 = unanswered
+        .iter()
+        .map(|request| u64::from(request.taken))
+        .sum();
+    let mut earliest = u64::MAX;
+    let mut lowest = Ok(());
+    for pair in records.windows(2).rev() {
+        let [below, above] = [pair[0], pair[1]];
+        earliest = earliest.min(above.replied);
+        let gap = above.before().unwrap_or(0).saturating_sub(below.sum);
+        if gap == 0 {
+            continue;
+        }
+        while let Some((last, others)) = unanswered.split_last()
+            && last.sent > earliest
+        {
+            taken -= u64::from(last.taken);
+            unanswered = others;
+        }
+        if missing > taken {
+            lowest = Err(Fault::Skipped {
+                missing,
+                unanswered: taken,
+                between: (below, above),
+            });
+        }
+        missing -= gap;
     }
+    lowest
 }
 
 #[cfg(test)]

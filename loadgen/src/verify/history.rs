@@ -1,11 +1,9 @@
 //! Every reply of a run.
 
-use std::collections::HashMap;
-
 use globalcounter::protocol::Op;
 
-/// The most replies that a run keeps: they take 2 GiB, and as much again while the list grows. The
-/// run ends when there are as many.
+/// The most requests that a run keeps, with and without a reply: they take 2 GiB, and as much again
+/// while the list grows. The run ends when there are as many.
 pub(crate) const MAX_RECORDS: usize = 1 << 26;
 
 /// Bytes per reply.
@@ -25,13 +23,23 @@ pub(super) struct Record {
     pub(super) taken: u32,
 }
 
+/// A request without a reply. It was applied once, at any time after it was sent, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unanswered {
+    /// When it was made, or a little before.
+    pub(super) sent: u64,
+    pub(super) topic: u32,
+    /// How many numbers it takes if it is applied, at least one.
+    pub(super) taken: u32,
+}
+
 /// The replies of a run, and its requests without a reply.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(super) records: Vec<Record>,
-    /// By topic, how many numbers requests without a reply may have taken.
-    pub(super) unanswered: HashMap<u32, u64>,
-    /// The most records to keep; 0 if replies are not recorded.
+    /// Requests without a reply that take numbers.
+    pub(super) unanswered: Vec<Unanswered>,
+    /// The most requests to keep; 0 if they are not recorded.
     limit: usize,
 }
 
@@ -59,9 +67,9 @@ impl History {
         self.limit > 0
     }
 
-    /// Returns whether the most replies are recorded.
+    /// Returns whether the most requests are recorded.
     pub(crate) fn is_full(&self) -> bool {
-        self.is_recording() && self.records.len() >= self.limit
+        self.is_recording() && self.records.len() + self.unanswered.len() >= self.limit
     }
 
     /// Records a reply to `op`.
@@ -76,10 +84,11 @@ impl History {
     }
 
     /// Records a request without a reply, which may have been applied.
-    pub(crate) fn unanswered(&mut self, topic: u32, op: Op) {
+    pub(crate) fn unanswered(&mut self, topic: u32, op: Op, sent: u64) {
         let taken = taken_by(op);
         if self.is_recording() && taken > 0 {
-            *self.unanswered.entry(topic).or_default() += u64::from(taken);
+            let request = Unanswered { sent, topic, taken };
+            self.unanswered.push(request);
         }
     }
 
@@ -90,19 +99,21 @@ impl History {
         } else {
             self.records.extend(other.records);
         }
-        for (topic, times) in other.unanswered {
-            *self.unanswered.entry(topic).or_default() += times;
-        }
+        self.unanswered.extend(other.unanswered);
     }
 
     /// Adds replies of a later run, whose clock started again at 0.
     pub(crate) fn append(&mut self, mut later: Self) {
-        // All later requests were made after all earlier ones were answered.
-        let last = self.records.iter().map(|record| record.replied).max();
-        let began = last.map_or(0, |last| last + 1);
+        // All later requests were made after all earlier ones were sent, and answered or given up.
+        let replied = self.records.iter().map(|record| record.replied);
+        let sent = self.unanswered.iter().map(|request| request.sent);
+        let began = replied.chain(sent).max().map_or(0, |last| last + 1);
         for record in &mut later.records {
             record.sent += began;
             record.replied += began;
+        }
+        for request in &mut later.unanswered {
+            request.sent += began;
         }
         self.merge(later);
     }

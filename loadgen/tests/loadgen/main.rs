@@ -3,15 +3,20 @@
 //! - `runs`: every target, closed and open loops, ramps, reports
 //! - `order`: `--verify`, against servers that keep order, lose datagrams, or lie
 //! - `failures`: bad usage, and servers that are absent, vanish, fall silent or send invalid bytes
+//! - `reconnect`: `--reconnect`, with servers that close connections or are away
 //! - `null_and_compare`: the server that counts nothing, and the comparison of servers
+//! - `manual`: manual pages and completion scripts
 //! - `tls`: runs over TLS
 //! - `tune`: settings of the server, recommended from measurements
 
 #![allow(clippy::unwrap_used)] // also outside of test functions
 
 mod failures;
+mod liar;
+mod manual;
 mod null_and_compare;
 mod order;
+mod reconnect;
 mod runs;
 mod support;
 mod tls;

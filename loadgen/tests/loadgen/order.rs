@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Mutex;
 
-use globalcounter::protocol::framed::{self, Call};
-use globalcounter::protocol::{Op, Reply};
-
+use crate::liar::{Liar, Lie};
 use crate::support::{Embedded, Null, answering_server, load, row, udp_server};
 
 #[test]
@@ -34,87 +32,6 @@ fn the_order_of_this_server_holds_under_every_target() {
                 "{target}"
             );
         }
-    }
-}
-
-/// A way in which a server breaks the order.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Lie {
-    /// Every 1,000th count gets the sum of the one before it.
-    Repeat,
-    /// Every 1,000th count gets a sum that was skipped before: too late, but only once.
-    GoBack,
-    /// Every 1,000th count skips a number.
-    Skip,
-    /// GET returns less than was counted.
-    Forget,
-}
-
-/// A server that counts, but lies.
-struct Liar {
-    lie: Lie,
-    sums: HashMap<Vec<u8>, u64>,
-    counts: u64,
-    withheld: Option<u64>,
-}
-
-impl Liar {
-    fn new(lie: Lie) -> Self {
-        Self {
-            lie,
-            sums: HashMap::new(),
-            counts: 0,
-            withheld: None,
-        }
-    }
-
-    fn count(&mut self, topic: &[u8]) -> u64 {
-        let sum = self.sums.entry(topic.to_owned()).or_default();
-        self.counts += 1;
-        let at = self.counts % 1_000;
-        match self.lie {
-            Lie::Repeat if at == 0 && *sum > 0 => return *sum,
-            Lie::GoBack if at == 1 => {
-                self.withheld = Some(*sum + 1);
-                *sum += 1;
-            }
-            Lie::GoBack if at == 500 => {
-                if let Some(sum) = self.withheld.take() {
-                    return sum;
-                }
-            }
-            Lie::Skip if at == 0 => *sum += 1,
-            _ => {}
-        }
-        *sum += 1;
-        *sum
-    }
-
-    fn reply(&mut self, call: Call<'_>) -> Reply {
-        let Call::Topic(request) = call else {
-            panic!("only counts and gets are expected");
-        };
-        let topic = request.topic.as_bytes();
-        match request.op {
-            Op::Count => Reply::Count(self.count(topic)),
-            Op::Get => {
-                let sum = self.sums.get(topic).copied().unwrap_or(0);
-                let forgets = self.lie == Lie::Forget && sum > 0;
-                Reply::Get(Some(if forgets { sum - 1 } else { sum }))
-            }
-            other => panic!("{other:?} is not expected"),
-        }
-    }
-
-    /// Returns how many bytes all complete frames take, and the replies to them.
-    fn answer(&mut self, input: &[u8]) -> (usize, Vec<u8>) {
-        let (mut at, mut replies) = (0, Vec::new());
-        while let Ok(Some(frame)) = framed::decode_request(&input[at..], 1024) {
-            at += frame.len;
-            let reply = self.reply(frame.call.unwrap());
-            framed::encode_reply(frame.id, reply, &mut replies);
-        }
-        (at, replies)
     }
 }
 
@@ -190,10 +107,8 @@ fn a_server_that_counts_nothing_has_no_order() {
 /// explain.
 #[test]
 fn numbers_of_lost_replies_are_gaps_and_no_violations() {
-    let mut counter = Liar::new(Lie::Forget);
-    counter.lie = Lie::Skip;
+    let mut counter = Liar::honest();
     let server = udp_server(move |number, datagram| {
-        counter.counts = 0; // So it never lies.
         let (_, replies) = counter.answer(datagram);
         if number % 100 == 99 {
             vec![]
@@ -210,7 +125,7 @@ fn numbers_of_lost_replies_are_gaps_and_no_violations() {
         .next()
         .unwrap()
         .to_owned();
-    let gaps = format!("{lost} numbers went to requests that were lost");
+    let gaps = format!("{lost} numbers without a reply");
     assert!(lost.parse::<u32>().unwrap() >= 15, "{table}");
     assert!(row(table, "verified").ends_with(&gaps), "{table}");
 }
@@ -218,10 +133,9 @@ fn numbers_of_lost_replies_are_gaps_and_no_violations() {
 /// Replies that come after the timeout are late, not lost, and are checked like others.
 #[test]
 fn late_replies_are_told_from_lost_ones() {
-    let mut counter = Liar::new(Lie::Skip);
+    let mut counter = Liar::honest();
     let mut held: Option<Vec<u8>> = None;
     let server = udp_server(move |number, datagram| {
-        counter.counts = 0; // So it never lies.
         let (_, reply) = counter.answer(datagram);
         if number == 100 {
             held = Some(reply);
