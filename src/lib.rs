@@ -51,6 +51,11 @@ pub mod topic;
 #[path = "../tests/support/random.rs"]
 mod random;
 
+/// The corpora of the fuzz targets, which the test binaries use as well.
+#[cfg(all(test, feature = "server"))]
+#[path = "../tests/support/corpus.rs"]
+mod corpus;
+
 #[cfg(feature = "client")]
 pub use client::{Client, Error, blocking};
 

@@ -4,6 +4,11 @@ mod admin;
 mod cli;
 mod json;
 
+/// The corpora of the fuzz targets, which the tests of the library use as well.
+#[cfg(test)]
+#[path = "../tests/support/corpus.rs"]
+mod corpus;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -24,3 +24,11 @@ pub use log_store::{Contents, Finding, LogStore, check};
 pub use memory::MemoryStore;
 pub use shards::{load_shard, write_exact_sums};
 pub use stored::{LastEnd, Skipped, Stored};
+
+/// The fuzz targets of what is on the disk.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::checkpoint::fuzzing::checkpoint;
+    pub use super::log::fuzzing::log_record;
+}

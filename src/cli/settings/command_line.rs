@@ -38,10 +38,19 @@ impl CommandLine {
     /// Takes the arguments of this process. `command` has to have a `subcommand` with an argument
     /// `config`.
     pub(in crate::cli) fn of_process(command: Command, subcommand: &'static str) -> Self {
+        Self::new(command, subcommand, std::env::args_os().collect())
+    }
+
+    /// Does the same with other arguments, of which the first is the name of the program.
+    pub(super) fn new(
+        command: Command,
+        subcommand: &'static str,
+        arguments: Vec<OsString>,
+    ) -> Self {
         Self {
             command,
             subcommand,
-            arguments: std::env::args_os().collect(),
+            arguments,
         }
     }
 

@@ -5,6 +5,8 @@
 mod command_line;
 mod expected;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod key;
 mod mistakes;
 mod setting;

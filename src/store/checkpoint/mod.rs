@@ -2,6 +2,8 @@
 //! before it. Knows no log.
 
 mod block;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod reader;
 mod writer;
 

@@ -1,6 +1,8 @@
 //! The log: one record for each commit, in segments that are filled with zeros ahead of use. Knows
 //! nothing of checkpoints: it is told which records are no longer needed.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod place;
 mod reader;
 mod record;
