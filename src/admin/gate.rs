@@ -1,5 +1,5 @@
-//! Who may read the admin port. `Authorization: Bearer TOKEN` is for programs; browsers ask for a name
-//! and a password (`Basic`), and the page then works without further steps.
+//! Who may read the admin port. `Authorization: Bearer TOKEN` is for programs and for the page, which asks
+//! people for the token. Programs that know only names and passwords (`Basic`) may show these.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -10,8 +10,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use globalcounter::access::{Check, Credentials, Denied, Grant, Guard, Pending, Right, Verdict};
 
-/// What supervisors and load balancers ask. It tells nothing but whether the server is well.
-const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+/// What supervisors and load balancers ask, which tells nothing but whether the server is well; and the
+/// files of the page, which are the same at every server.
+const OPEN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/", "/page.css", "/page.js"];
 
 /// Decides about the requests of one connection.
 #[derive(Debug, Clone)]
@@ -83,17 +84,10 @@ fn may_read(grant: &Grant) -> bool {
     grant.allows_everywhere(Right::Read) || grant.allows_somewhere(Right::Admin)
 }
 
+/// Asks for a token. It does not offer `Basic`, because a browser would then ask in place of the page.
 fn unauthorized(text: &str) -> Response {
-    let ask = [
-        (header::WWW_AUTHENTICATE, "Bearer realm=\"globalcounter\""),
-        (header::WWW_AUTHENTICATE, "Basic realm=\"globalcounter\""),
-    ];
-    let mut response = (StatusCode::UNAUTHORIZED, text.to_owned()).into_response();
-    for (name, value) in ask {
-        let value = header::HeaderValue::from_static(value);
-        response.headers_mut().append(name, value);
-    }
-    response
+    let ask = [(header::WWW_AUTHENTICATE, "Bearer realm=\"globalcounter\"")];
+    (StatusCode::UNAUTHORIZED, ask, text.to_owned()).into_response()
 }
 
 /// Returns the token of a bearer, or name and password with a colon between them.

@@ -1,16 +1,14 @@
 //! The client commands: each sends one request per topic to a server and prints only the numbers.
 
-use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use globalcounter::blocking::Client;
-use globalcounter::client::{Options, TlsOptions};
+use globalcounter::client::Options;
 
-use super::secret::read_secret;
+use super::credentials::{TlsArguments, TokenArguments};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -111,74 +109,9 @@ pub(super) struct Server {
     )]
     attempts: u32,
     #[command(flatten)]
-    tls: Tls,
-    /// File whose first line is the token, or NAME:PASSWORD; TCP and TLS only. The variable
-    /// GLOBALCOUNTER_TOKEN can hold the token instead
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// The token. It is hidden, because all users can see the arguments of a process: use the variable
-    #[arg(
-        long,
-        hide = true,
-        env = "GLOBALCOUNTER_TOKEN",
-        hide_env_values = true,
-        value_name = "TOKEN"
-    )]
-    token: Option<String>,
-}
-
-/// Whom to trust over TLS, and who the client is.
-#[derive(Debug, Args)]
-struct Tls {
-    /// TLS: authorities that the server's certificate may be of, in PEM
-    #[arg(long, value_name = "FILE", env = "GLOBALCOUNTER_CLIENT_TLS_CA")]
-    tls_ca: Option<PathBuf>,
-    /// TLS: certificate of this client, in PEM
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "GLOBALCOUNTER_CLIENT_TLS_CERT",
-        requires = "tls_key"
-    )]
-    tls_cert: Option<PathBuf>,
-    /// TLS: private key of the certificate, in PEM, not encrypted
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "GLOBALCOUNTER_CLIENT_TLS_KEY",
-        requires = "tls_cert"
-    )]
-    tls_key: Option<PathBuf>,
-    /// TLS: name that the server's certificate must have, if it is not the host of the URL
-    #[arg(long, value_name = "NAME", env = "GLOBALCOUNTER_CLIENT_TLS_NAME")]
-    tls_name: Option<String>,
-}
-
-impl Tls {
-    /// Returns the options for `tls://`; `None` if nothing says whom to trust.
-    fn options(&self) -> Result<Option<TlsOptions>> {
-        let Some(ca) = &self.tls_ca else {
-            return Ok(None);
-        };
-        let mut options = TlsOptions::trusting(&read(ca)?)
-            .with_context(|| format!("cannot use {}", ca.display()))?;
-        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
-            options = options
-                .identity(&read(certificate)?, &read(key)?)
-                .with_context(|| {
-                    let (certificate, key) = (certificate.display(), key.display());
-                    format!("cannot use {certificate} with {key}")
-                })?;
-        }
-        if let Some(name) = &self.tls_name {
-            options = options.server_name(name);
-        }
-        Ok(Some(options))
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    tls: TlsArguments,
+    #[command(flatten)]
+    token: TokenArguments,
 }
 
 impl Server {
@@ -187,10 +120,8 @@ impl Server {
             .timeout(Duration::from_millis(self.timeout))
             .attempts(self.attempts);
         options.tls = self.tls.options()?;
-        if let Some(path) = &self.token_file {
-            options = options.token(&read_secret(path)?);
-        } else if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
-            options = options.token(token);
+        if let Some(token) = self.token.read()? {
+            options = options.token(&token);
         }
         Ok(Client::connect_with(&self.server, options)?)
     }

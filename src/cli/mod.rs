@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod connection_limits;
+mod credentials;
 mod data;
 mod data_dir;
 mod demo;

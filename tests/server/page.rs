@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use globalcounter::protocol::Op;
 use serde_json::{Value, json};
 
+use crate::access::new_token;
 use crate::support::{Directory, Framed, PATIENCE, Process, SetOnDrop};
 
 /// A page in a browser that nobody sees.
@@ -240,4 +241,43 @@ fn the_page_waits_for_a_server_that_went_away() {
     assert!(page.text("state").contains("does not answer"));
     let _again = Process::with(&["--admin", &admin]);
     page.wait_for("document.getElementById('state')?.textContent === 'ready'");
+}
+
+#[test]
+fn the_page_asks_for_a_token() {
+    let profile = Directory::new("page-token");
+    std::fs::create_dir_all(&profile.0).unwrap();
+    let (token, line) = new_token(&["--name", "reader", "--rights", "read"]);
+    let tokens = profile.0.join("tokens.toml");
+    std::fs::write(&tokens, line).unwrap();
+    let server = Process::with_admin(&["--tokens", tokens.to_str().unwrap()]);
+    let url = format!("http://{}/", server.admin.unwrap());
+    let Some(mut page) = Page::open(&url, &profile) else {
+        println!("chromium is not installed: the page is not tried");
+        return;
+    };
+    let asks = "document.getElementById('login')?.hidden === false";
+    page.wait_for(asks);
+    assert_eq!(page.text("login-note"), "", "nothing was wrong yet");
+    let log_in = |token: &str| {
+        format!("login.token.value = {token:?}; login.querySelector('button').click()")
+    };
+    // Beyond ASCII: it has to reach the server as it is.
+    page.value(&log_in("jemand:Schlüssel"));
+    page.wait_for("document.getElementById('login-note').textContent.includes('wrong')");
+    page.value(&log_in(&token));
+    page.wait_for("document.getElementById('state').textContent === 'ready'");
+    page.wait_for("document.getElementById('about').textContent.includes('up')");
+    assert_eq!(page.value("login.hidden"), json!(true));
+    // A reload of the page does not ask again.
+    page.call("Page.reload", &json!({}));
+    page.wait_for("document.getElementById('state')?.textContent === 'ready'");
+    assert_eq!(page.value("login.hidden"), json!(true));
+    assert_eq!(
+        page.value("document.documentElement.outerHTML")
+            .as_str()
+            .unwrap()
+            .find(&token),
+        None
+    );
 }

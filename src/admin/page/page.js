@@ -1,5 +1,6 @@
 // The live page of a globalcounter server. It listens to /api/live, which sends the last ten minutes and
-// then each new second, asks /api/hot now and then, and searches topics when somebody types.
+// then each new second, asks /api/hot now and then, and searches topics when somebody types. If the server
+// wants a token, it asks for one, and keeps it until its tab is closed.
 
 const SECONDS = 600;
 const HOT_EVERY = 2; // seconds
@@ -215,8 +216,34 @@ function drawCharts() {
 
 // ---- What is asked of the server ----
 
+const TOKEN = "globalcounter-token";
+
+// A header is bytes; each character of this string is one.
+const bytesOf = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
+// Sends a request with the token, if there is one. If the server refuses it, shows the form.
+async function request(path, options = {}) {
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = token ? { Authorization: `Bearer ${bytesOf(token)}` } : {};
+  const reply = await fetch(path, { ...options, headers });
+  if ([401, 403, 429].includes(reply.status)) {
+    const reason = (await reply.text()).trim();
+    askForToken(token ? reason : "");
+    throw new Refused(reason);
+  }
+  return reply;
+}
+
+class Refused extends Error {}
+
+function askForToken(note) {
+  $("login").hidden = false;
+  $("login-note").textContent = note;
+  setState("a token is needed", "waiting");
+}
+
 async function ask(path) {
-  const reply = await fetch(path);
+  const reply = await request(path);
   if (!reply.ok && reply.status !== 404) throw new Error((await reply.json()).error ?? reply.statusText);
   return reply.json();
 }
@@ -307,28 +334,68 @@ function showSecond() {
   drawCharts();
 }
 
-function listen() {
-  const events = new EventSource("api/live");
-  events.addEventListener("history", ({ data }) => {
-    seconds = JSON.parse(data);
+// Yields the server-sent events of a reply. EventSource cannot send a token.
+async function* eventsOf(reply) {
+  const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const lines = block.split("\n");
+      const field = (name) => lines.find((line) => line.startsWith(`${name}:`))?.slice(name.length + 1).trim();
+      if (field("data")) yield { name: field("event"), data: JSON.parse(field("data")) };
+    }
+  }
+}
+
+function receive({ name, data }) {
+  if (name === "history") {
+    seconds = data;
+    $("login").hidden = true;
     if (seconds.length === 0) setState("loading", "waiting");
     showSecond();
     ask("version").then((about) => { version = about.version; showSecond(); }).catch(() => {});
     showHot().catch(() => {});
-  });
-  events.addEventListener("second", ({ data }) => {
-    seconds.push(JSON.parse(data));
+  } else {
+    seconds.push(data);
     if (seconds.length > SECONDS) seconds.shift();
     showSecond();
     look().catch(() => {});
     if (seconds.length % HOT_EVERY === 0 || seconds.length === SECONDS) showHot().catch(() => {});
-  });
-  events.addEventListener("error", () => {
-    setState("the server does not answer; trying again", "gone");
-    // Some errors end the stream for good.
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 1000);
-  });
+  }
 }
+
+let listening = new AbortController();
+
+// Listens until the server refuses the token; then the form continues.
+async function listen() {
+  listening.abort();
+  listening = new AbortController();
+  const { signal } = listening;
+  while (!signal.aborted) {
+    try {
+      const reply = await request("api/live", { signal });
+      if (!reply.ok) throw new Error(reply.statusText);
+      for await (const event of eventsOf(reply)) receive(event);
+    } catch (error) {
+      if (signal.aborted || error instanceof Refused) return;
+      setState("the server does not answer; trying again", "gone");
+    }
+    // The server also ends a stream that is ten minutes old.
+    await new Promise((resolve) => { setTimeout(resolve, 1000); });
+  }
+}
+
+$("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(TOKEN, $("token").value.trim());
+  $("token").value = "";
+  listen();
+});
 
 let typing;
 $("prefix").addEventListener("input", ({ target }) => {

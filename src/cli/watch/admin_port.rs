@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use axum::body::{Body, BodyDataStream, Bytes, to_bytes};
-use axum::http::{Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use clap::Args;
 use futures_util::StreamExt;
 use hyper::client::conn::http1;
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::events::{Event, EventReader};
+use crate::cli::credentials::TokenArguments;
 
 /// How long a connection may take to open.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
@@ -29,9 +30,9 @@ const BODY_TIME: Duration = Duration::from_secs(20);
 /// The longest body. Ten minutes of a server with 1,024 shards are about 60 MiB.
 const MAX_BODY: usize = 128 * 1024 * 1024;
 
-/// The flag that names the admin port.
+/// The flags that name the admin port, and what to show it.
 #[derive(Debug, Args)]
-pub(super) struct AdminArgument {
+pub(super) struct AdminArguments {
     /// Address of the server's admin port
     #[arg(
         long,
@@ -39,14 +40,21 @@ pub(super) struct AdminArgument {
         env = "GLOBALCOUNTER_ADMIN",
         default_value = "127.0.0.1:9998"
     )]
-    pub(super) admin: AdminPort,
+    admin: Address,
+    #[command(flatten)]
+    token: TokenArguments,
 }
+
+/// HOST:PORT.
+#[derive(Debug, Clone)]
+struct Address(String);
 
 /// The admin port of a server.
 #[derive(Debug, Clone)]
 pub(super) struct AdminPort {
-    /// HOST:PORT.
-    address: String,
+    address: Address,
+    /// What each request is authorized by.
+    bearer: Option<HeaderValue>,
 }
 
 /// The admin port does not answer.
@@ -59,7 +67,35 @@ pub(super) struct Unreachable {
     pub(super) cause: anyhow::Error,
 }
 
-impl FromStr for AdminPort {
+/// The admin port wants another token. Asking again with the same would be another failed attempt.
+#[derive(Debug, Error)]
+#[error("the admin port at {address} {why}")]
+pub(super) struct Refused {
+    address: String,
+    why: &'static str,
+}
+
+impl AdminArguments {
+    /// Returns the admin port.
+    ///
+    /// # Errors
+    ///
+    /// The token cannot be read.
+    pub(super) fn port(&self) -> Result<AdminPort> {
+        let bearer = |token: String| {
+            let mut value = HeaderValue::from_bytes(format!("Bearer {token}").as_bytes())
+                .context("the token has a character that no token has")?;
+            value.set_sensitive(true);
+            Ok::<_, anyhow::Error>(value)
+        };
+        Ok(AdminPort {
+            address: self.admin.clone(),
+            bearer: self.token.read()?.map(bearer).transpose()?,
+        })
+    }
+}
+
+impl FromStr for Address {
     type Err = String;
 
     /// Accepts HOST:PORT, and the URL that `serve` prints.
@@ -72,16 +108,23 @@ impl FromStr for AdminPort {
         if !is_address || address.contains(['/', ' ']) || address.contains(char::is_control) {
             return Err("expected an address and a port, as in 127.0.0.1:9998".into());
         }
-        Ok(Self {
-            address: address.to_owned(),
-        })
+        Ok(Self(address.to_owned()))
     }
 }
 
 impl AdminPort {
+    /// Returns the admin port at HOST:PORT, for requests without a token.
+    #[cfg(test)]
+    pub(super) fn at(address: &str) -> Result<Self, String> {
+        Ok(Self {
+            address: address.parse()?,
+            bearer: None,
+        })
+    }
+
     /// Returns HOST:PORT.
     pub(super) fn address(&self) -> &str {
-        &self.address
+        &self.address.0
     }
 
     /// Returns what the JSON at `path` says; `None` while the server has nothing to tell because it is
@@ -89,7 +132,8 @@ impl AdminPort {
     ///
     /// # Errors
     ///
-    /// The port cannot be reached, does not answer in time, or is no admin port of globalcounter.
+    /// The port cannot be reached, does not answer in time, wants another token, or is no admin port of
+    /// globalcounter.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
         let body = self.body(path).await?;
         body.map(|body| self.parse(&body, path)).transpose()
@@ -143,17 +187,21 @@ impl AdminPort {
     }
 
     async fn send(&self, path: &str) -> Result<Response<Body>> {
-        let stream = match timeout(CONNECT_TIME, TcpStream::connect(&self.address)).await {
+        let stream = match timeout(CONNECT_TIME, TcpStream::connect(self.address())).await {
             Ok(stream) => stream?,
             Err(_) => bail!("no connection within {} s", CONNECT_TIME.as_secs()),
         };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // It ends when the response is dropped. Its error is also that of the response.
         tokio::spawn(connection);
-        let request = Request::get(path)
-            .header(header::HOST, &self.address)
+        let mut request = Request::get(path)
+            .header(header::HOST, self.address())
             .header(header::CONNECTION, "close")
             .body(Body::empty())?;
+        if let Some(bearer) = &self.bearer {
+            let headers = request.headers_mut();
+            headers.insert(header::AUTHORIZATION, bearer.clone());
+        }
         match timeout(REPLY_TIME, sender.send_request(request)).await {
             Ok(response) => Ok(response?.map(Body::new)),
             Err(_) => bail!("no reply within {} s", REPLY_TIME.as_secs()),
@@ -161,21 +209,33 @@ impl AdminPort {
     }
 
     fn expect_ok(&self, status: StatusCode, path: &str) -> Result<()> {
-        if status != StatusCode::OK {
-            return Err(anyhow!("HTTP status {status}")).context(self.not_ours(path));
-        }
-        Ok(())
+        let why = match (status, &self.bearer) {
+            (StatusCode::OK, _) => return Ok(()),
+            (StatusCode::UNAUTHORIZED, None) => {
+                "needs a token: give one with the right read by --token-file FILE or GLOBALCOUNTER_TOKEN"
+            }
+            (StatusCode::UNAUTHORIZED, Some(_)) => "does not know this token",
+            (StatusCode::FORBIDDEN, _) => {
+                "refuses this token: it needs the right read for all topics, or admin"
+            }
+            (StatusCode::TOO_MANY_REQUESTS, _) => {
+                "does not check tokens of this address now: too many were wrong; try again in a second"
+            }
+            _ => return Err(anyhow!("HTTP status {status}")).context(self.not_ours(path)),
+        };
+        let address = self.address().to_owned();
+        Err(Refused { address, why }.into())
     }
 
     fn unreachable(&self, cause: anyhow::Error) -> anyhow::Error {
-        let address = self.address.clone();
+        let address = self.address().to_owned();
         Unreachable { address, cause }.into()
     }
 
     fn not_ours(&self, path: &str) -> String {
         format!(
             "no admin port of globalcounter, or one of another version, answers at http://{}{path}",
-            self.address
+            self.address()
         )
     }
 }
@@ -217,8 +277,7 @@ mod tests {
             ("http://localhost:9998/", "localhost:9998"),
             ("[::1]:9998", "[::1]:9998"),
         ] {
-            let port: AdminPort = text.parse().unwrap();
-            assert_eq!(port.address(), address);
+            assert_eq!(AdminPort::at(text).unwrap().address(), address);
         }
         for text in [
             "",
@@ -230,7 +289,7 @@ mod tests {
             "a/b:1",
             "\u{1b}:1",
         ] {
-            assert!(text.parse::<AdminPort>().is_err(), "{text:?}");
+            assert!(text.parse::<Address>().is_err(), "{text:?}");
         }
     }
 }

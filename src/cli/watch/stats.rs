@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde::Deserialize;
 
-use super::admin_port::{AdminArgument, AdminPort};
+use super::admin_port::{AdminArguments, AdminPort};
 use super::figures::{age, bytes, count, percent, printable, time, whole};
 use crate::admin::{Sample, Use};
 
@@ -18,13 +18,13 @@ const STATS: &str = "/api/stats";
     globalcounter stats\n  \
     globalcounter stats --json --admin 10.0.0.7:9998\n\n\
     Rates and latencies are those of the last second. Exit code 1: the admin port cannot be \
-    reached, or the server is still loading its topics.")]
+    reached or wants another token, or the server is still loading its topics.")]
 pub(in crate::cli) struct Arguments {
     /// Print the counts since the start as JSON, as /api/stats of the admin port has them
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    admin: AdminArgument,
+    admin: AdminArguments,
 }
 
 /// What is shown of `/api/stats`.
@@ -52,7 +52,7 @@ struct Refused {
 ///
 /// The admin port cannot be reached, or the server is loading its topics.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let port = &arguments.admin.admin;
+    let port = &arguments.admin.port()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

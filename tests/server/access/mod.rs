@@ -101,7 +101,7 @@ fn tokens_file(directory: &Directory, text: &str) -> String {
 }
 
 /// Makes a token with the command; returns the token and its line.
-fn new_token(arguments: &[&str]) -> (String, String) {
+pub(crate) fn new_token(arguments: &[&str]) -> (String, String) {
     let output = program()
         .args(["token", "new"])
         .args(arguments)

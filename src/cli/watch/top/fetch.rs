@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::model::{Change, HotTopic};
 use crate::cli::signals;
-use crate::cli::watch::admin_port::{AdminPort, Unreachable};
+use crate::cli::watch::admin_port::{AdminPort, Refused, Unreachable};
 
 /// How long to wait before the server is asked again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub(super) enum Update {
     Model(Change),
     /// SIGTERM or SIGINT asks the process to end.
     Signal,
+    /// The admin port refuses the token, so nothing more is asked.
+    Refused(Refused),
 }
 
 #[derive(Deserialize)]
@@ -94,6 +96,13 @@ async fn follow(port: &AdminPort, updates: &Sender<Update>) {
             Ok(End::Ended) => sleep(PAUSE).await,
             Ok(End::Unwanted) => return,
             Err(error) => {
+                let error = match error.downcast::<Refused>() {
+                    Ok(refused) => {
+                        let _ = updates.send(Update::Refused(refused));
+                        return;
+                    }
+                    Err(error) => error,
+                };
                 let reason = match error.downcast_ref::<Unreachable>() {
                     Some(unreachable) => format!("{:#}", unreachable.cause),
                     None => format!("{error:#}"),
@@ -184,7 +193,7 @@ mod tests {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address: SocketAddr = free.local_addr().unwrap();
         drop(free);
-        let updates = start(address.to_string().parse().unwrap()).unwrap();
+        let updates = start(AdminPort::at(&address.to_string()).unwrap()).unwrap();
         let reason = wait(&updates, |change| match change {
             Change::Gone(reason) => Some(reason),
             _ => None,
@@ -227,7 +236,7 @@ mod tests {
             let reply = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
             stream.write_all(reply).unwrap();
         });
-        let updates = start(address.parse().unwrap()).unwrap();
+        let updates = start(AdminPort::at(&address).unwrap()).unwrap();
         let reason = wait(&updates, |change| match change {
             Change::Gone(reason) => Some(reason),
             _ => None,

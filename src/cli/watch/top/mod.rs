@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::admin_port::AdminArgument;
+use super::admin_port::AdminArguments;
 use fetch::Update;
 use model::Model;
 use screen::{Input, Screen};
@@ -29,12 +29,13 @@ const LISTEN: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     globalcounter top\n  \
-    globalcounter top --admin 10.0.0.7:9998 --interval 5\n\n\
+    globalcounter top --admin 10.0.0.7:9998 --interval 5\n  \
+    globalcounter top --token-file token\n\n\
     q, Esc or Ctrl-C ends it. With NO_COLOR in the environment it uses no colours. If the server \
     goes away, it tries again until the server is back.")]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
-    admin: AdminArgument,
+    admin: AdminArguments,
     /// Show new figures every N seconds; they are those of the last second. The charts show all
     #[arg(
         long,
@@ -49,7 +50,7 @@ pub(in crate::cli) struct Arguments {
 ///
 /// # Errors
 ///
-/// Standard output is no terminal, or the terminal fails.
+/// Standard output is no terminal, the terminal fails, or the admin port refuses the token.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if !io::stdout().is_terminal() {
         bail!(
@@ -57,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
              figures once"
         );
     }
-    let port = &arguments.admin.admin;
+    let port = &arguments.admin.port()?;
     let updates = fetch::start(port.clone())?;
     let mut model = Model::new(port.address());
     let theme = Theme::of_environment();
@@ -78,6 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             loop {
                 match updates.try_recv() {
                     Ok(Update::Signal) => return Ok(()),
+                    Ok(Update::Refused(refused)) => return Err(refused.into()),
                     Ok(Update::Model(change)) => {
                         changed = true;
                         at_once |= model.apply(change);
