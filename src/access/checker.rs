@@ -7,32 +7,15 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::thread;
 
-use thiserror::Error;
 use tracing::error;
 
 use super::attempts::Attempts;
+use super::counts::{Counts, Login};
 use super::policy::Token;
+use super::verdict::{Denied, Verdict};
 
 /// How many passwords may wait: a second of work. A further one is refused, and the peer tries again.
 const QUEUE: usize = 32;
-
-/// The result of a check: the token, or why there is none.
-pub type Verdict = Result<Arc<Token>, Denied>;
-
-/// Why credentials are not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Denied {
-    /// There is no such token, or the password is wrong.
-    #[error("wrong token, or wrong name or password")]
-    Wrong,
-    /// Too many attempts of this address have failed; the credentials were not checked.
-    #[error("too many failed attempts from this address: try again in a second")]
-    TooManyFailures,
-    /// Too many passwords wait to be checked; this one was not.
-    #[error("too many passwords are being checked: try again")]
-    Busy,
-}
 
 /// A password that is being checked.
 #[derive(Debug, Clone)]
@@ -51,12 +34,13 @@ struct Job {
     token: Arc<Token>,
     secret: Vec<u8>,
     address: IpAddr,
+    login: Login,
     result: Arc<OnceLock<Verdict>>,
     waker: Waker,
 }
 
 impl Job {
-    fn run(&self, attempts: &Attempts) {
+    fn run(&self, attempts: &Attempts, counts: &Counts) {
         let verdict = match self.token.digest.is_of(&self.secret) {
             true => Ok(Arc::clone(&self.token)),
             false => {
@@ -64,6 +48,7 @@ impl Job {
                 Err(Denied::Wrong)
             }
         };
+        counts.add(self.login, &verdict);
         // Nobody else sets it.
         let _ = self.result.set(verdict);
     }
@@ -78,10 +63,24 @@ impl Drop for Job {
 }
 
 /// The way to the thread, which starts with the first password.
-#[derive(Debug, Default)]
-pub(super) struct Checker(OnceLock<Option<SyncSender<Job>>>);
+#[derive(Debug)]
+pub(super) struct Checker {
+    queue: OnceLock<Option<SyncSender<Job>>>,
+    attempts: Arc<Attempts>,
+    counts: Arc<Counts>,
+}
 
 impl Checker {
+    /// Creates the way to a thread that counts what it has checked.
+    pub(super) fn new(attempts: Arc<Attempts>, counts: Arc<Counts>) -> Self {
+        let queue = OnceLock::new();
+        Self {
+            queue,
+            attempts,
+            counts,
+        }
+    }
+
     /// Has the password of `token` checked.
     ///
     /// # Errors
@@ -89,18 +88,21 @@ impl Checker {
     /// [`Denied::Busy`] if too many wait.
     pub(super) fn check(
         &self,
+        login: Login,
         token: &Arc<Token>,
         secret: &[u8],
         address: IpAddr,
-        attempts: &Arc<Attempts>,
         waker: &Waker,
     ) -> Result<Pending, Denied> {
-        let queue = self.0.get_or_init(|| start(Arc::clone(attempts)));
+        let (attempts, counts) = (&self.attempts, &self.counts);
+        let start = || start(Arc::clone(attempts), Arc::clone(counts));
+        let queue = self.queue.get_or_init(start);
         let result = Arc::<OnceLock<Verdict>>::default();
         let job = Job {
             token: Arc::clone(token),
             secret: secret.to_vec(),
             address,
+            login,
             result: Arc::clone(&result),
             waker: waker.clone(),
         };
@@ -114,10 +116,11 @@ impl Checker {
 }
 
 /// Starts the thread. It ends when the server's guard is dropped.
-fn start(attempts: Arc<Attempts>) -> Option<SyncSender<Job>> {
+fn start(attempts: Arc<Attempts>, counts: Arc<Counts>) -> Option<SyncSender<Job>> {
     let (sender, jobs): (_, Receiver<Job>) = sync_channel(QUEUE);
     let thread = thread::Builder::new().name("passwords".to_owned());
-    let spawned = thread.spawn(move || jobs.into_iter().for_each(|job| job.run(&attempts)));
+    let check = move |job: Job| job.run(&attempts, &counts);
+    let spawned = thread.spawn(move || jobs.into_iter().for_each(check));
     if let Err(error) = &spawned {
         error!(%error, "cannot start the thread that checks passwords; all passwords are refused");
     }

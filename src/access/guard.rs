@@ -9,11 +9,13 @@ use parking_lot::Mutex;
 
 use super::allowance::Allowance;
 use super::attempts::Attempts;
-use super::checker::{Checker, Denied, Pending, Verdict};
+use super::checker::{Checker, Pending};
+use super::counts::{Counts, Login, LoginCount};
 use super::credentials::Credentials;
 use super::digest::{Digest, MAX_SECRET};
 use super::grant::Grant;
 use super::policy::{Policy, Token};
+use super::verdict::{Denied, Verdict};
 
 /// The token that a password without a name belongs to, as in Redis.
 const DEFAULT_NAME: &[u8] = b"default";
@@ -25,6 +27,7 @@ pub struct Guard {
     /// Increases with each new policy. A connection compares it once for each read.
     generation: AtomicU64,
     attempts: Arc<Attempts>,
+    counts: Arc<Counts>,
     checker: Checker,
 }
 
@@ -41,11 +44,13 @@ impl Guard {
     /// Creates a guard with this policy.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
+        let (attempts, counts) = (Arc::default(), Arc::default());
         Self {
             policy: Mutex::new(Arc::new(policy)),
             generation: AtomicU64::new(0),
-            attempts: Arc::default(),
-            checker: Checker::default(),
+            checker: Checker::new(Arc::clone(&attempts), Arc::clone(&counts)),
+            attempts,
+            counts,
         }
     }
 
@@ -65,10 +70,22 @@ impl Guard {
         self.current().1.has_tokens()
     }
 
+    /// Returns whether there is a token with this name.
+    #[must_use]
+    pub fn has_token(&self, name: &[u8]) -> bool {
+        self.current().1.named(name).is_some()
+    }
+
     /// Returns how many tokens and passwords were wrong so far.
     #[must_use]
     pub fn failed_attempts(&self) -> u64 {
         self.attempts.count()
+    }
+
+    /// Returns how many attempts to authenticate ended in which way.
+    #[must_use]
+    pub fn login_counts(&self) -> Vec<LoginCount> {
+        self.counts.read()
     }
 
     /// Returns the policy with its generation.
@@ -83,7 +100,27 @@ impl Guard {
     /// A wrong secret counts as a failure of its address. After too many, passwords from there are not
     /// checked, while the right random token is still accepted: no other peer with this address can
     /// lock its holder out.
-    pub fn check(&self, credentials: Credentials<'_>, address: IpAddr, waker: &Waker) -> Check {
+    pub fn check(
+        &self,
+        login: Login,
+        credentials: Credentials<'_>,
+        address: IpAddr,
+        waker: &Waker,
+    ) -> Check {
+        let check = self.begin_check(login, credentials, address, waker);
+        if let Check::Done(verdict) = &check {
+            self.counts.add(login, verdict);
+        }
+        check
+    }
+
+    fn begin_check(
+        &self,
+        login: Login,
+        credentials: Credentials<'_>,
+        address: IpAddr,
+        waker: &Waker,
+    ) -> Check {
         let address = address.to_canonical();
         let (_, policy) = self.current();
         let (name, secret) = match credentials {
@@ -105,8 +142,7 @@ impl Guard {
                 if self.attempts.too_many(address) {
                     return Check::Done(Err(Denied::TooManyFailures));
                 }
-                let checker = &self.checker;
-                match checker.check(token, secret, address, &self.attempts, waker) {
+                match self.checker.check(login, token, secret, address, waker) {
                     Ok(pending) => Check::Waits(pending),
                     Err(denied) => Check::Done(Err(denied)),
                 }
@@ -159,12 +195,14 @@ impl Access {
         access
     }
 
-    /// Follows a change of the policy. Call it before each read.
+    /// Follows a change of the policy, and returns whether there was one. Call it before each read.
     #[inline]
-    pub fn refresh(&mut self) {
-        if self.guard.generation.load(Ordering::Acquire) != self.generation {
+    pub fn refresh(&mut self) -> bool {
+        let changed = self.guard.generation.load(Ordering::Acquire) != self.generation;
+        if changed {
             self.update();
         }
+        changed
     }
 
     /// Takes the rights from the current policy. A token counts only as long as the policy has it, with
@@ -217,8 +255,8 @@ impl Access {
 
     /// Checks the credentials of this peer: see [`Guard::check`].
     #[must_use]
-    pub fn check(&self, credentials: Credentials<'_>, waker: &Waker) -> Check {
-        self.guard.check(credentials, self.address, waker)
+    pub fn check(&self, login: Login, credentials: Credentials<'_>, waker: &Waker) -> Check {
+        self.guard.check(login, credentials, self.address, waker)
     }
 
     /// Gives the peer the rights of a token that was checked.
@@ -280,7 +318,7 @@ mod tests {
     fn verdict(guard: &Guard, credentials: Credentials<'_>) -> Result<String, Denied> {
         let (sender, woken) = channel();
         let waker = Waker::from(Arc::new(Woken(Mutex::new(sender))));
-        let verdict = match guard.check(credentials, address(), &waker) {
+        let verdict = match guard.check(Login::Resp, credentials, address(), &waker) {
             Check::Done(verdict) => verdict,
             Check::Waits(pending) => {
                 woken.recv().unwrap();
@@ -318,6 +356,15 @@ mod tests {
             assert_eq!(found.as_deref(), expected.as_ref().map(|name| *name));
         }
         assert_eq!(guard.failed_attempts(), 4);
+        let counts = guard.login_counts();
+        let count = |result| {
+            let mut counts = counts.iter();
+            let found = counts.find(|count| count.dialect == "resp" && count.result == result);
+            found.unwrap().attempts
+        };
+        let all = ["accepted", "wrong", "limited", "busy"].map(count);
+        assert_eq!(all, [5, 4, 0, 0]);
+        assert_eq!(counts.iter().map(|count| count.attempts).sum::<u64>(), 9);
     }
 
     #[test]

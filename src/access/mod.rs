@@ -7,6 +7,7 @@ mod allowance;
 mod attempts;
 mod bucket;
 mod checker;
+mod counts;
 mod credentials;
 mod digest;
 #[cfg(feature = "cli")]
@@ -20,11 +21,13 @@ mod range;
 mod readers;
 mod right;
 mod slots;
+mod verdict;
 
 pub(crate) use allowance::Allowance;
 pub use allowance::TokenLimits;
 pub(crate) use bucket::Bucket;
-pub use checker::{Denied, Pending, Verdict};
+pub use checker::Pending;
+pub use counts::{Login, LoginCount};
 pub use credentials::Credentials;
 pub use digest::{Digest, DigestError};
 #[cfg(feature = "cli")]
@@ -38,3 +41,4 @@ pub use range::{AddressRange, RangeError};
 pub use readers::warn_of_readers;
 pub use right::{Right, Rights, UnknownRight};
 pub(crate) use slots::{AddressSlots, SLOTS};
+pub use verdict::{Denied, Verdict};

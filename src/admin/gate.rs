@@ -8,7 +8,9 @@ use std::task::Poll;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use globalcounter::access::{Check, Credentials, Denied, Grant, Guard, Pending, Right, Verdict};
+use globalcounter::access::{
+    Check, Credentials, Denied, Grant, Guard, Login, Pending, Right, Verdict,
+};
 
 /// What supervisors and load balancers ask, which tells nothing but whether the server is well; and the
 /// files of the page, which are the same at every server.
@@ -65,7 +67,8 @@ impl Gate {
         let mut pending: Option<Pending> = None;
         poll_fn(|cx| {
             if pending.is_none() {
-                match guard.check(Credentials::Secret(secret), self.peer, cx.waker()) {
+                let credentials = Credentials::Secret(secret);
+                match guard.check(Login::Http, credentials, self.peer, cx.waker()) {
                     Check::Done(verdict) => return Poll::Ready(verdict),
                     Check::Waits(check) => pending = Some(check),
                 }

@@ -28,6 +28,7 @@ pub(super) fn text(monitor: Option<&Monitor>, format: Format) -> String {
         requests(&mut all, &snapshot);
         workers(&mut all, &snapshot);
         connections(&mut all, &snapshot);
+        access(&mut all, &snapshot);
         topics(&mut all, &snapshot);
         commits(&mut all, &snapshot);
     }
@@ -300,6 +301,27 @@ fn tls(all: &mut Exposition, tls: &TlsSnapshot) {
     );
     for (reason, count) in &tls.handshakes_failed {
         failed.sample(&[("reason", reason)], *count);
+    }
+}
+
+fn access(all: &mut Exposition, snapshot: &Snapshot) {
+    all.counter(
+        "globalcounter_resp_denied",
+        "Commands of Redis clients that were refused for lack of a right, with NOAUTH or NOPERM. Those of \
+         other clients are in globalcounter_errors_total with the error DENIED.",
+    )
+    .value(snapshot.resp_denied);
+    if snapshot.logins.is_empty() {
+        return;
+    }
+    let mut attempts = all.counter(
+        "globalcounter_authentications",
+        "Attempts to authenticate, by dialect (http: the admin port) and result: accepted; wrong; limited: \
+         after too many failures of the address; busy: too many passwords were being checked.",
+    );
+    for count in &snapshot.logins {
+        let labels = [("dialect", count.dialect), ("result", count.result)];
+        attempts.sample(&labels, count.attempts);
     }
 }
 

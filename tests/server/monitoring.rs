@@ -9,7 +9,9 @@ use std::process::{Child, Command, Stdio};
 use globalcounter::protocol::Op;
 
 use crate::admin::{get, is_ok, metrics};
-use crate::support::{Directory, Framed, Process, assert_answered, command, eventually};
+use crate::support::{
+    Directory, Framed, Process, TlsDirectory, assert_answered, command, eventually,
+};
 
 const DASHBOARD: &str = include_str!("../../docs/monitoring/dashboard.json");
 const ALERTS: &str = include_str!("../../docs/monitoring/alerts.yml");
@@ -33,10 +35,20 @@ fn queries(dashboard: &serde_json::Value) -> Vec<&str> {
         .collect()
 }
 
+/// Starts a server that has all metrics: those of a data directory, of TLS and of access control.
+fn start(data: &Directory, files: &TlsDirectory) -> Process {
+    let allow = ["--allow", "127.0.0.0/8=count,read"].map(str::to_owned);
+    let arguments = [files.flags(), allow.to_vec()].concat();
+    let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    arguments.extend(["--data-dir", data.as_str()]);
+    Process::with_admin(&arguments)
+}
+
 #[test]
 fn dashboard_and_alerts_name_metrics_that_exist() {
     let directory = Directory::new("monitoring");
-    let server = Process::with_admin(&["--data-dir", directory.as_str()]);
+    let files = TlsDirectory::new("monitoring");
+    let server = start(&directory, &files);
     Framed::connect(server.tcp).ask(Op::Count, "a");
     let metrics = metrics(server.admin.unwrap());
     let exist: HashSet<&str> = metrics
@@ -131,7 +143,8 @@ fn series(prometheus: SocketAddr, query: &str) -> usize {
 fn prometheus_fills_the_dashboard() {
     let directory = Directory::new("prometheus");
     let data = Directory::new("prometheus-data");
-    let server = Process::with_admin(&["--data-dir", data.as_str()]);
+    let files = TlsDirectory::new("prometheus");
+    let server = start(&data, &files);
     let admin = server.admin.unwrap();
     let Some((_prometheus, prometheus)) = prometheus(admin, &directory) else {
         eprintln!("prometheus is not installed: not tried");

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::access::{Access, Check, Credentials, Denied, Grant, Meter, Open, Right, Verdict};
+use crate::access::{
+    Access, Check, Credentials, Denied, Grant, Login, Meter, Open, Right, Verdict,
+};
 use crate::protocol::resp::{Arguments, Auth, Command, Refusal, Spec, Verb};
 
 /// The rights of a connection, as far as commands ask for them.
@@ -141,7 +143,7 @@ impl Permission for Access {
             },
             None => Credentials::Secret(auth.password),
         };
-        Some(Access::check(self, credentials, waker))
+        Some(Access::check(self, Login::Resp, credentials, waker))
     }
 
     fn end_auth(&mut self, _: Auth<'_>, verdict: Option<Verdict>) -> Result<(), Refusal<'static>> {

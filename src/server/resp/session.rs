@@ -418,8 +418,11 @@ impl Session {
         let read = self.transaction.note(spec).and_then(|()| {
             let max_topic_len = worker.intake.max_topic_len();
             let command = Command::read(spec, &self.arguments, bytes, max_topic_len)?;
-            permission.check(spec, &command, &self.arguments, bytes)?;
-            Ok(command)
+            let allowed = permission.check(spec, &command, &self.arguments, bytes);
+            if allowed.is_err() {
+                worker.counters().denied();
+            }
+            allowed.map(|()| command)
         });
         if read.is_err() {
             worker.counters().refused(spec.verb);

@@ -26,6 +26,8 @@ pub(crate) struct Counters {
     pub(super) commands: [CommandCounters; COMMANDS.len()],
     /// Replies to Redis clients that were errors.
     pub(super) errors: Counter,
+    /// Commands of Redis clients that were refused for lack of a right.
+    pub(super) denied: Counter,
     /// Requests in datagrams whose topics this worker owns.
     pub(super) at_owner: Counter,
     /// Requests in datagrams whose topics another worker owns.
@@ -97,6 +99,7 @@ impl Counters {
         Self {
             commands: std::array::from_fn(|_| CommandCounters::default()),
             errors: Counter::new(),
+            denied: Counter::new(),
             at_owner: Counter::new(),
             forwarded: Counter::new(),
             dropped: Counter::new(),
@@ -129,6 +132,12 @@ impl Counters {
     /// Counts a command that is refused.
     pub(crate) fn refused(&self, verb: Verb) {
         self.commands[verb.index()].refused.add(1);
+    }
+
+    /// Counts a command that is refused for lack of a right, in addition to
+    /// [`refused`](Self::refused).
+    pub(crate) fn denied(&self) {
+        self.denied.add(1);
     }
 
     /// Adds replies that were errors.

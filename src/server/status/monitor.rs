@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::reached::LimitsReached;
 use super::server::Status;
+use crate::access::LoginCount;
 use crate::measure::Distribution;
 use crate::protocol::Method;
 use crate::protocol::resp::COMMANDS;
@@ -90,6 +91,10 @@ pub struct Snapshot {
     pub commands: Vec<CommandCalls>,
     /// Replies to Redis clients that were errors.
     pub resp_errors: u64,
+    /// Commands of Redis clients that were refused for lack of a right, with NOAUTH or NOPERM.
+    pub resp_denied: u64,
+    /// Attempts to authenticate; empty without access control.
+    pub logins: Vec<LoginCount>,
     /// Requests in datagrams that arrived at the worker that owns their topic.
     pub datagram_requests_at_owner: u64,
     /// Requests in datagrams that were handed over to the worker that owns their topic.
@@ -308,6 +313,12 @@ impl Monitor {
                 .filter(|command| command.calls + command.refused > 0)
                 .collect(),
             resp_errors: status.errors(),
+            resp_denied: status.denied(),
+            logins: status
+                .config
+                .access
+                .as_ref()
+                .map_or_else(Vec::new, |guard| guard.login_counts()),
             datagram_requests_at_owner: at_owner,
             datagram_requests_handed_over: handed_over,
             workers,

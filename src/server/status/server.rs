@@ -175,6 +175,11 @@ impl Status {
         self.sum(|worker| &worker.errors)
     }
 
+    /// Returns how many commands of Redis clients were refused for lack of a right.
+    pub(super) fn denied(&self) -> u64 {
+        self.sum(|worker| &worker.denied)
+    }
+
     /// Returns the sum of one counter over all workers.
     fn sum(&self, counter: fn(&Counters) -> &Counter) -> u64 {
         let counts = self.workers.iter().map(|worker| counter(worker));

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use super::connection::{Connection, Phase, Step};
 use super::moved::{PendingHello, Resume};
-use crate::access::{Check, Credentials, Denied, Verdict};
+use crate::access::{Check, Credentials, Denied, Login, Verdict};
 use crate::protocol::ErrorCode;
 use crate::protocol::framed::{self, Answer, RequestId};
 
@@ -21,7 +21,7 @@ impl Connection {
                     .link
                     .waker()
                     .unwrap_or(Waker::noop().clone());
-                access.check(Credentials::Secret(token), &waker)
+                access.check(Login::Framed, Credentials::Secret(token), &waker)
             }
             _ => return self.answer_hello(hello),
         };
