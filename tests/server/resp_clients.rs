@@ -128,6 +128,8 @@ fn a_client_that_kills_itself_gets_its_replies_first() {
     }
     let mut stream = connect(server.tcp);
     let unknown = "-ERR No such client\r\n";
+    let no_user = "-ERR No such user 'x'\r\n";
+    assert_answered(&mut stream, b"CLIENT KILL USER x\r\n", no_user);
     assert_answered(&mut stream, b"CLIENT KILL 127.0.0.1:1\r\n", unknown);
     assert_answered(&mut stream, b"CLIENT KILL nonsense\r\n", unknown);
 }

@@ -31,6 +31,8 @@ pub struct Kill {
     pub local: Option<SocketAddr>,
     /// The least age of the connection, in seconds.
     pub min_age: Option<u64>,
+    /// The argument that is the name of the user.
+    pub user_at: Option<u16>,
     /// Whether no client can match, because of a type or an address that no client here has.
     pub nobody: bool,
     /// Whether to spare the client that sent the command.
@@ -81,6 +83,7 @@ pub(super) fn read_kill<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Ki
         peer: None,
         local: None,
         min_age: None,
+        user_at: None,
         nobody: false,
         skip_self: true,
         replies_ok: false,
@@ -104,8 +107,10 @@ pub(super) fn read_kill<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<Ki
             b"TYPE" => kill.nobody |= !is_normal(value)?,
             b"ADDR" => kill.peer = address(value, &mut kill.nobody),
             b"LADDR" => kill.local = address(value, &mut kill.nobody),
-            b"USER" if value == b"default" => {}
-            b"USER" => return Err(Refusal::KillUser(value)),
+            b"USER" => match u16::try_from(i + 1) {
+                Ok(at) => kill.user_at = Some(at),
+                Err(_) => return Err(Refusal::Syntax),
+            },
             b"SKIPME" => {
                 kill.skip_self = match value.to_ascii_lowercase().as_slice() {
                     b"yes" => true,

@@ -37,7 +37,7 @@ pub(super) fn answer(
         Command::SetInfo { version, value } => clients::set_library(version, value, client, ring),
         Command::List(filter) => clients::list(filter, invocation, worker, link, ring),
         Command::Kill(kill) => {
-            if clients::kill(&kill, worker, client, ring) {
+            if clients::kill(&kill, invocation, worker, client, ring) {
                 return Then::Close;
             }
         }

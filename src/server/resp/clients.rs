@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::invocation::Invocation;
-use crate::protocol::resp::{self, ClientFilter, Kill, Replies, Verb, Writer};
-use crate::server::status::Client;
+use crate::protocol::resp::{self, ClientFilter, Kill, Refusal, Replies, Verb, Writer};
+use crate::server::status::{Client, DEFAULT_USER};
 use crate::server::worker::{Link, Ring, Worker};
 
 /// The refusal of a long reply while the worker's connections hold too many bytes: it grows with the
@@ -67,8 +67,20 @@ fn lines(clients: &[Arc<Client>]) -> String {
 }
 
 /// CLIENT KILL. Returns whether the connection itself has to end.
-pub(super) fn kill(kill: &Kill, worker: &Worker, client: &Client, ring: &mut Ring) -> bool {
-    let killed = worker.status.clients.kill(kill, client);
+pub(super) fn kill(
+    kill: &Kill,
+    invocation: &Invocation<'_>,
+    worker: &Worker,
+    client: &Client,
+    ring: &mut Ring,
+) -> bool {
+    let user = kill.user_at.map(|at| invocation.argument(at.into()));
+    if let Some(name) = user.filter(|name| !is_user(name, worker)) {
+        ring.refuse(Refusal::KillUser(name));
+        return false;
+    }
+    let user = user.and_then(|name| std::str::from_utf8(name).ok());
+    let killed = worker.status.clients.kill(kill, user, client);
     if killed.others > 0 {
         worker.end_killed();
     }
@@ -78,6 +90,12 @@ pub(super) fn kill(kill: &Kill, worker: &Worker, client: &Client, ring: &mut Rin
         (true, _) => ring.push(|writer| writer.simple("OK")),
     }
     killed.own
+}
+
+/// Returns whether a client can have this user.
+fn is_user(name: &[u8], worker: &Worker) -> bool {
+    let guard = worker.status.config.access.as_ref();
+    name == DEFAULT_USER.as_bytes() || guard.is_some_and(|guard| guard.has_token(name))
 }
 
 /// CLIENT REPLY.

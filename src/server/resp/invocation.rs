@@ -11,6 +11,11 @@ pub(super) struct Invocation<'a> {
 }
 
 impl<'a> Invocation<'a> {
+    /// Returns an argument.
+    pub(super) fn argument(&self, at: usize) -> &'a [u8] {
+        self.arguments.at(at, self.bytes)
+    }
+
     /// Returns the arguments from `first` on.
     pub(super) fn arguments_from(&self, first: usize) -> impl Iterator<Item = &'a [u8]> {
         let Self {

@@ -51,6 +51,9 @@ pub(crate) trait Permission {
     /// Makes the connection like one that has not authenticated.
     fn forget(&mut self);
 
+    /// Returns the name of the token whose rights the connection has.
+    fn user(&self) -> Option<&str>;
+
     /// Returns the grant that decides which topics a search returns; `None` if it may return all.
     fn filter(&self) -> Option<Arc<Grant>>;
 }
@@ -78,6 +81,10 @@ impl Permission for Open {
     }
 
     fn forget(&mut self) {}
+
+    fn user(&self) -> Option<&str> {
+        None
+    }
 
     fn filter(&self) -> Option<Arc<Grant>> {
         None
@@ -166,6 +173,10 @@ impl Permission for Access {
         self.forget_token();
     }
 
+    fn user(&self) -> Option<&str> {
+        self.name()
+    }
+
     fn filter(&self) -> Option<Arc<Grant>> {
         let all = self.grant().allows_everywhere(Right::Read);
         (!all).then(|| Arc::clone(self.grant()))
@@ -226,6 +237,10 @@ impl Permission for Limited<'_> {
         if let Some(access) = &mut self.access {
             access.forget();
         }
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.access.as_ref()?.user()
     }
 
     fn filter(&self) -> Option<Arc<Grant>> {

@@ -147,6 +147,11 @@ impl Session {
         self.waits.is_some()
     }
 
+    /// Notes the name of the token whose rights the connection has, for CLIENT LIST.
+    pub(crate) fn set_user(&self, user: Option<&str>) {
+        self.registration.client.set_user(user);
+    }
+
     /// Returns whether another client killed this one: then the connection has to end at once.
     pub(crate) fn is_killed(&self) -> bool {
         self.registration.client.is_killed()
@@ -361,6 +366,9 @@ impl Session {
                 }
                 if spec.verb == Verb::Reset {
                     permission.forget();
+                }
+                if P::CHECKS && matches!(spec.verb, Verb::Auth | Verb::Hello | Verb::Reset) {
+                    self.set_user(permission.user());
                 }
                 let invocation = Invocation {
                     spec,

@@ -39,7 +39,12 @@ pub(crate) struct Client {
     version: AtomicU8,
     killed: AtomicBool,
     pub(crate) labels: Mutex<Labels>,
+    /// The name of the token that it has shown; `None` if it has none.
+    user: Mutex<Option<String>>,
 }
+
+/// The name of clients that have shown no token, as in Redis.
+pub(crate) const DEFAULT_USER: &str = "default";
 
 /// What a client says about itself.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +88,7 @@ impl Registration {
             version: AtomicU8::new(Version::Resp2.number()),
             killed: AtomicBool::new(false),
             labels: Mutex::default(),
+            user: Mutex::default(),
         });
         clients.all.lock().insert(client.id, Arc::clone(&client));
         Self {
@@ -115,17 +121,20 @@ impl Clients {
         self.all.lock().len()
     }
 
-    /// Kills the clients that match `kill`, which `own` sent. If there are others than `own`, the
+    /// Kills the clients that match `kill` and have this user, if one is given; `own` sent it. If there are others than `own`, the
     /// caller has to wake all workers: each wakes its connections when [`kills`](Self::kills) has
     /// changed.
-    pub(crate) fn kill(&self, kill: &Kill, own: &Client) -> Killed {
+    pub(crate) fn kill(&self, kill: &Kill, user: Option<&str>, own: &Client) -> Killed {
         let now = coarse_seconds();
         let mut killed = Killed {
             others: 0,
             own: false,
         };
         let all = self.all.lock();
-        for client in all.values().filter(|client| client.matches(kill, now)) {
+        let matches = |client: &&Arc<Client>| {
+            client.matches(kill, now) && user.is_none_or(|user| client.has_user(user))
+        };
+        for client in all.values().filter(matches) {
             if client.id != own.id {
                 let before = client.killed.swap(true, Ordering::Relaxed);
                 killed.others += u64::from(!before);
@@ -160,6 +169,15 @@ impl Client {
         self.version.store(version.number(), Ordering::Relaxed);
     }
 
+    /// Notes the name of the token whose rights it has.
+    pub(crate) fn set_user(&self, user: Option<&str>) {
+        *self.user.lock() = user.map(str::to_owned);
+    }
+
+    fn has_user(&self, user: &str) -> bool {
+        self.user.lock().as_deref().unwrap_or(DEFAULT_USER) == user
+    }
+
     /// Returns whether another client killed it: its connection has to end, without a reply.
     pub(crate) fn is_killed(&self) -> bool {
         self.killed.load(Ordering::Relaxed)
@@ -184,9 +202,10 @@ impl fmt::Display for Client {
         let now = coarse_seconds();
         let verb = usize::from(self.verb.load(Ordering::Relaxed));
         let labels = self.labels.lock();
+        let user = self.user.lock();
         write!(
             f,
-            "id={} addr={} laddr={} name={} age={} idle={} flags=N db=0 cmd={} user=default \
+            "id={} addr={} laddr={} name={} age={} idle={} flags=N db=0 cmd={} user={} \
              lib-name={} lib-ver={} resp={}",
             self.id,
             address(self.peer),
@@ -195,6 +214,7 @@ impl fmt::Display for Client {
             now.saturating_sub(self.connected_at),
             now.saturating_sub(self.active_at.load(Ordering::Relaxed)),
             COMMANDS.get(verb).map_or("NULL", |spec| spec.name),
+            user.as_deref().unwrap_or(DEFAULT_USER),
             labels.library,
             labels.library_version,
             self.version.load(Ordering::Relaxed),

@@ -14,7 +14,7 @@ mod server;
 mod sources;
 mod topics;
 
-pub(crate) use clients::{Client, Registration};
+pub(crate) use clients::{Client, DEFAULT_USER, Registration};
 pub(crate) use closings::CloseReason;
 pub(crate) use connections::{Accepting, Connections, OpenConnection, Refused};
 pub(crate) use counters::Counters;

@@ -172,7 +172,11 @@ impl Connection {
     ) -> usize {
         self.unserved = false;
         if let Some(access) = &mut self.access {
-            access.refresh();
+            if access.refresh()
+                && let Phase::Resp(session) = &self.phase
+            {
+                session.set_user(access.name());
+            }
             requests.set_maker(access.maker());
         }
         if let Phase::Opening | Phase::LateOpening { .. } = self.phase {
@@ -349,6 +353,9 @@ impl Connection {
         // CLIENT LIST shows the addresses. A peer that is gone already has none.
         let [peer, local] = self.stream.borrow().addresses().map(Result::ok);
         let session = Session::new(self.registered.worker(), peer, local);
+        if let Some(access) = &self.access {
+            session.set_user(access.name());
+        }
         self.phase = Phase::Resp(Box::new(session));
     }
 

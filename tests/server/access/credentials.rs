@@ -1,13 +1,14 @@
 //! Tokens and passwords that clients show, the right ones and the wrong ones.
 
-use std::io::{ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
 
-use globalcounter::access::Digest;
+use globalcounter::access::{Digest, Policy};
 use globalcounter::protocol::framed::Answer;
 use globalcounter::protocol::{ErrorCode, Op, Reply};
 
 use super::{DENIED, guarded, hello, token, try_hello};
-use crate::support::{Embedded, Framed, assert_answered, connect, frame};
+use crate::support::{Embedded, Framed, assert_answered, connect, eventually, frame};
 
 #[test]
 fn a_wrong_token_is_denied_and_changes_nothing() {
@@ -119,4 +120,63 @@ fn others_are_served_while_a_password_is_checked() {
     waiting.set_nonblocking(false).unwrap();
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
     assert_answered(&mut waiting, b"", &format!("{wrong}$-1\r\n"));
+}
+
+/// CLIENT LIST, CLIENT INFO and CLIENT KILL know clients by the names of their tokens.
+#[test]
+fn clients_are_listed_with_the_names_of_their_tokens() {
+    let tokens = || {
+        vec![
+            token("orders", "the-right-token", "count", &[]),
+            token("boss", "the-token-of-the-boss", "admin", &[]),
+        ]
+    };
+    let (server, guard) = guarded(2, tokens(), &[]);
+    let mut boss = connect(server.tcp);
+    assert_answered(&mut boss, b"AUTH the-token-of-the-boss\r\n", "+OK\r\n");
+    let mut orders = connect(server.tcp);
+    let users = |boss: &mut TcpStream| {
+        let reply = bulk(boss, b"CLIENT LIST\r\n");
+        let words = reply.split_whitespace();
+        let users = words.filter_map(|word| word.strip_prefix("user="));
+        users.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_answered(&mut orders, b"PING\r\n", "+PONG\r\n");
+    assert_eq!(users(&mut boss), ["boss", "default"]);
+    assert_answered(&mut orders, b"AUTH orders the-right-token\r\n", "+OK\r\n");
+    assert_eq!(users(&mut boss), ["boss", "orders"]);
+    assert!(bulk(&mut orders, b"CLIENT INFO\r\n").contains(" user=orders "));
+    assert_answered(&mut orders, b"RESET\r\n", "+RESET\r\n");
+    assert_eq!(users(&mut boss), ["boss", "default"]);
+    assert_answered(&mut orders, b"AUTH orders the-right-token\r\n", "+OK\r\n");
+
+    assert_answered(
+        &mut boss,
+        b"CLIENT KILL USER nobody\r\n",
+        "-ERR No such user 'nobody'\r\n",
+    );
+    assert_answered(&mut boss, b"CLIENT KILL USER default\r\n", ":0\r\n");
+    assert_answered(&mut boss, b"CLIENT KILL USER orders\r\n", ":1\r\n");
+    assert_eq!(orders.read(&mut [0]).unwrap(), 0);
+
+    // A removed token is no user any more, from the next command on.
+    let mut orders = connect(server.tcp);
+    assert_answered(&mut orders, b"AUTH orders the-right-token\r\n", "+OK\r\n");
+    guard.set_policy(Policy::new(tokens().split_off(1), Vec::new()));
+    assert_answered(&mut orders, b"PING\r\n", "+PONG\r\n");
+    eventually("the killed client is not listed any more", || {
+        users(&mut boss) == ["boss", "default"]
+    });
+}
+
+/// Sends a command and returns its reply, which is one text.
+fn bulk(stream: &mut TcpStream, command: &[u8]) -> String {
+    stream.write_all(command).unwrap();
+    let mut lines = BufReader::new(&*stream);
+    let mut length = String::new();
+    lines.read_line(&mut length).unwrap();
+    let length = length.trim_end().strip_prefix('$').expect(&length);
+    let mut text = vec![0; length.parse::<usize>().unwrap() + 2];
+    lines.read_exact(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
 }

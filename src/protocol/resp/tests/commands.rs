@@ -166,7 +166,6 @@ fn refused_commands_get_the_error_texts_of_redis() {
         ("client kill id x", "ERR client-id should be greater than 0"),
         ("client kill id 0", "ERR client-id should be greater than 0"),
         ("client kill type x", "ERR Unknown client type 'x'"),
-        ("client kill user x", "ERR No such user 'x'"),
         ("client kill skipme x", syntax),
         (
             "client kill maxage 0",
@@ -305,6 +304,7 @@ fn the_filters_of_client_kill_are_read_as_in_redis() {
     );
     assert_eq!((all.id, all.peer, all.min_age), (Some(9), peer, Some(5)));
     assert_eq!(all.local, "[::1]:8".parse().ok());
+    assert_eq!(all.user_at, Some(11));
     assert!(!all.skip_self && !all.replies_ok && !all.nobody);
     assert!(kill("client kill type replica").nobody);
     assert!(kill("client kill id 9").skip_self);
