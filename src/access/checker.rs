@@ -41,7 +41,7 @@ struct Job {
 
 impl Job {
     fn run(&self, attempts: &Attempts, counts: &Counts) {
-        let verdict = match self.token.digest.is_of(&self.secret) {
+        let verdict = match self.token.has_secret(&self.secret) {
             true => Ok(Arc::clone(&self.token)),
             false => {
                 attempts.failed(self.address);

@@ -15,16 +15,19 @@ pub enum Login {
     Resp,
     /// A header of the admin port.
     Http,
+    /// A client certificate.
+    Certificate,
 }
 
 impl Login {
-    const ALL: [Self; 3] = [Self::Framed, Self::Resp, Self::Http];
+    const ALL: [Self; 4] = [Self::Framed, Self::Resp, Self::Http, Self::Certificate];
 
     fn name(self) -> &'static str {
         match self {
             Self::Framed => "framed",
             Self::Resp => "resp",
             Self::Http => "http",
+            Self::Certificate => "tls",
         }
     }
 }
@@ -34,7 +37,7 @@ impl Login {
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LoginCount {
-    /// How the peers tried: "framed", "resp" or "http".
+    /// How the peers tried: "framed", "resp", "http", or "tls": by a certificate.
     pub dialect: &'static str,
     /// "accepted"; "wrong"; "limited": not checked, or wrong, after too many failures of the address;
     /// "busy": not checked, because too many passwords were.

@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! orders = { rights = ["count", "read"], prefixes = ["orders/"], digest = "sha-256:…" }
+//! audit = { rights = ["read"], certificate = "audit.example" }
 //! ```
 
 use std::collections::HashMap;
@@ -46,16 +47,22 @@ pub fn parse_tokens(text: &str) -> Result<Vec<Token>, Vec<Mistake>> {
     let mut tokens = Vec::new();
     // A line that is broken gives errors of its own; what could be recovered may not be what was meant.
     if reader.mistakes.is_empty() {
-        let mut lines = HashMap::new();
+        let (mut lines, mut certificates) = (HashMap::new(), HashMap::new());
         for (name, value) in table.get_ref() {
             let line = reader.line(name.span());
             let Some(token) = reader.token(name.get_ref(), name.span(), value.get_ref()) else {
                 continue;
             };
-            if let Digest::Token(digest) = token.digest
+            if let Some(Digest::Token(digest)) = token.digest
                 && let Some(other) = lines.insert(digest, line)
             {
                 let text = format!("{}: the same secret as on line {other}", token.name);
+                reader.mistake(name.span(), text);
+            }
+            if let Some(certificate) = &token.certificate
+                && let Some(other) = certificates.insert(certificate.clone(), line)
+            {
+                let text = format!("{}: the same certificate as on line {other}", token.name);
                 reader.mistake(name.span(), text);
             }
             tokens.push(token);
@@ -104,28 +111,33 @@ impl Reader<'_> {
         };
         let (mut rights, mut digest, mut prefixes) = (None, None, Vec::new());
         let mut limits = TokenLimits::default();
+        let mut certificate = None;
         for (key, value) in fields {
             let (at, value) = (value.span(), value.get_ref());
             match &**key.get_ref() {
                 "rights" => rights = self.rights(&shown, at, value),
                 "prefixes" => prefixes = self.prefixes(&shown, at, value),
                 "digest" => digest = self.digest(&shown, at, value),
+                "certificate" => certificate = self.certificate(&shown, at, value),
                 "rate" => limits.rate = self.number(&shown, "rate", at, value),
                 "max-topics" => limits.max_topics = self.number(&shown, "max-topics", at, value),
                 other => {
                     let other = other.escape_debug();
                     let text = format!(
-                        "{shown}: unknown field `{other}`; expected rights, prefixes, digest, rate or \
-                         max-topics"
+                        "{shown}: unknown field `{other}`; expected rights, prefixes, digest, \
+                         certificate, rate or max-topics"
                     );
                     self.mistake(key.span(), text);
                 }
             }
         }
-        for field in ["rights", "digest"] {
-            if !fields.iter().any(|(key, _)| key.get_ref() == field) {
-                self.mistake(span.clone(), format!("{shown}: {field} is missing"));
-            }
+        let has = |field: &str| fields.iter().any(|(key, _)| key.get_ref() == field);
+        if !has("rights") {
+            self.mistake(span.clone(), format!("{shown}: rights is missing"));
+        }
+        if !has("digest") && !has("certificate") {
+            let text = format!("{shown}: digest or certificate is missing");
+            self.mistake(span.clone(), text);
         }
         if self.mistakes.len() > before {
             return None;
@@ -136,7 +148,8 @@ impl Reader<'_> {
         };
         Some(Token {
             name: name.to_owned(),
-            digest: digest?,
+            digest,
+            certificate,
             grant: Arc::new(Grant::new([rule])),
             limits,
         })
@@ -206,6 +219,17 @@ impl Reader<'_> {
         }
     }
 
+    fn certificate(&mut self, name: &str, at: Range<usize>, value: &DeValue<'_>) -> Option<String> {
+        match value {
+            DeValue::String(text) if !text.is_empty() => Some(text.to_string()),
+            _ => {
+                let text = "expected the common name of a certificate as a string";
+                self.mistake(at, format!("{name}: certificate: {text}"));
+                None
+            }
+        }
+    }
+
     /// Reads a list of strings that is not empty.
     fn words<'v>(
         &mut self,
@@ -262,8 +286,12 @@ mod tests {
         };
         assert_eq!(find("orders").limits, limits);
         assert_eq!(find("a-b").limits, TokenLimits::default());
-        assert!(matches!(find("a-b").digest, Digest::Password(_)));
+        assert!(matches!(find("a-b").digest, Some(Digest::Password(_))));
         assert_eq!(tokens.len(), 2);
+        let text = "audit = { rights = [\"read\"], certificate = \"audit.example\" }\n";
+        let token = parse_tokens(text).unwrap().remove(0);
+        assert_eq!(token.certificate.as_deref(), Some("audit.example"));
+        assert!(token.digest.is_none());
         assert_eq!(parse_tokens("").unwrap(), []);
     }
 
@@ -277,7 +305,10 @@ mod tests {
              four = {{ rights = [\"udp-reset\"], digest = \"{DIGEST}\" }}\n\
              five = {{ rights = [\"read\"], digest = \"{DIGEST}\" }}\n\
              six = {{ rights = [\"read\"], digest = \"{DIGEST}\" }}\n\
-             seven = {{ rights = [\"read\"], digest = \"{DIGEST}\", rate = -1, max-topics = \"9\" }}\n"
+             seven = {{ rights = [\"read\"], digest = \"{DIGEST}\", rate = -1, max-topics = \"9\" }}\n\
+             eight = {{ rights = [\"read\"], certificate = \"a\" }}\n\
+             nine = {{ rights = [\"read\"], certificate = \"a\" }}\n\
+             ten = {{ rights = [\"read\"], certificate = \"\" }}\n"
         );
         let mistakes = parse_tokens(&text).unwrap_err();
         let lines: Vec<_> = mistakes
@@ -288,7 +319,7 @@ mod tests {
             "1: one: digest: expected sha-256:",
             "1: one: unknown right \"cuont\"",
             "2: two: expected a table",
-            "3: three: digest is missing",
+            "3: three: digest or certificate is missing",
             "3: three: rights: expected a list of strings",
             "3: three: unknown field `prefix`",
             "4: a:b: an empty prefix",
@@ -297,9 +328,11 @@ mod tests {
             "7: six: the same secret as on line 6",
             "8: seven: max-topics: expected a whole number",
             "8: seven: rate: expected a whole number",
+            "10: nine: the same certificate as on line 9",
+            "11: ten: certificate: expected the common name",
         ];
         let mut found = lines.clone();
-        found.sort();
+        found.sort_by_key(|line| (line.find(':'), line.clone()));
         assert_eq!(found.len(), expected.len(), "{lines:#?}");
         for (line, expected) in found.iter().zip(expected) {
             assert!(line.starts_with(expected), "{line}, not {expected}");

@@ -12,7 +12,7 @@ use super::attempts::Attempts;
 use super::checker::{Checker, Pending};
 use super::counts::{Counts, Login, LoginCount};
 use super::credentials::Credentials;
-use super::digest::{Digest, MAX_SECRET};
+use super::digest::MAX_SECRET;
 use super::grant::Grant;
 use super::policy::{Policy, Token};
 use super::verdict::{Denied, Verdict};
@@ -138,7 +138,7 @@ impl Guard {
         };
         let token = policy.named(name).filter(|_| secret.len() <= MAX_SECRET);
         match token {
-            Some(token) if matches!(token.digest, Digest::Password(_)) => {
+            Some(token) if token.has_password() => {
                 if self.attempts.too_many(address) {
                     return Check::Done(Err(Denied::TooManyFailures));
                 }
@@ -147,7 +147,7 @@ impl Guard {
                     Err(denied) => Check::Done(Err(denied)),
                 }
             }
-            Some(token) if token.digest.is_of(secret) => Check::Done(Ok(Arc::clone(token))),
+            Some(token) if token.has_secret(secret) => Check::Done(Ok(Arc::clone(token))),
             _ => {
                 let denied = match self.attempts.too_many(address) {
                     true => Denied::TooManyFailures,
@@ -159,6 +159,19 @@ impl Guard {
         }
     }
 
+    /// Returns the token that a client certificate with this common name stands for, and counts the
+    /// attempt. A name that no token has is not counted where certificates stand for no token at all.
+    #[must_use]
+    pub fn with_certificate(&self, name: &str) -> Option<Arc<Token>> {
+        let (_, policy) = self.current();
+        let found = policy.with_certificate(name).cloned();
+        if policy.has_certificates() {
+            let verdict = found.clone().ok_or(Denied::Wrong);
+            self.counts.add(Login::Certificate, &verdict);
+        }
+        found
+    }
+
     /// Returns what peers with this address may do without a token.
     #[must_use]
     pub fn grant_of(&self, address: IpAddr) -> Grant {
@@ -166,13 +179,19 @@ impl Guard {
     }
 }
 
-/// What one peer may do: by its address, and by the token that it has shown.
+/// What one peer may do: by its address, and by the token that it has shown or that its certificate stands
+/// for.
 #[derive(Debug, Clone)]
 pub struct Access {
     guard: Arc<Guard>,
     /// The generation of the policy that `grant` is from.
     generation: u64,
     address: IpAddr,
+    /// The common name of its certificate.
+    certificate: Option<String>,
+    /// The token that it has shown.
+    shown: Option<Arc<Token>>,
+    /// The token whose rights it has: the one that it has shown, or else that of its certificate.
     token: Option<Arc<Token>>,
     grant: Arc<Grant>,
     /// What limits the holders of the token; `None` if nothing does.
@@ -187,12 +206,24 @@ impl Access {
             guard,
             generation: 0,
             address: address.to_canonical(),
+            certificate: None,
+            shown: None,
             token: None,
             grant: Arc::default(),
             allowance: None,
         };
         access.update();
         access
+    }
+
+    /// Gives the peer the rights of the token that its certificate, with this common name, stands for. It
+    /// keeps them until it shows another token.
+    #[must_use]
+    pub fn with_certificate(mut self, name: String) -> Self {
+        let _ = self.guard.with_certificate(&name); // counts it
+        self.certificate = Some(name);
+        self.update();
+        self
     }
 
     /// Follows a change of the policy, and returns whether there was one. Call it before each read.
@@ -211,10 +242,13 @@ impl Access {
     fn update(&mut self) {
         let (generation, policy) = self.guard.current();
         self.generation = generation;
-        self.token = self.token.take().and_then(|held| {
+        self.shown = self.shown.take().and_then(|held| {
             let current = policy.named(held.name.as_bytes())?;
             (current.digest == held.digest).then(|| Arc::clone(current))
         });
+        let certificate = self.certificate.as_deref();
+        let certified = certificate.and_then(|name| policy.with_certificate(name));
+        self.token = self.shown.as_ref().or(certified).cloned();
         let allowance = |token: &Arc<Token>| policy.allowance(&token.name).cloned();
         self.allowance = self.token.as_ref().and_then(allowance);
         let by_address = policy.grant_of(self.address);
@@ -247,7 +281,7 @@ impl Access {
             .filter(|allowance| allowance.limits_topics())
     }
 
-    /// Returns the name of the token that the peer has shown.
+    /// Returns the name of the token whose rights the peer has.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.token.as_ref().map(|token| token.name.as_str())
@@ -261,13 +295,13 @@ impl Access {
 
     /// Gives the peer the rights of a token that was checked.
     pub fn accept(&mut self, token: Arc<Token>) {
-        self.token = Some(token);
+        self.shown = Some(token);
         self.update(); // the policy may have changed since the check began
     }
 
-    /// Takes the rights of its token away from the peer.
+    /// Takes the rights of the token that it has shown away from the peer.
     pub fn forget_token(&mut self) {
-        self.token = None;
+        self.shown = None;
         self.update();
     }
 }
@@ -278,7 +312,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
-    use crate::access::{Right, Rule, TokenLimits};
+    use crate::access::{Digest, Right, Rule, TokenLimits};
 
     struct Woken(Mutex<Sender<()>>);
 
@@ -295,7 +329,8 @@ mod tests {
         };
         Token {
             name: name.to_owned(),
-            digest,
+            digest: Some(digest),
+            certificate: None,
             grant: Arc::new(Grant::new([rule])),
             limits: TokenLimits::default(),
         }
@@ -411,7 +446,7 @@ mod tests {
         );
 
         let mut other_secret = tokens();
-        other_secret[0].digest = Digest::of_token(b"fedcba9876543210");
+        other_secret[0].digest = Some(Digest::of_token(b"fedcba9876543210"));
         guard.set_policy(Policy::new(other_secret, Vec::new()));
         access.refresh();
         assert!(access.grant().is_empty() && access.name().is_none());
@@ -442,5 +477,45 @@ mod tests {
         guard.set_policy(limited(0));
         access.refresh();
         assert!(access.maker().is_none());
+    }
+
+    #[test]
+    fn a_certificate_has_the_rights_of_its_token_until_another_is_shown() {
+        let with_certificate = |name: &str| {
+            let mut tokens = tokens();
+            tokens[0].certificate = Some(name.to_owned());
+            tokens[0].digest = None;
+            Policy::new(tokens, Vec::new())
+        };
+        let guard = Arc::new(Guard::new(with_certificate("a client")));
+        let access = |name: &str| {
+            let access = Access::new(Arc::clone(&guard), address());
+            access.with_certificate(name.to_owned())
+        };
+        let mut client = access("a client");
+        assert_eq!(client.name(), Some("random"));
+        assert!(client.grant().allows(Right::Count, b"a"));
+        let mut other = access("random");
+        assert!(other.name().is_none() && other.grant().is_empty());
+        assert_eq!(
+            verdict(&guard, named("random", "0123456789abcdef")),
+            Err(Denied::Wrong),
+            "it has no secret"
+        );
+
+        client.accept(Arc::new(tokens().remove(1)));
+        assert_eq!(client.name(), Some("default"));
+        assert!(!client.grant().allows(Right::Count, b"a"));
+        client.forget_token();
+        assert_eq!(client.name(), Some("random"));
+
+        guard.set_policy(with_certificate("another client"));
+        assert!(client.refresh() && client.name().is_none() && client.grant().is_empty());
+        guard.set_policy(with_certificate("random"));
+        assert!(other.refresh() && other.grant().allows(Right::Count, b"a"));
+        let counts = guard.login_counts();
+        let mut of_tls = counts.iter().filter(|count| count.dialect == "tls");
+        let attempts = [0; 2].map(|_| of_tls.next().unwrap().attempts);
+        assert_eq!(attempts, [1, 1]);
     }
 }

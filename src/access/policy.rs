@@ -10,17 +10,32 @@ use super::digest::Digest;
 use super::grant::Grant;
 use super::range::AddressRange;
 
-/// A name with the digest of its secret, and what its holder may do.
+/// A name, how its holder proves to be the one that it names, and what the holder may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// The name, which is not secret.
     pub name: String,
-    /// The digest of the random token or of the password.
-    pub digest: Digest,
+    /// The digest of the random token or of the password; `None` if only a certificate will do.
+    pub digest: Option<Digest>,
+    /// The common name of the client certificates that stand for the token; `None` if none does.
+    pub certificate: Option<String>,
     /// What the holder may do.
     pub grant: Arc<Grant>,
     /// How much all holders may use together.
     pub limits: TokenLimits,
+}
+
+impl Token {
+    /// Returns whether this is its secret. A password takes tens of milliseconds.
+    pub(super) fn has_secret(&self, secret: &[u8]) -> bool {
+        let mut digest = self.digest.iter();
+        digest.any(|digest| digest.is_of(secret))
+    }
+
+    /// Returns whether its secret is a password.
+    pub(super) fn has_password(&self) -> bool {
+        matches!(self.digest, Some(Digest::Password(_)))
+    }
 }
 
 /// The tokens and the address ranges of a server. The default has none, so nobody may do anything.
@@ -30,6 +45,7 @@ pub struct Policy {
     /// Random tokens by the first bytes of their digests, so that finding one takes no comparison with
     /// all, and finding none tells nothing about a secret.
     by_digest: HashMap<[u8; 8], Arc<Token>>,
+    by_certificate: HashMap<String, Arc<Token>>,
     /// What the holders of each token have used of its limits, by the token's name.
     allowances: HashMap<String, Arc<Allowance>>,
     ranges: Vec<AddressRange>,
@@ -47,7 +63,8 @@ impl fmt::Debug for Policy {
 }
 
 impl Policy {
-    /// Creates a policy. Of two tokens with the same name or the same secret, the later counts.
+    /// Creates a policy. Of two tokens with the same name, the same secret or the same certificate, the
+    /// later counts.
     #[must_use]
     pub fn new(tokens: Vec<Token>, ranges: Vec<AddressRange>) -> Self {
         let mut policy = Self {
@@ -56,10 +73,16 @@ impl Policy {
         };
         for token in tokens {
             let token = Arc::new(token);
-            if let Digest::Token(digest) = &token.digest {
+            if let Some(Digest::Token(digest)) = &token.digest {
                 policy
                     .by_digest
                     .insert(start_of(digest), Arc::clone(&token));
+            }
+            if let Some(certificate) = &token.certificate {
+                let certificate = certificate.clone();
+                policy
+                    .by_certificate
+                    .insert(certificate, Arc::clone(&token));
             }
             let allowance = policy.allowances.entry(token.name.clone()).or_default();
             allowance.set_limits(token.limits);
@@ -105,7 +128,17 @@ impl Policy {
             return None;
         };
         let found = self.by_digest.get(&start_of(&digest))?;
-        found.digest.is_of(secret).then_some(found)
+        found.has_secret(secret).then_some(found)
+    }
+
+    /// Returns the token that a client certificate with this common name stands for.
+    pub(super) fn with_certificate(&self, name: &str) -> Option<&Arc<Token>> {
+        self.by_certificate.get(name)
+    }
+
+    /// Returns whether a certificate stands for any token.
+    pub(super) fn has_certificates(&self) -> bool {
+        !self.by_certificate.is_empty()
     }
 
     /// Returns what peers with this address may do without a token.

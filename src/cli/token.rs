@@ -1,5 +1,5 @@
-//! `globalcounter token new`: makes a random token, or the digest of a password, and the line for the
-//! tokens file.
+//! `globalcounter token new`: makes a random token, or the digest of a password, or the name of a
+//! certificate, and the line for the tokens file.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -30,7 +30,8 @@ pub(super) enum TokenCommand {
     /// Make a token: print the token, then the line for the tokens file. The token is stored nowhere
     #[command(after_help = "Examples:\n  \
         globalcounter token new --name orders --rights count,read --prefix orders/\n  \
-        globalcounter token new --name alice --rights admin,read --password-file password.txt")]
+        globalcounter token new --name alice --rights admin,read --password-file password.txt\n  \
+        globalcounter token new --name audit --rights read --certificate audit.example")]
     New(New),
 }
 
@@ -48,6 +49,9 @@ pub(super) struct New {
     /// Use the password in the first line of this file, instead of a random token
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Give the rights to clients with a certificate of this common name, instead of a random token
+    #[arg(long, value_name = "NAME", conflicts_with = "password_file")]
+    certificate: Option<String>,
 }
 
 /// Runs a command about tokens.
@@ -57,15 +61,17 @@ pub(super) struct New {
 /// The password cannot be read, the system has no random numbers, or the output cannot be written.
 pub(super) fn run(command: &Command) -> Result<()> {
     let Command::Token(TokenCommand::New(new)) = command;
-    let (token, digest) = match &new.password_file {
-        Some(path) => (None, digest_of_password(path)?),
-        None => {
+    let digest = |digest: &Digest| format!("digest = \"{digest}\"");
+    let (token, proof) = match (&new.password_file, &new.certificate) {
+        (Some(path), _) => (None, digest(&digest_of_password(path)?)),
+        (None, Some(name)) => (None, format!("certificate = {}", quoted(name))),
+        (None, None) => {
             let token = hex(&random::<TOKEN_LEN>()?);
-            let digest = Digest::of_token(token.as_bytes());
-            (Some(token), digest)
+            let proof = digest(&Digest::of_token(token.as_bytes()));
+            (Some(token), proof)
         }
     };
-    let line = new.line(&digest);
+    let line = new.line(&proof);
     // What the server would refuse is better refused here.
     if let Err(mistakes) = parse_tokens(&line)
         && let Some(mistake) = mistakes.first()
@@ -81,8 +87,8 @@ pub(super) fn run(command: &Command) -> Result<()> {
 }
 
 impl New {
-    /// Returns the line for the tokens file.
-    fn line(&self, digest: &Digest) -> String {
+    /// Returns the line for the tokens file. `proof` is what its holder is known by.
+    fn line(&self, proof: &str) -> String {
         let rights = Right::ALL
             .into_iter()
             .filter(|&right| self.rights.contains(right));
@@ -99,7 +105,7 @@ impl New {
             true => self.name.clone(),
             false => quoted(&self.name),
         };
-        format!("{name} = {{ rights = {rights}, {prefixes}digest = \"{digest}\" }}")
+        format!("{name} = {{ rights = {rights}, {prefixes}{proof} }}")
     }
 }
 

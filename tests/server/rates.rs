@@ -32,7 +32,8 @@ fn token(limits: TokenLimits) -> Token {
     };
     Token {
         name: "limited".to_owned(),
-        digest: Digest::of_token(SECRET.as_bytes()),
+        digest: Some(Digest::of_token(SECRET.as_bytes())),
+        certificate: None,
         grant: Arc::new(Grant::new([rule])),
         limits,
     }
@@ -205,7 +206,7 @@ fn connections_with_one_token_share_its_rate_over_all_workers() {
 fn a_password_is_counted_once_and_its_user_is_limited() {
     let password = b"sesame";
     let user = Token {
-        digest: Digest::of_password(password, &[7; 16]).unwrap(),
+        digest: Some(Digest::of_password(password, &[7; 16]).unwrap()),
         ..token(rate(3))
     };
     let guard = Arc::new(Guard::new(Policy::new(vec![user], Vec::new())));

@@ -121,7 +121,8 @@ fn a_server_with_tokens_is_measured() {
     };
     let token = Token {
         name: "loadgen".to_owned(),
-        digest: Digest::of_token(b"a-token-for-tests"),
+        digest: Some(Digest::of_token(b"a-token-for-tests")),
+        certificate: None,
         grant: Arc::new(Grant::new([rule])),
         limits: TokenLimits::default(),
     };

@@ -130,10 +130,20 @@ pub(super) enum End {
 }
 
 impl Connection {
-    /// Creates the task of a connection that was just accepted.
+    /// Creates the task of a new connection, whose handshake is complete.
     pub(super) fn new(context: Rc<TcpContext>, stream: Stream, open: OpenConnection) -> Self {
-        let (key, link) = context.worker.connect();
         let access = context.access_of(&stream);
+        Self::with_access(context, stream, access, open)
+    }
+
+    /// Creates the task of a connection whose peer has this access.
+    pub(super) fn with_access(
+        context: Rc<TcpContext>,
+        stream: Stream,
+        access: Option<Box<Access>>,
+        open: OpenConnection,
+    ) -> Self {
+        let (key, link) = context.worker.connect();
         let stream = Rc::new(RefCell::new(stream));
         link.set_socket(Some(Rc::clone(&stream) as Rc<dyn ReplySocket>));
         Self {

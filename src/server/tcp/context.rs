@@ -75,13 +75,18 @@ impl TcpContext {
         }
     }
 
-    /// Returns what the peer of a new connection may do; `None` if every peer may do everything.
+    /// Returns what the peer of a new connection may do, whose handshake is complete; `None` if every
+    /// peer may do everything.
     pub(super) fn access_of(&self, stream: &Stream) -> Option<Box<Access>> {
         let guard = self.worker.status.config.access.as_ref()?;
         let [peer, _] = stream.addresses();
         // A peer without an address is gone already.
         let address = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
-        Some(Box::new(Access::new(Arc::clone(guard), address)))
+        let access = Access::new(Arc::clone(guard), address);
+        Some(Box::new(match stream.client_name() {
+            Some(name) => access.with_certificate(name),
+            None => access,
+        }))
     }
 
     /// Hands a connection to the worker that it moves to.

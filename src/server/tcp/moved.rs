@@ -20,7 +20,7 @@ pub(crate) struct Moved {
     pub(super) encoder: ReplyEncoder,
     pub(super) unsent: Vec<u8>,
     pub(super) resume: Resume,
-    /// `None` if it gets the one that its address has.
+    /// `None` if it gets that of a new connection.
     pub(super) access: Option<Box<Access>>,
     pub(super) bucket: Bucket,
     /// Counts it, at the worker that it moves to.

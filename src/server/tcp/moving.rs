@@ -20,15 +20,16 @@ impl Connection {
     /// The runtime could not register its socket.
     pub(super) fn arrive(context: Rc<TcpContext>, moved: Moved) -> io::Result<Self> {
         let stream = moved.stream.attach()?;
+        let access = match moved.access {
+            None => context.access_of(&stream),
+            access => access,
+        };
         let mut connection = Self {
             partial: moved.partial,
             unserved: moved.unserved,
             bucket: moved.bucket,
-            ..Self::new(context, stream, moved.open)
+            ..Self::with_access(context, stream, access, moved.open)
         };
-        if moved.access.is_some() {
-            connection.access = moved.access;
-        }
         let Registered { link, .. } = &connection.registered;
         link.set_encoder(moved.encoder);
         link.append(&moved.unsent);

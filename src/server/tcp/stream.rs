@@ -44,6 +44,14 @@ impl Stream {
         matches!(self, Self::Plain(_))
     }
 
+    /// Returns the name in the certificate of a TLS client; `None` if it has shown none.
+    pub(super) fn client_name(&self) -> Option<String> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.session.client_name(),
+        }
+    }
+
     /// Returns the address of the peer, and that which it has connected to.
     pub(super) fn addresses(&self) -> [io::Result<SocketAddr>; 2] {
         let tcp = match self {

@@ -93,6 +93,17 @@ fn a_token_that_the_server_would_refuse_is_not_made() {
         assert_eq!(output.stdout, b"", "{arguments:?}");
         assert!(one_line(&output.stderr).contains(expected), "{arguments:?}");
     }
+    let certificate = [
+        "--name",
+        "a",
+        "--rights",
+        "count",
+        "--certificate",
+        "a \"b\"",
+    ];
+    let (line, rest) = new_token(&certificate);
+    let expected = "a = { rights = [\"count\"], certificate = \"a \\\"b\\\"\" }";
+    assert_eq!((line.as_str(), rest.as_str()), (expected, ""));
     let (token, line) = new_token(&["--name", "o.b\"", "--rights", "count"]);
     assert_eq!(token.len(), 64);
     assert!(

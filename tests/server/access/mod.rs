@@ -6,10 +6,12 @@
 //! - `scope`: rights hold for searches, for connections that move, and over TLS
 //! - `ranges`: rights of addresses, and the start of a server that everybody could reach
 //! - `files`: tokens files, their reload, and secrets that are not shown
+//! - `certificates`: client certificates that stand for tokens
 //! - `clients`: the library's clients, the command and the redis crate
 //! - `admin`: the admin port, and those who ask it
 
 mod admin;
+mod certificates;
 mod clients;
 mod credentials;
 mod files;
@@ -44,7 +46,8 @@ fn token(name: &str, secret: &str, rights: &str, prefixes: &[&str]) -> Token {
     };
     Token {
         name: name.to_owned(),
-        digest: Digest::of_token(secret.as_bytes()),
+        digest: Some(Digest::of_token(secret.as_bytes())),
+        certificate: None,
         grant: Arc::new(Grant::new([rule])),
         limits: TokenLimits::default(),
     }

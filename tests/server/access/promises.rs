@@ -3,8 +3,9 @@
 const DOCUMENT: &str = include_str!("../../../docs/security.md");
 
 /// The files with the tests, by the modules in which they are.
-const SOURCES: [(&str, &str); 13] = [
+const SOURCES: [(&str, &str); 14] = [
     ("access::admin", include_str!("admin.rs")),
+    ("access::certificates", include_str!("certificates.rs")),
     ("access::clients", include_str!("clients.rs")),
     ("access::credentials", include_str!("credentials.rs")),
     ("access::files", include_str!("files.rs")),

@@ -143,7 +143,8 @@ fn a_maker_goes_with_its_requests() {
     };
     let token = Token {
         name: "maker".to_owned(),
-        digest: Digest::of_token(b"secret"),
+        digest: Some(Digest::of_token(b"secret")),
+        certificate: None,
         grant: Arc::default(),
         limits,
     };

@@ -8,6 +8,7 @@ mod files;
 mod records;
 mod session;
 mod slots;
+mod subject;
 
 pub use certificates::Tls;
 pub(crate) use client_hello::is_client_hello;

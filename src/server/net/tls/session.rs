@@ -8,6 +8,7 @@ use rustls::{ServerConfig, ServerConnection};
 use super::counts::{Counts, OpenTls};
 use super::records::Records;
 use super::slots::HandshakeSlot;
+use super::subject::common_name;
 
 /// The most plaintext that is encrypted ahead of the socket, in bytes: two records. So a peer that
 /// does not read costs at most that in addition to its unsent replies.
@@ -64,6 +65,12 @@ impl TlsSession {
     /// Returns whether the handshake is still in progress.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
+    }
+
+    /// Returns the common name of the certificate that the client has shown, also of an earlier session
+    /// that was resumed; `None` if there is no such name.
+    pub(crate) fn client_name(&self) -> Option<String> {
+        common_name(self.tls.peer_certificates()?.first()?)
     }
 
     /// Ends the handshake: counts it, and lets another one begin.
