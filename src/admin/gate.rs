@@ -9,7 +9,7 @@ use std::task::Poll;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use globalcounter::access::{
-    Check, Credentials, Denied, Grant, Guard, Login, Pending, Right, Verdict,
+    Access, Check, Credentials, Denied, Grant, Guard, Login, Pending, Right, Verdict,
 };
 
 /// What supervisors and load balancers ask, which tells nothing but whether the server is well; and the
@@ -19,17 +19,26 @@ const OPEN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/", "/page.css", "/page.j
 /// Decides about the requests of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
-    /// `None` if everybody may read everything.
-    guard: Option<Arc<Guard>>,
-    peer: IpAddr,
+    /// What the peer may do without showing a token; `None` if everybody may read everything.
+    access: Option<Access>,
 }
 
 impl Gate {
-    pub(super) fn new(guard: Option<Arc<Guard>>, peer: IpAddr) -> Self {
+    /// Creates the gate of a peer. `certificate` is the common name of its certificate.
+    pub(super) fn new(
+        guard: Option<Arc<Guard>>,
+        peer: IpAddr,
+        certificate: Option<String>,
+    ) -> Self {
         // Without tokens, loopback reads the admin port as it does without any access control.
         let peer = peer.to_canonical();
         let guard = guard.filter(|guard| guard.has_tokens() || !peer.is_loopback());
-        Self { guard, peer }
+        let access = guard.map(|guard| Access::new(guard, peer));
+        let access = match certificate {
+            Some(name) => access.map(|access| access.with_certificate(name)),
+            None => access,
+        };
+        Self { access }
     }
 
     /// Checks that the peer may read `path`.
@@ -38,10 +47,12 @@ impl Gate {
     ///
     /// Returns the response to a request that is refused.
     pub(super) async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<(), Response> {
-        let Some(guard) = &self.guard else {
+        let Some(access) = &self.access else {
             return Ok(());
         };
-        if OPEN_PATHS.contains(&path) || may_read(&guard.grant_of(self.peer)) {
+        let mut access = access.clone();
+        access.refresh();
+        if OPEN_PATHS.contains(&path) || may_read(access.grant()) {
             return Ok(());
         }
         let Some(secret) = headers
@@ -50,7 +61,7 @@ impl Gate {
         else {
             return Err(unauthorized("a token with the right read is needed\n"));
         };
-        match self.check(guard, &secret).await {
+        match check(&access, &secret).await {
             Ok(token) if may_read(&token.grant) => Ok(()),
             Ok(_) => {
                 let text = "the token has no right to read all topics\n";
@@ -62,24 +73,24 @@ impl Gate {
             Err(denied) => Err(unauthorized(&format!("{denied}\n"))),
         }
     }
+}
 
-    async fn check(&self, guard: &Guard, secret: &[u8]) -> Verdict {
-        let mut pending: Option<Pending> = None;
-        poll_fn(|cx| {
-            if pending.is_none() {
-                let credentials = Credentials::Secret(secret);
-                match guard.check(Login::Http, credentials, self.peer, cx.waker()) {
-                    Check::Done(verdict) => return Poll::Ready(verdict),
-                    Check::Waits(check) => pending = Some(check),
-                }
+/// Checks a secret, and waits if it is a password.
+async fn check(access: &Access, secret: &[u8]) -> Verdict {
+    let mut pending: Option<Pending> = None;
+    poll_fn(|cx| {
+        if pending.is_none() {
+            match access.check(Login::Http, Credentials::Secret(secret), cx.waker()) {
+                Check::Done(verdict) => return Poll::Ready(verdict),
+                Check::Waits(check) => pending = Some(check),
             }
-            match pending.as_ref().and_then(Pending::verdict) {
-                Some(verdict) => Poll::Ready(verdict),
-                None => Poll::Pending,
-            }
-        })
-        .await
-    }
+        }
+        match pending.as_ref().and_then(Pending::verdict) {
+            Some(verdict) => Poll::Ready(verdict),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Returns whether a grant is enough for the admin port, which tells of all topics.

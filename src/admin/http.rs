@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
@@ -14,12 +14,14 @@ use axum::response::{IntoResponse, Json};
 use axum::routing::get;
 use axum::{Router, http};
 use globalcounter::access::Guard;
-use globalcounter::server::Monitor;
+use globalcounter::server::{Monitor, Tls};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
@@ -56,22 +58,38 @@ const PATHS: &str = "globalcounter admin port\n\n\
     /api/topics/TOPIC   the sum of one topic\n\
     /api/hot            the topics that most requests of the last seconds were for: ?limit=N\n";
 
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long input is discarded after a handshake that failed.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Who may read an admin port, and whether it speaks TLS. By default everybody reads it over HTTP.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Protection {
+    /// Decides who may read; `None` for everybody.
+    pub(crate) guard: Option<Arc<Guard>>,
+    /// The certificates; `None` without TLS.
+    pub(crate) tls: Option<Tls>,
+}
+
 /// The admin port of a server, which may still be loading its topics. Its thread ends with the process.
 #[derive(Debug)]
 pub(crate) struct Admin {
     address: SocketAddr,
+    scheme: &'static str,
     watched: Arc<Watched>,
 }
 
 impl Admin {
-    /// Listens on `address` and answers from now on those whom `guard` allows to read; without a guard,
-    /// everybody. [`watch`](Self::watch) tells of the server.
+    /// Listens on `address` and answers from now on those whom `protection` allows to read.
+    /// [`watch`](Self::watch) tells of the server.
     ///
     /// # Errors
     ///
     /// The address cannot be bound, or the thread cannot be started.
-    pub(crate) fn start(address: SocketAddr, guard: Option<Arc<Guard>>) -> io::Result<Self> {
-        Self::start_on(TcpListener::bind(address)?, guard)
+    pub(crate) fn start(address: SocketAddr, protection: Protection) -> io::Result<Self> {
+        Self::start_on(TcpListener::bind(address)?, protection)
     }
 
     /// Does the same as [`start`](Self::start) on a listener that is already bound.
@@ -79,25 +97,39 @@ impl Admin {
     /// # Errors
     ///
     /// The listener is not usable, or the thread cannot be started.
-    pub(crate) fn start_on(listener: TcpListener, guard: Option<Arc<Guard>>) -> io::Result<Self> {
+    pub(crate) fn start_on(listener: TcpListener, protection: Protection) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let watched = Arc::<Watched>::default();
         let served = Arc::clone(&watched);
+        let scheme = if protection.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let thread = thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || {
-            let Err(error) = runtime.block_on(serve_all(listener, served, guard));
+            let Err(error) = runtime.block_on(serve_all(listener, served, protection));
             warn!(%error, "the admin port does not answer any more");
         })?;
-        Ok(Self { address, watched })
+        Ok(Self {
+            address,
+            scheme,
+            watched,
+        })
     }
 
     /// Returns the address, with the port that the system chose for port 0.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the URL.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Tells of a server that has loaded its topics.
@@ -145,7 +177,7 @@ async fn version() -> impl IntoResponse {
 async fn serve_all(
     listener: TcpListener,
     watched: Arc<Watched>,
-    guard: Option<Arc<Guard>>,
+    protection: Protection,
 ) -> io::Result<Infallible> {
     let router = router(Arc::clone(&watched));
     tokio::spawn(async move { watched.record().await });
@@ -163,16 +195,49 @@ async fn serve_all(
         };
         if let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
             let router = router.clone();
-            let gate = Gate::new(guard.clone(), peer.ip());
+            let protection = protection.clone();
             tokio::spawn(async move {
-                serve(stream, router, gate).await;
+                admit(stream, peer.ip(), router, protection).await;
                 drop(permit);
             });
         }
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, gate: Gate) {
+/// Serves a new connection, after its handshake if the port speaks TLS.
+async fn admit(stream: TcpStream, peer: IpAddr, router: Router, protection: Protection) {
+    let Protection { guard, tls } = protection;
+    let Some(tls) = tls else {
+        return serve(stream, router, Gate::new(guard, peer, None)).await;
+    };
+    let handshake = TlsAcceptor::from(tls.server_config()).accept(stream);
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake.into_fallible()).await {
+        Ok(Ok(stream)) => {
+            let (_, connection) = stream.get_ref();
+            let certificate = Tls::client_name(connection);
+            serve(stream, router, Gate::new(guard, peer, certificate)).await;
+        }
+        Ok(Err((error, stream))) => {
+            debug!(%error, "a TLS handshake on the admin port failed");
+            let _ = tokio::time::timeout(LINGER, discard(stream)).await;
+        }
+        Err(_) => debug!("a TLS handshake on the admin port took too long"),
+    }
+}
+
+/// Shuts down our side, and reads until the peer has closed its own. Closing a socket with unread input
+/// would reset the connection, and the peer could lose the alert.
+async fn discard(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    while stream.read(&mut [0; 1024]).await? > 0 {}
+    Ok(())
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    gate: Gate,
+) {
     let service = hyper::service::service_fn(move |request: http::Request<_>| {
         let (router, gate) = (router.clone(), gate.clone());
         async move {

@@ -23,4 +23,4 @@ mod process;
 mod watched;
 
 pub(crate) use history::{Commits, Sample, Use};
-pub(crate) use http::Admin;
+pub(crate) use http::{Admin, Protection};

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::builder::BoolishValueParser;
 use clap::{Args, FromArgMatches};
 use globalcounter::access::{Guard, Policy, warn_of_readers};
-use globalcounter::server::{Config, Loaded, Server, Steering, TlsConfig};
+use globalcounter::server::{Config, Loaded, Server, Steering, Tls, TlsConfig, TlsFiles};
 use globalcounter::shard::Durability;
 use globalcounter::store::{LastEnd, LogStore};
 use globalcounter::topic::{DEFAULT_MAX_TOPIC_LEN, Shards, TOPIC_LEN_LIMIT};
@@ -30,7 +30,7 @@ use super::settings::{CommandLine, Mistakes, Settings};
 use super::signals;
 use super::systemd::{self, Passed};
 use super::tls::{Certificates, TlsArguments};
-use crate::admin::Admin;
+use crate::admin::{Admin, Protection};
 
 /// The address of the admin port if none is given.
 pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9998);
@@ -124,8 +124,8 @@ pub(super) struct Arguments {
         default_value_t = Config::DEFAULT_MAX_TOPICS
     )]
     max_topics: usize,
-    /// Address of the admin port, which serves metrics and health over HTTP, or "off". Whoever
-    /// reaches it can read them [default: 127.0.0.1:9998, unless another process uses it]
+    /// Address of the admin port, which serves metrics and health over HTTP, or over HTTPS with
+    /// --admin-tls, or "off". Without tokens, whoever reaches it can read them [default: 127.0.0.1:9998, unless another process uses it]
     #[arg(long, value_name = "ADDR|off", env = "GLOBALCOUNTER_ADMIN")]
     admin: Option<Listen>,
     /// Maximum length of a topic, in bytes
@@ -193,6 +193,8 @@ struct Resolved {
     config: Config,
     /// Who may do what; `None` if everybody may do everything.
     policy: Option<Policy>,
+    /// The certificates of the admin port; `None` if it speaks HTTP.
+    admin_tls: Option<TlsFiles>,
 }
 
 impl Arguments {
@@ -224,14 +226,17 @@ impl Arguments {
             },
         };
         let tls = self.tls.resolve(settings, &mut mistakes);
-        let mut config = self.config(data_dir, tls);
+        let mut config = self.config(data_dir, tls.server);
         self.rates.complete(&mut config);
         let policy = self.access.policy(self.rates.token_limits(), &mut mistakes);
         let listeners = [
             ("tcp", config.tcp),
             ("udp", config.udp),
             ("tls", config.tls.as_ref().map(|tls| tls.address)),
-            ("http", self.admin.unwrap_or(Listen(Some(DEFAULT_ADMIN))).0),
+            (
+                self.tls.admin_scheme(),
+                self.admin.unwrap_or(Listen(Some(DEFAULT_ADMIN))).0,
+            ),
         ];
         self.access.check_exposure(&listeners, &mut mistakes);
         if let Err(error) = config.check() {
@@ -246,7 +251,11 @@ impl Arguments {
             Some(directory) => settings.choose("data_dir", directory.display()),
             None => settings.overrule("data_dir", "in_memory"),
         }
-        Ok(Resolved { config, policy })
+        Ok(Resolved {
+            config,
+            policy,
+            admin_tls: tls.admin,
+        })
     }
 
     fn config(&self, data_dir: Option<PathBuf>, tls: Option<TlsConfig>) -> Config {
@@ -283,7 +292,7 @@ impl Arguments {
         let admin = passed
             .admin
             .iter()
-            .map(|socket| ("http", socket.local_addr().ok()));
+            .map(|socket| (self.tls.admin_scheme(), socket.local_addr().ok()));
         let listeners: Vec<_> = tcp.chain(udp).chain(admin).collect();
         let mut mistakes = Mistakes::default();
         self.access.check_exposure(&listeners, &mut mistakes);
@@ -299,10 +308,10 @@ impl Arguments {
     fn start_admin(
         &self,
         passed: Option<TcpListener>,
-        guard: Option<&Arc<Guard>>,
+        protection: Protection,
     ) -> Result<Option<Admin>> {
         if let Some(listener) = passed {
-            let admin = Admin::start_on(listener, guard.cloned());
+            let admin = Admin::start_on(listener, protection);
             return Ok(Some(admin.context(
                 "cannot serve the admin port on the socket that systemd passed",
             )?));
@@ -311,7 +320,7 @@ impl Arguments {
         let Some(address) = address else {
             return Ok(None);
         };
-        match Admin::start(address, guard.cloned()) {
+        match Admin::start(address, protection) {
             Ok(admin) => Ok(Some(admin)),
             Err(error) if self.admin.is_none() && error.kind() == io::ErrorKind::AddrInUse => {
                 warn!(
@@ -337,7 +346,11 @@ pub(super) fn run(
     arguments: &Arguments,
     mut settings: Settings,
 ) -> Result<()> {
-    let Resolved { mut config, policy } = arguments.resolve(&mut settings)?;
+    let Resolved {
+        mut config,
+        policy,
+        admin_tls,
+    } = arguments.resolve(&mut settings)?;
     if arguments.check {
         return check(&settings).context("cannot write to standard output");
     }
@@ -359,7 +372,12 @@ pub(super) fn run(
     let guard = policy.map(|policy| Arc::new(Guard::new(policy)));
     config.access = guard.clone();
     // For the same reason: until the server has loaded, the admin port says so.
-    let admin = arguments.start_admin(passed.admin, guard.as_ref())?;
+    let admin_tls = admin_tls.map(Tls::load).transpose()?;
+    let protection = Protection {
+        guard: guard.clone(),
+        tls: admin_tls.clone(),
+    };
+    let admin = arguments.start_admin(passed.admin, protection)?;
     raise_descriptor_limit(&config);
     let shards = config.shards.count();
     let stored = config
@@ -381,7 +399,7 @@ pub(super) fn run(
     runtime.block_on(async {
         // Before the ready line is printed: its reader may send a signal at once.
         let stop = signals::stop()?;
-        let mut certificates = Certificates::new(server.tls());
+        let mut certificates = Certificates::new(server.tls().into_iter().chain(admin_tls));
         announce(&server, shards, admin.as_ref())?;
         let watchdog = systemd::watchdog();
         let pulse = server.pulse(systemd::beat_period(watchdog));
@@ -435,7 +453,7 @@ fn read_again(command_line: &CommandLine) -> Result<Wanted> {
     let matches = parsed.matches.subcommand_matches("serve");
     let matches = matches.context("the command line is not that of a server")?;
     let arguments = Arguments::from_arg_matches(matches)?;
-    let Resolved { config, policy } = arguments.resolve(&mut parsed.settings)?;
+    let Resolved { config, policy, .. } = arguments.resolve(&mut parsed.settings)?;
     Ok(Wanted {
         config,
         policy,
@@ -500,8 +518,7 @@ fn announce(server: &Server, shards: u16, admin: Option<&Admin>) -> Result<()> {
         }
     }
     if let Some(admin) = admin {
-        writeln!(out, "admin http://{}", admin.address())
-            .context("cannot write to standard output")?;
+        writeln!(out, "admin {}", admin.url()).context("cannot write to standard output")?;
     }
     out.flush().context("cannot write to standard output")
 }

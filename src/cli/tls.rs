@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use globalcounter::server::{Tls, TlsConfig, TlsFiles};
 use tokio::time::{self, Interval, MissedTickBehavior};
 use tracing::{error, info};
@@ -65,6 +66,18 @@ pub(super) struct TlsArguments {
         hide_default_value = true
     )]
     tls_ca: PathBuf,
+    /// Serve the admin port over HTTPS, with the certificate, the key and the authorities above
+    #[arg(long, env = "GLOBALCOUNTER_ADMIN_TLS", value_parser = BoolishValueParser::new())]
+    admin_tls: bool,
+}
+
+/// What the settings say about TLS.
+#[derive(Debug, Default)]
+pub(super) struct ResolvedTls {
+    /// TLS of the server; `None` if it is off.
+    pub(super) server: Option<TlsConfig>,
+    /// The files of the admin port; `None` if it speaks HTTP.
+    pub(super) admin: Option<TlsFiles>,
 }
 
 fn parse_path(text: &str) -> Result<PathBuf, Infallible> {
@@ -77,44 +90,56 @@ fn named(path: &Path) -> Option<PathBuf> {
 }
 
 impl TlsArguments {
-    /// Returns the configuration; `None` if TLS is off. Notes in `settings` what is not used then.
-    pub(super) fn resolve(
-        &self,
-        settings: &mut Settings,
-        mistakes: &mut Mistakes,
-    ) -> Option<TlsConfig> {
+    /// Returns the configuration. Notes in `settings` what is not used if TLS is off.
+    pub(super) fn resolve(&self, settings: &mut Settings, mistakes: &mut Mistakes) -> ResolvedTls {
         let [certificate, key, clients] =
             [&self.tls_cert, &self.tls_key, &self.tls_ca].map(|path| named(path));
-        let Some(address) = self.tls.0 else {
+        let address = self.tls.0;
+        if address.is_none() && !self.admin_tls {
             let files = [&certificate, &key, &clients];
             for (name, file) in ["tls_cert", "tls_key", "tls_ca"].into_iter().zip(files) {
                 if file.is_some() {
                     settings.overrule(name, "tls");
                 }
             }
-            return None;
-        };
+            return ResolvedTls::default();
+        }
         let (Some(certificate), Some(key)) = (certificate, key) else {
-            mistakes
-                .add("--tls needs a certificate and its key: --tls-cert and --tls-key".to_owned());
-            return None;
+            let flag = if address.is_some() {
+                "--tls"
+            } else {
+                "--admin-tls"
+            };
+            mistakes.add(format!(
+                "{flag} needs a certificate and its key: --tls-cert and --tls-key"
+            ));
+            return ResolvedTls::default();
         };
-        Some(TlsConfig {
-            address,
-            files: TlsFiles {
-                certificate,
-                key,
-                clients,
-            },
-        })
+        let files = TlsFiles {
+            certificate,
+            key,
+            clients,
+        };
+        ResolvedTls {
+            admin: self.admin_tls.then(|| files.clone()),
+            server: address.map(|address| TlsConfig { address, files }),
+        }
+    }
+
+    /// Returns the scheme of the admin port's URL.
+    pub(super) fn admin_scheme(&self) -> &'static str {
+        if self.admin_tls { "https" } else { "http" }
     }
 }
 
-/// The certificates of a running server, and their files. Without TLS it does nothing.
+/// The certificates of a running server and its admin port, and their files, which are the same. Without
+/// TLS it does nothing.
 pub(super) struct Certificates(Option<Watched>);
 
 struct Watched {
-    tls: Tls,
+    files: TlsFiles,
+    /// Those who use the files.
+    users: Vec<Tls>,
     /// The state of the files when they were last loaded, and when they were last looked at.
     loaded: Vec<Option<Stamp>>,
     seen: Vec<Option<Stamp>>,
@@ -130,14 +155,16 @@ struct Stamp {
 }
 
 impl Certificates {
-    /// Watches the files of a server. Must be called in a runtime.
-    pub(super) fn new(tls: Option<Tls>) -> Self {
-        Self(tls.map(|tls| {
-            let stamps = stamps(&tls.files());
+    /// Watches the files of those who use them. Must be called in a runtime.
+    pub(super) fn new(users: impl IntoIterator<Item = Tls>) -> Self {
+        let users: Vec<Tls> = users.into_iter().collect();
+        Self(users.first().map(Tls::files).map(|files| {
+            let stamps = stamps(&files);
             let mut looks = time::interval(LOOK_PERIOD);
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             Watched {
-                tls,
+                files,
+                users,
                 loaded: stamps.clone(),
                 seen: stamps,
                 looks,
@@ -152,7 +179,7 @@ impl Certificates {
         };
         loop {
             watched.looks.tick().await;
-            let now = stamps(&watched.tls.files());
+            let now = stamps(&watched.files);
             if now == watched.seen && now != watched.loaded {
                 return;
             }
@@ -165,10 +192,9 @@ impl Certificates {
         let Some(watched) = &mut self.0 else {
             return;
         };
-        let files = watched.tls.files();
-        watched.loaded = stamps(&files);
-        let certificate = files.certificate.display();
-        match watched.tls.reload() {
+        watched.loaded = stamps(&watched.files);
+        let certificate = watched.files.certificate.display();
+        match watched.users.iter().try_for_each(Tls::reload) {
             Ok(()) => info!(%certificate, "loaded the TLS files again, for new connections"),
             Err(error) => error!(
                 error = format!("{:#}", anyhow::Error::from(error)),

@@ -72,6 +72,20 @@ impl TlsOptions {
         self
     }
 
+    /// Returns what a handshake with `host`, with or without a port, needs, for a program that opens
+    /// connections of its own.
+    ///
+    /// # Errors
+    ///
+    /// The host is no name of a TLS server.
+    pub fn settings_for(
+        &self,
+        host: &str,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), Error> {
+        let settings = self.prepare(host);
+        settings.map_err(|failure| failure.into_error("preparing TLS".into()))
+    }
+
     /// Returns what a connection to `host`, with its port, needs.
     pub(super) fn prepare(
         &self,

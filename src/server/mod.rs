@@ -227,7 +227,7 @@ impl Server {
         steer(&config, &udp);
         let (tls, tls_listeners) = match &config.tls {
             Some(tls) => (
-                Some(Tls::load(
+                Some(Tls::load_for(
                     tls.files.clone(),
                     config.connection_limits.handshakes,
                 )?),

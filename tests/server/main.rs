@@ -31,6 +31,7 @@
 //! - `keys`: KEYS and RANDOMKEY over the wire
 //! - `steering`: the kernel delivers classic datagrams to the owners of their topics
 //! - `admin`: metrics and health over HTTP
+//! - `admin_tls`: the admin port over TLS
 //! - `page`: the page of the admin port, in a browser
 //! - `watch`: `stats` and `top`
 //! - `demo`: a server with a load in one process
@@ -55,6 +56,7 @@
 mod access;
 mod activation;
 mod admin;
+mod admin_tls;
 mod bad_input;
 mod classic;
 mod client;

@@ -87,7 +87,7 @@ impl Process {
         };
         if has_admin {
             let line = lines.next().expect("the server starts").unwrap();
-            let address = line.strip_prefix("admin http://").unwrap();
+            let (_, address) = line.split_once("://").unwrap();
             process.admin = Some(address.parse().unwrap());
         }
         // The sockets are bound, but workers may still be starting: wait until each has answered

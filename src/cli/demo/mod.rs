@@ -13,7 +13,7 @@ use tracing::info;
 use super::log::LogArguments;
 use super::serve::DEFAULT_ADMIN;
 use super::signals;
-use crate::admin::Admin;
+use crate::admin::{Admin, Protection};
 use load::Load;
 
 /// Any free port.
@@ -84,8 +84,10 @@ fn bind() -> Result<Server, BindError> {
 }
 
 fn start_admin() -> io::Result<Admin> {
-    match Admin::start(DEFAULT_ADMIN, None) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Admin::start(ANY_PORT, None),
+    match Admin::start(DEFAULT_ADMIN, Protection::default()) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Admin::start(ANY_PORT, Protection::default())
+        }
         started => started,
     }
 }

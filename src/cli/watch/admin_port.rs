@@ -1,6 +1,7 @@
 //! A client of the admin port: one HTTP request per connection, with a limit on every wait and size.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -8,15 +9,19 @@ use axum::body::{Body, BodyDataStream, Bytes, to_bytes};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use clap::Args;
 use futures_util::StreamExt;
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::events::{Event, EventReader};
-use crate::cli::credentials::TokenArguments;
+use crate::cli::credentials::{TlsArguments, TokenArguments};
 
 /// How long a connection may take to open.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
@@ -33,7 +38,7 @@ const MAX_BODY: usize = 128 * 1024 * 1024;
 /// The flags that name the admin port, and what to show it.
 #[derive(Debug, Args)]
 pub(super) struct AdminArguments {
-    /// Address of the server's admin port
+    /// Address of the server's admin port; https://ADDR if it speaks TLS
     #[arg(
         long,
         value_name = "ADDR",
@@ -43,16 +48,22 @@ pub(super) struct AdminArguments {
     admin: Address,
     #[command(flatten)]
     token: TokenArguments,
+    #[command(flatten)]
+    tls: TlsArguments,
 }
 
-/// HOST:PORT.
+/// HOST:PORT, and how it is spoken to.
 #[derive(Debug, Clone)]
-struct Address(String);
+struct Address {
+    host: String,
+    https: bool,
+}
 
 /// The admin port of a server.
 #[derive(Debug, Clone)]
 pub(super) struct AdminPort {
     address: Address,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// What each request is authorized by.
     bearer: Option<HeaderValue>,
 }
@@ -80,7 +91,7 @@ impl AdminArguments {
     ///
     /// # Errors
     ///
-    /// The token cannot be read.
+    /// The token or a certificate cannot be read, or nothing says whom to trust over TLS.
     pub(super) fn port(&self) -> Result<AdminPort> {
         let bearer = |token: String| {
             let mut value = HeaderValue::from_bytes(format!("Bearer {token}").as_bytes())
@@ -88,8 +99,14 @@ impl AdminArguments {
             value.set_sensitive(true);
             Ok::<_, anyhow::Error>(value)
         };
+        let tls = match (self.admin.https, self.tls.options()?) {
+            (false, _) => None,
+            (true, Some(options)) => Some(options.settings_for(&self.admin.host)?),
+            (true, None) => bail!("https:// needs the authorities to trust: --tls-ca"),
+        };
         Ok(AdminPort {
             address: self.admin.clone(),
+            tls,
             bearer: self.token.read()?.map(bearer).transpose()?,
         })
     }
@@ -100,7 +117,10 @@ impl FromStr for Address {
 
     /// Accepts HOST:PORT, and the URL that `serve` prints.
     fn from_str(text: &str) -> Result<Self, String> {
-        let address = text.strip_prefix("http://").unwrap_or(text);
+        let (https, address) = match text.strip_prefix("https://") {
+            Some(address) => (true, address),
+            None => (false, text.strip_prefix("http://").unwrap_or(text)),
+        };
         let address = address.trim_end_matches('/');
         let is_address = address
             .rsplit_once(':')
@@ -108,7 +128,10 @@ impl FromStr for Address {
         if !is_address || address.contains(['/', ' ']) || address.contains(char::is_control) {
             return Err("expected an address and a port, as in 127.0.0.1:9998".into());
         }
-        Ok(Self(address.to_owned()))
+        Ok(Self {
+            host: address.to_owned(),
+            https,
+        })
     }
 }
 
@@ -118,13 +141,14 @@ impl AdminPort {
     pub(super) fn at(address: &str) -> Result<Self, String> {
         Ok(Self {
             address: address.parse()?,
+            tls: None,
             bearer: None,
         })
     }
 
     /// Returns HOST:PORT.
     pub(super) fn address(&self) -> &str {
-        &self.address.0
+        &self.address.host
     }
 
     /// Returns what the JSON at `path` says; `None` while the server has nothing to tell because it is
@@ -191,9 +215,16 @@ impl AdminPort {
             Ok(stream) => stream?,
             Err(_) => bail!("no connection within {} s", CONNECT_TIME.as_secs()),
         };
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // It ends when the response is dropped. Its error is also that of the response.
-        tokio::spawn(connection);
+        let mut sender = match &self.tls {
+            None => start(stream).await?,
+            Some((config, name)) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                match timeout(CONNECT_TIME, connector.connect(name.clone(), stream)).await {
+                    Ok(stream) => start(stream?).await?,
+                    Err(_) => bail!("no TLS handshake within {} s", CONNECT_TIME.as_secs()),
+                }
+            }
+        };
         let mut request = Request::get(path)
             .header(header::HOST, self.address())
             .header(header::CONNECTION, "close")
@@ -203,6 +234,9 @@ impl AdminPort {
             headers.insert(header::AUTHORIZATION, bearer.clone());
         }
         match timeout(REPLY_TIME, sender.send_request(request)).await {
+            Ok(Err(error)) if error.is_parse() && self.tls.is_none() => {
+                Err(error).context("the reply is not HTTP; a port that speaks TLS needs https://")
+            }
             Ok(response) => Ok(response?.map(Body::new)),
             Err(_) => bail!("no reply within {} s", REPLY_TIME.as_secs()),
         }
@@ -234,10 +268,21 @@ impl AdminPort {
 
     fn not_ours(&self, path: &str) -> String {
         format!(
-            "no admin port of globalcounter, or one of another version, answers at http://{}{path}",
+            "no admin port of globalcounter, or one of another version, answers at {}://{}{path}",
+            if self.address.https { "https" } else { "http" },
             self.address()
         )
     }
+}
+
+/// Starts to speak HTTP on a connection.
+async fn start(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Body>> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends when the response is dropped. Its error is also that of the response.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// Server-sent events as they arrive.
@@ -276,6 +321,7 @@ mod tests {
             ("http://127.0.0.1:9998", "127.0.0.1:9998"),
             ("http://localhost:9998/", "localhost:9998"),
             ("[::1]:9998", "[::1]:9998"),
+            ("https://a.example:9998/", "a.example:9998"),
         ] {
             assert_eq!(AdminPort::at(text).unwrap().address(), address);
         }

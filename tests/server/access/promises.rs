@@ -3,8 +3,9 @@
 const DOCUMENT: &str = include_str!("../../../docs/security.md");
 
 /// The files with the tests, by the modules in which they are.
-const SOURCES: [(&str, &str); 14] = [
+const SOURCES: [(&str, &str); 15] = [
     ("access::admin", include_str!("admin.rs")),
+    ("admin_tls", include_str!("../admin_tls.rs")),
     ("access::certificates", include_str!("certificates.rs")),
     ("access::clients", include_str!("clients.rs")),
     ("access::credentials", include_str!("credentials.rs")),

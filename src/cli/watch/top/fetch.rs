@@ -171,7 +171,7 @@ mod tests {
 
     use globalcounter::server::{Config, Server};
 
-    use crate::admin::Admin;
+    use crate::admin::{Admin, Protection};
 
     /// How long a test waits before it fails.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -201,7 +201,7 @@ mod tests {
         assert!(reason.contains("refused"), "{reason}");
 
         // It is loading: there are no seconds.
-        let admin = Admin::start(address, None).unwrap();
+        let admin = Admin::start(address, Protection::default()).unwrap();
         let (version, seconds) = wait(&updates, |change| match change {
             Change::Reached(version, seconds) => Some((version, seconds.len())),
             _ => None,

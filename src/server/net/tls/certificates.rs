@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use rustls::ServerConfig;
+use rustls::{ServerConfig, ServerConnection};
 
 use super::counts::{Counts, HandshakeFailure, TlsSnapshot};
 use super::files;
 use super::session::TlsSession;
 use super::slots::{HandshakeSlot, Slots};
-use crate::server::config::TlsFiles;
+use super::subject::common_name;
+use crate::server::config::{ConnectionLimits, TlsFiles};
 use crate::server::error::TlsError;
 
 /// Replaces the certificates of a server that serves TLS. Clones change the same server.
@@ -36,8 +37,21 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
+    /// Reads the files, for a listener beside those of a [`Server`](crate::server::Server), which reads its
+    /// own.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] names the file and the reason.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        Self::load_for(files, ConnectionLimits::default().handshakes)
+    }
+
     /// Reads the files. At most `handshakes` may be in progress at a time.
-    pub(in crate::server) fn load(files: TlsFiles, handshakes: usize) -> Result<Self, TlsError> {
+    pub(in crate::server) fn load_for(
+        files: TlsFiles,
+        handshakes: usize,
+    ) -> Result<Self, TlsError> {
         let config = files::load(&files)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -77,6 +91,19 @@ impl Tls {
         self.replace(self.files())
     }
 
+    /// Returns the settings of connections that are accepted from now on.
+    #[must_use]
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.shared.current.read())
+    }
+
+    /// Returns the common name of the certificate that a client has shown; `None` if there is no such
+    /// name, or more than one.
+    #[must_use]
+    pub fn client_name(connection: &ServerConnection) -> Option<String> {
+        common_name(connection.peer_certificates()?.first()?)
+    }
+
     /// Waits until another handshake may begin.
     pub(crate) async fn slot(&self) -> HandshakeSlot {
         self.shared.slots.next().await
@@ -88,7 +115,7 @@ impl Tls {
     ///
     /// The error of rustls, if the settings are wrong; none are known.
     pub(crate) fn session(&self, slot: Option<HandshakeSlot>) -> Result<TlsSession, rustls::Error> {
-        let config = Arc::clone(&self.shared.current.read());
+        let config = self.server_config();
         TlsSession::new(config, slot, Arc::clone(&self.shared.counts))
     }
 
