@@ -48,16 +48,11 @@ impl AccessArguments {
     }
 
     /// Checks that the server does not listen beyond loopback for everybody, unless it is told to.
-    pub(super) fn check_exposure(
-        &self,
-        listeners: &[(&str, Option<SocketAddr>)],
-        mistakes: &mut Mistakes,
-    ) {
+    pub(super) fn check_exposure(&self, listeners: &[(&str, SocketAddr)], mistakes: &mut Mistakes) {
         if self.tokens.is_some() || !self.allow.is_empty() || self.insecure {
             return;
         }
         let mut exposed = listeners.iter().filter_map(|&(scheme, address)| {
-            let address = address?;
             let loopback = address.ip().to_canonical().is_loopback();
             (!loopback).then(|| format!("{scheme}://{address}"))
         });

@@ -28,7 +28,7 @@ use super::rates::{self, RateArguments};
 use super::reload::{Reload, Wanted};
 use super::settings::{CommandLine, Mistakes, Settings};
 use super::signals;
-use super::systemd::{self, Passed};
+use super::systemd::{self, Passed, PassedAddresses};
 use super::tls::{Certificates, TlsArguments};
 use crate::admin::{Admin, Protection};
 
@@ -203,7 +203,11 @@ impl Arguments {
     /// # Errors
     ///
     /// All mistakes: those of the layers, and settings that exclude each other.
-    fn resolve(&self, settings: &mut Settings) -> Result<Resolved, Mistakes> {
+    fn resolve(
+        &self,
+        settings: &mut Settings,
+        passed: &PassedAddresses,
+    ) -> Result<Resolved, Mistakes> {
         let mut mistakes = std::mem::take(&mut settings.mistakes);
         let mut contradicted = Vec::new();
         if self.data_dir.is_some() {
@@ -229,15 +233,7 @@ impl Arguments {
         let mut config = self.config(data_dir, tls.server);
         self.rates.complete(&mut config);
         let policy = self.access.policy(self.rates.token_limits(), &mut mistakes);
-        let listeners = [
-            ("tcp", config.tcp),
-            ("udp", config.udp),
-            ("tls", config.tls.as_ref().map(|tls| tls.address)),
-            (
-                self.tls.admin_scheme(),
-                self.admin.unwrap_or(Listen(Some(DEFAULT_ADMIN))).0,
-            ),
-        ];
+        let listeners = self.listeners(&config, passed);
         self.access.check_exposure(&listeners, &mut mistakes);
         if let Err(error) = config.check() {
             mistakes.add(error.to_string());
@@ -277,29 +273,30 @@ impl Arguments {
         }
     }
 
-    /// Checks the sockets that systemd passed as [`resolve`](Self::resolve) checks the addresses.
-    fn check_passed(&self, passed: &Passed) -> Result<(), Mistakes> {
-        let tcp = passed
-            .inherited
-            .tcp
-            .iter()
-            .map(|socket| ("tcp", socket.local_addr().ok()));
-        let udp = passed
-            .inherited
-            .udp
-            .iter()
-            .map(|socket| ("udp", socket.local_addr().ok()));
-        let admin = passed
-            .admin
-            .iter()
-            .map(|socket| (self.tls.admin_scheme(), socket.local_addr().ok()));
-        let listeners: Vec<_> = tcp.chain(udp).chain(admin).collect();
-        let mut mistakes = Mistakes::default();
-        self.access.check_exposure(&listeners, &mut mistakes);
-        match mistakes.is_empty() {
-            true => Ok(()),
-            false => Err(mistakes),
-        }
+    /// Returns the addresses on which the server will listen, each with its scheme: those of the sockets
+    /// that systemd passed, else those of the settings.
+    fn listeners(
+        &self,
+        config: &Config,
+        passed: &PassedAddresses,
+    ) -> Vec<(&'static str, SocketAddr)> {
+        let admin = self.admin.unwrap_or(Listen(Some(DEFAULT_ADMIN))).0;
+        let transports = [
+            ("tcp", &passed.tcp, config.tcp),
+            ("udp", &passed.udp, config.udp),
+            (
+                "tls",
+                &passed.tls,
+                config.tls.as_ref().map(|tls| tls.address),
+            ),
+            (self.tls.admin_scheme(), &passed.admin, admin),
+        ];
+        let of_each = transports.into_iter().flat_map(|(scheme, passed, own)| {
+            let own = own.filter(|_| passed.is_empty());
+            let addresses = passed.iter().copied().chain(own);
+            addresses.map(move |address| (scheme, address))
+        });
+        of_each.collect()
     }
 
     /// Starts the admin port on the listener that systemd passed, or on its address, unless it is off. If
@@ -346,11 +343,13 @@ pub(super) fn run(
     arguments: &Arguments,
     mut settings: Settings,
 ) -> Result<()> {
+    let passed = Passed::take()?;
+    let addresses = passed.addresses();
     let Resolved {
         mut config,
         policy,
         admin_tls,
-    } = arguments.resolve(&mut settings)?;
+    } = arguments.resolve(&mut settings, &addresses)?;
     if arguments.check {
         return check(&settings).context("cannot write to standard output");
     }
@@ -364,8 +363,6 @@ pub(super) fn run(
         let _runtime = runtime.enter();
         signal(SignalKind::hangup()).context("cannot catch SIGHUP")?
     };
-    let passed = Passed::take()?;
-    arguments.check_passed(&passed)?;
     if let Some(tokens) = &arguments.access.tokens {
         warn_of_readers(tokens, "the tokens file"); // passwords can be guessed from their digests
     }
@@ -395,7 +392,9 @@ pub(super) fn run(
     }
     let limits = server.limits();
     let tokens = arguments.access.tokens.clone();
-    let mut reload = Reload::new(settings, log, tokens, move || read_again(&command_line));
+    let mut reload = Reload::new(settings, log, tokens, move || {
+        read_again(&command_line, &addresses)
+    });
     runtime.block_on(async {
         // Before the ready line is printed: its reader may send a signal at once.
         let stop = signals::stop()?;
@@ -448,12 +447,12 @@ fn check(settings: &Settings) -> io::Result<()> {
 }
 
 /// Reads the settings again; the flags and the environment are those of the start.
-fn read_again(command_line: &CommandLine) -> Result<Wanted> {
+fn read_again(command_line: &CommandLine, passed: &PassedAddresses) -> Result<Wanted> {
     let mut parsed = command_line.parse()?;
     let matches = parsed.matches.subcommand_matches("serve");
     let matches = matches.context("the command line is not that of a server")?;
     let arguments = Arguments::from_arg_matches(matches)?;
-    let Resolved { config, policy, .. } = arguments.resolve(&mut parsed.settings)?;
+    let Resolved { config, policy, .. } = arguments.resolve(&mut parsed.settings, passed)?;
     Ok(Wanted {
         config,
         policy,

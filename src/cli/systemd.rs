@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::env;
 use std::future;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process;
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use sd_notify::NotifyState;
 use tokio::time;
 use tracing::{error, warn};
 
-/// The name of the admin port's socket (`FileDescriptorName=` in a socket unit).
+/// The names of the sockets of TLS, and of the admin port's (`FileDescriptorName=` in a socket unit). Other
+/// names are not looked at.
+const TLS: &str = "tls";
 const ADMIN: &str = "admin";
 
 /// How often workers beat and how often they are looked at, within the watchdog's time. A look sees at
@@ -31,7 +33,31 @@ pub(super) struct Passed {
     pub(super) admin: Option<TcpListener>,
 }
 
+/// The addresses of the sockets that systemd passes. They replace those of the settings.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PassedAddresses {
+    pub(super) tcp: Vec<SocketAddr>,
+    pub(super) udp: Vec<SocketAddr>,
+    pub(super) tls: Vec<SocketAddr>,
+    pub(super) admin: Vec<SocketAddr>,
+}
+
 impl Passed {
+    /// Returns the addresses of the sockets.
+    pub(super) fn addresses(&self) -> PassedAddresses {
+        let listeners = |all: &[TcpListener]| {
+            let addresses = all.iter().map(TcpListener::local_addr);
+            addresses.filter_map(Result::ok).collect()
+        };
+        let udp = self.inherited.udp.iter();
+        PassedAddresses {
+            tcp: listeners(&self.inherited.tcp),
+            udp: udp.filter_map(|socket| socket.local_addr().ok()).collect(),
+            tls: listeners(&self.inherited.tls),
+            admin: listeners(self.admin.as_slice()),
+        }
+    }
+
     /// Takes the sockets, as sd_listen_fds(3) describes them.
     ///
     /// # Errors
@@ -55,14 +81,19 @@ impl Passed {
 
     fn add(&mut self, sockets: &mut ListenFd, index: usize, name: &str) -> Result<()> {
         if let Ok(Some(listener)) = sockets.take_tcp_listener(index) {
-            if name != ADMIN {
-                self.inherited.tcp.push(listener);
-            } else if self.admin.replace(listener).is_some() {
-                bail!("systemd passed several sockets named {ADMIN:?}; the admin port needs one");
+            match name {
+                TLS => self.inherited.tls.push(listener),
+                ADMIN if self.admin.is_some() => {
+                    bail!(
+                        "systemd passed several sockets named {ADMIN:?}; the admin port needs one"
+                    )
+                }
+                ADMIN => self.admin = Some(listener),
+                _ => self.inherited.tcp.push(listener),
             }
             return Ok(());
         }
-        if name != ADMIN
+        if ![TLS, ADMIN].contains(&name)
             && let Ok(Some(socket)) = sockets.take_udp_socket(index)
         {
             self.inherited.udp.push(socket);

@@ -52,7 +52,6 @@ use crate::store::Store;
 use crate::topic::Shards;
 use net::Group;
 use status::Status;
-use tcp::QueueAtStop;
 use threads::{Beats, Prepared};
 
 /// A server that is bound to its addresses and ready to serve.
@@ -225,17 +224,15 @@ impl Server {
             udp_group(&config, inherited.udp)?,
         );
         steer(&config, &udp);
-        let (tls, tls_listeners) = match &config.tls {
-            Some(tls) => (
-                Some(Tls::load_for(
-                    tls.files.clone(),
-                    config.connection_limits.handshakes,
-                )?),
-                tls_listeners(tls.address, config.shards)?,
-            ),
-            None => (None, Vec::new()),
+        let certificates = match &config.tls {
+            Some(tls) => {
+                let handshakes = config.connection_limits.handshakes;
+                Some(Tls::load_for(tls.files.clone(), handshakes)?)
+            }
+            None => None,
         };
-        threads::warn_of_limits(&config, &tcp, &udp);
+        let tls = tls_group(&config, inherited.tls)?;
+        threads::warn_of_limits(&config, [&tcp, &tls], &udp);
         let tcp_addr = tcp
             .sockets
             .first()
@@ -246,7 +243,7 @@ impl Server {
             .and_then(|socket| socket.local_addr().ok()?.as_socket());
         // The ports that the system chose.
         (config.tcp, config.udp) = (tcp_addr, udp_addr);
-        if let (Some(tls), Some(listener)) = (&mut config.tls, tls_listeners.first())
+        if let (Some(tls), Some(listener)) = (&mut config.tls, tls.sockets.first())
             && let Ok(address) = listener.local_addr()
         {
             tls.address = address;
@@ -258,13 +255,9 @@ impl Server {
         let loaded = durable.as_ref().map(|durable| durable.loaded);
         let beats = Beats::new(config.shards.count());
         let prepared = Prepared {
-            status: Arc::new(Status::new(config, loaded, tls)),
-            queue_at_stop: match tcp.inherited {
-                true => QueueAtStop::Leave,
-                false => QueueAtStop::Serve,
-            },
-            tcp: tcp.sockets,
-            tls: tls_listeners,
+            status: Arc::new(Status::new(config, loaded, certificates)),
+            tcp,
+            tls,
             udp: udp.sockets,
             stop: watch::Sender::new(false),
             shared,
@@ -413,10 +406,27 @@ fn tcp_group(
     config: &Config,
     inherited: Vec<TcpListener>,
 ) -> Result<Group<TcpListener>, BindError> {
-    let workers = usize::from(config.shards.count());
+    stream_group("tcp", config.tcp, config.shards, inherited)
+}
+
+fn tls_group(
+    config: &Config,
+    inherited: Vec<TcpListener>,
+) -> Result<Group<TcpListener>, BindError> {
+    let address = config.tls.as_ref().map(|tls| tls.address);
+    stream_group("tls", address, config.shards, inherited)
+}
+
+fn stream_group(
+    transport: &'static str,
+    address: Option<SocketAddr>,
+    workers: Shards,
+    inherited: Vec<TcpListener>,
+) -> Result<Group<TcpListener>, BindError> {
+    let workers = usize::from(workers.count());
     group(
-        "tcp",
-        config.tcp,
+        transport,
+        address,
         inherited,
         |address| net::tcp_group(address, workers),
         |inherited| net::inherited_tcp(inherited, workers),
@@ -432,16 +442,6 @@ fn udp_group(config: &Config, inherited: Vec<UdpSocket>) -> Result<Group<Socket>
         |address| net::udp_group(address, workers),
         |inherited| net::inherited_udp(inherited, workers),
     )
-}
-
-/// Binds a listener for TLS for each worker.
-fn tls_listeners(address: SocketAddr, workers: Shards) -> Result<Vec<TcpListener>, BindError> {
-    let listeners = net::tcp_group(address, usize::from(workers.count()));
-    listeners.map_err(|source| BindError::Listen {
-        transport: "tls",
-        address,
-        source,
-    })
 }
 
 /// Returns the sockets of a transport: the inherited ones, or if there are none, sockets that are

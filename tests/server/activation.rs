@@ -6,12 +6,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
+use globalcounter::protocol::{Op, Reply};
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Directory, Supervisor, connect, datagrams, eventually, exchange, exchange_to_end, info,
-    info_field,
+    Directory, Supervisor, TlsDirectory, connect, datagrams, eventually, exchange, exchange_to_end,
+    info, info_field,
 };
 
 /// Returns the load generator. The tests of the workspace build it; those of this package alone do not.
@@ -270,6 +272,115 @@ fn the_admin_port_may_be_passed_by_name() {
         tcp.port().to_string()
     );
     service.stop();
+}
+
+/// TLS clients that connect while no server runs are served by the next, also when one stops.
+#[test]
+fn tls_may_be_passed_by_name() {
+    let files = TlsDirectory::new("activation");
+    let mut supervisor = Supervisor::new();
+    supervisor.tcp(1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    supervisor.pass("tls", listener);
+    let (certificate, key) = (files.text("cert.pem"), files.text("key.pem"));
+    // The address of the settings is not used: no server could listen on it.
+    let tls = [
+        "--tls",
+        "192.0.2.1:1",
+        "--tls-cert",
+        &certificate,
+        "--tls-key",
+        &key,
+    ];
+    let common = [
+        "--in-memory",
+        "--shards",
+        "2",
+        "--udp",
+        "off",
+        "--allow",
+        "127.0.0.1=count",
+    ];
+    let arguments = [&tls[..], &common].concat();
+    for restarts in 0..3 {
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let client = files.client();
+                thread::spawn(move || client.framed(address).ask(Op::Count, "a"))
+            })
+            .collect();
+        let service = supervisor.start_ready(&arguments);
+        let mut sums: Vec<Reply> = waiting
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .collect();
+        sums.sort_by_key(|reply| match reply {
+            Reply::Count(sum) => *sum,
+            other => panic!("{other:?}"),
+        });
+        let expected: Vec<Reply> = (1..=20).map(Reply::Count).collect();
+        assert_eq!(sums, expected, "after {restarts} restarts");
+        service.stop();
+    }
+
+    let mut supervisor = Supervisor::new();
+    supervisor.pass("tls", TcpListener::bind("127.0.0.1:0").unwrap());
+    let error = refusal(supervisor, &["--tcp", "127.0.0.1:0", "--udp", "off"]);
+    assert!(
+        error.contains("tls") && error.contains("the transport is off"),
+        "{error}"
+    );
+}
+
+/// Whether a server is exposed is decided by the addresses of the sockets, not of the settings.
+#[test]
+fn sockets_beyond_loopback_need_access_control() {
+    for (name, scheme) in [("any", "tcp"), ("tls", "tls"), ("admin", "http")] {
+        let files = TlsDirectory::new(&format!("activation-{name}"));
+        let (certificate, key) = (files.text("cert.pem"), files.text("key.pem"));
+        let exposed = |more: &[&str]| {
+            let mut supervisor = Supervisor::new();
+            let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            supervisor.pass(name, listener);
+            let tls = [
+                "--tls-cert",
+                &certificate,
+                "--tls-key",
+                &key,
+                "--tls",
+                "127.0.0.1:0",
+            ];
+            let common = [
+                "--in-memory",
+                "--shards",
+                "2",
+                "--tcp",
+                "127.0.0.1:0",
+                "--udp",
+                "off",
+            ];
+            let arguments = [&tls[..], &common, more].concat();
+            (
+                supervisor.start(&arguments, Stdio::piped()),
+                supervisor,
+                address,
+            )
+        };
+        let (service, _supervisor, address) = exposed(&[]);
+        let error = service.refusal();
+        let expected = format!("refusing to serve everybody on {scheme}://{address}");
+        assert!(error.contains(&expected), "{error}");
+        let (service, mut supervisor, _) = exposed(&["--allow", "127.0.0.1=count"]);
+        supervisor.await_notification("READY=1");
+        service.stop();
+    }
+    // The address of the settings is not used, so it is no mistake.
+    let mut supervisor = Supervisor::new();
+    supervisor.tcp(1);
+    let arguments = ["--in-memory", "--tcp", "0.0.0.0:9999", "--udp", "off"];
+    supervisor.start_ready(&arguments).stop();
 }
 
 /// Starts a server that must refuse the sockets, and returns its error.

@@ -20,6 +20,8 @@ pub struct Inherited {
     /// UDP sockets, all of one address, in the order in which they were bound: steering depends on
     /// it. If empty, the server binds its own.
     pub udp: Vec<UdpSocket>,
+    /// Listeners of TLS, as those of `tcp`.
+    pub tls: Vec<TcpListener>,
 }
 
 /// The sockets of one transport, one for each worker.

@@ -47,6 +47,14 @@ pub(crate) enum QueueAtStop {
     Leave,
 }
 
+impl QueueAtStop {
+    /// Returns what to do with the queue of a listener, `inherited` from a process that keeps it open or
+    /// not.
+    pub(crate) fn of(inherited: bool) -> Self {
+        if inherited { Self::Leave } else { Self::Serve }
+    }
+}
+
 /// Accepts connections, those of TLS if `tls` is given, and serves each in a task, until the server is
 /// to stop. Then empties the listener's queue if `queue` says so, so that none of its connections is
 /// closed without a reply, and closes the listener.

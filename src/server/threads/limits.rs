@@ -11,7 +11,11 @@ use crate::server::config::{self, Config};
 use crate::server::net::{self, Group};
 
 /// Logs one warning for each limit of the machine that is below the settings.
-pub(crate) fn warn_of_limits(config: &Config, tcp: &Group<TcpListener>, udp: &Group<Socket>) {
+pub(crate) fn warn_of_limits(
+    config: &Config,
+    [tcp, tls]: [&Group<TcpListener>; 2],
+    udp: &Group<Socket>,
+) {
     let max_connections = config.max_connections;
     if (config.tcp.is_some() || config.tls.is_some())
         && let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE)
@@ -34,6 +38,7 @@ pub(crate) fn warn_of_limits(config: &Config, tcp: &Group<TcpListener>, udp: &Gr
         );
     }
     warn_of_sharing("tcp", tcp);
+    warn_of_sharing("tls", tls);
     warn_of_sharing("udp", udp);
     if let Some(socket) = udp.sockets.first()
         && let Ok(granted) = net::udp_receive_buffer(socket)

@@ -32,13 +32,9 @@ pub(super) struct Plan {
     pub(super) shared: Arc<Shared>,
     pub(super) max_topic_len: usize,
     pub(super) status: Arc<Status>,
-    /// Its listener, and a guard that is dropped when it accepts no more.
-    pub(super) tcp: Option<(TcpListener, Accepting)>,
-    /// The same for TLS.
-    pub(super) tls: Option<(TcpListener, Accepting)>,
+    pub(super) tcp: Option<Endpoint>,
+    pub(super) tls: Option<Endpoint>,
     pub(super) udp: Option<Socket>,
-    /// What it does with its listener's queue when it stops.
-    pub(super) queue_at_stop: QueueAtStop,
     /// Tells that it runs.
     pub(super) beat: Beat,
     /// The processor to pin the thread to.
@@ -51,6 +47,16 @@ pub(super) struct Plan {
     pub(super) reading: ReadGuard,
     /// Turns true when the worker is to stop. A task that panics sets it.
     pub(super) stop: watch::Sender<bool>,
+}
+
+/// Where a worker accepts connections.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) listener: TcpListener,
+    /// Dropped when it accepts no more.
+    pub(super) accepting: Accepting,
+    /// What it does with the listener's queue when it stops.
+    pub(super) queue_at_stop: QueueAtStop,
 }
 
 /// Runs a worker on this thread until it is told to stop.
@@ -112,23 +118,17 @@ async fn serve(plan: Plan) -> io::Result<()> {
     if let Some(udp) = &udp {
         worker.spawn(udp::serve_datagrams(Rc::clone(&worker), Rc::clone(udp)));
     }
-    if let Some((listener, accepting)) = plan.tcp {
-        worker.spawn(tcp::accept(
-            Rc::clone(&tcp),
-            tokio::net::TcpListener::from_std(listener)?,
-            accepting,
-            None,
-            plan.queue_at_stop,
-        ));
-    }
-    if let Some((listener, accepting)) = plan.tls {
-        worker.spawn(tcp::accept(
-            Rc::clone(&tcp),
-            tokio::net::TcpListener::from_std(listener)?,
-            accepting,
-            plan.status.tls.clone(),
-            QueueAtStop::Serve,
-        ));
+    let endpoints = [(plan.tcp, None), (plan.tls, plan.status.tls.clone())];
+    for (endpoint, tls) in endpoints {
+        if let Some(endpoint) = endpoint {
+            worker.spawn(tcp::accept(
+                Rc::clone(&tcp),
+                tokio::net::TcpListener::from_std(endpoint.listener)?,
+                endpoint.accepting,
+                tls,
+                endpoint.queue_at_stop,
+            ));
+        }
     }
     worker.spawn(tcp::serve_arrivals(tcp, plan.arrivals));
     worker.spawn(plan.beat.run());

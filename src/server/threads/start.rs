@@ -8,12 +8,12 @@ use socket2::Socket;
 use tokio::sync::{mpsc, watch};
 
 use super::pulse::Beats;
-use super::run::{self, Plan};
+use super::run::{self, Endpoint, Plan};
 use crate::server::durable::{self, Durable};
 use crate::server::error::ServeError;
 use crate::server::exchange::{ReadGuard, Shared, WorkerId};
-use crate::server::net::affinity;
-use crate::server::status::Status;
+use crate::server::net::{Group, affinity};
+use crate::server::status::{Accepting, Status};
 use crate::server::tcp::QueueAtStop;
 use crate::topic::ShardId;
 
@@ -22,13 +22,11 @@ pub(crate) struct Prepared {
     /// The settings, with the ports that the system chose, and the counts of the server.
     pub(crate) status: Arc<Status>,
     /// A listener for each worker. Empty without TCP.
-    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) tcp: Group<TcpListener>,
     /// A listener for TLS for each worker. Empty without TLS.
-    pub(crate) tls: Vec<TcpListener>,
+    pub(crate) tls: Group<TcpListener>,
     /// A socket for each worker. Empty without UDP.
     pub(crate) udp: Vec<Socket>,
-    /// What a stopping worker does with its listener's queue.
-    pub(crate) queue_at_stop: QueueAtStop,
     /// Turns true when the server is to stop.
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) shared: Arc<Shared>,
@@ -64,7 +62,6 @@ fn plans(prepared: Prepared) -> Vec<Plan> {
         tcp,
         tls,
         udp,
-        queue_at_stop,
         stop,
         shared,
         beats,
@@ -84,7 +81,7 @@ fn plans(prepared: Prepared) -> Vec<Plan> {
     let mut processors = processors.into_iter().cycle();
     let (ids, max_topic_len) = (config.shards.ids(), config.max_topic_len);
     let connections = Arc::clone(&status.connections);
-    let (mut tcp, mut tls, mut udp) = (tcp.into_iter(), tls.into_iter(), udp.into_iter());
+    let (mut tcp, mut tls, mut udp) = (endpoints(tcp), endpoints(tls), udp.into_iter());
     let plan = |(id, arrivals): (ShardId, _)| Plan {
         id: WorkerId::of(id),
         shared: Arc::clone(&shared),
@@ -92,12 +89,11 @@ fn plans(prepared: Prepared) -> Vec<Plan> {
         status: Arc::clone(&status),
         tcp: tcp
             .next()
-            .map(|listener| (listener, connections.accept(WorkerId::of(id)))),
+            .map(|endpoint| endpoint(connections.accept(WorkerId::of(id)))),
         tls: tls
             .next()
-            .map(|listener| (listener, connections.accept(WorkerId::of(id)))),
+            .map(|endpoint| endpoint(connections.accept(WorkerId::of(id)))),
         udp: udp.next(),
-        queue_at_stop,
         beat: beats.beat(WorkerId::of(id)),
         processor: processors.next(),
         arrivals,
@@ -106,6 +102,20 @@ fn plans(prepared: Prepared) -> Vec<Plan> {
         stop: stop.clone(),
     };
     ids.zip(arrivals).map(plan).collect()
+}
+
+/// Returns, for each worker, what makes its endpoint.
+fn endpoints(
+    group: Group<TcpListener>,
+) -> impl Iterator<Item = impl FnOnce(Accepting) -> Endpoint> {
+    let queue_at_stop = QueueAtStop::of(group.inherited);
+    group.sockets.into_iter().map(move |listener| {
+        move |accepting| Endpoint {
+            listener,
+            accepting,
+            queue_at_stop,
+        }
+    })
 }
 
 fn spawn(plan: Plan, report: Report) {
