@@ -13,6 +13,7 @@
 //! - `tls`: TLS: both versions, records cut anywhere, slow peers, moves, client certificates, ends
 //! - `tls_client`: the library's clients and the command over TLS
 //! - `tls_files`: certificates in files: mistakes in them, and their replacement in a running server
+//! - `tls_offer`: every version, cipher suite, group and signature scheme is tried
 //! - `tls_programs`: redis-cli, openssl and Python's redis package over TLS
 //! - `lifecycle`: binding, stopping, signals, CPU use of an idle server
 //! - `client`: the library's clients, also against servers that fail
@@ -98,6 +99,7 @@ mod stores;
 mod tls;
 mod tls_client;
 mod tls_files;
+mod tls_offer;
 mod tls_programs;
 mod token_floods;
 mod watch;

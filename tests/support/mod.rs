@@ -18,7 +18,7 @@ mod wait;
 
 pub(crate) use certificates::{Authority, Issued, Validity};
 pub(crate) use connection::{
-    classic_sum, connect, datagrams, exchange, exchange_to_end, write_until_blocked,
+    classic_sum, connect, connect_from, datagrams, exchange, exchange_to_end, write_until_blocked,
 };
 pub(crate) use directory::Directory;
 pub(crate) use embedded::{Embedded, config, port_0};

@@ -160,7 +160,12 @@ impl TlsClient {
 
     /// Opens a connection and completes the handshake as far as the client can tell.
     pub(crate) fn try_connect(&self, address: SocketAddr) -> io::Result<TlsStream> {
-        let mut stream = StreamOwned::new(self.session(), connect(address));
+        self.try_over(connect(address))
+    }
+
+    /// Does the same as [`try_connect`](Self::try_connect) over a connection that is open.
+    pub(crate) fn try_over(&self, socket: TcpStream) -> io::Result<TlsStream> {
+        let mut stream = StreamOwned::new(self.session(), socket);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }

@@ -8,6 +8,7 @@
 //! - `files`: tokens files, their reload, and secrets that are not shown
 //! - `certificates`: client certificates that stand for tokens
 //! - `clients`: the library's clients, the command and the redis crate
+//! - `refusals`: each fault of tokens and certificates, in each dialect
 //! - `admin`: the admin port, and those who ask it
 
 mod admin;
@@ -17,6 +18,7 @@ mod credentials;
 mod files;
 mod promises;
 mod ranges;
+mod refusals;
 mod scope;
 mod table;
 

@@ -3,7 +3,7 @@
 const DOCUMENT: &str = include_str!("../../../docs/security.md");
 
 /// The files with the tests, by the modules in which they are.
-const SOURCES: [(&str, &str); 15] = [
+const SOURCES: [(&str, &str); 18] = [
     ("access::admin", include_str!("admin.rs")),
     ("admin_tls", include_str!("../admin_tls.rs")),
     ("access::certificates", include_str!("certificates.rs")),
@@ -11,12 +11,15 @@ const SOURCES: [(&str, &str); 15] = [
     ("access::credentials", include_str!("credentials.rs")),
     ("access::files", include_str!("files.rs")),
     ("access::ranges", include_str!("ranges.rs")),
+    ("access::refusals", include_str!("refusals.rs")),
     ("access::scope", include_str!("scope.rs")),
     ("access::table", include_str!("table.rs")),
     ("files", include_str!("../files.rs")),
     ("rates", include_str!("../rates.rs")),
     ("secrets", include_str!("../secrets.rs")),
     ("tls", include_str!("../tls.rs")),
+    ("tls_offer", include_str!("../tls_offer.rs")),
+    ("tls_programs", include_str!("../tls_programs.rs")),
     ("token_floods", include_str!("../token_floods.rs")),
     (
         "access::guard::tests",
