@@ -2,10 +2,15 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use crate::support::TlsDirectory;
+use globalcounter::access::{Guard, Policy, parse_tokens};
+use globalcounter::server::Config;
 
-/// Counts with a client certificate; without one, the server refuses the connection.
+use crate::support::{Embedded, TlsDirectory};
+
+/// Counts with a client certificate, which the server knows by its name; without one, the server refuses
+/// the connection.
 const PYTHON: &str = r#"
 import sys
 import redis
@@ -16,6 +21,13 @@ allowed = client(ssl_certfile=certificate, ssl_keyfile=key)
 assert [allowed.incr("python") for _ in range(3)] == [1, 2, 3]
 with allowed.pipeline(transaction=False) as pipeline:
     assert pipeline.incr("python").incrby("python", 10).execute() == [4, 14]
+assert allowed.client_info()["user"] == "python", allowed.client_info()
+try:
+    allowed.delete("python")
+except redis.exceptions.NoPermissionError:
+    pass
+else:
+    raise AssertionError("deleted without the right")
 try:
     client().incr("python")
 except redis.ConnectionError as error:
@@ -32,7 +44,12 @@ fn the_python_package_counts_with_a_certificate() {
         return;
     }
     let files = TlsDirectory::new("python");
-    let server = files.start_for_clients(2);
+    let tokens = "python = { rights = [\"count\"], certificate = \"a client\" }";
+    let policy = Policy::new(parse_tokens(tokens).unwrap(), Vec::new());
+    let server = Embedded::with(Config {
+        access: Some(Arc::new(Guard::new(policy))),
+        ..files.config_for_clients(2)
+    });
     let port = server.tls.as_ref().unwrap().0.port().to_string();
     let [ca, certificate, key] = ["ca.pem", "client.pem", "client-key.pem"].map(|n| files.text(n));
     let arguments = ["-c", PYTHON, &port, &ca, &certificate, &key];

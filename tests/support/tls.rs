@@ -39,9 +39,15 @@ impl TlsDirectory {
         made
     }
 
-    /// Starts a server that requires client certificates. A client's is in `client.pem` and
-    /// `client-key.pem`.
+    /// Starts a server that requires client certificates: see
+    /// [`config_for_clients`](Self::config_for_clients).
     pub(crate) fn start_for_clients(&self, shards: usize) -> Embedded {
+        Embedded::with(self.config_for_clients(shards))
+    }
+
+    /// Returns the settings of a server that requires client certificates. One with the common name "a
+    /// client" is in `client.pem` and `client-key.pem`.
+    pub(crate) fn config_for_clients(&self, shards: usize) -> Config {
         let clients = Authority::new("clients");
         let client = clients.client("a client", Validity::Now);
         self.write("clients.pem", &clients.certificate);
@@ -51,7 +57,7 @@ impl TlsDirectory {
             clients: Some(self.path("clients.pem")),
             ..self.files()
         };
-        Embedded::with(self.config(shards, used))
+        self.config(shards, used)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use globalcounter::access::{Guard, Policy, parse_tokens};
 use globalcounter::protocol::{ErrorCode, Op, Reply};
 use globalcounter::server::{Config, TlsFiles};
+use redis::{AsyncCommands, ClientTlsConfig, TlsCertificates};
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 
@@ -181,4 +182,48 @@ fn a_reload_changes_the_rights_of_certificates_at_once() {
     assert_eq!(ask(Op::Count), [DENIED; 2]);
     assert_eq!(ask(Op::Advance(9)), [Reply::Advance(9); 2]);
     assert_eq!(audit.ask(Op::Get, INSIDE), DENIED);
+}
+
+/// The redis crate shows a certificate and nothing else, blocking and asynchronously.
+#[tokio::test]
+async fn the_redis_crate_is_known_by_its_certificate() {
+    let server = Certified::start("certified-redis", &[ORDERS]);
+    let open = |name: &str, protocol: &str| {
+        let issued = server.authority.client(name, Validity::Now);
+        let url = format!("rediss://localhost:{}/{protocol}", server.address.port());
+        let identity = ClientTlsConfig {
+            client_cert: issued.certificate.into_bytes(),
+            client_key: issued.key.into_bytes(),
+        };
+        let certificates = TlsCertificates {
+            client_tls: Some(identity),
+            root_cert: Some(server.files.authority.certificate.clone().into_bytes()),
+        };
+        redis::Client::build_with_tls(url, certificates).unwrap()
+    };
+    for protocol in ["", "?protocol=resp3"] {
+        let client = open("orders.example", protocol);
+        let mut connection = client.get_connection().unwrap();
+        let before: u64 = redis::Commands::incr(&mut connection, INSIDE, 1).unwrap();
+        let mut pipeline = redis::pipe();
+        for _ in 0..1_000 {
+            pipeline.incr(INSIDE, 1);
+        }
+        let sums: Vec<u64> = pipeline.query(&mut connection).unwrap();
+        assert!(sums.into_iter().eq(before + 1..=before + 1_000));
+        let denied = redis::Commands::incr::<_, _, u64>(&mut connection, OUTSIDE, 1);
+        assert_eq!(denied.unwrap_err().code(), Some("NOPERM"));
+
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let sum: u64 = connection.incr(INSIDE, 1).await.unwrap();
+        assert_eq!(sum, before + 1_001);
+
+        let mut unnamed = open("another", protocol).get_connection().unwrap();
+        let denied = redis::Commands::incr::<_, _, u64>(&mut unnamed, INSIDE, 1);
+        let code = denied.unwrap_err().code().map(str::to_owned);
+        assert!(
+            matches!(code.as_deref(), Some("NOAUTH" | "NOPERM")),
+            "{code:?}"
+        );
+    }
 }
