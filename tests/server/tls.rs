@@ -132,13 +132,15 @@ fn a_peer_that_reads_nothing_is_read_no_more() {
         while !blocked && !rest.is_empty() {
             match stream.sock.write(rest) {
                 Ok(len) => rest = &rest[len..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => blocked = true,
+                // On a busy machine, the server may also be slow.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    blocked = server.monitor.snapshot().stalls > 0;
+                }
                 Err(error) => panic!("{error}"),
             }
         }
         records.drain(..records.len() - rest.len());
     }
-    assert!(server.monitor.snapshot().stalls > 0);
     // Another connection is served meanwhile.
     assert_eq!(client.framed(address).ask(Op::Count, "b"), Reply::Count(1));
     stream.sock.set_write_timeout(None).unwrap();
@@ -370,7 +372,9 @@ fn only_clients_with_a_certificate_of_the_authority_are_served() {
             assert_eq!(alert(&error), Some(expected), "{version:?} {error}");
         }
     }
-    assert_eq!(failed(&server.monitor, "certificate"), 8);
+    eventually("all are counted", || {
+        failed(&server.monitor, "certificate") == 8
+    });
     // None of them has counted.
     let mut framed = Framed::connect(server.tcp);
     assert_eq!(framed.ask(Op::Count, "a"), Reply::Count(3));
