@@ -94,6 +94,8 @@ impl Permission for Open {
 impl Permission for Access {
     const CHECKS: bool = true;
 
+    /// Most requests are for one topic, with a right on all topics: those need one comparison.
+    #[inline(always)]
     fn check<'a>(
         &self,
         spec: &'static Spec,
@@ -101,44 +103,13 @@ impl Permission for Access {
         arguments: &Arguments,
         bytes: &'a [u8],
     ) -> Result<(), Refusal<'static>> {
-        let grant = self.grant();
-        let (allowed, has_right) = match command {
-            Command::Topic { request, .. } => {
-                let right = Right::for_op(request.op);
-                let allowed = grant.allows(right, request.topic.as_bytes());
-                (allowed, allowed || grant.allows_somewhere(right))
+        match command {
+            Command::Topic { request, .. }
+                if self.grant().allows_everywhere(Right::for_op(request.op)) =>
+            {
+                Ok(())
             }
-            Command::EachKey(each) => {
-                let right = Right::for_op(each.op);
-                let mut keys = spec.keys.range(arguments.len());
-                let allowed = keys.all(|i| grant.allows(right, arguments.at(i, bytes)));
-                (allowed, allowed || grant.allows_somewhere(right))
-            }
-            // They return only the topics that may be read.
-            Command::Scan(_) | Command::Keys(_) => {
-                let allowed = grant.allows_somewhere(Right::Read);
-                (allowed, allowed)
-            }
-            _ => {
-                let allowed = match spec.verb {
-                    Verb::RandomKey | Verb::DbSize => grant.allows_everywhere(Right::Read),
-                    Verb::Info => {
-                        grant.allows_everywhere(Right::Read) || grant.allows_somewhere(Right::Admin)
-                    }
-                    Verb::ConfigGet | Verb::ClientList | Verb::ClientKill => {
-                        grant.allows_somewhere(Right::Admin)
-                    }
-                    // They concern only the connection, or return the same to everybody.
-                    _ => true,
-                };
-                (allowed, allowed)
-            }
-        };
-        match (allowed, has_right) {
-            (true, _) => Ok(()),
-            (false, true) => Err(Refusal::NoKey),
-            (false, false) if grant.is_empty() && self.name().is_none() => Err(Refusal::NoAuth),
-            (false, false) => Err(Refusal::NoCommand(spec)),
+            _ => check_by_rules(self, spec, command, arguments, bytes),
         }
     }
 
@@ -180,6 +151,56 @@ impl Permission for Access {
     fn filter(&self) -> Option<Arc<Grant>> {
         let all = self.grant().allows_everywhere(Right::Read);
         (!all).then(|| Arc::clone(self.grant()))
+    }
+}
+
+/// Checks a command in any case.
+#[inline(never)]
+fn check_by_rules<'a>(
+    access: &Access,
+    spec: &'static Spec,
+    command: &Command<'a>,
+    arguments: &Arguments,
+    bytes: &'a [u8],
+) -> Result<(), Refusal<'static>> {
+    let grant = access.grant();
+    let (allowed, has_right) = match command {
+        Command::Topic { request, .. } => {
+            let right = Right::for_op(request.op);
+            let allowed = grant.allows(right, request.topic.as_bytes());
+            (allowed, allowed || grant.allows_somewhere(right))
+        }
+        Command::EachKey(each) => {
+            let right = Right::for_op(each.op);
+            let mut keys = spec.keys.range(arguments.len());
+            let allowed = keys.all(|i| grant.allows(right, arguments.at(i, bytes)));
+            (allowed, allowed || grant.allows_somewhere(right))
+        }
+        // They return only the topics that may be read.
+        Command::Scan(_) | Command::Keys(_) => {
+            let allowed = grant.allows_somewhere(Right::Read);
+            (allowed, allowed)
+        }
+        _ => {
+            let allowed = match spec.verb {
+                Verb::RandomKey | Verb::DbSize => grant.allows_everywhere(Right::Read),
+                Verb::Info => {
+                    grant.allows_everywhere(Right::Read) || grant.allows_somewhere(Right::Admin)
+                }
+                Verb::ConfigGet | Verb::ClientList | Verb::ClientKill => {
+                    grant.allows_somewhere(Right::Admin)
+                }
+                // They concern only the connection, or return the same to everybody.
+                _ => true,
+            };
+            (allowed, allowed)
+        }
+    };
+    match (allowed, has_right) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Refusal::NoKey),
+        (false, false) if grant.is_empty() && access.name().is_none() => Err(Refusal::NoAuth),
+        (false, false) => Err(Refusal::NoCommand(spec)),
     }
 }
 

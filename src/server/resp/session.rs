@@ -83,6 +83,10 @@ struct Turn<'a> {
     ring: &'a mut Ring,
     /// The length of the ring's text before this turn.
     text_before: usize,
+    /// How many bytes of replies the turn may add, and how many requests may be in flight: read from the
+    /// link once, not for each command.
+    room: usize,
+    max_in_flight: usize,
     requests: &'a mut Requests,
 }
 
@@ -214,6 +218,8 @@ impl Session {
             worker,
             link,
             text_before: ring.text_len(),
+            room: link.room(),
+            max_in_flight: link.max_in_flight(),
             ring: &mut ring,
             requests,
         };
@@ -277,7 +283,7 @@ impl Session {
     #[inline(always)]
     fn next(&mut self, input: &mut [u8], turn: &Turn<'_>) -> Next {
         let text = turn.ring.text_len() - turn.text_before;
-        if !turn.ring.has_room(turn.link.max_in_flight()) || text >= turn.link.room() {
+        if !turn.ring.has_room(turn.max_in_flight) || text >= turn.room {
             self.waits = Some(WaitsFor::Room);
             return Next::End(Rest::Unserved);
         }
@@ -321,12 +327,13 @@ impl Session {
         }
         if P::CHECKS
             && let Ok(spec) = &found
+            && matches!(spec.verb, Verb::Auth | Verb::Hello)
             && let Some(check) = self.begin_auth(permission, spec, bytes, turn)
         {
             return Served::Authenticates(check);
         }
         turn.ring.begin_command();
-        let read = found.and_then(|spec| self.read(permission, spec, bytes, turn.worker));
+        let read = found.and_then(|spec| self.read(spec, bytes, turn.worker));
         let (spec, command) = match read {
             Ok(read) => read,
             Err(refusal) => {
@@ -338,6 +345,16 @@ impl Session {
                 };
             }
         };
+        // Not in `read`: there it would copy the command.
+        if P::CHECKS
+            && let Err(refusal) = permission.check(spec, &command, &self.arguments, bytes)
+        {
+            turn.worker.counters().denied();
+            turn.worker.counters().refused(spec.verb);
+            turn.ring.refuse(refusal);
+            self.verdict = None;
+            return Served::Done;
+        }
         turn.worker.counters().called(spec.verb);
         self.registration.client.set_verb(spec.verb);
         let shards = turn.worker.shared().shards();
@@ -389,8 +406,9 @@ impl Session {
         Served::Done
     }
 
-    /// Begins to check the credentials of the command that was decoded last, if it has some and they
-    /// are not checked yet. Returns the check if it takes a while.
+    /// Begins to check the credentials of the command that was decoded last, an AUTH or HELLO, if it has
+    /// some and they are not checked yet. Returns the check if it takes a while.
+    #[cold]
     fn begin_auth<P: Permission>(
         &mut self,
         permission: &P,
@@ -398,7 +416,7 @@ impl Session {
         bytes: &[u8],
         turn: &Turn<'_>,
     ) -> Option<Pending> {
-        if !matches!(spec.verb, Verb::Auth | Verb::Hello) || self.verdict.is_some() {
+        if self.verdict.is_some() {
             return None;
         }
         let max_topic_len = turn.worker.intake.max_topic_len();
@@ -416,21 +434,16 @@ impl Session {
     }
 
     /// Interprets the command that was decoded last, which `spec` describes.
-    fn read<'a, P: Permission>(
+    #[inline(always)] // as `next`
+    fn read<'a>(
         &mut self,
-        permission: &P,
         spec: &'static Spec,
         bytes: &'a [u8],
         worker: &Worker,
     ) -> Result<(&'static Spec, Command<'a>), Refusal<'a>> {
         let read = self.transaction.note(spec).and_then(|()| {
             let max_topic_len = worker.intake.max_topic_len();
-            let command = Command::read(spec, &self.arguments, bytes, max_topic_len)?;
-            let allowed = permission.check(spec, &command, &self.arguments, bytes);
-            if allowed.is_err() {
-                worker.counters().denied();
-            }
-            allowed.map(|()| command)
+            Command::read(spec, &self.arguments, bytes, max_topic_len)
         });
         if read.is_err() {
             worker.counters().refused(spec.verb);
