@@ -35,6 +35,8 @@ pub mod access;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "server")]
+pub mod cluster;
+#[cfg(feature = "server")]
 mod measure;
 pub mod protocol;
 #[cfg(feature = "server")]

@@ -30,8 +30,8 @@ use package::Package;
 /// nothing of the server, nor the server of the client.
 const ROOT_ORDER: [&[&str]; 2] = [
     &[
-        "topic", "protocol", "measure", "access", "shard", "store", "server", "json", "admin",
-        "cli", "main",
+        "topic", "cluster", "protocol", "measure", "access", "shard", "store", "server", "json",
+        "admin", "cli", "main",
     ],
     &["topic", "protocol", "client", "json", "cli", "main"],
 ];
@@ -43,7 +43,7 @@ const LOADGEN_ORDER: [&[&str]; 1] = [&[
 ]];
 
 /// Parts that do no I/O and so must not know the crate that does it.
-const WITHOUT_TOKIO: [&str; 4] = ["topic", "protocol", "measure", "shard"];
+const WITHOUT_TOKIO: [&str; 5] = ["topic", "cluster", "protocol", "measure", "shard"];
 
 /// The folder under which `sys` alone has `unsafe`.
 const SERVER: &str = "server/";

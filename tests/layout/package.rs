@@ -76,7 +76,10 @@ impl Package {
     pub fn is_test_file(&self, file: &str) -> bool {
         file.split('/')
             .any(|part| part == "tests" || part == "tests.rs")
-            || self.test_files.contains(file)
+            || self.test_files.iter().any(|test| {
+                let folder = test.strip_suffix("mod.rs");
+                test == file || folder.is_some_and(|folder| file.starts_with(folder))
+            })
     }
 
     fn load_root(&mut self, file: &str) -> Option<ModuleId> {

@@ -1,6 +1,7 @@
 //! Seeded random numbers.
 
 /// SplitMix64: the same seed gives the same numbers.
+#[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {

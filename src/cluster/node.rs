@@ -1,0 +1,662 @@
+//! A node: takes events, keeps its session and its view, and brings each range to the state that view
+//! and placement call for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::action::{Action, Request};
+use super::event::{Answer, Event};
+use super::fault::{Fault, planted};
+use super::lease::{Live, Phase, deadline};
+use super::ownership::Ownership;
+use super::placement::place;
+use super::requests::{ClaimAttempt, Pending, Purpose, Ticket};
+use super::slot::RangeId;
+use super::time::Moment;
+use super::view::{Claim, Epoch, Leadership, LeaseId, NodeName, SessionId, View};
+
+/// How long the set of sessions must not have changed before a node acts on it. A node that restarts, or
+/// several that start together, cause one move of ranges instead of many.
+const SETTLING_TIME: Duration = Duration::from_secs(1);
+
+/// How long a node waits before it repeats what failed.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// The most ranges that one transaction claims: with the comparisons of old sessions, less than the 128
+/// that etcd allows in a transaction.
+const MAX_CLAIMS: usize = 32;
+
+/// The most ranges that are handed over at a time. Requests for a range wait while it moves, so few at a
+/// time keep the wait short.
+const MAX_MOVES: usize = 8;
+
+/// What a node has to know of itself.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its name.
+    pub name: NodeName,
+    /// The time to live of its lease.
+    pub lease: Duration,
+    /// The number of ranges of the cluster, as stored in etcd.
+    pub ranges: u16,
+}
+
+/// Where requests for a range go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// To the shards of this node, which may have to hold them for a moment.
+    ThisNode,
+    /// To another node.
+    Other(NodeName, Arc<str>),
+    /// Nowhere now: the owner's session has ended, or there never was an owner.
+    Nobody,
+}
+
+/// See the [module documentation](super) and docs/cluster.md.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    phase: Phase,
+    pending: Pending,
+    view: View,
+    /// Whether a watch continues the view.
+    watching: bool,
+    read_at: Moment,
+    /// The assigned node of each range.
+    placement: Vec<Option<NodeName>>,
+    /// When the set of sessions counts as settled.
+    settled_at: Moment,
+    ranges: Vec<Ownership>,
+    leaving: bool,
+    /// The moment of the last event.
+    now: Moment,
+    actions: Vec<Action>,
+}
+
+impl Node {
+    /// Creates a node that has no session yet. It begins with the first event, a
+    /// [`Timer`](Event::Timer).
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let ranges = usize::from(config.ranges);
+        Self {
+            phase: Phase::Idle {
+                retry_at: Moment::START,
+            },
+            pending: Pending::default(),
+            view: View::new(config.ranges),
+            watching: false,
+            read_at: Moment::START,
+            placement: vec![None; ranges],
+            settled_at: Moment::START,
+            ranges: vec![Ownership::NONE; ranges],
+            leaving: false,
+            now: Moment::START,
+            actions: Vec::new(),
+            config,
+        }
+    }
+
+    /// Takes an event that happened at `now` and returns what is to be done. `now` never goes back.
+    #[must_use]
+    pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        self.now = now;
+        match event {
+            Event::Timer => {}
+            Event::Answer(ticket, answer) => self.answered(now, ticket, answer),
+            Event::Watched {
+                revision,
+                sessions,
+                claims,
+            } => {
+                let mut changed = false;
+                for change in sessions {
+                    changed |= self.view.change_session(revision, change);
+                }
+                if changed {
+                    self.sessions_changed(now);
+                }
+                for (range, claim) in claims {
+                    self.view.put_claim(range, claim);
+                }
+                self.actions.push(Action::OwnersChanged);
+            }
+            Event::WatchBroken => self.watching = false,
+            Event::Loaded(range, epoch) => {
+                if *self.range(range) == Ownership::Loading(epoch) {
+                    *self.range(range) = Ownership::Serving(epoch);
+                    self.actions.push(Action::OwnersChanged);
+                }
+            }
+            Event::Frozen(range, epoch) => self.frozen(range, epoch),
+            Event::RangeFailed(range, epoch) => {
+                if self.range(range).epoch() == Some(epoch) {
+                    self.drop_range(range, epoch);
+                }
+            }
+            Event::Dropped(range) => {
+                if let Ownership::Dropping { fenced } = *self.range(range) {
+                    *self.range(range) = Ownership::Absent {
+                        fenced,
+                        retry_at: now,
+                    };
+                    self.actions.push(Action::OwnersChanged);
+                }
+            }
+            Event::AllDropped => self.all_dropped(now),
+            Event::Leave => self.leaving = true,
+        }
+        self.advance(now);
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Returns when the next [`Timer`](Event::Timer) event is due, `None` if the node waits for
+    /// something else.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Idle { retry_at } => Some(*retry_at),
+            Phase::Live(live) => {
+                let retries = self.ranges.iter().filter_map(|range| match range {
+                    Ownership::Absent { retry_at, .. } => Some(*retry_at),
+                    _ => None,
+                });
+                // What was due by the last event was done then, or waits for something else.
+                retries
+                    .chain([self.settled_at, self.read_at])
+                    .chain(live.renew_at())
+                    .filter(|&at| at > self.now)
+                    .min()
+            }
+            Phase::Granting { .. }
+            | Phase::Creating { .. }
+            | Phase::Ending { .. }
+            | Phase::Left => None,
+        }
+    }
+
+    /// Returns where requests for a range go, as far as this node knows.
+    #[must_use]
+    pub fn owner(&self, range: RangeId) -> Owner {
+        if self.ranges[range.index()].epoch().is_some() {
+            return Owner::ThisNode;
+        }
+        match self.view.claim(range) {
+            Some(claim) if claim.node != self.config.name && self.view.is_live(claim) => {
+                let address = self
+                    .view
+                    .session(&claim.node)
+                    .map(|session| session.address.clone());
+                address.map_or(Owner::Nobody, |address| {
+                    Owner::Other(claim.node.clone(), address)
+                })
+            }
+            _ => Owner::Nobody,
+        }
+    }
+
+    /// Returns the deadline of the session, `None` if there is no session.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Live(live) => Some(live.deadline()),
+            _ => None,
+        }
+    }
+
+    fn range(&mut self, range: RangeId) -> &mut Ownership {
+        &mut self.ranges[range.index()]
+    }
+
+    fn send(&mut self, purpose: Purpose, request: Request) {
+        let ticket = self.pending.add(purpose);
+        self.actions.push(Action::Send(ticket, request));
+    }
+
+    // --- answers of etcd ---
+
+    fn answered(&mut self, now: Moment, ticket: Ticket, answer: Answer) {
+        let Some(purpose) = self.pending.take(ticket) else {
+            return;
+        };
+        match purpose {
+            Purpose::Grant => self.granted(now, &answer),
+            Purpose::CreateSession => self.session_created(now, &answer),
+            Purpose::Renew => self.renewed(now, &answer),
+            Purpose::ReadState => self.state_read(now, answer),
+            Purpose::Claim(ranges) => self.claimed(now, &ranges, &answer),
+            Purpose::Reclaim(range, epoch) => self.reclaimed(now, range, epoch, &answer),
+            Purpose::HandOver(range, epoch, to, session) => {
+                self.handed_over(range, epoch, to, session, &answer);
+            }
+            Purpose::MarkDraining | Purpose::Revoke => {}
+        }
+    }
+
+    fn granted(&mut self, now: Moment, answer: &Answer) {
+        let Phase::Granting { sent_at } = self.phase else {
+            return;
+        };
+        let Answer::Granted(lease) = *answer else {
+            self.phase = Phase::Idle {
+                retry_at: now + RETRY_DELAY,
+            };
+            return;
+        };
+        self.phase = Phase::Creating {
+            lease,
+            deadline: deadline(sent_at, self.config.lease),
+        };
+        self.send(Purpose::CreateSession, Request::CreateSession { lease });
+    }
+
+    fn session_created(&mut self, now: Moment, answer: &Answer) {
+        let Phase::Creating { lease, deadline } = self.phase else {
+            return;
+        };
+        match *answer {
+            Answer::Created(session, leadership) => {
+                self.begin_session(now, lease, session, deadline, leadership);
+            }
+            // The key is of another process, or of this node's previous one; or the outcome is
+            // unknown. The lease is of no use then.
+            _ => {
+                self.send(Purpose::Revoke, Request::Revoke { lease });
+                self.phase = Phase::Idle {
+                    retry_at: now + RETRY_DELAY,
+                };
+            }
+        }
+    }
+
+    fn begin_session(
+        &mut self,
+        now: Moment,
+        lease: LeaseId,
+        session: SessionId,
+        deadline: Moment,
+        leadership: Leadership,
+    ) {
+        let live = Live::new(now, self.config.lease, lease, session, deadline, leadership);
+        self.phase = Phase::Live(live);
+        self.actions.push(Action::SetDeadline(deadline));
+        self.watching = false;
+        self.read_at = now;
+    }
+
+    fn renewed(&mut self, now: Moment, answer: &Answer) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        match *answer {
+            Answer::Renewed(leadership) => {
+                if live.renewed(now, self.config.lease, leadership) {
+                    let deadline = live.deadline();
+                    self.actions.push(Action::SetDeadline(deadline));
+                }
+            }
+            Answer::Expired => self.end_session(),
+            _ => live.renewal_failed(),
+        }
+    }
+
+    fn state_read(&mut self, now: Moment, answer: Answer) {
+        let Answer::State(snapshot) = answer else {
+            self.read_at = now + RETRY_DELAY;
+            return;
+        };
+        let after = snapshot.revision;
+        if self.view.load(snapshot) {
+            self.sessions_changed(now);
+        }
+        self.watching = true;
+        self.actions.push(Action::Watch { after });
+        self.actions.push(Action::OwnersChanged);
+    }
+
+    fn claimed(&mut self, now: Moment, ranges: &[RangeId], answer: &Answer) {
+        let (Answer::Applied(revision), Phase::Live(live)) = (answer, &self.phase) else {
+            for &range in ranges {
+                *self.range(range) = Ownership::Absent {
+                    fenced: Epoch::default(),
+                    retry_at: now + RETRY_DELAY,
+                };
+            }
+            self.read_again(now);
+            return;
+        };
+        let (session, epoch) = (live.session, Epoch(*revision));
+        for &range in ranges {
+            self.load_own(range, session, epoch);
+        }
+    }
+
+    fn reclaimed(&mut self, now: Moment, range: RangeId, fenced: Epoch, answer: &Answer) {
+        if let (Answer::Applied(revision), Phase::Live(live)) = (answer, &self.phase) {
+            let session = live.session;
+            self.load_own(range, session, Epoch(*revision));
+            return;
+        }
+        *self.range(range) = Ownership::Absent {
+            fenced,
+            retry_at: now + RETRY_DELAY,
+        };
+        self.read_again(now);
+    }
+
+    /// Loads a range whose claim this node has just written.
+    fn load_own(&mut self, range: RangeId, session: SessionId, epoch: Epoch) {
+        let claim = Claim {
+            node: self.config.name.clone(),
+            session,
+            epoch,
+        };
+        self.view.put_claim(range, claim);
+        *self.range(range) = Ownership::Loading(epoch);
+        self.actions.push(Action::Load(range, epoch));
+    }
+
+    fn handed_over(
+        &mut self,
+        range: RangeId,
+        epoch: Epoch,
+        to: NodeName,
+        to_session: SessionId,
+        answer: &Answer,
+    ) {
+        if *self.range(range) != Ownership::HandingOver(epoch) {
+            return;
+        }
+        if let Answer::Applied(revision) = *answer {
+            let claim = Claim {
+                node: to,
+                session: to_session,
+                epoch: Epoch(revision),
+            };
+            self.view.put_claim(range, claim);
+        } else if planted(Fault::FrozenRangeThaws) {
+            *self.range(range) = Ownership::Serving(epoch);
+            self.actions.push(Action::Load(range, epoch));
+            self.settled_at = self.now + 2 * SETTLING_TIME; // and is handed over later
+            return;
+        }
+        self.drop_range(range, epoch);
+    }
+
+    /// Reads sessions and claims again: the view was behind, or an outcome is unknown.
+    fn read_again(&mut self, now: Moment) {
+        self.watching = false;
+        self.read_at = self.read_at.max(now);
+    }
+
+    // --- the session ---
+
+    fn end_session(&mut self) {
+        let lease = match &self.phase {
+            Phase::Live(live) => Some(live.lease),
+            _ => None,
+        };
+        self.phase = Phase::Ending { lease };
+        self.pending.forget_all();
+        self.ranges.fill(Ownership::NONE);
+        self.watching = false;
+        self.actions.push(Action::DropAll);
+    }
+
+    /// All memory is gone, so a new session may begin: its deadline cannot cover a reply from old
+    /// memory (rule 5).
+    fn all_dropped(&mut self, now: Moment) {
+        let Phase::Ending { lease } = self.phase else {
+            return;
+        };
+        if let Some(lease) = lease {
+            self.send(Purpose::Revoke, Request::Revoke { lease });
+        }
+        if self.leaving {
+            self.phase = Phase::Left;
+            self.actions.push(Action::Left);
+        } else {
+            self.phase = Phase::Idle { retry_at: now };
+        }
+    }
+
+    fn sessions_changed(&mut self, now: Moment) {
+        self.placement = place(&self.view, self.config.ranges, &self.config.name);
+        self.settled_at = now + SETTLING_TIME;
+    }
+
+    // --- what is due ---
+
+    fn advance(&mut self, now: Moment) {
+        match &mut self.phase {
+            Phase::Idle { retry_at } if *retry_at <= now => {
+                if self.leaving {
+                    self.phase = Phase::Left;
+                    self.actions.push(Action::Left);
+                    return;
+                }
+                self.phase = Phase::Granting { sent_at: now };
+                let ttl = self.config.lease;
+                self.send(Purpose::Grant, Request::Grant { ttl });
+            }
+            Phase::Live(live) => {
+                let (lease, session) = (live.lease, live.session);
+                if live.renew_at().is_some_and(|at| at <= now) {
+                    live.renewal_sent(now, self.config.lease);
+                    self.send(Purpose::Renew, Request::Renew { lease });
+                }
+                self.advance_session(now, session);
+            }
+            _ => {}
+        }
+    }
+
+    fn advance_session(&mut self, now: Moment, session: SessionId) {
+        if !self.watching
+            && self.read_at <= now
+            && !self.pending.any(|purpose| *purpose == Purpose::ReadState)
+        {
+            self.send(Purpose::ReadState, Request::ReadState);
+        }
+        match self.view.session(&self.config.name) {
+            Some(own) if own.id == session => {}
+            // The view is older than the session.
+            _ if self.view.revision() < session.0 => return,
+            _ => {
+                self.end_session();
+                return;
+            }
+        }
+        if self.leaving {
+            self.advance_leaving(session);
+        }
+        self.advance_ranges(now, session);
+        if self.leaving && self.has_left(session) {
+            self.end_session();
+        }
+    }
+
+    fn advance_leaving(&mut self, session: SessionId) {
+        let draining = self
+            .view
+            .session(&self.config.name)
+            .is_some_and(|own| own.draining);
+        if !draining
+            && !self
+                .pending
+                .any(|purpose| *purpose == Purpose::MarkDraining)
+        {
+            self.send(Purpose::MarkDraining, Request::MarkDraining { session });
+        }
+    }
+
+    /// Returns whether all nodes drain, so that nobody takes over.
+    fn no_successor(&self) -> bool {
+        self.view
+            .sessions()
+            .values()
+            .all(|session| session.draining)
+    }
+
+    /// Returns whether nothing is left to hand over.
+    fn has_left(&self, session: SessionId) -> bool {
+        let alone = self.no_successor();
+        RangeId::all(self.config.ranges).all(|range| match &self.ranges[range.index()] {
+            Ownership::Closed(_) => true,
+            Ownership::Absent { .. } => {
+                alone
+                    || self
+                        .view
+                        .claim(range)
+                        .is_none_or(|claim| claim.session != session)
+            }
+            _ => false,
+        })
+    }
+
+    fn advance_ranges(&mut self, now: Moment, session: SessionId) {
+        let settled = self.settled_at <= now;
+        let mut moves = self.ranges.iter().filter(|range| range.is_moving()).count();
+        let mut attempts = Vec::new();
+        for range in RangeId::all(self.config.ranges) {
+            if self.lost(range, session) {
+                let epoch = self.ranges[range.index()].epoch().unwrap_or_default();
+                self.drop_range(range, epoch);
+                continue;
+            }
+            match self.ranges[range.index()] {
+                Ownership::Absent { fenced, retry_at } if retry_at <= now => {
+                    if let Some(attempt) = self.begin_range(range, session, fenced, settled) {
+                        attempts.push(attempt);
+                    }
+                }
+                Ownership::Serving(epoch) if settled && moves < MAX_MOVES => {
+                    moves += usize::from(self.begin_move(range, epoch));
+                }
+                _ => {}
+            }
+        }
+        for attempts in attempts.chunks(MAX_CLAIMS) {
+            self.send_claims(session, attempts);
+        }
+    }
+
+    /// Returns whether the range's memory is of an epoch that has ended.
+    fn lost(&self, range: RangeId, session: SessionId) -> bool {
+        let (Some(epoch), Some(claim)) =
+            (self.ranges[range.index()].epoch(), self.view.claim(range))
+        else {
+            return false;
+        };
+        // A claim of an earlier epoch in the view means that the view is behind.
+        claim.epoch > epoch || (claim.epoch == epoch && claim.session != session)
+    }
+
+    /// Begins to own a range that this node has no memory of, if it is to own it. Returns what to
+    /// claim, or `None` if the range needs no claim or is not this node's.
+    fn begin_range(
+        &mut self,
+        range: RangeId,
+        session: SessionId,
+        fenced: Epoch,
+        settled: bool,
+    ) -> Option<ClaimAttempt> {
+        let claim = self.view.claim(range).cloned();
+        if let Some(claim) = claim.as_ref().filter(|claim| claim.session == session) {
+            let epoch = claim.epoch;
+            if self.leaving && self.no_successor() {
+                return None;
+            }
+            if epoch > fenced || planted(Fault::UnknownOutcomeIgnored) {
+                *self.range(range) = Ownership::Loading(epoch);
+                self.actions.push(Action::Load(range, epoch));
+            } else {
+                *self.range(range) = Ownership::Reclaiming { fenced };
+                let request = Request::Reclaim {
+                    session,
+                    range,
+                    epoch,
+                };
+                self.send(Purpose::Reclaim(range, fenced), request);
+            }
+            return None;
+        }
+        let free = claim.as_ref().is_none_or(|claim| !self.view.is_live(claim));
+        let assigned = self.placement[range.index()].as_ref() == Some(&self.config.name);
+        (settled && free && assigned && !self.leaving).then(|| {
+            *self.range(range) = Ownership::Claiming;
+            ClaimAttempt {
+                range,
+                previous: claim,
+            }
+        })
+    }
+
+    /// Begins to hand over a range if it is assigned to another node, or if this node leaves as the
+    /// last one. Returns whether it did.
+    fn begin_move(&mut self, range: RangeId, epoch: Epoch) -> bool {
+        let successor = match &self.placement[range.index()] {
+            Some(node) if *node != self.config.name => {
+                let Some(session) = self.view.session(node) else {
+                    return false;
+                };
+                Some((node.clone(), session.id))
+            }
+            _ if self.leaving && self.no_successor() => None,
+            _ => return false,
+        };
+        *self.range(range) = Ownership::Freezing(epoch, successor);
+        self.actions.push(Action::Freeze(range, epoch));
+        true
+    }
+
+    fn frozen(&mut self, range: RangeId, epoch: Epoch) {
+        let Phase::Live(Live { session, .. }) = self.phase else {
+            return;
+        };
+        let Ownership::Freezing(of, successor) = self.range(range) else {
+            return;
+        };
+        if *of != epoch {
+            return;
+        }
+        let Some((to, to_session)) = successor.take() else {
+            *self.range(range) = Ownership::Closed(epoch);
+            return;
+        };
+        *self.range(range) = Ownership::HandingOver(epoch);
+        let request = Request::HandOver {
+            session,
+            range,
+            epoch,
+            to: to.clone(),
+            to_session,
+        };
+        self.send(Purpose::HandOver(range, epoch, to, to_session), request);
+    }
+
+    fn drop_range(&mut self, range: RangeId, fenced: Epoch) {
+        *self.range(range) = Ownership::Dropping { fenced };
+        self.actions.push(Action::Drop(range));
+    }
+
+    fn send_claims(&mut self, session: SessionId, attempts: &[ClaimAttempt]) {
+        let mut replaced: Vec<(NodeName, Option<SessionId>)> = Vec::new();
+        for claim in attempts
+            .iter()
+            .filter_map(|attempt| attempt.previous.as_ref())
+        {
+            if !replaced.iter().any(|(node, _)| *node == claim.node) {
+                let other = self.view.session(&claim.node).map(|session| session.id);
+                replaced.push((claim.node.clone(), other));
+            }
+        }
+        let ranges = attempts.iter().map(|attempt| attempt.range).collect();
+        let request = Request::Claim {
+            session,
+            attempts: attempts.to_vec(),
+            replaced,
+        };
+        self.send(Purpose::Claim(ranges), request);
+    }
+}

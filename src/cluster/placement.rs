@@ -1,0 +1,41 @@
+//! Which node a range is assigned to. Every node computes the same from the same sessions.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::fault::{Fault, planted};
+use super::slot::RangeId;
+use super::view::{NodeName, View};
+
+/// Returns the node that each range is assigned to, `None` if no session is live.
+///
+/// Among the nodes that do not drain, or among all if all do, a range is assigned to the one with the
+/// highest hash of range and name (rendezvous hashing). So if a node appears or disappears, only its
+/// share of the ranges moves.
+pub(super) fn place(view: &View, ranges: u16, computed_by: &NodeName) -> Vec<Option<NodeName>> {
+    let sessions = view.sessions();
+    let all_drain = sessions.values().all(|session| session.draining);
+    let nodes: Vec<&NodeName> = sessions
+        .iter()
+        .filter(|(_, session)| all_drain || !session.draining)
+        .map(|(node, _)| node)
+        .collect();
+    RangeId::all(ranges)
+        .map(|range| {
+            nodes
+                .iter()
+                .max_by_key(|node| (weight(range, node, computed_by), **node))
+                .map(|&node| node.clone())
+        })
+        .collect()
+}
+
+/// The hash of a range's number (two bytes, big-endian) and a node's name. It is part of the format:
+/// nodes of all versions compute it alike.
+fn weight(range: RangeId, node: &NodeName, computed_by: &NodeName) -> u64 {
+    let mut bytes = range.number().to_be_bytes().to_vec();
+    bytes.extend_from_slice(node.as_str().as_bytes());
+    if planted(Fault::PlacementDiffers) {
+        bytes.extend_from_slice(computed_by.as_str().as_bytes());
+    }
+    xxh3_64(&bytes)
+}
