@@ -36,6 +36,8 @@ pub mod access;
 pub mod client;
 #[cfg(feature = "server")]
 pub mod cluster;
+#[cfg(feature = "cluster")]
+pub mod etcd;
 #[cfg(feature = "server")]
 mod measure;
 pub mod protocol;

@@ -51,7 +51,7 @@ mod tests {
         for rate in [1, 3, 7, 11, 999, 12_345] {
             let mut bucket = Bucket::default();
             for left in (1..=rate).rev() {
-                assert_eq!(bucket.left(SECOND, rate), left.into());
+                assert_eq!(bucket.left(SECOND, rate), u64::from(left));
                 bucket = bucket.without(1, SECOND, rate);
             }
             assert_eq!(bucket.left(SECOND, rate), 0);

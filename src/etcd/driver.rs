@@ -1,0 +1,301 @@
+//! The thread that runs a node of a cluster: it has the [`Node`], which decides, its clock and timers, and
+//! the requests to etcd. What concerns the shards goes to a [`Shards`], and comes back as an [`Event`].
+
+use std::io;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use thiserror::Error as ErrorTrait;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::{error, warn};
+
+use super::client::Client;
+use super::clock::now;
+use super::connection::Settings;
+use super::error::Error;
+use super::member::Member;
+use super::values::Description;
+use super::watch::Watch;
+use crate::cluster::{
+    Action, Answer, Config, Epoch, Event, Moment, Node, RangeId, Request, Ticket,
+};
+use crate::measure::LogLimit;
+
+static FAILED: LogLimit = LogLimit::new();
+static NOT_UNDERSTOOD: LogLimit = LogLimit::new();
+
+/// Carries out what a node decides about its ranges. Calls come from the driver's thread, in the order
+/// that is to be kept, and must not wait: each is answered later, with the [`Event`] that the
+/// [`Action`] of the same name says.
+pub trait Shards: Send + 'static {
+    /// See [`Action::SetDeadline`]. It is a moment of [`now`](super::now).
+    fn set_deadline(&mut self, deadline: Moment);
+
+    /// See [`Action::Load`].
+    fn load(&mut self, range: RangeId, epoch: Epoch);
+
+    /// See [`Action::Freeze`].
+    fn freeze(&mut self, range: RangeId, epoch: Epoch);
+
+    /// See [`Action::Drop`].
+    fn drop_range(&mut self, range: RangeId);
+
+    /// See [`Action::DropAll`].
+    fn drop_all(&mut self);
+
+    /// See [`Action::OwnersChanged`]. [`Node::owner`] tells the new owners.
+    fn owners_changed(&mut self, node: &Node);
+}
+
+/// Takes events from the shards to the driver.
+#[derive(Debug, Clone)]
+pub struct Events(mpsc::UnboundedSender<Event>);
+
+impl Events {
+    /// Sends an event. After the driver has ended, nothing happens.
+    pub fn send(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
+}
+
+/// A thread that runs a node. Dropping it stops the node at once, as a crash would: its session ends when
+/// its lease expires. [`leave`](Self::leave) hands over the ranges first.
+#[derive(Debug)]
+pub struct Driver {
+    events: Events,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    ranges: u16,
+}
+
+/// Why a driver cannot start.
+#[derive(Debug, ErrorTrait)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The cluster cannot be joined.
+    #[error(transparent)]
+    Etcd(#[from] Error),
+    /// The system does not give a thread or a runtime.
+    #[error("cannot start the thread of the cluster: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Driver {
+    /// Joins the cluster, which is created if it does not exist, and starts the node. `shards` gets the
+    /// way back for events, and the number of ranges of the cluster. Returns when etcd has answered.
+    ///
+    /// # Errors
+    ///
+    /// etcd does not answer; the cluster is of another format; a key is not understood; or there is no
+    /// thread.
+    pub fn start<S: Shards>(
+        settings: Settings,
+        description: Description,
+        lease: Duration,
+        shards: impl FnOnce(Events, u16) -> S + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let (report, started) = sync_channel(1);
+        let for_shards = Events(sender.clone());
+        let run = move || {
+            let joining = Joining {
+                settings,
+                description,
+                lease,
+            };
+            let shards = |ranges| shards(for_shards, ranges);
+            run_thread(joining, shards, events, stopped, &report);
+        };
+        let thread = std::thread::Builder::new()
+            .name("cluster".into())
+            .spawn(run)?;
+        let ranges = started
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("it ended while it started").into()))?;
+        Ok(Self {
+            events: Events(sender),
+            stop: Some(stop),
+            thread: Some(thread),
+            ranges,
+        })
+    }
+
+    /// Returns the number of ranges of the cluster.
+    #[must_use]
+    pub fn ranges(&self) -> u16 {
+        self.ranges
+    }
+
+    /// Hands over all ranges, ends the session, and returns when that is done. It takes as long as there is
+    /// no successor for a range and etcd does not answer; dropping the driver from another thread is not
+    /// possible meanwhile, so a caller that must end kills the process, which is safe.
+    pub fn leave(mut self) {
+        self.events.send(Event::Leave);
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic was reported by its hook; the session ends when its lease expires.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.join();
+    }
+}
+
+/// What is needed to join a cluster.
+struct Joining {
+    settings: Settings,
+    description: Description,
+    lease: Duration,
+}
+
+/// The driver's thread. It reports the number of ranges when the cluster was joined.
+fn run_thread<S: Shards>(
+    joining: Joining,
+    shards: impl FnOnce(u16) -> S,
+    events: mpsc::UnboundedReceiver<Event>,
+    stopped: oneshot::Receiver<()>,
+    report: &SyncSender<Result<u16, StartError>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = report.send(Err(error.into()));
+            return;
+        }
+    };
+    let run = async {
+        let client = Client::new(joining.settings);
+        let member = match Member::join(client, joining.description).await {
+            Ok(member) => member,
+            Err(error) => {
+                let _ = report.send(Err(error.into()));
+                return;
+            }
+        };
+        let ranges = member.ranges();
+        let config = Config {
+            name: member.description().name.clone(),
+            lease: joining.lease,
+            ranges,
+        };
+        let running = Running {
+            node: Node::new(config),
+            member,
+            shards: shards(ranges),
+            requests: JoinSet::new(),
+            watch: None,
+            left: false,
+        };
+        let _ = report.send(Ok(ranges));
+        running.run(events, stopped).await;
+    };
+    runtime.block_on(run);
+    // Requests that are not answered end with it.
+}
+
+/// A node that runs.
+struct Running<S> {
+    node: Node,
+    member: Member,
+    shards: S,
+    requests: JoinSet<(Ticket, Answer)>,
+    watch: Option<Watch>,
+    left: bool,
+}
+
+impl<S: Shards> Running<S> {
+    /// Runs the node until it has left or is to stop.
+    async fn run(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<Event>,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
+        self.handle(Event::Timer);
+        while !self.left {
+            let timer = self.node.next_timer();
+            let event = tokio::select! {
+                _ = &mut stopped => return,
+                Some(event) = events.recv() => event,
+                Some(answered) = self.requests.join_next() => match answered {
+                    Ok((ticket, answer)) => Event::Answer(ticket, answer),
+                    // A task that panicked; its hook has reported it, and nothing here can be trusted.
+                    Err(_) => return,
+                },
+                event = next_change(&mut self.watch) => event,
+                () = until(timer) => Event::Timer,
+            };
+            self.handle(event);
+        }
+        // The last request ends the session; it need not be answered.
+        while self.requests.join_next().await.is_some() {}
+    }
+
+    fn handle(&mut self, event: Event) {
+        if event == Event::WatchBroken {
+            self.watch = None;
+        }
+        for action in self.node.handle(now(), event) {
+            match action {
+                Action::Send(ticket, request) => self.send(ticket, request),
+                Action::Watch { after } => self.watch = Some(self.member.watch(after)),
+                Action::SetDeadline(deadline) => self.shards.set_deadline(deadline),
+                Action::Load(range, epoch) => self.shards.load(range, epoch),
+                Action::Freeze(range, epoch) => self.shards.freeze(range, epoch),
+                Action::Drop(range) => self.shards.drop_range(range),
+                Action::DropAll => self.shards.drop_all(),
+                Action::OwnersChanged => self.shards.owners_changed(&self.node),
+                Action::Left => self.left = true,
+            }
+        }
+    }
+
+    fn send(&mut self, ticket: Ticket, request: Request) {
+        let member = self.member.clone();
+        self.requests.spawn(async move {
+            let answer = member.request(request).await.unwrap_or_else(|error| {
+                log(&error);
+                Answer::Unknown
+            });
+            (ticket, answer)
+        });
+    }
+}
+
+async fn next_change(watch: &mut Option<Watch>) -> Event {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until a moment. After the machine was suspended, it may be late.
+async fn until(moment: Option<Moment>) {
+    match moment {
+        Some(moment) => tokio::time::sleep(moment - now()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log(error: &Error) {
+    if matches!(error, Error::NotUnderstood { .. }) {
+        if let Some(times) = NOT_UNDERSTOOD.count() {
+            error!(%error, times, "cannot read the state of the cluster: this node takes no further ranges");
+        }
+    } else if let Some(times) = FAILED.count() {
+        warn!(%error, times, "a request to etcd failed: this node tries again");
+    }
+}
