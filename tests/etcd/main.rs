@@ -1,0 +1,29 @@
+//! The client of etcd and the driver of a node, against processes of etcd that the tests start. Where
+//! `etcd` is not installed, they say so and pass; if the environment variable `CI` is set, they fail.
+//!
+//! - `requests`: each request of a node, applied and refused
+//! - `format`: the creation of a cluster, and what is refused
+//! - `ceilings`: commits and loads compare epochs
+//! - `watches`: what a watch reports, and when it ends
+//! - `outages`: lost answers, dead and silent members, a restart
+//! - `secrets`: TLS, user and password
+//! - `drivers`: nodes that share the ranges of a cluster
+//! - `etcd`: a process of etcd
+//! - `relay`: a connection that can be made to swallow what it carries
+//! - `cluster`: members of a cluster, and what they usually do first
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod ceilings;
+mod cluster;
+mod drivers;
+mod etcd;
+mod format;
+mod outages;
+mod relay;
+mod requests;
+mod secrets;
+mod watches;
+
+#[path = "../support/mod.rs"]
+mod support;
