@@ -2,7 +2,7 @@
 //! the requests to etcd. What concerns the shards goes to a [`Shards`], and comes back as an [`Event`].
 
 use std::io;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::cluster::{
 };
 use crate::measure::LogLimit;
 
+static EXISTS: LogLimit = LogLimit::new();
 static FAILED: LogLimit = LogLimit::new();
 static NOT_UNDERSTOOD: LogLimit = LogLimit::new();
 
@@ -67,6 +68,8 @@ pub struct Driver {
     events: Events,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Tells that the node has left.
+    left: Receiver<()>,
     ranges: u16,
 }
 
@@ -99,6 +102,7 @@ impl Driver {
         let (sender, events) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let (report, started) = sync_channel(1);
+        let (report_left, left) = sync_channel(1);
         let for_shards = Events(sender.clone());
         let run = move || {
             let joining = Joining {
@@ -107,7 +111,9 @@ impl Driver {
                 lease,
             };
             let shards = |ranges| shards(for_shards, ranges);
-            run_thread(joining, shards, events, stopped, &report);
+            if run_thread(joining, shards, events, stopped, &report) {
+                let _ = report_left.send(());
+            }
         };
         let thread = std::thread::Builder::new()
             .name("cluster".into())
@@ -119,6 +125,7 @@ impl Driver {
             events: Events(sender),
             stop: Some(stop),
             thread: Some(thread),
+            left,
             ranges,
         })
     }
@@ -129,26 +136,23 @@ impl Driver {
         self.ranges
     }
 
-    /// Hands over all ranges, ends the session, and returns when that is done. It takes as long as there is
-    /// no successor for a range and etcd does not answer; dropping the driver from another thread is not
-    /// possible meanwhile, so a caller that must end kills the process, which is safe.
-    pub fn leave(mut self) {
+    /// Hands over all ranges, ends the session and stops the node. Returns whether all of that was done
+    /// within a time; if not, the node was stopped as by dropping it. While etcd does not answer, nothing
+    /// can be handed over.
+    #[must_use]
+    pub fn leave(self, within: Duration) -> bool {
         self.events.send(Event::Leave);
-        self.join();
-    }
-
-    fn join(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            // A panic was reported by its hook; the session ends when its lease expires.
-            let _ = thread.join();
-        }
+        self.left.recv_timeout(within).is_ok()
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
         drop(self.stop.take());
-        self.join();
+        if let Some(thread) = self.thread.take() {
+            // A panic was reported by its hook; the session ends when its lease expires.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -159,14 +163,15 @@ struct Joining {
     lease: Duration,
 }
 
-/// The driver's thread. It reports the number of ranges when the cluster was joined.
+/// The driver's thread. It reports the number of ranges when the cluster was joined, and returns whether
+/// the node has left it.
 fn run_thread<S: Shards>(
     joining: Joining,
     shards: impl FnOnce(u16) -> S,
     events: mpsc::UnboundedReceiver<Event>,
     stopped: oneshot::Receiver<()>,
     report: &SyncSender<Result<u16, StartError>>,
-) {
+) -> bool {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -174,7 +179,7 @@ fn run_thread<S: Shards>(
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = report.send(Err(error.into()));
-            return;
+            return false;
         }
     };
     let run = async {
@@ -183,7 +188,7 @@ fn run_thread<S: Shards>(
             Ok(member) => member,
             Err(error) => {
                 let _ = report.send(Err(error.into()));
-                return;
+                return false;
             }
         };
         let ranges = member.ranges();
@@ -201,10 +206,9 @@ fn run_thread<S: Shards>(
             left: false,
         };
         let _ = report.send(Ok(ranges));
-        running.run(events, stopped).await;
+        running.run(events, stopped).await
     };
-    runtime.block_on(run);
-    // Requests that are not answered end with it.
+    runtime.block_on(run)
 }
 
 /// A node that runs.
@@ -218,30 +222,31 @@ struct Running<S> {
 }
 
 impl<S: Shards> Running<S> {
-    /// Runs the node until it has left or is to stop.
+    /// Runs the node until it has left or is to stop. Returns whether it has left.
     async fn run(
         mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
         mut stopped: oneshot::Receiver<()>,
-    ) {
+    ) -> bool {
         self.handle(Event::Timer);
         while !self.left {
             let timer = self.node.next_timer();
             let event = tokio::select! {
-                _ = &mut stopped => return,
+                _ = &mut stopped => return false,
                 Some(event) = events.recv() => event,
                 Some(answered) = self.requests.join_next() => match answered {
                     Ok((ticket, answer)) => Event::Answer(ticket, answer),
                     // A task that panicked; its hook has reported it, and nothing here can be trusted.
-                    Err(_) => return,
+                    Err(_) => return false,
                 },
                 event = next_change(&mut self.watch) => event,
                 () = until(timer) => Event::Timer,
             };
             self.handle(event);
         }
-        // The last request ends the session; it need not be answered.
+        // The last request ends the session.
         while self.requests.join_next().await.is_some() {}
+        true
     }
 
     fn handle(&mut self, event: Event) {
@@ -270,6 +275,15 @@ impl<S: Shards> Running<S> {
                 log(&error);
                 Answer::Unknown
             });
+            if answer == Answer::Exists
+                && let Some(times) = EXISTS.count()
+            {
+                let node = member.description().name.as_str();
+                warn!(
+                    node,
+                    times, "another session has this node's name: waiting until it ends"
+                );
+            }
             (ticket, answer)
         });
     }

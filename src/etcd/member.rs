@@ -99,7 +99,7 @@ impl Member {
         }
     }
 
-    /// Watches sessions and claims for all changes after this revision.
+    /// Watches sessions and claims for all changes after this revision, in a task of the current runtime.
     #[must_use]
     pub fn watch(&self, after: Revision) -> Watch {
         Watch::begin(self.client.clone(), self.keys.clone(), self.ranges, after)

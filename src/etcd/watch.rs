@@ -40,6 +40,7 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Must be called within a runtime.
     pub(super) fn begin(client: Client, keys: Keys, ranges: u16, after: Revision) -> Self {
         let (sender, events) = mpsc::channel(BUFFERED_EVENTS);
         let follower = Follower {

@@ -9,7 +9,7 @@ use globalcounter::etcd::{Driver, Error, Events, Shards, StartError, now};
 
 use crate::cluster::{description, range};
 use crate::etcd::{Etcd, settings};
-use crate::support::eventually;
+use crate::support::{PATIENCE, eventually};
 
 const LEASE: Duration = Duration::from_secs(4);
 
@@ -163,7 +163,7 @@ fn a_node_that_leaves_hands_over_its_ranges() {
         let cluster = cluster.lock().unwrap();
         (cluster.served_by("a"), cluster.frozen)
     };
-    a.leave();
+    assert!(a.leave(PATIENCE));
     wait_until_shared(&cluster, &["b"]);
     assert_eq!(cluster.lock().unwrap().frozen, frozen + moved);
     // Its session has ended too: the name is free at once.
@@ -177,10 +177,24 @@ fn the_last_node_leaves_too() {
     let cluster = Shared::default();
     let a = start(&etcd, &cluster, "a");
     wait_until_shared(&cluster, &["a"]);
-    a.leave();
+    assert!(a.leave(PATIENCE));
     let cluster = cluster.lock().unwrap();
     assert_eq!(cluster.owners.len(), 0);
     assert_eq!(cluster.frozen, usize::from(RANGES));
+}
+
+#[test]
+fn a_node_cannot_leave_without_etcd_but_it_stops() {
+    let Some(mut etcd) = Etcd::start() else {
+        return;
+    };
+    let cluster = Shared::default();
+    let a = start(&etcd, &cluster, "a");
+    wait_until_shared(&cluster, &["a"]);
+    etcd.kill();
+    assert!(!a.leave(Duration::from_millis(500)));
+    // The driver has ended, and with it the stand-in for its shards.
+    assert_eq!(Arc::strong_count(&cluster), 1);
 }
 
 #[test]
@@ -222,7 +236,7 @@ fn a_node_goes_on_after_a_restart_of_etcd() {
     });
     let _b = start(&etcd, &cluster, "b");
     wait_until_shared(&cluster, &["a", "b"]);
-    a.leave();
+    assert!(a.leave(PATIENCE));
     wait_until_shared(&cluster, &["b"]);
 }
 
