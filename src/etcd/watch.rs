@@ -202,8 +202,8 @@ fn revision_of(change: &proto::Event) -> Revision {
     )
 }
 
-/// Asks for a message. Only that it comes counts: up to etcd 3.4.24 and 3.5.7, the revision in it may be
-/// ahead of events that have not been sent.
+/// Asks for a message. Only that it comes counts: before etcd 3.5.8, the revision in it may be ahead of
+/// events that have not been sent.
 fn progress() -> WatchRequest {
     WatchRequest {
         request_union: Some(RequestUnion::ProgressRequest(WatchProgressRequest {})),
