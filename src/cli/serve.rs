@@ -366,6 +366,9 @@ pub(super) fn run(
     if let Some(tokens) = &arguments.access.tokens {
         warn_of_readers(tokens, "the tokens file"); // passwords can be guessed from their digests
     }
+    if policy.is_some() || config.tls.is_some() || admin_tls.is_some() {
+        forbid_core_files();
+    }
     let guard = policy.map(|policy| Arc::new(Guard::new(policy)));
     config.access = guard.clone();
     // For the same reason: until the server has loaded, the admin port says so.
@@ -520,6 +523,14 @@ fn announce(server: &Server, shards: u16, admin: Option<&Admin>) -> Result<()> {
         writeln!(out, "admin {}", admin.url()).context("cannot write to standard output")?;
     }
     out.flush().context("cannot write to standard output")
+}
+
+/// Makes the system write no core file of this process: its memory has secrets, and a core file would
+/// outlive it.
+fn forbid_core_files() {
+    if setrlimit(Resource::RLIMIT_CORE, 0, 0).is_err() {
+        warn!("cannot forbid core files, which would contain keys and tokens");
+    }
 }
 
 /// Raises the file descriptor limit to what `max_connections` needs, or as far as the system

@@ -102,6 +102,16 @@ fn no_output_of_a_server_has_a_secret() {
 
     flags.extend(["--admin", "127.0.0.1:0", "--log-level", "trace"]);
     let (server, log) = Process::with_log(&flags);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    let mut core = limits
+        .lines()
+        .filter(|line| line.starts_with("Max core file size"));
+    let core: Vec<_> = core.next().unwrap().split_whitespace().skip(4).collect();
+    assert_eq!(
+        core,
+        ["0", "0", "bytes"],
+        "a core file would have all secrets"
+    );
     let user = format!("user:{PASSWORD}");
     for token in [TOKEN, WRONG, &user, "user:Wr0ng-secret"] {
         shown += &exchange(server.tcp, &hello(token));
