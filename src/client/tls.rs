@@ -1,6 +1,7 @@
 //! The settings of a client for TLS.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
@@ -84,6 +85,23 @@ impl TlsOptions {
     ) -> Result<(Arc<ClientConfig>, ServerName<'static>), Error> {
         let settings = self.prepare(host);
         settings.map_err(|failure| failure.into_error("preparing TLS".into()))
+    }
+
+    /// Returns the error of a handshake, with what to do about it where the name of the problem does not
+    /// tell.
+    #[must_use]
+    pub fn explain(error: io::Error) -> io::Error {
+        let text = error.to_string();
+        let advice = if text.contains("CaUsedAsEndEntity") {
+            "the server's certificate is an authority's (CA:TRUE): sign one for the server with it"
+        } else if text.contains("UnknownIssuer") {
+            "the server's certificate is not signed by an authority that this client trusts"
+        } else if text.contains("CertificateRequired") {
+            "the server wants a client certificate"
+        } else {
+            return error;
+        };
+        io::Error::new(error.kind(), format!("{text}: {advice}"))
     }
 
     /// Returns what a connection to `host`, with its port, needs.

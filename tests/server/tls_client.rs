@@ -97,6 +97,10 @@ fn mistakes_are_named() {
     )
     .unwrap_err();
     assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    assert!(
+        error.to_string().contains("not signed by an authority"),
+        "{error}"
+    );
     let named = options(&files).unwrap().server_name("another.example");
     let error = connect(&url, Some(named)).unwrap_err();
     assert!(error.to_string().contains("not valid for name"), "{error}");

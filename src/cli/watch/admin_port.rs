@@ -9,6 +9,7 @@ use axum::body::{Body, BodyDataStream, Bytes, to_bytes};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use clap::Args;
 use futures_util::StreamExt;
+use globalcounter::client::TlsOptions;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -220,7 +221,7 @@ impl AdminPort {
             Some((config, name)) => {
                 let connector = TlsConnector::from(Arc::clone(config));
                 match timeout(CONNECT_TIME, connector.connect(name.clone(), stream)).await {
-                    Ok(stream) => start(stream?).await?,
+                    Ok(stream) => start(stream.map_err(TlsOptions::explain)?).await?,
                     Err(_) => bail!("no TLS handshake within {} s", CONNECT_TIME.as_secs()),
                 }
             }

@@ -13,6 +13,7 @@ use super::stream::Stream;
 use crate::client::{
     error::{Failure, Kind},
     options::Options,
+    tls::TlsOptions,
 };
 
 /// See the [module](self).
@@ -59,7 +60,8 @@ impl Endpoint {
         #[cfg(feature = "tls")]
         if let Some((config, name)) = &self.tls {
             let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-            let stream = connector.connect(name.clone(), stream).await?;
+            let stream = connector.connect(name.clone(), stream).await;
+            let stream = stream.map_err(TlsOptions::explain)?;
             return Ok(Stream::Tls(Box::new(stream)));
         }
         Ok(Stream::Plain(stream))
