@@ -265,7 +265,7 @@ fn a_token_creates_as_many_topics_as_it_may() {
     assert_answered(
         &mut redis,
         &command(&["INCR", "topic299"]),
-        "-OOM the limit on topics (--max-topics) is reached\r\n",
+        "-OOM the limit on topics is reached (--max-topics, or that of the token)\r\n",
     );
 
     // More room, for topics that are created from now on.

@@ -114,7 +114,7 @@ fn bad_keys_get_an_error_and_the_connection_stays_open() {
     assert_answered(&mut stream, bad, "-ERR the key is not UTF-8\r\n");
     assert_answered(&mut stream, &command(&["INCR", "a"]), ":1\r\n");
     assert_answered(&mut stream, &command(&["INCR", "b"]), ":1\r\n");
-    let full = "-OOM the limit on topics (--max-topics) is reached\r\n";
+    let full = "-OOM the limit on topics is reached (--max-topics, or that of the token)\r\n";
     assert_answered(&mut stream, &command(&["INCR", "c"]), full);
     assert_answered(&mut stream, &command(&["SET", "c", "0"]), full);
     assert_answered(&mut stream, &command(&["INCR", "a"]), ":2\r\n");

@@ -245,7 +245,7 @@ fn a_new_topic_over_the_limit_is_refused_and_an_old_one_is_not() {
         ..config(2)
     });
     let mut stream = connect(server.tcp);
-    let full = "-OOM the limit on topics (--max-topics) is reached\r\n";
+    let full = "-OOM the limit on topics is reached (--max-topics, or that of the token)\r\n";
     assert_answered(&mut stream, &command(&["SETNX", "a", "1"]), ":1\r\n");
     for words in [
         &["SETNX", "b", "1"][..],

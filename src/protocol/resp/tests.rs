@@ -268,7 +268,7 @@ fn replies_are_encoded_as_their_command_needs() {
         (
             Form::Created,
             Reply::Error(ErrorCode::TooManyTopics),
-            "-OOM the limit on topics (--max-topics) is reached\r\n",
+            "-OOM the limit on topics is reached (--max-topics, or that of the token)\r\n",
         ),
         (Form::Expiry, Reply::Get(Some(0)), ":-1\r\n"),
         (Form::Expiry, Reply::Get(None), ":-2\r\n"),
