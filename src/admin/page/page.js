@@ -325,10 +325,16 @@ function setState(text, state) {
   $("state").dataset.state = state;
 }
 
+// Only what just arrived tells the state: figures are also drawn again when the server is gone.
+function showState() {
+  const now = seconds.at(-1);
+  if (now) setState(now.state, now.state === "ready" ? "ready" : "waiting");
+  else setState("loading", "waiting");
+}
+
 function showSecond() {
   const now = seconds.at(-1);
   if (!now) return;
-  setState(now.state, now.state === "ready" ? "ready" : "waiting");
   showFigures(now);
   showTables(now);
   drawCharts();
@@ -356,13 +362,14 @@ function receive({ name, data }) {
   if (name === "history") {
     seconds = data;
     $("login").hidden = true;
-    if (seconds.length === 0) setState("loading", "waiting");
+    showState();
     showSecond();
     ask("version").then((about) => { version = about.version; showSecond(); }).catch(() => {});
     showHot().catch(() => {});
   } else {
     seconds.push(data);
     if (seconds.length > SECONDS) seconds.shift();
+    showState();
     showSecond();
     look().catch(() => {});
     if (seconds.length % HOT_EVERY === 0 || seconds.length === SECONDS) showHot().catch(() => {});
