@@ -235,7 +235,9 @@ pub(super) const fn text_of(error: ErrorCode) -> &'static str {
         ErrorCode::BadTopic => "ERR the key is not UTF-8",
         ErrorCode::TopicTooLong => "ERR the key is too long",
         ErrorCode::Overflow => "ERR increment or decrement would overflow",
-        ErrorCode::TooManyTopics => "OOM the limit on topics is reached (--max-topics, or that of the token)",
+        ErrorCode::TooManyTopics => {
+            "OOM the limit on topics is reached (--max-topics, or that of the token)"
+        }
         ErrorCode::Busy => "TRYAGAIN busy, nothing was counted",
         ErrorCode::Store => "MISCONF the durable store failed",
         ErrorCode::Denied => "NOPERM not allowed",
