@@ -33,7 +33,9 @@ impl Etcd {
             .status()
             .is_err()
         {
-            assert!(std::env::var_os("CI").is_none(), "etcd is not installed");
+            let is_set = |name| std::env::var_os(name).is_some();
+            let excused = !is_set("CI") || is_set("GLOBALCOUNTER_WITHOUT_ETCD");
+            assert!(excused, "etcd is not installed");
             println!("etcd is not installed: not tried");
             return None;
         }
