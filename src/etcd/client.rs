@@ -15,10 +15,6 @@ use super::proto::{
 };
 use crate::cluster::{Leadership, LeaseId, Revision};
 
-/// How long a request may take, with connecting. Longer than etcd takes to elect a leader is of no use: a
-/// node that waits for one request does not send the next.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// A client of etcd. It connects when it is needed, to one member at a time, and to the next one when
 /// that fails or does not answer. Clones share the connection, and belong to the runtime that first
 /// uses it.
@@ -40,6 +36,11 @@ impl Client {
     #[must_use]
     pub fn location(&self) -> &Location {
         self.connector.location()
+    }
+
+    /// Returns how long a request may take.
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.connector.request_timeout()
     }
 
     /// Discards the history before a revision, so that etcd's database does not grow with it. Watches
@@ -142,7 +143,7 @@ impl Client {
 
     /// Returns the connection, for a stream. [`failed`](Self::failed) tells when it is of no more use.
     pub(super) async fn connection(&self) -> Result<Connection, Error> {
-        let connecting = timeout(REQUEST_TIMEOUT, self.connector.connection());
+        let connecting = timeout(self.request_timeout(), self.connector.connection());
         connecting.await.map_err(|_| Error::TimedOut)?
     }
 
@@ -150,7 +151,7 @@ impl Client {
         self.connector.failed(connection);
     }
 
-    /// Makes a call within [`REQUEST_TIMEOUT`]. A call that was refused because the token was too old is
+    /// Makes a call within the time-out of a request. A call that was refused because the token was too old is
     /// made a second time, with a new token.
     async fn call<T, F: Future<Output = Result<T, Status>>>(
         &self,
@@ -168,7 +169,7 @@ impl Client {
                 result => result.map_err(Error::of_call),
             }
         };
-        let result = timeout(REQUEST_TIMEOUT, calling)
+        let result = timeout(self.request_timeout(), calling)
             .await
             .unwrap_or(Err(Error::TimedOut));
         if let (Err(error), Some(connection)) = (&result, &used)

@@ -17,9 +17,9 @@ use super::proto::kv_client::KvClient;
 use super::proto::lease_client::LeaseClient;
 use super::proto::watch_client::WatchClient;
 
-/// How long connecting to one member may take: so short that a request reaches the second member if the
-/// first one's machine is gone.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+/// How long a request may take, with connecting. Longer than etcd takes to elect a leader is of no use: a
+/// node that waits for one request does not send the next.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The largest answer that is accepted: a page of the longest topics fits.
 const MAX_ANSWER: usize = 128 * 1024 * 1024;
@@ -30,6 +30,7 @@ pub struct Settings {
     location: Location,
     tls: Option<Tls>,
     login: Option<(String, String)>,
+    request_timeout: Duration,
 }
 
 /// Settings of TLS. Certificates and keys are PEM text.
@@ -48,6 +49,7 @@ impl Settings {
             location,
             tls: None,
             login: None,
+            request_timeout: REQUEST_TIMEOUT,
         }
     }
 
@@ -65,6 +67,15 @@ impl Settings {
     pub fn login(self, user: &str, password: &str) -> Self {
         Self {
             login: Some((user.to_owned(), password.to_owned())),
+            ..self
+        }
+    }
+
+    /// Sets how long a request may take, with connecting, instead of [`REQUEST_TIMEOUT`].
+    #[must_use]
+    pub fn request_timeout(self, request_timeout: Duration) -> Self {
+        Self {
+            request_timeout,
             ..self
         }
     }
@@ -193,6 +204,10 @@ impl Connector {
         &self.settings.location
     }
 
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.settings.request_timeout
+    }
+
     pub(super) fn has_login(&self) -> bool {
         self.settings.login.is_some()
     }
@@ -261,13 +276,10 @@ impl Connector {
                 .tls_config(config)
                 .map_err(|error| Error::Tls(with_causes(&error)))?;
         }
-        let timed_out = |_| {
-            failed(format!(
-                "no answer within {} ms",
-                CONNECT_TIMEOUT.as_millis()
-            ))
-        };
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
+        // So short that a request reaches the second member if the first one's machine is gone.
+        let limit = self.settings.request_timeout * 2 / 5;
+        let timed_out = |_| failed(format!("no answer within {} ms", limit.as_millis()));
+        let connected = tokio::time::timeout(limit, endpoint.connect()).await;
         let channel = connected
             .map_err(timed_out)?
             .map_err(|error| failed(with_causes(&error)))?;

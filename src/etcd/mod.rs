@@ -21,9 +21,9 @@ mod values;
 mod watch;
 
 pub use ceilings::{Ceilings, Change, MAX_OPERATIONS};
-pub use client::{Client, REQUEST_TIMEOUT};
+pub use client::Client;
 pub use clock::now;
-pub use connection::{Settings, Tls};
+pub use connection::{REQUEST_TIMEOUT, Settings, Tls};
 pub use driver::{Driver, Events, Shards, StartError};
 pub use error::Error;
 pub use location::{Location, LocationError};

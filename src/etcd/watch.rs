@@ -9,7 +9,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Status, Streaming};
 use tracing::debug;
 
-use super::client::{Client, REQUEST_TIMEOUT};
+use super::client::Client;
 use super::connection::Connection;
 use super::error::Error;
 use super::keys::{Entry, Keys};
@@ -18,7 +18,7 @@ use super::proto::watch_request::RequestUnion;
 use super::proto::{self, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse};
 use crate::cluster::{Event, Revision};
 
-/// After how long without a message etcd is asked for one. With [`REQUEST_TIMEOUT`] it bounds how long a
+/// After how long without a message etcd is asked for one. With the time-out of a request it bounds how long a
 /// node does not notice that a watch is dead; 1,000 idle nodes ask 500 times a second.
 const IDLE_TIME: Duration = Duration::from_secs(2);
 
@@ -95,7 +95,7 @@ impl Follower {
     /// Passes on changes until the watch ends. Returns why.
     async fn follow(&self, connection: &Connection, after: Revision) -> Error {
         let (requests, mut responses) =
-            match timeout(REQUEST_TIMEOUT, self.begin(connection, after)).await {
+            match timeout(self.client.request_timeout(), self.begin(connection, after)).await {
                 Ok(Ok(streams)) => streams,
                 Ok(Err(status)) => return Error::of_call(status),
                 Err(_) => return Error::TimedOut,
@@ -103,7 +103,10 @@ impl Follower {
         let mut asked = false;
         let mut changes = Vec::new();
         loop {
-            let patience = if asked { REQUEST_TIMEOUT } else { IDLE_TIME };
+            let patience = match asked {
+                true => self.client.request_timeout(),
+                false => IDLE_TIME,
+            };
             let response = match timeout(patience, responses.message()).await {
                 Ok(Ok(Some(response))) => response,
                 Ok(Ok(None)) => {

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use globalcounter::etcd::{Client, Location, Settings};
 
@@ -69,8 +70,9 @@ impl Etcd {
         SocketAddr::from(([127, 0, 0, 1], self.client_port))
     }
 
+    /// Settings for tests that are not about time-outs, on a machine that may be busy.
     pub(crate) fn settings(&self) -> Settings {
-        settings(&[self.address()])
+        settings(&[self.address()]).request_timeout(Duration::from_secs(20))
     }
 
     pub(crate) fn client(&self) -> Client {

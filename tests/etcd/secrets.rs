@@ -3,7 +3,7 @@
 use globalcounter::etcd::{Client, Error, Member, Settings, Tls};
 
 use crate::cluster::{Node, description};
-use crate::etcd::{Etcd, settings};
+use crate::etcd::Etcd;
 use crate::support::{Authority, Directory, Validity};
 
 async fn refused(settings: Settings) -> Error {
@@ -74,7 +74,7 @@ async fn tls_needs_the_authority_and_the_clients_certificate() {
     let Some(etcd) = Etcd::with(&arguments) else {
         return;
     };
-    let settings = || settings(&[etcd.address()]);
+    let settings = || etcd.settings();
     let identified = |authority: &Authority| {
         Tls::trusting(authority.certificate.as_bytes())
             .identity(client.certificate.as_bytes(), client.key.as_bytes())
