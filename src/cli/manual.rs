@@ -13,7 +13,7 @@ use clap_complete::Shell;
 pub(super) enum Command {
     /// Write the manual pages to a directory, one for each command
     Man {
-        /// Directory to write to; it must exist
+        /// Directory to write to; it is created if it does not exist
         directory: PathBuf,
     },
     /// Print a completion script for a shell

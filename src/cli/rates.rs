@@ -4,6 +4,8 @@ use clap::Args;
 use globalcounter::access::TokenLimits;
 use globalcounter::server::{Config, Limits};
 
+use super::number::parse_number;
+
 #[derive(Debug, Args)]
 pub(super) struct RateArguments {
     /// Maximum number of requests a second of a TCP connection; 0: no limit. As many may come at once.
@@ -32,7 +34,7 @@ pub(super) struct RateArguments {
         long,
         value_name = "N",
         env = "GLOBALCOUNTER_MAX_TOPICS_PER_TOKEN",
-        value_parser = parse_number,
+        value_parser = parse_number::<u64>,
         default_value_t = 0
     )]
     max_topics_per_token: u64,
@@ -60,10 +62,6 @@ pub(super) struct RateArguments {
 fn parse_rate(text: &str) -> Result<u32, String> {
     let rate = text.parse();
     rate.map_err(|_| format!("expected a whole number up to {}", u32::MAX))
-}
-
-fn parse_number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "expected a whole number".into())
 }
 
 fn parse_positive(text: &str) -> Result<usize, String> {
