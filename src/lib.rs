@@ -31,6 +31,11 @@
 #[cfg(all(feature = "server", not(target_os = "linux")))]
 compile_error!("the server needs Linux; the feature `client` alone does not");
 
+// Before the modules that use its macro.
+#[cfg(feature = "server")]
+#[macro_use]
+mod planting;
+
 #[cfg(feature = "server")]
 pub mod access;
 #[cfg(feature = "client")]

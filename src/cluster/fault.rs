@@ -37,25 +37,4 @@ pub(super) enum Fault {
     PlacementDiffers,
 }
 
-#[cfg(test)]
-thread_local! {
-    static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
-}
-
-/// Plants a fault in this thread, or removes it.
-#[cfg(test)]
-pub(super) fn plant(fault: Option<Fault>) {
-    PLANTED.set(fault);
-}
-
-/// Returns whether a test has planted `fault`.
-#[cfg(test)]
-pub(super) fn planted(fault: Fault) -> bool {
-    PLANTED.get() == Some(fault)
-}
-
-/// Returns whether a test has planted the fault: never, outside of tests.
-#[cfg(not(test))]
-pub(super) const fn planted(_: Fault) -> bool {
-    false
-}
+planting!(Fault);

@@ -30,8 +30,8 @@ use package::Package;
 /// nothing of the server, nor the server of the client.
 const ROOT_ORDER: [&[&str]; 2] = [
     &[
-        "topic", "cluster", "protocol", "measure", "etcd", "access", "shard", "store", "server",
-        "json", "admin", "cli", "main",
+        "planting", "topic", "cluster", "protocol", "measure", "etcd", "access", "shard", "store",
+        "server", "json", "admin", "cli", "main",
     ],
     &["topic", "protocol", "client", "json", "cli", "main"],
 ];
