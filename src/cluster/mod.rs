@@ -10,6 +10,7 @@ mod lease;
 mod node;
 mod ownership;
 mod placement;
+mod ranges;
 mod requests;
 mod slot;
 mod time;

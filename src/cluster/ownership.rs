@@ -18,7 +18,7 @@ pub(super) enum Ownership {
     /// The range is being claimed.
     Claiming,
     /// The own claim is being written anew.
-    Reclaiming { fenced: Epoch },
+    Reclaiming,
     /// The shards load the range.
     Loading(Epoch),
     /// The shards serve the range.
@@ -51,10 +51,7 @@ impl Ownership {
             | Self::Freezing(epoch, _)
             | Self::HandingOver(epoch)
             | Self::Closed(epoch) => Some(epoch),
-            Self::Absent { .. }
-            | Self::Claiming
-            | Self::Reclaiming { .. }
-            | Self::Dropping { .. } => None,
+            Self::Absent { .. } | Self::Claiming | Self::Reclaiming | Self::Dropping { .. } => None,
         }
     }
 

@@ -3,8 +3,11 @@
 //! its leader. The same seed gives the same run.
 
 mod etcd;
+mod faults;
 mod history;
+mod host;
 mod machine;
+mod network;
 mod world;
 
 use std::ops::Range;
@@ -18,6 +21,9 @@ use world::{Statistics, World};
 
 /// The world's time, in microseconds.
 type Micros = u64;
+
+const SECOND: Micros = 1_000_000;
+const MILLISECOND: Micros = 1_000;
 
 /// The number of a topic.
 type TopicId = u64;

@@ -1,18 +1,15 @@
-//! The scheduler: time, the network, faults, clients, and the checks. Everything follows from the seed.
+//! The scheduler: time, processes, clients, and the checks. Everything follows from the seed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::fault::{Fault, planted};
 use super::super::*;
 use super::etcd::Etcd;
 use super::history::{History, OpId, Outcome};
+use super::host::Host;
 use super::machine::{Call, Count, Machine, Message, Output};
-use super::{Micros, RANGE_COUNT, TOPIC_COUNT, micros};
+use super::{MILLISECOND, Micros, RANGE_COUNT, SECOND, TOPIC_COUNT, micros};
 use crate::random::Random;
-
-const SECOND: Micros = 1_000_000;
-const MILLISECOND: Micros = 1_000;
 
 /// How long faults happen.
 const FAULTY_TIME: Micros = 40 * SECOND;
@@ -34,7 +31,7 @@ const MAX_STEPS: u64 = 2_000_000;
 
 /// What happens at a moment.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     /// A process makes a step, unless it was killed since.
     Machine(usize, u64, Message),
     /// A request arrives at etcd.
@@ -57,40 +54,17 @@ enum Step {
 }
 
 #[derive(Debug)]
-struct Host {
-    machine: Option<Machine>,
-    incarnation: u64,
-    /// Steps that wait for the process to continue; `None` if it is not paused.
-    paused: Option<Vec<Message>>,
-    cut_from_etcd: bool,
-    cut_from: Vec<bool>,
-    /// The clock: its moment at the beginning, and its rate in millionths.
-    clock_offset: Micros,
-    clock_rate: u64,
-    /// The timer that is set, by the world's time.
-    timer: Option<Micros>,
-    watch: Option<Watch>,
-    leaving: bool,
-}
-
-#[derive(Debug)]
-struct Watch {
-    next: usize,
-    last_arrival: Micros,
-}
-
-#[derive(Debug)]
 pub(super) struct World {
-    now: Micros,
-    random: Random,
-    steps: BTreeMap<(Micros, u64), Step>,
-    sequence: u64,
-    etcd: Etcd,
-    etcd_down: bool,
-    hosts: Vec<Host>,
-    history: History,
-    faulty: bool,
-    claims_before_calm: usize,
+    pub(super) now: Micros,
+    pub(super) random: Random,
+    pub(super) steps: BTreeMap<(Micros, u64), Step>,
+    pub(super) sequence: u64,
+    pub(super) etcd: Etcd,
+    pub(super) etcd_down: bool,
+    pub(super) hosts: Vec<Host>,
+    pub(super) history: History,
+    pub(super) faulty: bool,
+    pub(super) claims_before_calm: usize,
 }
 
 /// What a run did, for whoever looks at it.
@@ -203,29 +177,29 @@ impl World {
         Ok(())
     }
 
-    fn at(&mut self, at: Micros, step: Step) {
+    pub(super) fn at(&mut self, at: Micros, step: Step) {
         self.sequence += 1;
         self.steps.insert((at.max(self.now), self.sequence), step);
     }
 
-    fn after(&mut self, delay: Micros, step: Step) {
+    pub(super) fn after(&mut self, delay: Micros, step: Step) {
         self.at(self.now + delay, step);
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.random.below(n) == 0
     }
 
-    fn between(&mut self, from: Micros, to: Micros) -> Micros {
+    pub(super) fn between(&mut self, from: Micros, to: Micros) -> Micros {
         from + self.random.below(to - from)
     }
 
-    fn node(&mut self) -> usize {
+    pub(super) fn node(&mut self) -> usize {
         self.random.below(self.hosts.len() as u64) as usize
     }
 
     /// How long a message to or from etcd takes.
-    fn etcd_delay(&mut self) -> Micros {
+    pub(super) fn etcd_delay(&mut self) -> Micros {
         match self.random.below(100) {
             0 if self.faulty => self.between(SECOND, 9 * SECOND),
             1..=6 if self.faulty => self.between(50 * MILLISECOND, 950 * MILLISECOND),
@@ -317,7 +291,7 @@ impl World {
         self.after(0, Step::Machine(index, incarnation, Message::Timer));
     }
 
-    fn kill(&mut self, index: usize) {
+    pub(super) fn kill(&mut self, index: usize) {
         let host = &mut self.hosts[index];
         host.machine = None;
         host.paused = None;
@@ -419,141 +393,6 @@ impl World {
         }
     }
 
-    // --- etcd ---
-
-    fn at_etcd(&mut self, host: usize, incarnation: u64, call: Call) {
-        // While there is no leader, some requests are lost, others are served when there is one again.
-        let lost = self.hosts[host].cut_from_etcd || (self.etcd_down && self.one_in(2));
-        if lost {
-            if matches!(call, Call::Watch(_)) {
-                self.tell_that_watch_broke(host, incarnation);
-            }
-            return;
-        }
-        if self.etcd_down {
-            let delay = self.between(100 * MILLISECOND, 2 * SECOND);
-            self.after(delay, Step::AtEtcd(host, incarnation, call));
-            return;
-        }
-        let name = NodeName::new(&host.to_string());
-        let answer = match call {
-            Call::Core(ticket, Request::Renew { lease }) => {
-                let stale = self.etcd.is_stale(self.now, member_of(host));
-                if self.etcd.renew(self.now, lease, stale) {
-                    let delay = self.between(200, 4 * MILLISECOND);
-                    self.after(delay, Step::ReadAfterRenewal(host, incarnation, ticket));
-                    return;
-                }
-                Message::Core(Event::Answer(ticket, Answer::Expired))
-            }
-            Call::Core(ticket, request) => {
-                let answer = self.etcd.serve(self.now, &name, &request);
-                Message::Core(Event::Answer(ticket, answer))
-            }
-            Call::Watch(after) => {
-                self.begin_watch(host, incarnation, after);
-                return;
-            }
-            Call::Commit {
-                id,
-                range,
-                epoch,
-                ceilings,
-            } => Message::Committed(id, Some(self.etcd.commit(range, epoch, &ceilings))),
-            Call::Load(range, epoch) => {
-                Message::RangeRead(range, epoch, self.etcd.load(range, epoch))
-            }
-        };
-        self.answer(host, incarnation, answer);
-        self.deliver_watches();
-    }
-
-    fn answer(&mut self, host: usize, incarnation: u64, message: Message) {
-        let delay = self.etcd_delay();
-        self.after(delay, Step::FromEtcd(host, incarnation, message));
-    }
-
-    /// A linearizable read: a leader that was deposed cannot answer it, and learns of its successor.
-    fn read_after_renewal(&mut self, host: usize, incarnation: u64, ticket: Ticket) {
-        let member = member_of(host);
-        if self.etcd_down || self.etcd.is_stale(self.now, member) {
-            let delay = self.between(10 * MILLISECOND, 200 * MILLISECOND);
-            // With this fault, nobody waits for the read.
-            if !planted(Fault::RenewalByAnyLeader) {
-                self.after(delay, Step::ReadAfterRenewal(host, incarnation, ticket));
-                return;
-            }
-        }
-        let term = self.etcd.term;
-        let answer = Answer::Renewed(Leadership { member, term });
-        self.answer(
-            host,
-            incarnation,
-            Message::Core(Event::Answer(ticket, answer)),
-        );
-    }
-
-    fn begin_watch(&mut self, host: usize, incarnation: u64, after: Revision) {
-        if self.hosts[host].incarnation != incarnation {
-            return;
-        }
-        if self.faulty && self.one_in(20) {
-            // What it should report was compacted.
-            self.tell_that_watch_broke(host, incarnation);
-            return;
-        }
-        let next = self
-            .etcd
-            .log
-            .partition_point(|change| change.revision <= after);
-        self.hosts[host].watch = Some(Watch {
-            next,
-            last_arrival: self.now,
-        });
-        self.deliver_watches();
-    }
-
-    fn deliver_watches(&mut self) {
-        for index in 0..self.hosts.len() {
-            let incarnation = self.hosts[index].incarnation;
-            while let Some(watch) = &self.hosts[index].watch
-                && let Some(change) = self.etcd.log.get(watch.next).cloned()
-            {
-                if self.hosts[index].cut_from_etcd {
-                    self.break_watch(index);
-                    break;
-                }
-                let delay = self.etcd_delay();
-                let Some(watch) = &mut self.hosts[index].watch else {
-                    break;
-                };
-                watch.next += 1;
-                watch.last_arrival = watch.last_arrival.max(self.now + delay) + 1;
-                let at = watch.last_arrival;
-                let event = Event::Watched {
-                    revision: change.revision,
-                    sessions: change.sessions,
-                    claims: change.claims,
-                };
-                self.at(at, Step::Machine(index, incarnation, Message::Core(event)));
-            }
-        }
-    }
-
-    fn break_watch(&mut self, host: usize) {
-        if self.hosts[host].watch.take().is_some() {
-            let incarnation = self.hosts[host].incarnation;
-            self.tell_that_watch_broke(host, incarnation);
-        }
-    }
-
-    /// The client notices at the latest by its own time-out.
-    fn tell_that_watch_broke(&mut self, host: usize, incarnation: u64) {
-        let delay = self.between(10 * MILLISECOND, 2 * SECOND);
-        let message = Message::Core(Event::WatchBroken);
-        self.after(delay, Step::Machine(host, incarnation, message));
-    }
-
     // --- clients ---
 
     fn client_begins(&mut self) {
@@ -587,117 +426,5 @@ impl World {
             self.after(pause, Step::ClientBegins);
         }
         Ok(())
-    }
-
-    // --- faults ---
-
-    fn fault(&mut self) {
-        let host = self.node();
-        match self.random.below(9) {
-            0 | 1 => self.pause(host),
-            2 => self.kill(host),
-            3 | 4 => self.cut_from_etcd(host),
-            5 => {
-                let other = self.node();
-                self.hosts[host].cut_from[other] = true;
-                let delay = self.between(200 * MILLISECOND, 9 * SECOND);
-                self.after(delay, Step::Heal(host));
-            }
-            6 => {
-                self.etcd_down = true;
-                let delay = self.between(100 * MILLISECOND, 6 * SECOND);
-                self.after(delay, Step::EtcdUp);
-            }
-            7 => self.elect(),
-            _ => self.leave(host),
-        }
-    }
-
-    fn cut_from_etcd(&mut self, host: usize) {
-        self.hosts[host].cut_from_etcd = true;
-        self.break_watch(host);
-        let delay = self.between(200 * MILLISECOND, 9 * SECOND);
-        self.after(delay, Step::Heal(host));
-    }
-
-    fn pause(&mut self, host: usize) {
-        if self.hosts[host].paused.is_none() {
-            self.hosts[host].paused = Some(Vec::new());
-            let delay = self.between(100 * MILLISECOND, 9 * SECOND);
-            self.after(delay, Step::Resume(host));
-        }
-    }
-
-    /// etcd elects a new leader. A node at the member of the old one may lose its connection afterwards.
-    fn elect(&mut self) {
-        let stale_for = self.random.below(2 * SECOND);
-        self.etcd.elect(self.now, stale_for);
-        let host = self.node();
-        if self.etcd.is_stale(self.now, member_of(host)) && self.one_in(2) {
-            self.after(stale_for, Step::Cut(host));
-        }
-    }
-
-    fn leave(&mut self, host: usize) {
-        if self.hosts[host].machine.is_some() && !self.hosts[host].leaving {
-            self.hosts[host].leaving = true;
-            let incarnation = self.hosts[host].incarnation;
-            self.after(
-                0,
-                Step::Machine(host, incarnation, Message::Core(Event::Leave)),
-            );
-        }
-    }
-
-    fn heal(&mut self, host: usize) {
-        self.hosts[host].cut_from_etcd = false;
-        self.hosts[host].cut_from.fill(false);
-    }
-
-    fn heal_everything(&mut self) {
-        self.faulty = false;
-        self.etcd_down = false;
-        for host in 0..self.hosts.len() {
-            self.heal(host);
-            if self.hosts[host].paused.is_some() {
-                self.after(0, Step::Resume(host));
-            }
-        }
-    }
-}
-
-/// Returns the member of etcd that a node is connected to.
-fn member_of(host: usize) -> u64 {
-    host as u64 % 3
-}
-
-impl Host {
-    fn new(nodes: usize, random: &mut Random) -> Self {
-        Self {
-            machine: None,
-            incarnation: 0,
-            paused: None,
-            cut_from_etcd: false,
-            cut_from: vec![false; nodes],
-            clock_offset: random.below(1_000_000 * SECOND),
-            // Rates differ by less than 2 %.
-            clock_rate: 990_000 + random.below(20_000),
-            timer: None,
-            watch: None,
-            leaving: false,
-        }
-    }
-
-    /// Returns what the host's clock shows at a time of the world.
-    fn clock(&self, at: Micros) -> Moment {
-        Moment::new(Duration::from_micros(
-            self.clock_offset + at * self.clock_rate / 1_000_000,
-        ))
-    }
-
-    /// Returns the time of the world at which the host's clock shows this moment or a later one.
-    fn at_clock(&self, moment: Moment) -> Micros {
-        let clock = micros(moment.since_start()).saturating_sub(self.clock_offset);
-        (clock * 1_000_000).div_ceil(self.clock_rate)
     }
 }
