@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use globalcounter::protocol::framed;
 use globalcounter::protocol::{Op, Reply};
@@ -315,6 +315,26 @@ fn a_stop_serves_what_was_read_and_says_goodbye() {
     }
     server.stop_and_join().unwrap();
     assert_eq!(failed(&monitor, "stopped"), 1);
+    drop(silent);
+}
+
+/// A handshake that waited for the end of its time kept a lock that stopping needs. Then a second stop
+/// waited for it, and the worker for the second stop.
+#[test]
+fn a_second_stop_waits_for_no_handshake() {
+    let (_files, server, address, _) = start("stop-twice", 1);
+    let silent = connect(address);
+    let monitor = server.monitor.clone();
+    eventually("it is accepted", || monitor.snapshot().connections == 1);
+    // The handshake notices the first of these at some time, and goes on for half a second.
+    let mut longest = Duration::ZERO;
+    while failed(&monitor, "stopped") == 0 {
+        let began = Instant::now();
+        server.begin_stop();
+        longest = longest.max(began.elapsed());
+    }
+    assert!(longest < Duration::from_millis(400), "{longest:?}");
+    server.stop_and_join().unwrap();
     drop(silent);
 }
 

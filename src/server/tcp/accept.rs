@@ -65,17 +65,15 @@ pub(crate) async fn accept(
     tls: Option<Tls>,
     queue: QueueAtStop,
 ) {
-    let mut stop = context.stop.clone();
     let mut acceptor = Acceptor {
-        context,
+        context: Rc::clone(&context),
         listener,
         accepting,
         tls,
     };
     tokio::select! {
         () = acceptor.accept_all() => {}
-        // An error means that the sender is gone, and the server with it.
-        _ = stop.wait_for(|&stop| stop) => {}
+        () = context.stopping() => {}
     }
     if queue == QueueAtStop::Serve {
         acceptor.drain().await;

@@ -32,7 +32,7 @@ pub(crate) struct TcpContext {
     /// transit than may be open.
     departures: Arc<[mpsc::UnboundedSender<Moved>]>,
     /// Turns true when the server is to stop.
-    pub(super) stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 }
 
 /// Buffers that a worker's connections share. Each use is within one poll of one connection.
@@ -73,6 +73,14 @@ impl TcpContext {
             departures,
             stop,
         }
+    }
+
+    /// Waits until the server is to stop.
+    pub(super) async fn stopping(&self) {
+        let mut stop = self.stop.clone();
+        // The result has a lock that holds up whoever stops the server again, so nobody may keep it. An
+        // error means that the sender is gone, and the server with it.
+        let _ = stop.wait_for(|&stop| stop).await;
     }
 
     /// Returns what the peer of a new connection may do, whose handshake is complete; `None` if every

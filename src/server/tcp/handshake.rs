@@ -96,11 +96,10 @@ fn receive(
 
 /// Waits until a handshake that begins now has taken too long.
 async fn too_late(context: &TcpContext) -> HandshakeFailure {
-    let mut stop = context.stop.clone();
     let limits = &context.worker.status.config.connection_limits;
     tokio::select! {
         () = sleep(limits.handshake_timeout) => HandshakeFailure::Timeout,
-        _ = stop.wait_for(|&stop| stop) => {
+        () = context.stopping() => {
             sleep(STOPPING_LIMIT).await;
             HandshakeFailure::Stopped
         }
