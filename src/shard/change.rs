@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ranges::LoadId;
 use crate::topic::Topic;
 
 /// A change of one topic's record in the store. At most one change of a topic is in flight.
@@ -11,6 +12,8 @@ pub struct Change {
     // The fields of two options, so that a change takes one cache line.
     has_before: bool,
     has_after: bool,
+    /// The memory of a range, in a cluster, that the change was made in.
+    load: LoadId,
     /// The ceiling before the change; 0 without `has_before`.
     before: u64,
     /// The record after the change; zeros without `has_after`.
@@ -78,6 +81,7 @@ impl Change {
             topic: Name::new(topic),
             has_before: before.is_some(),
             has_after: after.is_some(),
+            load: LoadId::NONE,
             before: before.unwrap_or_default(),
             after: after.unwrap_or(Record { ceiling: 0, sum: 0 }),
         }
@@ -99,6 +103,16 @@ impl Change {
     #[must_use]
     pub fn after(&self) -> Option<Record> {
         self.has_after.then_some(self.after)
+    }
+
+    /// Returns the memory of a range that the change was made in; [`LoadId::NONE`] without a cluster.
+    #[must_use]
+    pub fn load(&self) -> LoadId {
+        self.load
+    }
+
+    pub(super) fn set_load(&mut self, load: LoadId) {
+        self.load = load;
     }
 
     /// Passes the record after the change to `raise`, unless the change removes it.

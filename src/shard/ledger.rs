@@ -7,6 +7,7 @@ use slab::Slab;
 use super::change::{Change, Record};
 use super::counter::{Counter, Unpacked};
 use super::durability::Ceilings;
+use super::ranges::LoadId;
 use super::topic_state::{Placement, TopicState};
 use super::waiting::Waiting;
 use crate::protocol::{ErrorCode, Op, Reply, Request};
@@ -33,6 +34,8 @@ pub(super) struct Ledger<W> {
     waiting: Waiting<W>,
     /// Changes that were not fetched yet. The changes of a shard are numbered from 1 on.
     changes: Vec<Change>,
+    /// How many of `changes`, from the first, have their [`LoadId`]; unused without a cluster.
+    marked: usize,
     /// The number of the first change in `changes`.
     first_change: u64,
     /// Whether a request began to wait since the last fetch, or a change was added that one waits
@@ -52,6 +55,7 @@ impl<W> Ledger<W> {
             states: Slab::new(),
             waiting: Waiting::new(),
             changes: Vec::new(),
+            marked: 0,
             first_change: 1,
             urgent: false,
             new_waiting: 0,
@@ -90,6 +94,7 @@ impl<W> Ledger<W> {
         self.in_flight += self.changes.len();
         self.first_change += self.changes.len() as u64;
         self.new_waiting = 0;
+        self.marked = 0;
         changes.append(&mut self.changes);
         Some(std::mem::take(&mut self.urgent))
     }
@@ -175,6 +180,73 @@ impl<W> Ledger<W> {
             }
         });
         action
+    }
+
+    /// Sets the load of the changes that were made since the last call, all of one topic.
+    pub(super) fn mark_changes(&mut self, load: impl FnOnce() -> LoadId) {
+        if let Some(unmarked) = self.changes.get_mut(self.marked..)
+            && !unmarked.is_empty()
+        {
+            let load = load();
+            unmarked.iter_mut().for_each(|change| change.set_load(load));
+            self.marked = self.changes.len();
+        }
+    }
+
+    /// Takes a result that concerns nobody any more.
+    pub(super) fn ignore_result(&mut self) {
+        self.in_flight -= 1;
+    }
+
+    /// Returns whether further requests for a topic are to be held.
+    pub(super) fn is_frozen(&self, counter: Counter) -> bool {
+        match counter.unpack() {
+            Unpacked::Compact(_) => false,
+            Unpacked::InLedger(index) => self.states[index].is_frozen(),
+        }
+    }
+
+    /// Begins to take out a topic. Returns the change that makes the store's sum exact, if it is not
+    /// (`Ok`), or, as long as a change of the topic is pending, its frozen counter: further requests are
+    /// held, and it can be taken out after the result.
+    pub(super) fn take_out(
+        &mut self,
+        topic: Topic<'_>,
+        counter: Counter,
+    ) -> Result<Option<Change>, Counter> {
+        let durability = self.ceilings.durability;
+        let index = match counter.unpack() {
+            Unpacked::InLedger(index) => index,
+            Unpacked::Compact(compact) => {
+                let state = TopicState::from_compact(compact, durability);
+                self.states.insert(state)
+            }
+        };
+        let state = &mut self.states[index];
+        if state.has_pending() {
+            state.freeze();
+            return Err(Counter::in_ledger(index));
+        }
+        let state = self.states.remove(index);
+        let (before, sum) = (state.stored_ceiling(), state.sum());
+        let is_exact = before.is_none() || before == Some(sum);
+        Ok((!is_exact).then(|| Change::new(topic, before, Some(Record::exact(sum)))))
+    }
+
+    /// Discards a topic. The requests that wait in it are answered UNKNOWN: the store may have the change
+    /// that they wait for.
+    pub(super) fn discard(&mut self, counter: Counter, replies: &mut Vec<(W, Reply)>) {
+        if let Unpacked::InLedger(index) = counter.unpack() {
+            let state = self.states.remove(index);
+            state.discard_waiting(&mut self.waiting, replies);
+        }
+    }
+
+    /// Discards all topics, as [`discard`](Self::discard) does.
+    pub(super) fn discard_all(&mut self, replies: &mut Vec<(W, Reply)>) {
+        for state in self.states.drain() {
+            state.discard_waiting(&mut self.waiting, replies);
+        }
     }
 
     /// Returns whether every fetched change has a result.

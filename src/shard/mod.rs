@@ -13,8 +13,11 @@ mod counter;
 mod counts;
 mod durability;
 mod ledger;
+mod moving;
+mod parked;
 mod position;
 mod quota;
+mod ranges;
 mod reserve;
 mod table;
 mod topic_state;
@@ -23,8 +26,11 @@ mod waiting;
 pub use change::{Change, Record};
 pub use counts::{ErrorCounts, ShardCounts};
 pub use durability::{Ceilings, Durability, Ticks};
+pub use moving::Swept;
+pub use parked::Parked;
 pub use position::Position;
 pub use quota::TopicQuota;
+pub use ranges::LoadId;
 
 use std::sync::Arc;
 
@@ -33,6 +39,7 @@ use crate::protocol::{Condition, ErrorCode, Op, Reply, Request};
 use crate::topic::Topic;
 use counter::Counter;
 use ledger::{Ledger, RowAction};
+use ranges::{Absent, Ranges};
 use table::{Key, Place, Table};
 use topic_state::{addend_and_limit, sum_reply};
 
@@ -48,6 +55,8 @@ pub struct Shard<W> {
     quota: TopicQuota,
     ledger: Ledger<W>,
     counts: Arc<ShardCounts>,
+    /// `None` if all topics of the server's shards are here for good.
+    ranges: Option<Box<Ranges<W>>>,
 }
 
 impl<W> Shard<W> {
@@ -59,7 +68,16 @@ impl<W> Shard<W> {
             quota,
             ledger: Ledger::new(ceilings),
             counts: Arc::default(),
+            ranges: None,
         }
+    }
+
+    /// Creates a shard of a node of a cluster with this many ranges. None of them is here at first.
+    #[must_use]
+    pub fn of_node(quota: TopicQuota, ceilings: Ceilings, ranges: u16) -> Self {
+        let mut shard = Self::new(quota, ceilings);
+        shard.ranges = Some(Box::new(Ranges::new(ranges)));
+        shard
     }
 
     /// Returns what the shard tells to those who watch it. It counts the errors among the replies of
@@ -107,7 +125,9 @@ impl<W> Shard<W> {
     /// Applies one request and returns its reply. A refused request changes nothing.
     ///
     /// Returns `None` if the request has to wait for the store. Then `waiter` was called, and
-    /// [`answered`](Self::answered) returns its value together with the reply later.
+    /// [`answered`](Self::answered) returns its value together with the reply later. In a cluster, a
+    /// request may also wait for its range, or be one for another node
+    /// ([`take_elsewhere`](Self::take_elsewhere)).
     pub fn apply(&mut self, request: Request<'_>, waiter: impl FnOnce() -> W) -> Option<Reply> {
         let key = self.topics.key(request.topic);
         self.apply_at_once(request, &key)
@@ -219,6 +239,11 @@ impl<W> Shard<W> {
         };
         let mut slot = self.topics.value(place);
         let mut counter = slot.get();
+        if let Some(ranges) = &mut self.ranges
+            && self.ledger.is_frozen(counter)
+        {
+            return ranges.hold(request, waiter()).err();
+        }
         if let Some((n, max_sum)) = addend_and_limit(request.op) {
             if let Some(sum) = counter.hand_out(n) {
                 slot.set(counter);
@@ -244,6 +269,16 @@ impl<W> Shard<W> {
         waiter: impl FnOnce() -> W,
     ) -> Option<Reply> {
         let Request { op, topic } = request;
+        if let Some(ranges) = &mut self.ranges {
+            match ranges.absent(topic) {
+                Absent::New => {}
+                Absent::Hold => return ranges.hold(Parked::new(request, waiter())).err(),
+                Absent::Elsewhere => {
+                    ranges.send_elsewhere(request, waiter());
+                    return None;
+                }
+            }
+        }
         if let Some(reply) = if_absent(op) {
             return Some(reply);
         }
@@ -288,6 +323,9 @@ impl<W> Shard<W> {
         let mut counter = slot.get();
         let (result, action) = step(&mut self.ledger, &mut counter);
         slot.set(counter);
+        if let Some(ranges) = &self.ranges {
+            self.ledger.mark_changes(|| ranges.load(topic));
+        }
         if action == RowAction::Remove {
             self.remove(topic, key);
         }
@@ -331,6 +369,11 @@ impl<W> Shard<W> {
         replies: &mut Vec<(W, Reply)>,
     ) {
         let topic = change.topic();
+        if let Some(ranges) = &self.ranges
+            && !ranges.takes_result(topic, change.load())
+        {
+            return self.ledger.ignore_result();
+        }
         let Some(place) = self.topics.find(topic, key) else {
             debug_assert!(false, "a topic with a change in flight stays in the table");
             return;

@@ -34,6 +34,9 @@ pub(super) struct TopicState {
     /// by [`placement`](Self::placement) if the state is in the ledger only because it does not fit
     /// into the word, else 0.
     left: u64,
+    /// Whether the topic is to be taken out once no change is pending. Further requests are held
+    /// elsewhere.
+    frozen: bool,
     /// Requests that cannot be served yet. Empty unless a change is pending.
     waiting: Queue,
 }
@@ -71,6 +74,7 @@ impl TopicState {
             pending: None,
             extensible: 0,
             left: 0,
+            frozen: false,
             waiting: Queue::EMPTY,
         }
     }
@@ -94,6 +98,7 @@ impl TopicState {
             pending: (released && !in_memory).then_some(PendingChange::Raise),
             extensible: 0,
             left: 0,
+            frozen: false,
             waiting: Queue::EMPTY,
         }
     }
@@ -126,6 +131,34 @@ impl TopicState {
     /// Returns whether a request waits.
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Returns whether a change has no result yet.
+    pub(super) fn has_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Marks the topic as one that is to be taken out: its waiting requests are served, but it asks for
+    /// no reserve any more.
+    pub(super) fn freeze(&mut self) {
+        self.frozen = true;
+        self.left = 0;
+    }
+
+    /// Returns whether the topic is to be taken out.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// Answers the waiting requests UNKNOWN: the pending change may be durable.
+    pub(super) fn discard_waiting<W>(
+        mut self,
+        waiting: &mut Waiting<W>,
+        replies: &mut Vec<(W, Reply)>,
+    ) {
+        while let Some(waiter) = waiting.pop(&mut self.waiting) {
+            replies.push((waiter, Reply::Error(ErrorCode::Unknown)));
+        }
     }
 
     /// Hands out `n` numbers (at least 1) and returns the sum, if `n` numbers are left and the sum
@@ -266,7 +299,7 @@ impl TopicState {
         // `sum`: the sum to store, after the waiting requests. `needed`: the ceiling without a
         // reserve.
         let (sum, needed) = match waiting.first(self.waiting) {
-            None if self.is_reserve_low() => (self.sum, self.ceiling),
+            None if self.is_reserve_low() && !self.frozen => (self.sum, self.ceiling),
             None => return None,
             Some(Op::Reset | Op::Set { to: 0, .. }) => {
                 self.pending = Some(PendingChange::Reset);
@@ -382,6 +415,7 @@ impl TopicState {
         *self = Self {
             exists,
             waiting: self.waiting,
+            frozen: self.frozen,
             ..Self::new(self.reserve.tick().into())
         };
     }
@@ -431,7 +465,7 @@ impl TopicState {
             None if !self.exists => return Placement::Gone,
             None | Some(PendingChange::Raise) => {}
         }
-        if !self.exists {
+        if !self.exists || self.frozen {
             return Placement::InLedger;
         }
         let compact = CompactState {

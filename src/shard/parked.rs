@@ -1,0 +1,62 @@
+//! A request that waits apart from its batch.
+
+use std::time::Instant;
+
+use crate::protocol::{Op, Request};
+use crate::topic::Topic;
+
+/// A request that has no reply yet, with all that is needed to apply it later, here or at another node.
+/// `W` says where its reply goes.
+#[derive(Debug)]
+pub struct Parked<W> {
+    op: Op,
+    topic: Box<[u8]>,
+    /// When it was parked first.
+    since: Instant,
+    /// Where its reply goes.
+    pub waiter: W,
+}
+
+impl<W> Parked<W> {
+    /// Parks a request that was parked first at `since`.
+    pub(super) fn new(request: Request<'_>, since: Instant, waiter: W) -> Self {
+        Self {
+            op: request.op,
+            topic: request.topic.as_bytes().into(),
+            since,
+            waiter,
+        }
+    }
+
+    /// Returns the request.
+    #[must_use]
+    pub fn request(&self) -> Request<'_> {
+        Request {
+            op: self.op,
+            topic: Topic::checked_before(&self.topic),
+        }
+    }
+
+    /// Splits off where the reply goes.
+    pub(super) fn split(self) -> (Parked<()>, W) {
+        let Self {
+            op,
+            topic,
+            since,
+            waiter,
+        } = self;
+        let request = Parked {
+            op,
+            topic,
+            since,
+            waiter: (),
+        };
+        (request, waiter)
+    }
+
+    /// Returns when the request was parked first.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+}

@@ -1,0 +1,266 @@
+//! Which ranges of topics a shard of a cluster serves (docs/cluster.md). Only a request whose topic has no
+//! row in the table, or cannot be served from its row at once, looks here: a row means that its range is
+//! served.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Instant;
+
+use super::parked::Parked;
+use crate::cluster::{RangeId, Slot};
+use crate::protocol::{ErrorCode, Reply, Request};
+use crate::topic::Topic;
+
+/// The most requests that a shard holds while ranges move; further ones are refused with BUSY.
+const HELD_LIMIT: usize = 64 * 1024;
+
+/// Identifies the memory of a range: it is loaded once, under one epoch, and a later load is another
+/// one. Results and changes of an earlier load do not concern it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct LoadId(u32);
+
+impl LoadId {
+    /// No load: of a topic that belongs to no range.
+    pub const NONE: Self = Self(0);
+
+    /// Returns the id of the next load.
+    ///
+    /// # Panics
+    ///
+    /// Panics after 2^32 loads.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("fewer than 2^32 loads"))
+    }
+}
+
+/// What a shard does with requests for a range whose topics it does not find.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    /// The range is not this node's.
+    #[default]
+    Elsewhere,
+    /// Its topics are being loaded.
+    Loading,
+    /// All its topics are here.
+    Serving,
+    /// Its topics are being taken out, to be handed over.
+    Freezing,
+    /// Its topics are being discarded.
+    Dropping,
+}
+
+#[derive(Debug)]
+struct Range<W> {
+    state: State,
+    load: LoadId,
+    /// Whether a commit of this load was refused, or its outcome is unknown. Then no result of it counts.
+    failed: bool,
+    /// Requests that wait until the range is served, here or elsewhere, in order.
+    held: VecDeque<Parked<W>>,
+}
+
+/// What happens to a request whose topic is not in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// The topic does not exist.
+    New,
+    /// The request waits.
+    Hold,
+    /// Another node may know the topic.
+    Elsewhere,
+}
+
+/// What a sweep does with the row of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sweep {
+    Keep,
+    TakeOut,
+    Discard,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Ranges<W> {
+    ranges: Box<[Range<W>]>,
+    /// The number of requests that are held.
+    held: usize,
+    /// Requests for other nodes.
+    elsewhere: Vec<Parked<W>>,
+    /// When the request that is applied now was parked first; `None` if it was not.
+    since: Option<Instant>,
+}
+
+impl<W> Ranges<W> {
+    /// Creates the state of a cluster with this many ranges, none of which is here.
+    pub(super) fn new(ranges: u16) -> Self {
+        let range = |_| Range {
+            state: State::default(),
+            load: LoadId::NONE,
+            failed: false,
+            held: VecDeque::new(),
+        };
+        Self {
+            ranges: (0..ranges).map(range).collect(),
+            held: 0,
+            elsewhere: Vec::new(),
+            since: None,
+        }
+    }
+
+    fn range_of(&self, topic: Topic<'_>) -> RangeId {
+        // There are at most as many ranges as slots.
+        Slot::of(topic).range(self.ranges.len() as u16)
+    }
+
+    fn of(&self, topic: Topic<'_>) -> &Range<W> {
+        &self.ranges[self.range_of(topic).index()]
+    }
+
+    fn at(&mut self, range: RangeId) -> &mut Range<W> {
+        &mut self.ranges[range.index()]
+    }
+
+    /// Returns what happens to a request whose topic is not in the table.
+    pub(super) fn absent(&self, topic: Topic<'_>) -> Absent {
+        match self.of(topic).state {
+            State::Serving => Absent::New,
+            State::Loading | State::Freezing => Absent::Hold,
+            State::Elsewhere | State::Dropping => Absent::Elsewhere,
+        }
+    }
+
+    /// Returns the load that the memory of a topic belongs to.
+    pub(super) fn load(&self, topic: Topic<'_>) -> LoadId {
+        self.of(topic).load
+    }
+
+    /// Returns whether the result of a change that was made under this load counts.
+    pub(super) fn takes_result(&self, topic: Topic<'_>, load: LoadId) -> bool {
+        let range = self.of(topic);
+        range.load == load && !range.failed
+    }
+
+    /// Returns what a sweep does with the row of a topic.
+    pub(super) fn sweep(&self, topic: Topic<'_>) -> Sweep {
+        match self.of(topic).state {
+            State::Freezing => Sweep::TakeOut,
+            State::Dropping => Sweep::Discard,
+            State::Elsewhere | State::Loading | State::Serving => Sweep::Keep,
+        }
+    }
+
+    /// Holds a request until its range is served, here or elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Too many are held; the reply says so.
+    pub(super) fn hold(&mut self, request: Request<'_>, waiter: W) -> Result<(), Reply> {
+        if self.held >= HELD_LIMIT {
+            return Err(Reply::Error(ErrorCode::Busy));
+        }
+        let range = self.range_of(request.topic);
+        let parked = Parked::new(request, self.since(), waiter);
+        self.held += 1;
+        self.at(range).held.push_back(parked);
+        Ok(())
+    }
+
+    /// Adds a request for another node.
+    pub(super) fn send_elsewhere(&mut self, request: Request<'_>, waiter: W) {
+        let parked = Parked::new(request, self.since(), waiter);
+        self.elsewhere.push(parked);
+    }
+
+    /// Sets when the request that is applied now was parked first; `None` if it was not.
+    pub(super) fn set_since(&mut self, since: Option<Instant>) {
+        self.since = since;
+    }
+
+    fn since(&self) -> Instant {
+        self.since.unwrap_or_else(Instant::now)
+    }
+
+    /// Moves the requests for other nodes out.
+    pub(super) fn take_elsewhere(&mut self, taken: &mut Vec<Parked<W>>) {
+        taken.append(&mut self.elsewhere);
+    }
+
+    /// Begins to load a range.
+    pub(super) fn begin_load(&mut self, range: RangeId, load: LoadId) {
+        let range = self.at(range);
+        debug_assert_eq!(range.state, State::Elsewhere);
+        (range.state, range.load, range.failed) = (State::Loading, load, false);
+    }
+
+    /// Returns whether the range is being loaded by this load.
+    pub(super) fn is_loading(&mut self, range: RangeId, load: LoadId) -> bool {
+        let range = self.at(range);
+        range.state == State::Loading && range.load == load
+    }
+
+    /// Serves a range from now on. Returns the requests that were held, in order.
+    pub(super) fn serve(&mut self, range: RangeId) -> VecDeque<Parked<W>> {
+        self.at(range).state = State::Serving;
+        self.release(range)
+    }
+
+    /// Begins to take out the topics of a range.
+    pub(super) fn freeze(&mut self, range: RangeId, load: LoadId) {
+        let range = self.at(range);
+        if range.load == load && range.state == State::Serving {
+            range.state = State::Freezing;
+        }
+    }
+
+    /// Notes that a commit of this load failed.
+    pub(super) fn fail(&mut self, range: RangeId, load: LoadId) {
+        let range = self.at(range);
+        range.failed |= range.load == load;
+    }
+
+    /// Begins to discard the topics of a range. Requests for it are sent elsewhere from now on.
+    pub(super) fn begin_drop(&mut self, range: RangeId) {
+        let dropped = self.at(range);
+        (dropped.state, dropped.load) = (State::Dropping, LoadId::NONE);
+        let held = self.release(range);
+        self.elsewhere.extend(held);
+    }
+
+    /// Notes that all topics of a range were discarded.
+    pub(super) fn end_drop(&mut self, range: RangeId) {
+        self.at(range).state = State::Elsewhere;
+    }
+
+    /// Notes that all topics of all ranges were discarded.
+    pub(super) fn drop_all(&mut self) {
+        for range in RangeId::all(self.ranges.len() as u16) {
+            self.begin_drop(range);
+            self.end_drop(range);
+        }
+    }
+
+    /// Removes the requests that were parked before `before`.
+    pub(super) fn expire(&mut self, before: Instant) -> Vec<Parked<W>> {
+        let mut expired = Vec::new();
+        if self.held == 0 {
+            return expired;
+        }
+        for range in &mut self.ranges {
+            // They are not in the order of their times: some were parked at another node's link first.
+            let (old, held) = mem::take(&mut range.held)
+                .into_iter()
+                .partition::<VecDeque<_>, _>(|parked| parked.since() < before);
+            range.held = held;
+            expired.extend(old);
+        }
+        self.held -= expired.len();
+        expired
+    }
+
+    fn release(&mut self, range: RangeId) -> VecDeque<Parked<W>> {
+        let held = mem::take(&mut self.at(range).held);
+        self.held -= held.len();
+        held
+    }
+}
