@@ -60,12 +60,11 @@ impl Failure {
         }
     }
 
-    /// The server refused the request with `code`. After STORE it may have been applied: a change
-    /// that waited for the failed store may be durable all the same.
+    /// The server refused the request with `code`.
     pub(super) fn refused(code: ErrorCode) -> Self {
         Self {
             kind: Kind::Refused(code),
-            maybe_applied: code == ErrorCode::Store,
+            maybe_applied: code.may_have_been_applied(),
         }
     }
 

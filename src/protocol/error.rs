@@ -27,6 +27,14 @@ pub enum ErrorCode {
     Store,
     /// 9: the client is not authenticated, or not allowed to do this.
     Denied,
+    /// 10: a request that a node forwarded reached a node that does not own its topic (any more).
+    NotOwner,
+    /// 11: nobody can serve the topic at the moment, because its owner is gone or the lease has
+    /// ended; it is safe to send the request again.
+    Unavailable,
+    /// 12: the request was forwarded, or applied, and its outcome cannot be told in time. It may have
+    /// been applied; nobody else gets its number.
+    Unknown,
     /// A code that this version does not know. A server never sends it.
     Other(u8),
 }
@@ -38,7 +46,7 @@ const MESSAGE_LEN_LIMIT: usize = 15;
 
 impl ErrorCode {
     /// All codes that a server sends.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::BadOpcode,
         Self::BadTopic,
         Self::TopicTooLong,
@@ -48,7 +56,17 @@ impl ErrorCode {
         Self::Busy,
         Self::Store,
         Self::Denied,
+        Self::NotOwner,
+        Self::Unavailable,
+        Self::Unknown,
     ];
+
+    /// Returns whether the request that it refuses may have been applied all the same. After STORE, a
+    /// change that waited for the failed store may be durable.
+    #[must_use]
+    pub const fn may_have_been_applied(self) -> bool {
+        matches!(self, Self::Store | Self::Unknown)
+    }
 
     /// Returns its number on the wire.
     #[must_use]
@@ -63,6 +81,9 @@ impl ErrorCode {
             Self::Busy => 7,
             Self::Store => 8,
             Self::Denied => 9,
+            Self::NotOwner => 10,
+            Self::Unavailable => 11,
+            Self::Unknown => 12,
             Self::Other(code) => code,
         }
     }
@@ -76,7 +97,7 @@ impl ErrorCode {
         }
     }
 
-    /// Returns its name in docs/protocol.md.
+    /// Returns its name in docs/protocol.md; "OTHER" if it has none.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -89,7 +110,10 @@ impl ErrorCode {
             Self::Busy => "BUSY",
             Self::Store => "STORE",
             Self::Denied => "DENIED",
-            Self::Other(_) => "UNKNOWN",
+            Self::NotOwner => "NOT_OWNER",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Unknown => "UNKNOWN",
+            Self::Other(_) => "OTHER",
         }
     }
 
@@ -106,6 +130,9 @@ impl ErrorCode {
             Self::Busy => "busy, try again",
             Self::Store => "store failed",
             Self::Denied => "denied",
+            Self::NotOwner => "not the owner",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown outcome",
             Self::Other(_) => "error",
         }
     }
@@ -143,15 +170,20 @@ impl fmt::Display for ErrorCode {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
-    fn codes_are_one_to_nine_and_round_trip() {
+    fn codes_are_numbered_from_one_and_round_trip() {
         for (number, code) in (1u8..).zip(ErrorCode::ALL) {
             assert_eq!(code.code(), number);
             assert_eq!(ErrorCode::from_code(number), code);
         }
         assert_eq!(ErrorCode::from_code(0), ErrorCode::Other(0));
         assert_eq!(ErrorCode::from_code(200).code(), 200);
+        let names: HashSet<_> = ErrorCode::ALL.map(ErrorCode::name).into();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+        assert!(!names.contains(ErrorCode::Other(200).name()));
     }
 }

@@ -241,6 +241,9 @@ pub(super) const fn text_of(error: ErrorCode) -> &'static str {
         ErrorCode::Busy => "TRYAGAIN busy, nothing was counted",
         ErrorCode::Store => "MISCONF the durable store failed",
         ErrorCode::Denied => "NOPERM not allowed",
+        ErrorCode::NotOwner => "CLUSTERDOWN the topic's owner has changed, nothing was counted",
+        ErrorCode::Unavailable => "CLUSTERDOWN no node can serve the topic, nothing was counted",
+        ErrorCode::Unknown => "ERR the outcome is unknown: the command may have been applied",
         ErrorCode::BadOpcode | ErrorCode::BadFrame | ErrorCode::Other(_) => "ERR refused",
     }
 }
