@@ -7,6 +7,7 @@
 //! the [`worker`] that has the connection. Changes that a shard wants durable go through the exchange
 //! to the thread of [`durable`], which owns the [`store`](crate::store).
 
+mod cluster;
 mod config;
 mod durable;
 mod error;

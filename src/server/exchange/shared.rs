@@ -14,6 +14,7 @@ use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
 use super::shard_message::ShardMessage;
 use super::sync::reach::Reach;
+use crate::server::cluster::Owners;
 use crate::shard::{Ceilings, ShardCounts, TopicQuota};
 use crate::store::StoreError;
 use crate::topic::{ShardId, Shards};
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     reading_workers: AtomicUsize,
     /// Why the store failed, if it did.
     failure: OnceLock<String>,
+    /// Which node owns what; empty on a server alone.
+    owners: OnceLock<Arc<Owners>>,
 }
 
 impl Shared {
@@ -75,7 +78,24 @@ impl Shared {
             datagrams_in_flight: AtomicUsize::new(0),
             reading_workers: AtomicUsize::new(ids.count().into()),
             failure: OnceLock::new(),
+            owners: OnceLock::new(),
         }
+    }
+
+    /// Makes the server a node of a cluster. The address of the node is known only when its sockets
+    /// are bound, so this comes after [`new`](Self::new), and before the first worker starts.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is one already.
+    pub(crate) fn join(&self, owners: Arc<Owners>) {
+        let set = self.owners.set(owners);
+        set.expect("a server joins one cluster");
+    }
+
+    /// Returns which node owns what; `None` on a server alone.
+    pub(crate) fn owners(&self) -> Option<&Arc<Owners>> {
+        self.owners.get()
     }
 
     /// Returns whether no worker receives datagrams any more and no request from a datagram is in
