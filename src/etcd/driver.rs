@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::client::Client;
-use super::clock::now;
 use super::connection::Settings;
 use super::error::Error;
 use super::member::Member;
@@ -21,7 +20,7 @@ use super::watch::Watch;
 use crate::cluster::{
     Action, Answer, Config, Epoch, Event, Moment, Node, RangeId, Request, Ticket,
 };
-use crate::measure::LogLimit;
+use crate::measure::{LogLimit, boot_time};
 
 static EXISTS: LogLimit = LogLimit::new();
 static FAILED: LogLimit = LogLimit::new();
@@ -31,7 +30,7 @@ static NOT_UNDERSTOOD: LogLimit = LogLimit::new();
 /// that is to be kept, and must not wait: each is answered later, with the [`Event`] that the
 /// [`Action`] of the same name says.
 pub trait Shards: Send + 'static {
-    /// See [`Action::SetDeadline`]. It is a moment of [`now`](super::now).
+    /// See [`Action::SetDeadline`]. It is a moment of [`boot_time`](super::boot_time).
     fn set_deadline(&mut self, deadline: Moment);
 
     /// See [`Action::Load`].
@@ -253,7 +252,7 @@ impl<S: Shards> Running<S> {
         if event == Event::WatchBroken {
             self.watch = None;
         }
-        for action in self.node.handle(now(), event) {
+        for action in self.node.handle(boot_time(), event) {
             match action {
                 Action::Send(ticket, request) => self.send(ticket, request),
                 Action::Watch { after } => self.watch = Some(self.member.watch(after)),
@@ -299,7 +298,7 @@ async fn next_change(watch: &mut Option<Watch>) -> Event {
 /// Waits until a moment. After the machine was suspended, it may be late.
 async fn until(moment: Option<Moment>) {
     match moment {
-        Some(moment) => tokio::time::sleep(moment - now()).await,
+        Some(moment) => tokio::time::sleep(moment - boot_time()).await,
         None => std::future::pending().await,
     }
 }

@@ -7,7 +7,6 @@
 
 mod ceilings;
 mod client;
-mod clock;
 mod connection;
 mod driver;
 mod error;
@@ -22,7 +21,6 @@ mod watch;
 
 pub use ceilings::{Ceilings, Change, MAX_OPERATIONS};
 pub use client::Client;
-pub use clock::now;
 pub use connection::{REQUEST_TIMEOUT, Settings, Tls};
 pub use driver::{Driver, Events, Shards, StartError};
 pub use error::Error;
@@ -30,3 +28,5 @@ pub use location::{Location, LocationError};
 pub use member::Member;
 pub use values::{Ceiling, Description};
 pub use watch::Watch;
+
+pub use crate::measure::boot_time;

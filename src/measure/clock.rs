@@ -1,8 +1,17 @@
-//! A clock that is cheap to read.
+//! Clocks.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+
+use crate::cluster::Moment;
+
+/// Returns the moment by `CLOCK_BOOTTIME`, which never jumps and runs while the machine is suspended.
+/// Deadlines in a cluster are compared with it.
+pub fn boot_time() -> Moment {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock since 2.6.39");
+    Moment::new(Duration::from(time))
+}
 
 /// Returns the seconds since some moment before this process started. Never goes back; the resolution
 /// is one tick of the kernel.

@@ -1,6 +1,6 @@
 //! Counting and measuring for those who watch a server. Each counter and histogram has one writer, so
-//! adding to it needs no locked instruction; any thread may read it. Also has a cheap
-//! clock, and a limit on log lines by it. Knows nothing of what is measured.
+//! adding to it needs no locked instruction; any thread may read it. Also has clocks,
+//! and a limit on log lines. Knows nothing of what is measured.
 
 mod clock;
 mod counter;
@@ -9,6 +9,7 @@ mod histogram;
 mod log_limit;
 mod sampler;
 
+pub use clock::boot_time;
 pub(crate) use clock::{coarse_nanoseconds, coarse_seconds};
 pub(crate) use counter::Counter;
 pub(crate) use heavy_hitters::{HeavyHitters, Occurrences};

@@ -72,12 +72,11 @@ impl<W> Shard<W> {
         }
     }
 
-    /// Creates a shard of a node of a cluster with this many ranges. None of them is here at first.
-    #[must_use]
-    pub fn of_node(quota: TopicQuota, ceilings: Ceilings, ranges: u16) -> Self {
-        let mut shard = Self::new(quota, ceilings);
-        shard.ranges = Some(Box::new(Ranges::new(ranges)));
-        shard
+    /// Makes a shard without topics one of a node of a cluster with this many ranges. None of them is here
+    /// at first.
+    pub fn join(&mut self, ranges: u16) {
+        debug_assert_eq!(self.topics(), 0);
+        self.ranges = Some(Box::new(Ranges::new(ranges)));
     }
 
     /// Returns what the shard tells to those who watch it. It counts the errors among the replies of
@@ -272,7 +271,7 @@ impl<W> Shard<W> {
         if let Some(ranges) = &mut self.ranges {
             match ranges.absent(topic) {
                 Absent::New => {}
-                Absent::Hold => return ranges.hold(Parked::new(request, waiter())).err(),
+                Absent::Hold => return ranges.hold(request, waiter()).err(),
                 Absent::Elsewhere => {
                     ranges.send_elsewhere(request, waiter());
                     return None;

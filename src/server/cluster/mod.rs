@@ -1,6 +1,10 @@
-//! The cluster as the server sees it: which node owns which slots. It must not know etcd, sessions or
-//! claims; [`cluster`](crate::cluster) decides, and whoever drives it writes the result here.
+//! What a node of a cluster knows of the others, and until when it may answer. Workers read it. It knows
+//! neither etcd, shards nor workers.
 
+mod deadline;
+mod membership;
 mod owners;
 
+pub(crate) use deadline::{Deadline, KnownBefore};
+pub(crate) use membership::Membership;
 pub(crate) use owners::{NodeSlots, Owners, Peer, PeerId, RangeOwner};

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use super::buffers::empty;
 use super::datagrams::Datagrams;
-use super::origin::{ConnectionKey, LateReply, Requester, Shard, WorkerId};
-use super::requests::{Queued, Source, count_waiting, run, with_replies};
+use super::origin::{ConnectionKey, LateReply, Origin, Requester, Shard, WorkerId};
+use super::requests::{Queued, Source, count_waiting, deliver, run, with_replies};
 use super::search_part::SearchPart;
 use super::shard_message::ShardMessage;
 use crate::access::Allowance;
 use crate::protocol::Reply;
+use crate::server::cluster::Deadline;
+use crate::shard::Parked;
 use crate::topic::ShardId;
 
 /// Requests that a worker hands over to the worker that runs their shard. The batch comes back with
@@ -36,8 +38,10 @@ pub(crate) struct Batch {
     pub(crate) search_part: Option<Box<SearchPart>>,
     /// A message to the shard, instead of requests.
     pub(crate) message: Option<ShardMessage>,
-    /// Replies that waited for the store, on their way to worker `from`, instead of requests.
+    /// Replies that waited, on their way to worker `from`, instead of requests.
     pub(crate) late: Vec<LateReply>,
+    /// Requests for other nodes, on their way to worker `from`, which forwards them, instead of requests.
+    pub(crate) elsewhere: Vec<Parked<Origin>>,
     /// What limits the topics that the requests create; `None` if nothing does.
     pub(super) maker: Option<Arc<Allowance>>,
     requests: Vec<Queued>,
@@ -65,6 +69,7 @@ impl Batch {
             search_part: None,
             message: None,
             late: Vec::new(),
+            elsewhere: Vec::new(),
             maker: None,
             requests: Vec::new(),
             topics: Vec::new(),
@@ -107,12 +112,17 @@ impl Batch {
     /// Runs the batch on its shard: makes a step of the search, delivers the message, or
     /// applies the requests. Appends to `late` the replies to requests that waited for the store's
     /// result.
-    pub(crate) fn run(&mut self, shard: &mut Shard, late: &mut Vec<LateReply>) {
+    pub(crate) fn run(
+        &mut self,
+        shard: &mut Shard,
+        deadline: Option<&Deadline>,
+        late: &mut Vec<LateReply>,
+    ) {
         if let Some(part) = &mut self.search_part {
             part.step(shard);
         }
         if let Some(message) = self.message.take() {
-            message.apply_to(shard, late);
+            deliver(message, shard, deadline, late);
         }
         let source = match self.connection {
             Some(key) => Source::Connection(key),
@@ -127,7 +137,9 @@ impl Batch {
             ..
         } = self;
         let maker = maker.as_deref();
-        run(requests, topics, *from, source, maker, shard, replies);
+        run(
+            requests, topics, *from, source, maker, shard, deadline, replies,
+        );
     }
 
     /// Returns the requests that have replies, with their replies, after the batch ran.
@@ -159,9 +171,16 @@ impl Batch {
         count_waiting(&self.replies)
     }
 
-    /// Empties a batch of late replies, to be used again.
+    /// Returns whether the batch has something for its worker that no batch of the worker asked for: it
+    /// used no credit.
+    pub(super) fn is_late(&self) -> bool {
+        !self.late.is_empty() || !self.elsewhere.is_empty()
+    }
+
+    /// Empties such a batch, to be used again.
     pub(super) fn clear_late(&mut self) {
         empty(&mut self.late, KEEP_REQUESTS);
+        empty(&mut self.elsewhere, KEEP_REQUESTS);
     }
 
     fn clear(&mut self) {
@@ -171,6 +190,7 @@ impl Batch {
         self.message = None;
         self.maker = None;
         empty(&mut self.late, KEEP_REQUESTS);
+        empty(&mut self.elsewhere, KEEP_REQUESTS);
         self.datagrams.empty(KEEP_REQUESTS);
         empty(&mut self.requests, KEEP_REQUESTS);
         empty(&mut self.replies, KEEP_REQUESTS);

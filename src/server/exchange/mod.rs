@@ -10,6 +10,7 @@ mod datagrams;
 mod intake;
 mod mailbox;
 mod origin;
+mod range_message;
 mod request_counts;
 mod requests;
 mod router;
@@ -31,6 +32,7 @@ pub(crate) use origin::Origin;
 pub(crate) use origin::{
     ConnectionKey, Datagram, LateReply, ReplyFormat, Requester, Shard, WorkerId,
 };
+pub(crate) use range_message::{RangeMessage, RangeStep};
 pub(crate) use request_counts::RequestCounts;
 pub(crate) use requests::{Queued, Requests, Source, count_waiting, with_replies};
 pub(crate) use router::{Outcome, Router};

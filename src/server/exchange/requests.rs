@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use super::datagrams::Datagrams;
-use super::origin::{ConnectionKey, Origin, Requester, Shard, WorkerId};
+use super::origin::{ConnectionKey, LateReply, Origin, Requester, Shard, WorkerId};
+use super::shard_message::ShardMessage;
 use crate::access::Allowance;
 use crate::protocol::framed::RequestId;
-use crate::protocol::{Op, Reply, Request};
+use crate::protocol::{ErrorCode, Op, Reply, Request};
+use crate::server::cluster::{Deadline, KnownBefore};
 use crate::topic::{ShardId, Shards, Topic};
 
 /// A decoded request. It does not contain its topic, only the place of the topic in a buffer: the
@@ -69,7 +71,8 @@ impl Source<'_> {
 
 /// Applies requests to `shard`. Worker `from` has read them from `source`, and their topics lie in
 /// `bytes`. `maker` limits the topics that they create, if something does. Appends to `replies` the
-/// outcome of each request: its reply, or `None` if it waits for the store.
+/// outcome of each request: its reply, or `None` if it waits. In a cluster, `deadline` decides whether
+/// replies may leave.
 pub(crate) fn run(
     list: &[Queued],
     bytes: &[u8],
@@ -77,15 +80,63 @@ pub(crate) fn run(
     source: Source<'_>,
     maker: Option<&Allowance>,
     shard: &mut Shard,
+    deadline: Option<&Deadline>,
     replies: &mut Vec<Option<Reply>>,
 ) {
-    shard.apply_all_of(
-        maker,
-        list.len(),
-        |i| list[i].request(bytes),
-        |i| source.origin(from, &list[i]),
-        replies,
-    );
+    let request = |i: usize| list[i].request(bytes);
+    let waiter = |i: usize| source.origin(from, &list[i]);
+    let Some(deadline) = deadline else {
+        shard.apply_all_of(maker, list.len(), request, waiter, replies);
+        return;
+    };
+    let Some(known_before) = deadline.read() else {
+        // Only requests for other nodes can be served.
+        replies.extend((0..list.len()).map(|i| {
+            if shard.may_have(request(i).topic) {
+                return Some(refuse(shard, request(i).op, ErrorCode::Unavailable));
+            }
+            shard.apply(request(i), || waiter(i))
+        }));
+        return;
+    };
+    let first = replies.len();
+    shard.apply_all_of(maker, list.len(), request, waiter, replies);
+    if known_before.has_passed() {
+        for (i, reply) in replies[first..].iter_mut().enumerate() {
+            if let Some(reply) = reply {
+                *reply = refuse(shard, request(i).op, ErrorCode::Unknown);
+            }
+        }
+    }
+}
+
+/// Returns a reply that refuses a request, and counts it.
+#[cold]
+fn refuse(shard: &Shard, op: Op, error: ErrorCode) -> Reply {
+    shard.counts().errors.count(Some(op.method()), error);
+    Reply::Error(error)
+}
+
+/// Applies a message to its shard, as [`run`] applies requests: after the deadline, the late replies that
+/// it causes are replaced.
+pub(super) fn deliver(
+    message: ShardMessage,
+    shard: &mut Shard,
+    deadline: Option<&Deadline>,
+    late: &mut Vec<LateReply>,
+) {
+    let first = late.len();
+    let known_before = deadline.map(Deadline::read);
+    message.apply_to(shard, late);
+    let passed = known_before.is_some_and(|known| known.is_none_or(KnownBefore::has_passed));
+    for (origin, reply) in &mut late[first..] {
+        if passed && !matches!(reply, Reply::Error(_)) {
+            *reply = Reply::Error(ErrorCode::Unknown);
+        }
+        if let Reply::Error(error) = reply {
+            shard.counts().errors.count(Some(origin.method), *error);
+        }
+    }
 }
 
 /// Returns the requests that have replies, with their replies.

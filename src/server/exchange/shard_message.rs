@@ -3,6 +3,7 @@
 
 use super::commits::{CommitResult, CopyStep};
 use super::origin::{LateReply, Shard};
+use super::range_message::RangeMessage;
 use super::visit::Visit;
 use crate::topic::ShardId;
 
@@ -15,6 +16,8 @@ pub(crate) enum ShardMessage {
     Copy(CopyStep),
     /// A look at the shard.
     Visit(Visit),
+    /// A step of moving ranges.
+    Range(RangeMessage),
 }
 
 impl ShardMessage {
@@ -24,6 +27,7 @@ impl ShardMessage {
             Self::Result(result) => result.shard,
             Self::Copy(step) => step.shard,
             Self::Visit(visit) => visit.shard,
+            Self::Range(message) => message.shard,
         }
     }
 
@@ -34,6 +38,7 @@ impl ShardMessage {
             Self::Result(result) => result.apply_to(shard, late),
             Self::Copy(step) => step.apply_to(shard),
             Self::Visit(visit) => visit.apply_to(shard),
+            Self::Range(message) => message.step.apply_to(shard, late),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::mailbox::Mailbox;
 use super::origin::{Shard, WorkerId};
 use super::shard_message::ShardMessage;
 use super::sync::reach::Reach;
-use crate::server::cluster::Owners;
+use crate::server::cluster::{Deadline, Membership, Owners};
 use crate::shard::{Ceilings, ShardCounts, TopicQuota};
 use crate::store::StoreError;
 use crate::topic::{ShardId, Shards};
@@ -45,8 +45,8 @@ pub(crate) struct Shared {
     reading_workers: AtomicUsize,
     /// Why the store failed, if it did.
     failure: OnceLock<String>,
-    /// Which node owns what; empty on a server alone.
-    owners: OnceLock<Arc<Owners>>,
+    /// The server's part in a cluster; empty on a server alone.
+    membership: OnceLock<Arc<Membership>>,
 }
 
 impl Shared {
@@ -78,7 +78,7 @@ impl Shared {
             datagrams_in_flight: AtomicUsize::new(0),
             reading_workers: AtomicUsize::new(ids.count().into()),
             failure: OnceLock::new(),
-            owners: OnceLock::new(),
+            membership: OnceLock::new(),
         }
     }
 
@@ -88,14 +88,35 @@ impl Shared {
     /// # Panics
     ///
     /// Panics if it is one already.
-    pub(crate) fn join(&self, owners: Arc<Owners>) {
-        let set = self.owners.set(owners);
+    pub(crate) fn join(&self, membership: Arc<Membership>) {
+        for id in self.ids.ids() {
+            self.with_idle(id, |shard| shard.join(membership.owners.ranges()));
+        }
+        let set = self.membership.set(membership);
         set.expect("a server joins one cluster");
     }
 
+    /// Returns the server's part in a cluster; `None` on a server alone.
+    pub(crate) fn membership(&self) -> Option<&Arc<Membership>> {
+        self.membership.get()
+    }
+
     /// Returns which node owns what; `None` on a server alone.
-    pub(crate) fn owners(&self) -> Option<&Arc<Owners>> {
-        self.owners.get()
+    pub(crate) fn owners(&self) -> Option<&Owners> {
+        self.membership().map(|membership| &membership.owners)
+    }
+
+    /// Returns until when replies may leave; `None` on a server alone.
+    #[inline]
+    pub(crate) fn deadline(&self) -> Option<&Deadline> {
+        self.membership().map(|membership| &membership.deadline)
+    }
+
+    /// Wakes all workers, so that they look at what has changed.
+    pub(crate) fn wake_workers(&self) {
+        for mailbox in &self.mailboxes {
+            mailbox.wake();
+        }
     }
 
     /// Returns whether no worker receives datagrams any more and no request from a datagram is in
@@ -174,7 +195,7 @@ impl Shared {
     pub(crate) fn with_idle<T>(&self, id: ShardId, work: impl FnOnce(&mut Shard) -> T) -> T {
         let messages = mem::take(&mut *self.mailbox(WorkerId::of(id)).messages.lock());
         let ran = self.shards[id.index()].try_run(
-            |shard, mut batch| batch.run(shard, &mut Vec::new()),
+            |shard, mut batch| batch.run(shard, self.deadline(), &mut Vec::new()),
             |shard| {
                 for message in messages {
                     message.apply_to(shard, &mut Vec::new());

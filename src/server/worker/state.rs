@@ -358,9 +358,7 @@ impl Worker {
     /// connections, and each of them checks whether its client was killed: kills are rare, and this
     /// way they cost nothing while commands are served.
     pub(crate) fn end_killed(&self) {
-        for shard in self.shared.shards().ids() {
-            self.shared.mailbox(WorkerId::of(shard)).wake();
-        }
+        self.shared.wake_workers();
     }
 
     fn wake_connections(&self) {

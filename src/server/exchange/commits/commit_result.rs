@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crate::protocol::Reply;
 use crate::server::exchange::origin::{LateReply, Shard};
 use crate::store::Changes;
 use crate::topic::ShardId;
@@ -24,12 +23,6 @@ impl CommitResult {
     /// Reports the result to the shard. Appends to `late` the replies to the requests that waited
     /// for it.
     pub(crate) fn apply_to(self, shard: &mut Shard, late: &mut Vec<LateReply>) {
-        let first = late.len();
         shard.answered(&self.changes[self.range], self.durable, late);
-        for (origin, reply) in &late[first..] {
-            if let Reply::Error(error) = reply {
-                shard.counts().errors.count(Some(origin.method), *error);
-            }
-        }
     }
 }

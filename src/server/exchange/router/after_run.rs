@@ -3,10 +3,10 @@
 use std::mem;
 
 use crate::server::exchange::batch::Batch;
-use crate::server::exchange::origin::{LateReply, Shard, WorkerId};
+use crate::server::exchange::origin::{LateReply, Origin, Shard, WorkerId};
 use crate::server::exchange::shared::Shared;
 use crate::server::exchange::sync::inbox::Owner;
-use crate::shard::Change;
+use crate::shard::{Change, Parked};
 use crate::topic::ShardId;
 
 /// How many delivered batches of late replies a worker keeps for reuse. One is in use for each
@@ -26,6 +26,8 @@ pub(super) struct AfterRun {
     urgent: Option<bool>,
     /// Late replies of the current batch; empty between two batches.
     late: Vec<LateReply>,
+    /// Requests of the current batch for other nodes; empty between two batches.
+    elsewhere: Vec<Parked<Origin>>,
     /// Emptied batches, for late replies.
     spare: Vec<Box<Batch>>,
 }
@@ -35,9 +37,10 @@ impl AfterRun {
     /// before the shard is released. So a worker finds them before it can run later requests for
     /// the same topics.
     pub(super) fn run_batch(&mut self, shared: &Shared, shard: &mut Shard, mut batch: Box<Batch>) {
-        batch.run(shard, &mut self.late);
+        batch.run(shard, shared.deadline(), &mut self.late);
         self.fetch_changes(shard);
         self.put_late_replies(shared);
+        self.put_elsewhere(shared, shard);
         if batch.datagrams.is_empty() {
             self.put(shared, batch);
         } else {
@@ -100,6 +103,28 @@ impl AfterRun {
                 }
             };
             batch.late.push((origin, reply));
+        }
+        for batch in batches {
+            self.put(shared, batch);
+        }
+    }
+
+    /// Puts the requests for other nodes into the inboxes of the workers that read them: these forward
+    /// them, in the order in which they read them.
+    fn put_elsewhere(&mut self, shared: &Shared, shard: &mut Shard) {
+        shard.take_elsewhere(&mut self.elsewhere);
+        let mut batches: Vec<Box<Batch>> = Vec::new();
+        for parked in mem::take(&mut self.elsewhere) {
+            let worker = parked.waiter.worker;
+            let known = batches.iter_mut().find(|batch| batch.from == worker);
+            let batch = match known {
+                Some(batch) => batch,
+                None => {
+                    batches.push(self.spare_batch(worker));
+                    batches.last_mut().expect("just pushed")
+                }
+            };
+            batch.elsewhere.push(parked);
         }
         for batch in batches {
             self.put(shared, batch);

@@ -26,13 +26,15 @@ use crate::access::Allowance;
 use crate::protocol::Reply;
 use crate::server::exchange::batch::Batch;
 use crate::server::exchange::datagrams::Datagrams;
-use crate::server::exchange::origin::{ConnectionKey, WorkerId};
+use crate::server::exchange::origin::{ConnectionKey, Origin, WorkerId};
+use crate::server::exchange::range_message::{RangeMessage, RangeStep};
 use crate::server::exchange::requests::{self, Queued, Requests, Source};
 use crate::server::exchange::search_part::SearchPart;
+use crate::server::exchange::shard_message::ShardMessage;
 use crate::server::exchange::shared::{HAND_OVER_CREDIT, Shared};
 use crate::server::exchange::sync::inbox::Owner;
 use crate::server::exchange::sync::reach::Backlog;
-use crate::shard::Change;
+use crate::shard::{Change, Parked};
 use crate::topic::ShardId;
 use after_run::AfterRun;
 
@@ -75,6 +77,10 @@ pub(crate) struct Router {
     /// Batches that were in the inbox while this worker ran the current shard. Their replies go
     /// before those of its own requests.
     returned_before_run: Vec<Box<Batch>>,
+    /// Requests of the current run for other nodes. They go behind those of `returned_before_run`.
+    elsewhere_of_run: Vec<Parked<Origin>>,
+    /// Requests for other nodes, in the order in which they were read.
+    elsewhere: Vec<Parked<Origin>>,
     after: AfterRun,
 }
 
@@ -93,6 +99,8 @@ impl Router {
             changes: Vec::new(),
             unfetched: Vec::new(),
             returned_before_run: Vec::new(),
+            elsewhere_of_run: Vec::new(),
+            elsewhere: Vec::new(),
             after: AfterRun::default(),
         }
     }
@@ -140,6 +148,7 @@ impl Router {
                 self.receive_returned(batch, |batch| outcome(Outcome::Returned(batch)));
             }
         }
+        self.elsewhere.append(&mut self.elsewhere_of_run);
         outcome(Outcome::Applied(list, &self.replies));
         self.replies.clear();
     }
@@ -199,7 +208,8 @@ impl Router {
     /// Handles a batch that came back: restores the credit that it used, passes it to `returned` if
     /// it has replies to deliver, and keeps it for reuse. A batch of late replies used no credit.
     fn receive_returned(&mut self, mut batch: Box<Batch>, returned: impl FnOnce(&mut Batch)) {
-        if !batch.late.is_empty() {
+        if batch.is_late() {
+            self.elsewhere.append(&mut batch.elsewhere);
             returned(&mut batch);
             self.after.reuse(batch);
             return;
@@ -222,11 +232,16 @@ impl Router {
             let mailbox = self.shared.mailbox(self.me);
             let next = mailbox.messages.lock().pop_front();
             let Some(message) = next else { return };
-            let mut batch = self.spare_batch();
-            batch.fill(id, &[], &[], Source::Datagrams(&Datagrams::default()));
-            batch.message = Some(message);
-            self.hand_over(batch);
+            self.hand_over_message(message);
         }
+    }
+
+    fn hand_over_message(&mut self, message: ShardMessage) {
+        let mut batch = self.spare_batch();
+        let nothing = Datagrams::default();
+        batch.fill(message.shard(), &[], &[], Source::Datagrams(&nothing));
+        batch.message = Some(message);
+        self.hand_over(batch);
     }
 
     /// Runs `meanwhile` while this worker has the shard, then releases it as
@@ -278,6 +293,28 @@ impl Router {
                 .any(|batch| self.credit[batch.shard.index()] > 0)
     }
 
+    /// Takes the requests for other nodes, in the order in which they were read.
+    pub(crate) fn take_elsewhere(&mut self) -> Vec<Parked<Origin>> {
+        mem::take(&mut self.elsewhere)
+    }
+
+    /// Submits requests again that were parked, in their order: this node owns their topics now, as far as
+    /// it knows. Their replies come back late.
+    pub(crate) fn resubmit(&mut self, parked: Vec<Parked<Origin>>) {
+        let shards = self.shared.shards();
+        let mut by_shard: Vec<Vec<_>> = shards.ids().map(|_| Vec::new()).collect();
+        for parked in parked {
+            let owner = shards.owner(parked.request().topic);
+            by_shard[owner.index()].push(parked);
+        }
+        for (id, parked) in shards.ids().zip(by_shard) {
+            if !parked.is_empty() {
+                let step = RangeStep::Apply(parked);
+                self.hand_over_message(ShardMessage::Range(RangeMessage { shard: id, step }));
+            }
+        }
+    }
+
     /// Takes a batch of datagrams that this worker has run. The caller sends its replies, then
     /// passes the batch to [`return_to_sender`](Self::return_to_sender).
     pub(crate) fn take_datagrams(&mut self) -> Option<Box<Batch>> {
@@ -310,14 +347,17 @@ impl Router {
             replies,
             changes,
             returned_before_run,
+            elsewhere_of_run,
             after,
             ..
         } = self;
+        let deadline = shared.deadline();
         let inbox = &shared.mailbox(*me).inbox;
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| after.run_batch(shared, shard, batch),
             |shard| {
-                requests::run(list, bytes, *me, source, maker, shard, replies);
+                requests::run(list, bytes, *me, source, maker, shard, deadline, replies);
+                shard.take_elsewhere(elsewhere_of_run);
                 // While this worker holds the shard's lock, its inbox already contains the replies
                 // to all requests that it handed over earlier and that this shard has run.
                 returned_before_run.extend(std::iter::from_fn(|| inbox.take()));
@@ -335,7 +375,9 @@ impl Router {
         } else if has_changes && !self.unfetched.contains(&id) {
             self.unfetched.push(id);
         }
-        if has_changes && let Source::Datagrams(_) = source {
+        if (has_changes || deadline.is_some())
+            && let Source::Datagrams(_) = source
+        {
             shared.add_datagrams_in_flight(requests::count_waiting(replies));
         }
         self.finish_run(id, backlog);
