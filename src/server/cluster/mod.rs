@@ -4,7 +4,9 @@
 mod deadline;
 mod membership;
 mod owners;
+mod peers;
 
 pub(crate) use deadline::{Deadline, KnownBefore};
 pub(crate) use membership::Membership;
 pub(crate) use owners::{NodeSlots, Owners, Peer, PeerId, RangeOwner};
+pub(crate) use peers::{Credentials, PeerStream};

@@ -27,10 +27,8 @@ pub use commits::CommitSnapshot;
 pub(crate) use commits::{CommitResult, CopyStep, NextCommit, TakenChanges};
 pub(crate) use datagrams::{Datagrams, Entry};
 pub(crate) use intake::{FramesEnd, Intake};
-#[cfg(test)]
-pub(crate) use origin::Origin;
 pub(crate) use origin::{
-    ConnectionKey, Datagram, LateReply, ReplyFormat, Requester, Shard, WorkerId,
+    ConnectionKey, Datagram, LateReply, Origin, ReplyFormat, Requester, Shard, WorkerId,
 };
 pub(crate) use range_message::{RangeMessage, RangeStep};
 pub(crate) use request_counts::RequestCounts;

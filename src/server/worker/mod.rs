@@ -5,6 +5,7 @@
 mod datagrams;
 mod deadlines;
 mod enforce;
+mod forwarding;
 mod limits;
 mod link;
 mod ring;

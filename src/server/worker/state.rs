@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tracing::debug;
 
 use super::datagrams::DatagramReplies;
+use super::forwarding::Forwarder;
 use super::limits::Limits;
 use super::link::Link;
 use crate::server::exchange::{
@@ -33,6 +34,8 @@ pub(crate) struct Worker {
     datagrams: Option<Rc<dyn DatagramReplies>>,
     /// The limits of all connections.
     pub(super) limits: Rc<Limits>,
+    /// Forwards requests to other nodes; `None` on a server alone.
+    forwarder: Option<Forwarder>,
     shared: Arc<Shared>,
     router: RefCell<Router>,
     pub(super) connections: RefCell<Slab<Rc<Link>>>,
@@ -93,6 +96,7 @@ impl Worker {
             status,
             datagrams,
             limits: Rc::new(limits),
+            forwarder: shared.membership().cloned().map(Forwarder::new),
             router: RefCell::new(Router::new(id, Arc::clone(&shared))),
             shared,
             connections: RefCell::new(Slab::new()),
@@ -110,6 +114,11 @@ impl Worker {
     /// Returns the state that all workers share.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Returns what forwards requests to other nodes; `None` on a server alone.
+    pub(super) fn forwarder(&self) -> Option<&Forwarder> {
+        self.forwarder.as_ref()
     }
 
     /// Starts a task of this worker. If the task panics, the whole server stops; the runtime by
@@ -247,6 +256,9 @@ impl Worker {
     /// some, or otherwise the tasks that waited because of congestion. Must follow every use of the
     /// router.
     pub(crate) fn finish_routing(&self) {
+        if let Some(forwarder) = &self.forwarder {
+            self.forward(forwarder);
+        }
         self.answer_datagrams();
         let mut touched = self.touched.borrow_mut();
         if !touched.is_empty() {
@@ -261,6 +273,29 @@ impl Worker {
         } else if !router.congested() {
             for waker in self.stalled.borrow_mut().drain(..) {
                 waker.wake();
+            }
+        }
+    }
+
+    /// Forwards the requests for other nodes that were found since the last time, and delivers the replies
+    /// of other nodes.
+    fn forward(&self, forwarder: &Forwarder) {
+        let elsewhere = self.router.borrow_mut().take_elsewhere();
+        if elsewhere.is_empty() {
+            forwarder.retry_if_map_changed();
+        } else {
+            forwarder.forward(elsewhere);
+        }
+        while forwarder.has_something() {
+            let (replies, own) = forwarder.take();
+            self.deliver_late_replies(&replies);
+            if !own.is_empty() {
+                let mut router = self.router.borrow_mut();
+                router.resubmit(own);
+                router.collect(|batch| self.deliver_replies(batch));
+                let elsewhere = router.take_elsewhere();
+                drop(router);
+                forwarder.forward(elsewhere);
             }
         }
     }

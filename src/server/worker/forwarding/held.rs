@@ -1,0 +1,84 @@
+//! Requests that wait for an owner, by range and in their order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use super::Request;
+use crate::cluster::RangeId;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    ranges: BTreeMap<RangeId, Range>,
+}
+
+#[derive(Debug)]
+struct Range {
+    requests: VecDeque<Request>,
+    /// When they are tried again, if the map of owners does not change before.
+    retry_at: Instant,
+}
+
+impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Returns whether requests for this range are held: later ones have to queue up behind them.
+    pub(super) fn has(&self, range: RangeId) -> bool {
+        self.ranges.contains_key(&range)
+    }
+
+    /// Adds a request behind those that are held for its range.
+    pub(super) fn push(&mut self, range: RangeId, request: Request) {
+        if let Some(range) = self.ranges.get_mut(&range) {
+            range.requests.push_back(request);
+        }
+    }
+
+    /// Adds a request that is tried again at `retry_at`, or with those that are held for its range.
+    pub(super) fn add(&mut self, range: RangeId, request: Request, retry_at: Instant) {
+        let held = self.ranges.entry(range).or_insert_with(|| Range {
+            requests: VecDeque::new(),
+            retry_at,
+        });
+        held.requests.push_back(request);
+    }
+
+    /// Puts requests back that were taken.
+    pub(super) fn put_back(
+        &mut self,
+        range: RangeId,
+        requests: VecDeque<Request>,
+        retry_at: Instant,
+    ) {
+        self.ranges.insert(range, Range { requests, retry_at });
+    }
+
+    /// Takes the requests of all ranges that are to be tried by `now`, or of all ranges.
+    pub(super) fn take_due(
+        &mut self,
+        all: bool,
+        now: Instant,
+    ) -> Vec<(RangeId, VecDeque<Request>)> {
+        let due = self
+            .ranges
+            .extract_if(.., |_, range| all || range.retry_at <= now);
+        due.map(|(range, held)| (range, held.requests)).collect()
+    }
+
+    /// Takes the requests that were parked first before `before`.
+    pub(super) fn take_older(&mut self, before: Instant) -> Vec<Request> {
+        let mut older = Vec::new();
+        self.ranges.retain(|_, range| {
+            // The first ones are usually the oldest, but some were tried elsewhere before.
+            let (old, kept) = std::mem::take(&mut range.requests)
+                .into_iter()
+                .partition::<VecDeque<_>, _>(|request| request.since() < before);
+            range.requests = kept;
+            older.extend(old);
+            !range.requests.is_empty()
+        });
+        older
+    }
+}

@@ -1,0 +1,49 @@
+//! Requests that were sent to another node and have no reply yet.
+
+use std::time::Instant;
+
+use slab::Slab;
+
+use super::Request;
+use crate::protocol::framed::RequestId;
+
+/// The requests that were sent over one connection.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    requests: Slab<Request>,
+}
+
+impl Pending {
+    /// Returns the id that the next request is sent with.
+    pub(super) fn next_id(&self) -> RequestId {
+        RequestId(self.requests.vacant_key() as u32) // far fewer are pending
+    }
+
+    /// Adds a request, which was sent with [`next_id`](Self::next_id).
+    pub(super) fn add(&mut self, request: Request) {
+        self.requests.insert(request);
+    }
+
+    /// Takes the request that a reply belongs to; `None` if there is none.
+    pub(super) fn take(&mut self, id: RequestId) -> Option<Request> {
+        self.requests.try_remove(id.0 as usize)
+    }
+
+    /// Takes all requests.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Request> {
+        std::mem::take(&mut self.requests)
+            .into_iter()
+            .map(|(_, request)| request)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Returns whether a request was parked first before `before`.
+    pub(super) fn has_older(&self, before: Instant) -> bool {
+        self.requests
+            .iter()
+            .any(|(_, request)| request.since() < before)
+    }
+}
