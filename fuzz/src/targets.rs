@@ -3,7 +3,7 @@
 //! give the same message.
 
 use globalcounter::access::parse_tokens;
-use globalcounter::protocol::framed::{self, Call, RequestId};
+use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
 use globalcounter::protocol::resp::{self, Arguments, Command, Progress, Version, Writer};
 use globalcounter::protocol::{Reply, classic};
 use globalcounter::topic::DEFAULT_MAX_TOPIC_LEN;
@@ -17,12 +17,24 @@ pub fn framed(mut bytes: &[u8]) {
         let (whole, rest) = bytes.split_at(frame.len);
         let part = framed::decode_request(&whole[..frame.len - 1], DEFAULT_MAX_TOPIC_LEN);
         assert_eq!(part, Ok(None), "a frame without its last byte");
-        if let Ok(call) = frame.call {
-            same_call(frame.id, call);
+        match frame.call {
+            Ok(call) => same_call(frame.id, call),
+            Err(_) => forwarded(whole),
         }
         bytes = rest;
     }
     let _ = framed::broken_id(bytes);
+}
+
+/// A frame that clients may not send, as nodes of a cluster read it.
+fn forwarded(whole: &[u8]) {
+    let decode = |bytes| framed::decode_node_request(bytes, DEFAULT_MAX_TOPIC_LEN);
+    let frame = decode(whole).expect("a frame").expect("a whole frame");
+    if let Ok(Call::Topic(request)) = frame.call {
+        let mut encoded = Vec::new();
+        framed::encode_node_request(frame.id, &request, &mut encoded);
+        assert_eq!(decode(&encoded), Ok(Some(frame)));
+    }
 }
 
 fn same_call(id: RequestId, call: Call<'_>) {
@@ -40,7 +52,10 @@ fn same_call(id: RequestId, call: Call<'_>) {
 pub fn framed_reply(mut bytes: &[u8]) {
     while let Ok(Some(frame)) = framed::decode_reply(bytes) {
         let mut encoded = Vec::new();
-        framed::encode_answer(frame.id, &frame.answer, &mut encoded);
+        match frame.answer {
+            Answer::Reply(reply) => framed::encode_node_reply(frame.id, reply, &mut encoded),
+            answer => framed::encode_answer(frame.id, &answer, &mut encoded),
+        }
         let again = framed::decode_reply(&encoded)
             .expect("a reply")
             .expect("a whole reply");

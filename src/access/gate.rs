@@ -11,6 +11,9 @@ pub(crate) trait Gate {
     /// Whether access is controlled: HELLO and AUTH are checked then.
     const CHECKS: bool;
 
+    /// Whether the requests come from another node of the cluster.
+    const BETWEEN_NODES: bool = false;
+
     /// Takes room for one more request or other call. Returns false if that would be over the rate of
     /// the peer.
     fn admits(&self) -> bool;
@@ -32,6 +35,23 @@ impl Gate for Open {
     }
 
     #[inline(always)]
+    fn allows(&self, _: &Request<'_>) -> bool {
+        true
+    }
+}
+
+/// Allows everything that another node forwards: it has checked the requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Forwarded;
+
+impl Gate for Forwarded {
+    const CHECKS: bool = true;
+    const BETWEEN_NODES: bool = true;
+
+    fn admits(&self) -> bool {
+        true
+    }
+
     fn allows(&self, _: &Request<'_>) -> bool {
         true
     }

@@ -32,7 +32,7 @@ pub use credentials::Credentials;
 pub use digest::{Digest, DigestError};
 #[cfg(feature = "cli")]
 pub use file::{Mistake, parse_tokens};
-pub(crate) use gate::{Gate, Limited, Open, Topics};
+pub(crate) use gate::{Forwarded, Gate, Limited, Open, Topics};
 pub use grant::{Grant, Rule};
 pub use guard::{Access, Check, Guard};
 pub(crate) use meter::{Meter, Shares};

@@ -24,17 +24,20 @@ pub enum Right {
     /// [`Reset`](Self::Reset) in datagrams, whose source addresses can be forged. Only address ranges
     /// have it.
     UdpReset,
+    /// Connections of another node of the cluster, which has checked what it forwards.
+    Node,
 }
 
 impl Right {
     /// All rights.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Count,
         Self::Read,
         Self::Reset,
         Self::Advance,
         Self::Admin,
         Self::UdpReset,
+        Self::Node,
     ];
 
     /// Returns the name in files and flags.
@@ -47,6 +50,7 @@ impl Right {
             Self::Advance => "advance",
             Self::Admin => "admin",
             Self::UdpReset => "udp-reset",
+            Self::Node => "node",
         }
     }
 
@@ -75,8 +79,8 @@ impl FromStr for Right {
 /// No right has this name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "unknown right \"{}\"; the rights are count, read, reset, advance and admin, and for addresses \
-     also udp-reset",
+    "unknown right \"{}\"; the rights are count, read, reset, advance, admin and node, and for \
+     addresses also udp-reset",
     .0.escape_debug()
 )]
 pub struct UnknownRight(String);

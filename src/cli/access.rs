@@ -19,7 +19,7 @@ pub(super) struct AccessArguments {
     #[arg(long, value_name = "FILE", env = "GLOBALCOUNTER_TOKENS")]
     pub(super) tokens: Option<PathBuf>,
     /// Give rights to a range of addresses, as in 10.0.0.0/8=count,read:orders/ (repeatable). The
-    /// rights are count, read, reset, advance, admin and udp-reset: RESET in datagrams
+    /// rights are count, read, reset, advance, admin, node, and udp-reset: RESET in datagrams
     #[arg(
         long,
         value_name = "CIDR=RIGHTS[:PREFIX]",

@@ -1,10 +1,10 @@
 //! Inputs that a fuzzer starts from: messages and files of each kind.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
 use globalcounter::protocol::resp::{self, Version, Writer};
-use globalcounter::protocol::{ErrorCode, Op, Reply, Request, classic};
+use globalcounter::protocol::{Condition, ErrorCode, Op, Reply, Request, classic};
 use globalcounter::topic::{ShardId, Shards, Topic};
 
 /// An input of a target's corpus.
@@ -65,12 +65,31 @@ fn framed_requests() -> Named {
     let pipeline = (1..)
         .zip(all)
         .flat_map(|(id, op)| request(id, op, "orders"));
+    let hello_of_a_node = Hello {
+        node: true,
+        ..hello(None, b"token")
+    };
+    let set = |when| Op::Set { to: 1 << 40, when };
+    let between_nodes = [
+        Op::Incr(NonZeroU64::MAX),
+        set(Condition::Always),
+        set(Condition::IfAbsent),
+        set(Condition::IfPresent),
+        Op::GetDelete,
+    ];
+    let between_nodes = (1..).zip(between_nodes).flat_map(|(id, op)| {
+        let topic = topic("orders");
+        let request = Request { op, topic };
+        encoded(|out| framed::encode_node_request(RequestId(id), &request, out))
+    });
     vec![
         ("count", request(1, Op::Count, "visits")),
         ("count_without_a_name", request(u32::MAX, Op::Count, "")),
         ("pipeline_of_each_method", pipeline.collect()),
         ("ping", call(Call::Ping(b"are you there?"))),
         ("hello", call(Call::Hello(hello(Some(3), b"token")))),
+        ("hello_of_a_node", call(Call::Hello(hello_of_a_node))),
+        ("pipeline_between_nodes", between_nodes.collect()),
         ("unknown_method", vec![31, 0, 1, 0, 0, 0, 9, b'a']),
         ("invalid_utf8", vec![16, 0, 2, 0, 0, 0, 9, 0xc3, 0x28]),
     ]
@@ -78,7 +97,11 @@ fn framed_requests() -> Named {
 
 fn hello(shard: Option<u16>, token: &[u8]) -> Hello<'_> {
     let shard = shard.map(ShardId::new);
-    Hello { shard, token }
+    Hello {
+        shard,
+        node: false,
+        token,
+    }
 }
 
 fn framed_replies() -> Named {
@@ -95,10 +118,23 @@ fn framed_replies() -> Named {
     let pipeline = replies
         .into_iter()
         .flat_map(|one| reply(Answer::Reply(one)));
+    let between_nodes = [
+        Reply::Absent,
+        Reply::Set(9),
+        Reply::Created,
+        Reply::Present(u64::MAX),
+        Reply::SumIsHigher(7),
+        Reply::Deleted(1 << 33),
+        Reply::Get(None),
+    ];
+    let between_nodes = between_nodes
+        .into_iter()
+        .flat_map(|reply| encoded(|out| framed::encode_node_reply(RequestId(9), reply, out)));
     let hello = HelloReply::new(Shards::new(8).unwrap(), ShardId::new(3), 1024);
     vec![
         ("count", reply(Answer::Reply(Reply::Count(42)))),
         ("pipeline_of_each_reply", pipeline.collect()),
+        ("pipeline_between_nodes", between_nodes.collect()),
         ("hello", reply(Answer::Hello(hello))),
         ("pong", reply(Answer::Pong(b"here"))),
     ]

@@ -275,6 +275,7 @@ fn hello_moves_a_connection_to_the_shard_it_names() {
         let mut requests = frame(1, Op::Count, "before");
         let hello = Hello {
             shard: Some(ShardId::new(shard)),
+            node: false,
             token: b"a token",
         };
         framed::encode_request(RequestId(2), &Call::Hello(hello), &mut requests);

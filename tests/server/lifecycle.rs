@@ -180,6 +180,7 @@ fn a_connection_that_moves_during_shutdown_gets_its_replies() {
         for n in 0..2_000u32 {
             let hello = Hello {
                 shard: Some(ShardId::new((n % 4) as u16)),
+                node: false,
                 token: b"",
             };
             framed::encode_request(RequestId(COUNTS + n), &Call::Hello(hello), &mut requests);

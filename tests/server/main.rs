@@ -10,6 +10,7 @@
 //! - `limits`: each limit on connections is reached once
 //! - `floods`: thousands of peers that each use as much as they can; the long ones run with `--ignored`
 //! - `moving`: connections that move to another worker
+//! - `nodes`: connections of other nodes of a cluster
 //! - `tls`: TLS: both versions, records cut anywhere, slow peers, moves, client certificates, ends
 //! - `tls_client`: the library's clients and the command over TLS
 //! - `tls_files`: certificates in files: mistakes in them, and their replacement in a running server
@@ -77,6 +78,7 @@ mod logging;
 mod manual;
 mod monitoring;
 mod moving;
+mod nodes;
 mod notifications;
 mod operations;
 mod order;

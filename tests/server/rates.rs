@@ -67,6 +67,7 @@ fn authenticated(address: SocketAddr, shard: u16) -> Framed {
     let mut framed = Framed::connect(address);
     let hello = Hello {
         shard: Some(ShardId::new(shard)),
+        node: false,
         token: SECRET.as_bytes(),
     };
     let mut request = Vec::new();
@@ -142,6 +143,7 @@ fn a_connection_over_its_rate_is_busy_and_others_are_not() {
     for shard in [0, 1, 0, 1] {
         let hello = Hello {
             shard: Some(ShardId::new(shard)),
+            node: false,
             token: b"",
         };
         framed::encode_request(RequestId(0), &Call::Hello(hello), &mut requests);

@@ -32,6 +32,7 @@ fn hello(token: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let hello = Hello {
         shard: None,
+        node: false,
         token: token.as_bytes(),
     };
     framed::encode_request(RequestId(1), &Call::Hello(hello), &mut out);
@@ -187,6 +188,7 @@ fn values_with_secrets_do_not_show_them() {
     let policy = Policy::new(vec![token.clone()], Vec::new());
     let hello = Hello {
         shard: None,
+        node: false,
         token: secret,
     };
     let auth = Auth {

@@ -54,6 +54,7 @@ fn hello(token: &str) -> Vec<u8> {
     let mut request = Vec::new();
     let hello = Hello {
         shard: None,
+        node: false,
         token: token.as_bytes(),
     };
     framed::encode_request(RequestId(1), &Call::Hello(hello), &mut request);

@@ -102,6 +102,7 @@ impl<S: Read + Write> Framed<S> {
     pub(crate) fn hello(&mut self, shard: Option<u16>) -> HelloReply {
         let hello = Hello {
             shard: shard.map(ShardId::new),
+            node: false,
             token: b"",
         };
         let mut request = Vec::new();

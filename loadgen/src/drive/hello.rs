@@ -116,6 +116,7 @@ pub(super) fn exchange(
     let mut request = Vec::new();
     let hello = Hello {
         shard: shard.map(ShardId::new),
+        node: false,
         token: token.map_or(b"", |token| token.0.as_bytes()),
     };
     framed::encode_request(RequestId(0), &Call::Hello(hello), &mut request);

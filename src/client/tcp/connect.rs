@@ -102,7 +102,11 @@ async fn exchange_hello(
 ) -> Result<HelloReply, Kind> {
     let mut request = Vec::new();
     let token = token.map_or(&b""[..], Secret::as_bytes);
-    let call = Call::Hello(Hello { shard, token });
+    let call = Call::Hello(Hello {
+        shard,
+        node: false,
+        token,
+    });
     framed::encode_request(HELLO_ID, &call, &mut request);
     stream.write_all(&request).await.map_err(unreachable)?;
     stream.flush().await.map_err(unreachable)?;

@@ -1,6 +1,10 @@
+use std::num::{NonZeroU32, NonZeroU64};
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::{Condition, ErrorCode, Op, Reply, Request};
+use crate::topic::{ShardId, Shards, Topic};
 
 const MAX: usize = 1024;
 
@@ -102,6 +106,30 @@ fn bodies_that_do_not_fit_are_bad_frames() {
 }
 
 #[test]
+fn forwarded_bodies_that_do_not_fit_are_refused() {
+    let forwarded = |body: &[u8]| {
+        let mut frame = vec![25, 0, body.len() as u8, 0, 0, 0, 1];
+        frame.extend_from_slice(body);
+        let frame = decode_node_request(&frame, MAX).unwrap().unwrap();
+        frame.call.err()
+    };
+    for body in [
+        &b""[..],
+        b"\x04\0\0\0\0\0\0\0",    // half an argument
+        b"\x00\0\0\0\0\0\0\0\0a", // INCR by 0
+        b"\x05\0\0\0\0\0\0\0\0a", // no such kind
+    ] {
+        assert_eq!(forwarded(body), Some(ErrorCode::BadFrame), "{body:?}");
+    }
+    let not_utf8 = b"\x04\0\0\0\0\0\0\0\0\xff";
+    assert_eq!(forwarded(not_utf8), Some(ErrorCode::BadTopic));
+    assert_eq!(
+        decode_reply(b"\x99\0\x09\0\0\0\x01\x07\0\0\0\0\0\0\0\0"),
+        Err(NotAReply::Body { op: 153, len: 9 })
+    );
+}
+
+#[test]
 fn the_first_byte_decides_whether_a_frame_begins() {
     assert_eq!(decode_request(&[], MAX), Ok(None));
     for op in 0..=255u8 {
@@ -151,6 +179,35 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// An operation that a node may forward.
+fn any_node_op() -> impl Strategy<Value = Op> {
+    let condition = prop_oneof![
+        Just(Condition::Always),
+        Just(Condition::IfAbsent),
+        Just(Condition::IfPresent)
+    ];
+    prop_oneof![
+        any_op(),
+        any::<NonZeroU64>().prop_map(Op::Incr),
+        (any::<u64>(), condition).prop_map(|(to, when)| Op::Set { to, when }),
+        Just(Op::GetDelete),
+    ]
+}
+
+/// A reply to an operation that a node has forwarded.
+fn any_node_reply() -> impl Strategy<Value = Reply> {
+    prop_oneof![
+        any_reply(),
+        Just(Reply::Get(None)),
+        any::<u64>().prop_map(Reply::Set),
+        Just(Reply::Created),
+        any::<u64>().prop_map(Reply::Present),
+        Just(Reply::Absent),
+        any::<u64>().prop_map(Reply::SumIsHigher),
+        any::<u64>().prop_map(Reply::Deleted),
+    ]
+}
+
 fn any_reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         any::<u64>().prop_map(Reply::Count),
@@ -171,8 +228,8 @@ proptest! {
         let calls = [
             Call::Topic(Request { op, topic: topic(name.as_bytes()) }),
             Call::Ping(&token),
-            Call::Hello(Hello { shard: Some(ShardId::new(shard)), token: &token }),
-            Call::Hello(Hello { shard: None, token: &token }),
+            Call::Hello(Hello { shard: Some(ShardId::new(shard)), node: false, token: &token }),
+            Call::Hello(Hello { shard: None, node: true, token: &token }),
         ];
         for call in calls {
             let mut bytes = Vec::new();
@@ -206,8 +263,35 @@ proptest! {
     }
 
     #[test]
+    fn nodes_exchange_every_operation_and_every_reply(
+        op in any_node_op(), reply in any_node_reply(), name in ".{0,40}", id: u32
+    ) {
+        let (id, request) = (RequestId(id), Request { op, topic: topic(name.as_bytes()) });
+        let mut bytes = Vec::new();
+        encode_node_request(id, &request, &mut bytes);
+        for cut in 0..bytes.len() {
+            prop_assert_eq!(decode_node_request(&bytes[..cut], MAX), Ok(None));
+        }
+        let frame = RequestFrame { len: bytes.len(), id, call: Ok(Call::Topic(request)) };
+        prop_assert_eq!(decode_node_request(&bytes, MAX), Ok(Some(frame)));
+        let of_client = decode_request(&bytes, MAX).unwrap().unwrap();
+        prop_assert!(of_client == frame || of_client.call == Err(ErrorCode::BadOpcode));
+
+        bytes.clear();
+        encode_node_reply(id, reply, &mut bytes);
+        for cut in 0..bytes.len() {
+            prop_assert_eq!(decode_reply(&bytes[..cut]), Ok(None));
+        }
+        let frame = ReplyFrame { len: bytes.len(), id, answer: Answer::Reply(reply) };
+        prop_assert_eq!(decode_reply(&bytes), Ok(Some(frame)));
+    }
+
+    #[test]
     fn any_bytes_decode_or_are_refused(bytes: Vec<u8>) {
         if let Ok(Some(frame)) = decode_request(&bytes, MAX) {
+            prop_assert!(frame.len <= bytes.len());
+        }
+        if let Ok(Some(frame)) = decode_node_request(&bytes, MAX) {
             prop_assert!(frame.len <= bytes.len());
         }
         if let Ok(Some(frame)) = decode_reply(&bytes) {

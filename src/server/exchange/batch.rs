@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::buffers::empty;
 use super::datagrams::Datagrams;
-use super::origin::{ConnectionKey, LateReply, Origin, Requester, Shard, WorkerId};
+use super::origin::{ConnectionKey, LateReply, Origin, Shard, WorkerId};
 use super::requests::{Queued, Source, count_waiting, deliver, run, with_replies};
 use super::search_part::SearchPart;
 use super::shard_message::ShardMessage;
@@ -29,6 +29,8 @@ pub(crate) struct Batch {
     pub(crate) shard: ShardId,
     /// The connection that the requests came from; `None` if they came in `datagrams`.
     pub(crate) connection: Option<ConnectionKey>,
+    /// Whether that connection is of another node.
+    from_node: bool,
     /// The datagrams that the requests came in.
     pub(crate) datagrams: Datagrams,
     /// Whether the batch must wake its worker when it comes back, even if the worker has nothing to
@@ -64,6 +66,7 @@ impl Batch {
             from,
             shard: ShardId::new(0),
             connection: None,
+            from_node: false,
             datagrams: Datagrams::default(),
             awaited: false,
             search_part: None,
@@ -88,9 +91,8 @@ impl Batch {
     ) {
         self.clear();
         self.shard = shard;
-        if let Source::Connection(key) = source {
-            self.connection = Some(key);
-        }
+        self.connection = source.connection();
+        self.from_node = matches!(source, Source::Node(_));
         let mut last = None;
         for request in requests {
             if let Source::Datagrams(datagrams) = source
@@ -125,6 +127,7 @@ impl Batch {
             deliver(message, shard, deadline, late);
         }
         let source = match self.connection {
+            Some(key) if self.from_node => Source::Node(key),
             Some(key) => Source::Connection(key),
             None => Source::Datagrams(&self.datagrams),
         };
@@ -154,10 +157,7 @@ impl Batch {
 
     /// Returns whether the batch has replies for the connection `key`.
     pub(crate) fn is_of(&self, key: ConnectionKey) -> bool {
-        let has_key = |(origin, _): &LateReply| match &origin.requester {
-            Requester::Connection(connection) => *connection == key,
-            Requester::Datagram(_) => false,
-        };
+        let has_key = |(origin, _): &LateReply| origin.requester.connection() == Some(key);
         self.connection == Some(key) || self.late.iter().any(has_key)
     }
 

@@ -33,8 +33,8 @@ pub(crate) enum FramesEnd {
     /// Before bytes that are no request, so that the rest cannot be decoded. The error is answered
     /// already if it has an answer.
     Lost,
-    /// After a connection's HELLO that names a shard, or that has to be checked. The HELLO is not
-    /// answered yet.
+    /// After a connection's HELLO that names a shard, that is of another node, or that has to be
+    /// checked. The HELLO is not answered yet.
     Hello {
         /// This many bytes were whole frames, including the HELLO.
         at: usize,
@@ -42,6 +42,8 @@ pub(crate) enum FramesEnd {
         id: RequestId,
         /// The worker of the named shard, if one is named.
         to: Option<WorkerId>,
+        /// Whether the connection is to be one of another node.
+        node: bool,
         /// How many of the bytes before `at` are the token.
         token_len: usize,
     },
@@ -119,7 +121,12 @@ impl Intake {
         let mut at = span.start;
         loop {
             let rest = &bytes[at..span.end];
-            let frame = match framed::decode_request(rest, self.max_topic_len) {
+            let decoded = if G::BETWEEN_NODES {
+                framed::decode_node_request(rest, self.max_topic_len)
+            } else {
+                framed::decode_request(rest, self.max_topic_len)
+            };
+            let frame = match decoded {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return FramesEnd::At(at - span.start),
                 Err(NotARequest::Reply(_)) => return FramesEnd::Lost,
@@ -153,11 +160,15 @@ impl Intake {
                     answer(frame.id, Answer::Reply(self.refuse(ErrorCode::Denied)));
                 }
                 Ok(Call::Hello(hello)) => match self.worker_for(hello) {
-                    Ok(to) if (hello.shard.is_some() || G::CHECKS) && datagram.is_none() => {
+                    Ok(to)
+                        if (hello.shard.is_some() || hello.node || G::CHECKS)
+                            && datagram.is_none() =>
+                    {
                         return FramesEnd::Hello {
                             at: at - span.start,
                             id: frame.id,
                             to: hello.shard.is_some().then_some(to),
+                            node: hello.node,
                             token_len: hello.token.len(),
                         };
                     }

@@ -70,14 +70,26 @@ const _: () = assert!(size_of::<Origin>() <= 32);
 /// The connection or the datagram that a request came from.
 #[derive(Debug)]
 pub(crate) enum Requester {
+    /// A connection of a client.
     Connection(ConnectionKey),
+    /// A connection of another node, which forwards requests.
+    Node(ConnectionKey),
     Datagram(Box<Datagram>),
 }
 
 impl Requester {
+    /// Returns the connection, if it is one.
+    pub(crate) fn connection(&self) -> Option<ConnectionKey> {
+        match self {
+            Self::Connection(key) | Self::Node(key) => Some(*key),
+            Self::Datagram(_) => None,
+        }
+    }
+
     /// Returns whether both are the same connection. Datagrams are not compared.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::Connection(one), Self::Connection(other)) if one == other)
+        let connection = self.connection();
+        connection.is_some() && connection == other.connection()
     }
 }
 

@@ -45,17 +45,28 @@ impl Queued {
 /// The source of the requests of one read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
-    /// All requests came from this connection.
+    /// All requests came from this connection of a client.
     Connection(ConnectionKey),
+    /// All requests came from this connection of another node, which forwards them.
+    Node(ConnectionKey),
     /// The requests came in these datagrams; [`Queued::datagram`] is the index.
     Datagrams(&'a Datagrams),
 }
 
 impl Source<'_> {
+    /// Returns the connection, if the requests came from one.
+    pub(crate) fn connection(self) -> Option<ConnectionKey> {
+        match self {
+            Self::Connection(key) | Self::Node(key) => Some(key),
+            Self::Datagrams(_) => None,
+        }
+    }
+
     /// Returns the origin of `request`, which `worker` read.
     fn origin(self, worker: WorkerId, request: &Queued) -> Origin {
         let requester = match self {
             Self::Connection(key) => Requester::Connection(key),
+            Self::Node(key) => Requester::Node(key),
             Self::Datagrams(datagrams) => {
                 Requester::Datagram(Box::new(datagrams.at(request.datagram)))
             }

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use super::connection::{Connection, Phase, Step};
 use super::moved::{PendingHello, Resume};
-use crate::access::{Check, Credentials, Denied, Login, Verdict};
+use crate::access::{Check, Credentials, Denied, Login, Right, Verdict};
 use crate::protocol::ErrorCode;
 use crate::protocol::framed::{self, Answer, RequestId};
 
@@ -55,11 +55,21 @@ impl Connection {
             (Err(Denied::TooManyFailures | Denied::Busy), _) => ErrorCode::Busy,
             (Err(_), _) | (Ok(_), None) => ErrorCode::Denied,
         };
-        let reply = self.registered.worker().intake.refuse(denied);
+        self.refuse_hello(hello, denied);
+    }
+
+    fn refuse_hello(&mut self, hello: PendingHello, error: ErrorCode) {
+        let reply = self.registered.worker().intake.refuse(error);
         self.append_answer(hello.id, &Answer::Reply(reply));
     }
 
     fn answer_hello(&mut self, hello: PendingHello) {
+        if hello.node {
+            if !self.may_be_node() {
+                return self.refuse_hello(hello, ErrorCode::Denied);
+            }
+            self.registered.link.set_node();
+        }
         match hello.to {
             None => {
                 let reply = self.registered.worker().intake.hello();
@@ -71,6 +81,12 @@ impl Connection {
                 self.phase = Phase::Moving { to, resume };
             }
         }
+    }
+
+    /// Returns whether the peer may be a node of the cluster.
+    pub(super) fn may_be_node(&self) -> bool {
+        let access = self.access.as_ref();
+        access.is_none_or(|access| access.grant().allows_everywhere(Right::Node))
     }
 
     /// Appends an answer, and goes on with the frames behind the HELLO.

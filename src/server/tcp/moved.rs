@@ -46,6 +46,8 @@ pub(super) struct PendingHello {
     pub(super) id: RequestId,
     /// The worker of the shard that it names, if it names one.
     pub(super) to: Option<WorkerId>,
+    /// Whether the connection is to be one of another node.
+    pub(super) node: bool,
 }
 
 impl Moved {

@@ -13,7 +13,7 @@ use super::connection::{Connection, Phase, Registered, Step};
 use super::context::{READ_LEN, Scratch};
 use super::moved::PendingHello;
 use super::rate::meter;
-use crate::access::{Limited, Open, Topics};
+use crate::access::{Forwarded, Limited, Open, Topics};
 use crate::protocol::framed::{self, Answer, RequestId};
 use crate::protocol::{Dialect, ErrorCode, classic};
 use crate::server::exchange::{FramesEnd, Outcome, Requests, Source, empty, shrink, with_replies};
@@ -177,7 +177,8 @@ impl Connection {
             {
                 session.set_user(access.name());
             }
-            requests.set_maker(access.maker());
+            let forwarded = self.registered.link.is_node();
+            requests.set_maker(access.maker().filter(|_| !forwarded));
         }
         if let Phase::Opening | Phase::LateOpening { .. } = self.phase {
             match Dialect::of(input[0]) {
@@ -236,7 +237,10 @@ impl Connection {
         let better_shard = detector.and_then(|detector| detector.record(requests, worker.shard()));
         link.add_in_flight(requests.count());
         worker.counters().batch(requests, input);
-        let source = Source::Connection(*key);
+        let source = match link.is_node() {
+            false => Source::Connection(*key),
+            true => Source::Node(*key),
+        };
         worker.submit(requests, input, source, |outcome| match outcome {
             Outcome::Applied(requests, replies) => {
                 let replies = with_replies(requests, replies);
@@ -283,9 +287,12 @@ impl Connection {
         requests: &mut Requests,
         output: &mut Vec<u8>,
     ) -> usize {
-        let end = match self.is_limited() {
-            true => self.decode_limited(input, requests, output),
-            false => self.decode_frames(input, requests, output),
+        let end = if self.registered.link.is_node() && self.may_be_node() {
+            self.decode_forwarded(input, requests, output)
+        } else if self.is_limited() {
+            self.decode_limited(input, requests, output)
+        } else {
+            self.decode_frames(input, requests, output)
         };
         match end {
             FramesEnd::At(end) => end,
@@ -297,9 +304,10 @@ impl Connection {
                 at,
                 id,
                 to,
+                node,
                 token_len,
             } => {
-                self.check_hello(PendingHello { id, to }, &input[at - token_len..at]);
+                self.check_hello(PendingHello { id, to, node }, &input[at - token_len..at]);
                 at
             }
         }
@@ -322,6 +330,19 @@ impl Connection {
                 intake.decode_frames(&gate, input, whole, None, requests, answer)
             }
         }
+    }
+
+    /// Decodes what another node forwards: no limit holds for it.
+    #[inline(never)]
+    fn decode_forwarded(
+        &self,
+        input: &[u8],
+        requests: &mut Requests,
+        output: &mut Vec<u8>,
+    ) -> FramesEnd {
+        let answer = |id, answer: Answer<'_>| framed::encode_answer(id, &answer, output);
+        let (intake, whole) = (&self.registered.worker().intake, 0..input.len());
+        intake.decode_frames(&Forwarded, input, whole, None, requests, answer)
     }
 
     /// Decodes frames as far as rates permit; the others are answered with BUSY.

@@ -111,7 +111,7 @@ impl DatagramReplies for DatagramSocket {
         fn datagram_of((origin, _): &LateReply) -> Option<&Datagram> {
             match &origin.requester {
                 Requester::Datagram(datagram) => Some(datagram),
-                Requester::Connection(_) => None,
+                Requester::Connection(_) | Requester::Node(_) => None,
             }
         }
         for replies in replies.chunk_by(|one, next| datagram_of(one) == datagram_of(next)) {

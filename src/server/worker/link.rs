@@ -84,6 +84,8 @@ struct MeasuredRead {
 pub(crate) enum ReplyEncoder {
     Classic,
     Framed,
+    /// Framed, to another node: carries every reply.
+    Node,
     /// The ring holds replies back until all earlier requests have theirs.
     Resp(Ring),
 }
@@ -126,6 +128,16 @@ impl Link {
         self.encoder.replace(ReplyEncoder::Classic);
     }
 
+    /// Makes the connection one of another node, which it stays.
+    pub(crate) fn set_node(&self) {
+        self.encoder.replace(ReplyEncoder::Node);
+    }
+
+    /// Returns whether the connection is of another node.
+    pub(crate) fn is_node(&self) -> bool {
+        matches!(*self.encoder.borrow(), ReplyEncoder::Node)
+    }
+
     /// Makes the connection speak the Redis protocol.
     pub(crate) fn set_resp(&self) {
         self.encoder.replace(ReplyEncoder::Resp(Ring::default()));
@@ -163,6 +175,10 @@ impl Link {
         match &mut *self.encoder.borrow_mut() {
             ReplyEncoder::Framed => replies.fold(0, |count, (id, reply)| {
                 framed::encode_reply(id, reply, out);
+                count + 1
+            }),
+            ReplyEncoder::Node => replies.fold(0, |count, (id, reply)| {
+                framed::encode_node_reply(id, reply, out);
                 count + 1
             }),
             ReplyEncoder::Classic => replies.fold(0, |count, (_, reply)| {

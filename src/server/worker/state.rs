@@ -19,8 +19,8 @@ use super::forwarding::Forwarder;
 use super::limits::Limits;
 use super::link::Link;
 use crate::server::exchange::{
-    Batch, ConnectionKey, Intake, LateReply, Outcome, ReadGuard, Requester, Requests, Router,
-    SearchPart, Shared, Source, WorkerId,
+    Batch, ConnectionKey, Intake, LateReply, Outcome, ReadGuard, Requests, Router, SearchPart,
+    Shared, Source, WorkerId,
 };
 use crate::server::status::{Counters, Status};
 use crate::topic::{ShardId, Shards};
@@ -342,14 +342,14 @@ impl Worker {
         for replies in
             replies.chunk_by(|(one, _), (next, _)| one.requester.is_same(&next.requester))
         {
-            match replies[0].0.requester {
-                Requester::Connection(key) => {
+            match replies[0].0.requester.connection() {
+                Some(key) => {
                     if let Some(link) = self.link(key) {
                         link.queue_late_replies(replies, self.counters());
                         self.touch(link);
                     }
                 }
-                Requester::Datagram(_) => datagram_replies += replies.len(),
+                None => datagram_replies += replies.len(),
             }
         }
         if datagram_replies > 0

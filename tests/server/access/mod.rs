@@ -5,6 +5,7 @@
 //! - `credentials`: tokens and passwords that clients show
 //! - `scope`: rights hold for searches, for connections that move, and over TLS
 //! - `ranges`: rights of addresses, and the start of a server that everybody could reach
+//! - `nodes`: connections of other nodes of a cluster
 //! - `files`: tokens files, their reload, and secrets that are not shown
 //! - `certificates`: client certificates that stand for tokens
 //! - `clients`: the library's clients, the command and the redis crate
@@ -16,6 +17,7 @@ mod certificates;
 mod clients;
 mod credentials;
 mod files;
+mod nodes;
 mod promises;
 mod ranges;
 mod refusals;
@@ -73,6 +75,7 @@ fn hello(id: u32, shard: Option<u16>, token: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let hello = Hello {
         shard: shard.map(ShardId::new),
+        node: false,
         token: token.as_bytes(),
     };
     framed::encode_request(RequestId(id), &Call::Hello(hello), &mut out);

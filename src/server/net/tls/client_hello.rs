@@ -49,7 +49,11 @@ mod tests {
         for len in [0, 767, 768, 769] {
             let mut frame = Vec::new();
             let token = &vec![0; len];
-            let call = Call::Hello(Hello { shard: None, token });
+            let call = Call::Hello(Hello {
+                shard: None,
+                node: false,
+                token,
+            });
             // The id that resembles a ClientHello most.
             framed::encode_request(RequestId(0x0200_0100), &call, &mut frame);
             assert!(!is_client_hello(&frame), "{len}");
