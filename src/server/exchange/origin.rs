@@ -86,6 +86,11 @@ impl Requester {
         }
     }
 
+    /// Returns whether the request was forwarded by another node.
+    pub(crate) fn is_node(&self) -> bool {
+        matches!(self, Self::Node(_))
+    }
+
     /// Returns whether both are the same connection. Datagrams are not compared.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let connection = self.connection();
