@@ -22,6 +22,7 @@ mod simulation;
 pub use action::{Action, Request};
 pub use event::{Answer, Event};
 pub use node::{Config, Node, Owner};
+pub use placement::assignments;
 pub use requests::{ClaimAttempt, Ticket};
 pub use slot::{RANGES, RangeId, SLOTS, Slot};
 pub use time::Moment;

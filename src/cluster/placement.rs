@@ -1,18 +1,33 @@
 //! Which node a range is assigned to. Every node computes the same from the same sessions.
 
+use std::collections::BTreeMap;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::fault::{Fault, planted};
 use super::slot::RangeId;
-use super::view::{NodeName, View};
+use super::view::{NodeName, Session, View};
 
-/// Returns the node that each range is assigned to, `None` if no session is live.
-///
+/// Returns the node that each range is assigned to while these sessions are live, as all nodes compute it:
+/// see docs/cluster.md, "Placement". `None` if no session is live.
+#[must_use]
+pub fn assignments(sessions: &BTreeMap<NodeName, Session>, ranges: u16) -> Vec<Option<NodeName>> {
+    assign(sessions, ranges, &NodeName::new(""))
+}
+
+/// Returns the node that each range is assigned to according to a view.
+pub(super) fn place(view: &View, ranges: u16, computed_by: &NodeName) -> Vec<Option<NodeName>> {
+    assign(view.sessions(), ranges, computed_by)
+}
+
 /// Among the nodes that do not drain, or among all if all do, a range is assigned to the one with the
 /// highest hash of range and name (rendezvous hashing). So if a node appears or disappears, only its
 /// share of the ranges moves.
-pub(super) fn place(view: &View, ranges: u16, computed_by: &NodeName) -> Vec<Option<NodeName>> {
-    let sessions = view.sessions();
+fn assign(
+    sessions: &BTreeMap<NodeName, Session>,
+    ranges: u16,
+    computed_by: &NodeName,
+) -> Vec<Option<NodeName>> {
     let all_drain = sessions.values().all(|session| session.draining);
     let nodes: Vec<&NodeName> = sessions
         .iter()

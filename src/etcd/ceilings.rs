@@ -3,6 +3,7 @@
 use super::client::{Client, revision};
 use super::error::Error;
 use super::keys::Keys;
+use super::pages::{PAGE, following};
 use super::proto::{RangeRequest, TxnRequest};
 use super::transaction::{delete, keys_read, put, read, written_at};
 use super::values::{Ceiling, ceiling_value};
@@ -14,9 +15,6 @@ pub const MAX_OPERATIONS: usize = 128;
 
 /// The most bytes of topics in a transaction. etcd accepts requests of 1.5 MiB by default.
 const MAX_TOPIC_BYTES: usize = 1024 * 1024;
-
-/// The most topics that are loaded by one transaction.
-const PAGE: i64 = 1_000;
 
 /// A change of a topic's ceiling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,12 +134,6 @@ impl Ceilings {
             }
         }
     }
-}
-
-/// Returns the first key after this one.
-pub(super) fn following(mut key: Vec<u8>) -> Vec<u8> {
-    key.push(0);
-    key
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use super::connection::{Connection, Connector, Settings};
 use super::error::{Error, is_old_token};
 use super::location::Location;
 use super::proto::{
-    CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, RangeRequest,
-    RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
+    CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest,
+    LeaseTimeToLiveRequest, RangeRequest, RangeResponse, ResponseHeader, StatusRequest,
+    StatusResponse, TxnRequest, TxnResponse,
 };
 use crate::cluster::{Leadership, LeaseId, Revision};
 
@@ -97,6 +98,24 @@ impl Client {
             connection.lease().lease_revoke(request).await
         };
         self.call(revoke).await.map(drop)
+    }
+
+    /// Returns how long a lease lives unless it is renewed; `None` if it does not exist.
+    pub(super) async fn time_to_live(&self, lease: LeaseId) -> Result<Option<Duration>, Error> {
+        let request = LeaseTimeToLiveRequest { id: lease.0 };
+        let ask = move |connection: Connection| async move {
+            connection.lease().lease_time_to_live(request).await
+        };
+        let seconds = self.call(ask).await?.into_inner().ttl;
+        Ok(u64::try_from(seconds).ok().map(Duration::from_secs))
+    }
+
+    /// Asks the member that the client is connected to for its state.
+    pub(super) async fn status(&self) -> Result<StatusResponse, Error> {
+        let ask = move |connection: Connection| async move {
+            connection.maintenance().status(StatusRequest {}).await
+        };
+        Ok(self.call(ask).await?.into_inner())
     }
 
     /// Renews a lease, and then makes a linearizable read of `key` on the same member (rule 3 of

@@ -15,6 +15,7 @@ use super::proto::AuthenticateRequest;
 use super::proto::auth_client::AuthClient;
 use super::proto::kv_client::KvClient;
 use super::proto::lease_client::LeaseClient;
+use super::proto::maintenance_client::MaintenanceClient;
 use super::proto::watch_client::WatchClient;
 
 /// How long a request may take, with connecting. Longer than etcd takes to elect a leader is of no use: a
@@ -25,7 +26,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_ANSWER: usize = 128 * 1024 * 1024;
 
 /// How to reach etcd.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     location: Location,
     tls: Option<Tls>,
@@ -84,6 +85,27 @@ impl Settings {
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// Returns the same settings for each member alone.
+    pub(super) fn for_each_member(&self) -> impl Iterator<Item = (&str, Self)> {
+        self.location.endpoints().iter().map(|endpoint| {
+            let settings = Self {
+                location: self.location.of_one(endpoint),
+                ..self.clone()
+            };
+            (endpoint.as_str(), settings)
+        })
+    }
+}
+
+/// Passwords are secrets.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("location", &self.location)
+            .field("request_timeout", &self.request_timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -153,6 +175,10 @@ impl Connection {
 
     pub(super) fn lease(&self) -> LeaseClient<Service> {
         LeaseClient::new(self.service.clone())
+    }
+
+    pub(super) fn maintenance(&self) -> MaintenanceClient<Service> {
+        MaintenanceClient::new(self.service.clone())
     }
 
     pub(super) fn watch(&self) -> WatchClient<Service> {

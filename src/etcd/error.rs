@@ -50,6 +50,12 @@ pub enum Error {
         /// The value that this version writes.
         expected: String,
     },
+    /// A key was written by somebody else again and again.
+    #[error("the key {key:?} in etcd is written all the time by somebody else: try again")]
+    Contended {
+        /// The key, with its prefix.
+        key: String,
+    },
     /// An answer has not the form that etcd's API promises.
     #[error("etcd sent an answer that does not belong to the request")]
     Answer,

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::error::Error;
 use super::keys::Keys;
-use super::proto::{KeyValue, RangeRequest, TxnRequest};
+use super::proto::{KeyValue, RangeRequest, RequestOp, TxnRequest, TxnResponse};
 use super::transaction::{keys_read, none_between, put, read};
 use super::values::not_understood;
 use crate::cluster::{RANGES, SLOTS};
@@ -18,30 +18,60 @@ const FORMAT: &str = "1";
 /// The cluster is of another format, or something else is stored under its prefix.
 pub(super) async fn create_or_check(client: &Client, keys: &Keys) -> Result<u16, Error> {
     let (first, end) = keys.all();
-    let one_key = |key: String| {
-        read(RangeRequest {
-            key: key.into_bytes(),
-            ..RangeRequest::default()
-        })
-    };
-    let any_key = read(RangeRequest {
-        key: first.clone().into_bytes(),
-        range_end: end.clone().into_bytes(),
-        limit: 1,
-        ..RangeRequest::default()
-    });
     let request = TxnRequest {
         compare: vec![none_between(first, end)],
         success: vec![
             put(keys.format(), FORMAT.to_owned()),
             put(keys.ranges(), RANGES.to_string()),
         ],
-        failure: vec![one_key(keys.format()), one_key(keys.ranges()), any_key],
+        failure: reads(keys),
     };
     let answer = client.transaction(request).await?;
     if answer.succeeded {
         return Ok(RANGES);
     }
+    found(keys, answer)
+}
+
+/// Returns the number of ranges of a cluster; `None` if no key has its prefix.
+///
+/// # Errors
+///
+/// As of [`create_or_check`].
+pub(super) async fn check_only(client: &Client, keys: &Keys) -> Result<Option<u16>, Error> {
+    let (first, end) = keys.all();
+    let request = TxnRequest {
+        compare: vec![none_between(first, end)],
+        success: Vec::new(),
+        failure: reads(keys),
+    };
+    let answer = client.transaction(request).await?;
+    match answer.succeeded {
+        true => Ok(None),
+        false => found(keys, answer).map(Some),
+    }
+}
+
+/// Reads what [`found`] takes.
+fn reads(keys: &Keys) -> Vec<RequestOp> {
+    let one_key = |key: String| {
+        read(RangeRequest {
+            key: key.into_bytes(),
+            ..RangeRequest::default()
+        })
+    };
+    let (first, end) = keys.all();
+    let any_key = read(RangeRequest {
+        key: first.into_bytes(),
+        range_end: end.into_bytes(),
+        limit: 1,
+        ..RangeRequest::default()
+    });
+    vec![one_key(keys.format()), one_key(keys.ranges()), any_key]
+}
+
+/// Returns the number of ranges of a cluster that exists.
+fn found(keys: &Keys, answer: TxnResponse) -> Result<u16, Error> {
     let mut found = answer.responses.into_iter().map(|response| {
         let (pairs, _) = keys_read(response).ok_or(Error::Answer)?;
         Ok(pairs.into_iter().next())

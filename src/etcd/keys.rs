@@ -73,6 +73,27 @@ impl Keys {
         (first, end)
     }
 
+    /// Returns the first key of all sessions, and the first one behind them.
+    pub(super) fn sessions(&self) -> (String, String) {
+        let first = format!("{}sessions/", self.prefix);
+        let end = end_of(&first);
+        (first, end)
+    }
+
+    /// Returns the first key of all claims, and the first one behind them.
+    pub(super) fn claims(&self) -> (String, String) {
+        let first = format!("{}claims/", self.prefix);
+        let end = end_of(&first);
+        (first, end)
+    }
+
+    /// Returns the first key of all ceilings, and the first one behind them.
+    pub(super) fn all_ceilings(&self) -> (String, String) {
+        let first = format!("{}ceilings/", self.prefix);
+        let end = end_of(&first);
+        (first, end)
+    }
+
     /// Reads a key of [`sessions_and_claims`](Self::sessions_and_claims) in a cluster with so many
     /// ranges.
     pub(super) fn entry(&self, pair: &KeyValue, ranges: u16) -> Result<Entry, Error> {
@@ -81,17 +102,7 @@ impl Keys {
             return Ok(Entry::Session((NodeName::new(node), Some(session(pair)?))));
         }
         if let Some(digits) = name.strip_prefix("claims/") {
-            let number = digits
-                .parse()
-                .ok()
-                .and_then(|number| RangeId::new(number, ranges));
-            let range = number.filter(|range| range.to_string() == digits);
-            let range = range.ok_or_else(|| {
-                not_understood(
-                    pair,
-                    format!("the cluster has {ranges} ranges, and none of that name"),
-                )
-            })?;
+            let range = range(digits, ranges).ok_or_else(|| no_such_range(pair, ranges))?;
             return Ok(Entry::Claim(range, claim(pair)?));
         }
         match name {
@@ -119,12 +130,40 @@ impl Keys {
         Ok((topic.to_owned(), ceiling(pair)?))
     }
 
+    /// Reads a key of [`all_ceilings`](Self::all_ceilings) in a cluster with so many ranges: the range, the
+    /// topic and its ceiling.
+    pub(super) fn topic_of_any_range(
+        &self,
+        pair: &KeyValue,
+        ranges: u16,
+    ) -> Result<(RangeId, String, Ceiling), Error> {
+        let name = self.name(pair)?.strip_prefix("ceilings/");
+        let (digits, topic) = name
+            .and_then(|name| name.split_once('/'))
+            .ok_or_else(|| not_understood(pair, "it names no topic"))?;
+        let range = range(digits, ranges).ok_or_else(|| no_such_range(pair, ranges))?;
+        Ok((range, topic.to_owned(), ceiling(pair)?))
+    }
+
     /// Returns a key without the prefix.
     fn name<'a>(&self, pair: &'a KeyValue) -> Result<&'a str, Error> {
         let key =
             std::str::from_utf8(&pair.key).map_err(|_| not_understood(pair, "it is not UTF-8"))?;
         key.strip_prefix(&*self.prefix).ok_or(Error::Answer)
     }
+}
+
+/// Reads a range as keys write it, in a cluster with so many.
+fn range(digits: &str, ranges: u16) -> Option<RangeId> {
+    let range = RangeId::new(digits.parse().ok()?, ranges)?;
+    (range.to_string() == digits).then_some(range)
+}
+
+fn no_such_range(pair: &KeyValue, ranges: u16) -> Error {
+    not_understood(
+        pair,
+        format!("the cluster has {ranges} ranges, and none of that name"),
+    )
 }
 
 /// Returns the first key behind all keys that begin with `prefix`, which ends with a slash.

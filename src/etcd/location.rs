@@ -38,6 +38,14 @@ impl Location {
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
+
+    /// Returns the same prefix at one of the members.
+    pub(super) fn of_one(&self, endpoint: &str) -> Self {
+        Self {
+            endpoints: vec![endpoint.to_owned()],
+            prefix: self.prefix.clone(),
+        }
+    }
 }
 
 impl FromStr for Location {

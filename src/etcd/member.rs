@@ -1,20 +1,17 @@
 //! The requests of a node: one transaction each, as [`Request`] describes it.
 
-use super::ceilings::following;
 use super::client::{Client, leadership, revision};
 use super::error::Error;
 use super::format::create_or_check;
 use super::keys::{Entry, Keys};
-use super::proto::{Compare, RangeRequest, RequestOp, TxnRequest};
+use super::pages::Pages;
+use super::proto::{Compare, RequestOp, TxnRequest};
 use super::transaction::{created_at, put, put_keeping_lease, put_with_lease, written_at};
 use super::values::{Description, claim_value, session_value};
 use super::watch::Watch;
 use crate::cluster::{
     Answer, ClaimAttempt, Epoch, LeaseId, NodeName, RangeId, Request, Revision, SessionId, Snapshot,
 };
-
-/// How many sessions and claims are read at a time.
-const PAGE: i64 = 1_000;
 
 /// A node of a cluster, as etcd knows it.
 #[derive(Debug, Clone)]
@@ -189,22 +186,10 @@ impl Member {
 
     /// Reads all sessions and claims, page by page, at the revision of the first page.
     async fn read_state(&self) -> Result<Snapshot, Error> {
-        let (first, end) = self.keys.sessions_and_claims();
-        let (mut next, end) = (first.into_bytes(), end.into_bytes());
+        let mut pages = Pages::of(self.keys.sessions_and_claims());
         let mut snapshot = Snapshot::default();
-        loop {
-            let page = RangeRequest {
-                key: next,
-                range_end: end.clone(),
-                limit: PAGE,
-                revision: snapshot.revision.0 as i64,
-                ..RangeRequest::default()
-            };
-            let page = self.client.range(page).await?;
-            if snapshot.revision == Revision::default() {
-                snapshot.revision = revision(&page.header.ok_or(Error::Answer)?);
-            }
-            for pair in &page.kvs {
+        while let Some(page) = pages.next(&self.client).await? {
+            for pair in &page {
                 match self.keys.entry(pair, self.ranges)? {
                     Entry::Session((node, session)) => {
                         snapshot
@@ -217,11 +202,9 @@ impl Member {
                     Entry::Fixed => {}
                 }
             }
-            match page.kvs.into_iter().next_back() {
-                Some(last) if page.more => next = following(last.key),
-                _ => return Ok(snapshot),
-            }
         }
+        snapshot.revision = pages.revision();
+        Ok(snapshot)
     }
 
     /// Compares the own session.

@@ -27,6 +27,15 @@ pub(super) fn none_between(key: String, end: String) -> Compare {
     }
 }
 
+/// Requires that no key from `key` up to `end` was written after a revision.
+pub(super) fn unchanged_between(key: String, end: String, since: u64) -> Compare {
+    Compare {
+        result: CompareResult::Less.into(),
+        range_end: end.into_bytes(),
+        ..written_at(key, since + 1)
+    }
+}
+
 fn compare(key: String, target: CompareTarget, union: TargetUnion) -> Compare {
     Compare {
         result: CompareResult::Equal.into(),

@@ -65,6 +65,36 @@ pub(super) fn ceiling_value(ceiling: Ceiling) -> String {
     json(&ceiling)
 }
 
+/// What a session's key says beside what nodes need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SessionDetails {
+    pub(super) session: Session,
+    pub(super) version: String,
+    pub(super) started: u64,
+}
+
+pub(super) fn session_details(pair: &KeyValue) -> Result<SessionDetails, Error> {
+    let SessionValue {
+        version, started, ..
+    } = value(pair)?;
+    Ok(SessionDetails {
+        session: session(pair)?,
+        version,
+        started,
+    })
+}
+
+/// Returns the value of a session's key with another mark; `None` if it has this one. Fields of a later
+/// version stay as they are.
+pub(super) fn remarked_session(pair: &KeyValue, draining: bool) -> Result<Option<String>, Error> {
+    if session(pair)?.draining == draining {
+        return Ok(None);
+    }
+    let mut fields: serde_json::Map<String, serde_json::Value> = value(pair)?;
+    fields.insert("draining".to_owned(), draining.into());
+    Ok(Some(json(&fields)))
+}
+
 pub(super) fn session(pair: &KeyValue) -> Result<Session, Error> {
     let value: SessionValue = value(pair)?;
     Ok(Session {
@@ -113,6 +143,7 @@ mod tests {
             create_revision: 7,
             mod_revision: 9,
             value: value.into(),
+            ..KeyValue::default()
         }
     }
 
@@ -147,6 +178,19 @@ mod tests {
             let read = ceiling(&pair(&ceiling_value(ceiling_written))).unwrap();
             assert_eq!(read, ceiling_written);
         }
+    }
+
+    #[test]
+    fn a_mark_changes_nothing_else() {
+        let later = r#"{"address":"a:1","draining":false,"started":3,"version":"9","zone":"eu"}"#;
+        let marked = remarked_session(&pair(later), true).unwrap().unwrap();
+        assert_eq!(
+            marked,
+            later.replace(r#""draining":false"#, r#""draining":true"#)
+        );
+        assert_eq!(remarked_session(&pair(&marked), true).unwrap(), None);
+        let unmarked = remarked_session(&pair(&marked), false).unwrap();
+        assert_eq!(unmarked.unwrap(), later);
     }
 
     #[test]
