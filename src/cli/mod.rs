@@ -9,9 +9,14 @@ mod credentials;
 mod data;
 mod data_dir;
 mod demo;
+#[cfg(feature = "cluster")]
+mod etcd;
+mod line;
 mod listen;
 mod log;
 mod manual;
+#[cfg(feature = "cluster")]
+mod node;
 mod number;
 mod rates;
 mod reload;

@@ -23,6 +23,8 @@ use super::connection_limits::LimitArguments;
 use super::data_dir;
 use super::listen::Listen;
 use super::log::{self, LogArguments};
+#[cfg(feature = "cluster")]
+use super::node::NodeArguments;
 use super::number::parse_number;
 use super::rates::{self, RateArguments};
 use super::reload::{Reload, Wanted};
@@ -152,6 +154,9 @@ pub(super) struct Arguments {
     limits: LimitArguments,
     #[command(flatten)]
     access: AccessArguments,
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    node: NodeArguments,
     #[command(flatten)]
     log: LogArguments,
 }
@@ -188,6 +193,19 @@ fn parse_durability(text: &str) -> Result<Durability, String> {
     }
 }
 
+/// Where topics are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    DataDir,
+    Memory,
+    /// In the cluster's etcd.
+    #[cfg_attr(
+        not(feature = "cluster"),
+        allow(dead_code, reason = "there is no cluster")
+    )]
+    Etcd,
+}
+
 /// What the settings say.
 struct Resolved {
     config: Config,
@@ -209,17 +227,9 @@ impl Arguments {
         passed: &PassedAddresses,
     ) -> Result<Resolved, Mistakes> {
         let mut mistakes = std::mem::take(&mut settings.mistakes);
-        let mut contradicted = Vec::new();
-        if self.data_dir.is_some() {
-            contradicted.push(("data_dir", ""));
-        }
-        if self.durability != Durability::Monotonic {
-            contradicted.push(("durability", " exact"));
-        }
-        let in_memory = self.in_memory
-            && settings.decide("in_memory", "stores nothing", &contradicted, &mut mistakes);
+        let place = self.place(settings, &mut mistakes);
         let data_dir = match &self.data_dir {
-            _ if in_memory => None,
+            _ if place != Place::DataDir => None,
             Some(directory) => Some(directory.clone()),
             None => match data_dir::default_dir() {
                 Ok(directory) => Some(directory),
@@ -235,6 +245,11 @@ impl Arguments {
         let policy = self.access.policy(self.rates.token_limits(), &mut mistakes);
         let listeners = self.listeners(&config, passed);
         self.access.check_exposure(&listeners, &mut mistakes);
+        #[cfg(feature = "cluster")]
+        {
+            let tls = config.tls.as_ref();
+            config.cluster = self.node.config(&listeners, tls, settings, &mut mistakes);
+        }
         if let Err(error) = config.check() {
             mistakes.add(error.to_string());
         }
@@ -243,15 +258,46 @@ impl Arguments {
         }
         settings.choose("shards", config.shards.count());
         settings.choose("admin", DEFAULT_ADMIN);
-        match &config.data_dir {
-            Some(directory) => settings.choose("data_dir", directory.display()),
-            None => settings.overrule("data_dir", "in_memory"),
+        match (&config.data_dir, place) {
+            (Some(directory), _) => settings.choose("data_dir", directory.display()),
+            (None, Place::Etcd) => {
+                settings.overrule("data_dir", "cluster");
+                settings.overrule("checkpoint_log", "cluster");
+            }
+            (None, _) => settings.overrule("data_dir", "in_memory"),
         }
         Ok(Resolved {
             config,
             policy,
             admin_tls: tls.admin,
         })
+    }
+
+    /// Decides where topics are kept.
+    fn place(&self, settings: &mut Settings, mistakes: &mut Mistakes) -> Place {
+        let mut contradicted = Vec::new();
+        if self.data_dir.is_some() {
+            contradicted.push(("data_dir", ""));
+        }
+        #[cfg(feature = "cluster")]
+        {
+            let mut other_places = contradicted.clone();
+            if self.in_memory {
+                other_places.push(("in_memory", ""));
+            }
+            if self.node.is_node(&other_places, settings, mistakes) {
+                return Place::Etcd;
+            }
+        }
+        if self.durability != Durability::Monotonic {
+            contradicted.push(("durability", " exact"));
+        }
+        let in_memory = self.in_memory
+            && settings.decide("in_memory", "stores nothing", &contradicted, mistakes);
+        match in_memory {
+            true => Place::Memory,
+            false => Place::DataDir,
+        }
     }
 
     fn config(&self, data_dir: Option<PathBuf>, tls: Option<TlsConfig>) -> Config {

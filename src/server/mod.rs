@@ -32,6 +32,8 @@ use socket2::Socket;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
+#[cfg(feature = "cluster")]
+pub use config::{ClusterConfig, NodeTls, NodeToken};
 pub use config::{Config, ConnectionLimits, Steering, TlsConfig, TlsFiles};
 pub use durable::Loaded;
 pub use error::{BindError, InheritedError, ServeError, TlsError};

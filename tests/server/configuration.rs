@@ -10,7 +10,20 @@ const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../../packaging/globalcounter.toml");
 
 /// The keys that have no value unless one is given.
-const WITHOUT_DEFAULT: [&str; 2] = ["allow", "tokens"];
+const WITHOUT_DEFAULT: [&str; 12] = [
+    "advertise",
+    "allow",
+    "etcd_ca",
+    "etcd_cert",
+    "etcd_key",
+    "etcd_password_file",
+    "etcd_tls_name",
+    "etcd_user",
+    "node",
+    "node_ca",
+    "node_token_file",
+    "tokens",
+];
 
 /// Writes a configuration file into a new directory.
 fn file(directory: &Directory, text: &str) -> String {
@@ -173,7 +186,7 @@ fn each_mistake_says_what_is_expected() {
 #[test]
 fn a_start_names_all_mistakes_too() {
     let directory = Directory::new("start-mistakes");
-    let path = file(&directory, "nonsense = 1\nshards = 0\n");
+    let path = file(&directory, "quorum = 1\nshards = 0\n");
     let output = command()
         .env("GLOBALCOUNTER_PIN", "perhaps")
         .args(["serve", "--in-memory", "--config", &path])
@@ -183,7 +196,7 @@ fn a_start_names_all_mistakes_too() {
     let errors = String::from_utf8(output.get_output().stderr.clone()).unwrap();
     let expected = [
         "globalcounter: GLOBALCOUNTER_PIN: expected true or false, not \"perhaps\"".to_owned(),
-        format!("globalcounter: {path}:1: unknown key `nonsense`"),
+        format!("globalcounter: {path}:1: unknown key `quorum`"),
         format!("globalcounter: {path}:2: shards: expected a number from 1 to 256, not 0"),
     ];
     assert_eq!(errors.lines().collect::<Vec<_>>(), expected);
@@ -392,6 +405,12 @@ fn variables_are_named_as_the_reference_says() {
                 let (value, source) = &settings(&[(variable, "/x")], &[])[&format!("#{key}")];
                 assert_eq!(value, "\"/x\"");
                 assert!(source.contains("not used because of tls"), "{source}");
+            }
+            "etcd_ca" | "etcd_cert" | "etcd_key" | "etcd_password_file" | "node_ca"
+            | "node_token_file" => {
+                let (value, source) = &settings(&[(variable, "/x")], &[])[&format!("#{key}")];
+                assert_eq!(value, "\"/x\"");
+                assert!(source.contains("not used because of cluster"), "{source}");
             }
             _ => assert!(
                 code == 2 && errors.contains(&format!("{variable}: ")),

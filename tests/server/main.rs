@@ -10,6 +10,7 @@
 //! - `limits`: each limit on connections is reached once
 //! - `floods`: thousands of peers that each use as much as they can; the long ones run with `--ignored`
 //! - `moving`: connections that move to another worker
+//! - `node_settings`: the settings of a node of a cluster
 //! - `nodes`: connections of other nodes of a cluster
 //! - `tls`: TLS: both versions, records cut anywhere, slow peers, moves, client certificates, ends
 //! - `tls_client`: the library's clients and the command over TLS
@@ -78,6 +79,7 @@ mod logging;
 mod manual;
 mod monitoring;
 mod moving;
+mod node_settings;
 mod nodes;
 mod notifications;
 mod operations;

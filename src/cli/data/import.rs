@@ -8,8 +8,8 @@ use anyhow::Result;
 use globalcounter::store::{LogStore, Skipped, Store};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 
-use super::line::Line;
 use super::topics::{ALL, Topics};
+use crate::cli::line::Line;
 
 /// How many topics one commit imports.
 const IMPORT_TOPICS: usize = 16 * 1024;

@@ -7,8 +7,8 @@ use anyhow::Result;
 use globalcounter::store::{LogStore, Store};
 use globalcounter::topic::Topic;
 
-use super::line::Line;
 use super::topics::{ALL, Topics};
+use crate::cli::line::Line;
 use crate::json;
 
 /// Prints the topics that begin with `prefix`.

@@ -3,7 +3,6 @@
 mod backup;
 mod check;
 mod import;
-mod line;
 mod list;
 mod topics;
 

@@ -136,6 +136,33 @@ impl Settings {
         true
     }
 
+    /// Excludes settings that contradict `key`, each with its value as text, because of what `key` does.
+    /// Those of an earlier layer are not used, all others are mistakes: `key` is never given up for them.
+    #[cfg(feature = "cluster")]
+    pub(in crate::cli) fn exclude(
+        &mut self,
+        key: &'static str,
+        does: &str,
+        contradicted: &[(&'static str, &str)],
+        mistakes: &mut Mistakes,
+    ) {
+        let Some(decided) = self.find(key).cloned() else {
+            return;
+        };
+        for &(other_key, value) in contradicted {
+            let Some(other) = self.find(other_key) else {
+                continue;
+            };
+            if decided.source.layer() > other.source.layer() {
+                self.overrule(other_key, key);
+                continue;
+            }
+            let (name, other_name) = (decided.name(), other.name());
+            let text = format!("{name} {does}, so it cannot be combined with {other_name}{value}");
+            mistakes.add_at(&other.source, text);
+        }
+    }
+
     /// Prints the settings in the format of a file, each with its source as a comment. A setting that
     /// is not used is a comment as a whole.
     pub(in crate::cli) fn print(&self, out: &mut impl Write) -> io::Result<()> {

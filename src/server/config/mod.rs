@@ -1,5 +1,7 @@
 //! The settings of a server.
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod limits;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterConfig, NodeTls, NodeToken};
 pub use limits::ConnectionLimits;
 
 use super::error::BindError;
@@ -79,6 +83,9 @@ pub struct Config {
     pub connection_limits: ConnectionLimits,
     /// Decides what each peer may do. `None`, the default: every peer may do everything.
     pub access: Option<Arc<Guard>>,
+    /// How the server takes part in a cluster. `None`, the default: it serves all topics alone.
+    #[cfg(feature = "cluster")]
+    pub cluster: Option<ClusterConfig>,
 }
 
 /// Where a server serves TLS, and with which certificate.
@@ -193,6 +200,10 @@ impl Config {
                 range: "at least 1".to_owned(),
             });
         }
+        #[cfg(feature = "cluster")]
+        if let Some(cluster) = &self.cluster {
+            cluster.check()?;
+        }
         self.connection_limits.check()
     }
 }
@@ -217,6 +228,8 @@ impl Default for Config {
             max_errors_per_source: Self::DEFAULT_MAX_ERRORS_PER_SOURCE,
             connection_limits: ConnectionLimits::default(),
             access: None,
+            #[cfg(feature = "cluster")]
+            cluster: None,
         }
     }
 }
