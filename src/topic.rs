@@ -70,6 +70,12 @@ impl<'a> Topic<'a> {
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
     }
+
+    /// Returns the topic as text.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
+        std::str::from_utf8(self.0).expect("a topic was checked when it was made")
+    }
 }
 
 impl fmt::Debug for Topic<'_> {

@@ -45,6 +45,12 @@ pub trait Shards: Send + 'static {
     /// See [`Action::DropAll`].
     fn drop_all(&mut self);
 
+    /// The deadline has passed and was not moved: nothing more is applied.
+    fn end_deadline(&mut self);
+
+    /// See [`Action::Left`]. It is the last call.
+    fn left(&mut self);
+
     /// See [`Action::OwnersChanged`]. [`Node::owner`] tells the new owners.
     fn owners_changed(&mut self, node: &Node);
 }
@@ -202,6 +208,7 @@ fn run_thread<S: Shards>(
             shards: shards(ranges),
             requests: JoinSet::new(),
             watch: None,
+            deadline: None,
             left: false,
         };
         let _ = report.send(Ok(ranges));
@@ -217,6 +224,8 @@ struct Running<S> {
     shards: S,
     requests: JoinSet<(Ticket, Answer)>,
     watch: Option<Watch>,
+    /// `None` after it has passed.
+    deadline: Option<Moment>,
     left: bool,
 }
 
@@ -240,6 +249,13 @@ impl<S: Shards> Running<S> {
                 },
                 event = next_change(&mut self.watch) => event,
                 () = until(timer) => Event::Timer,
+                () = until(self.deadline) => {
+                    if self.deadline.is_some_and(|deadline| deadline <= boot_time()) {
+                        self.deadline = None;
+                        self.shards.end_deadline();
+                    }
+                    continue;
+                }
             };
             self.handle(event);
         }
@@ -256,13 +272,19 @@ impl<S: Shards> Running<S> {
             match action {
                 Action::Send(ticket, request) => self.send(ticket, request),
                 Action::Watch { after } => self.watch = Some(self.member.watch(after)),
-                Action::SetDeadline(deadline) => self.shards.set_deadline(deadline),
+                Action::SetDeadline(deadline) => {
+                    self.deadline = Some(deadline);
+                    self.shards.set_deadline(deadline);
+                }
                 Action::Load(range, epoch) => self.shards.load(range, epoch),
                 Action::Freeze(range, epoch) => self.shards.freeze(range, epoch),
                 Action::Drop(range) => self.shards.drop_range(range),
                 Action::DropAll => self.shards.drop_all(),
                 Action::OwnersChanged => self.shards.owners_changed(&self.node),
-                Action::Left => self.left = true,
+                Action::Left => {
+                    self.left = true;
+                    self.shards.left();
+                }
             }
         }
     }

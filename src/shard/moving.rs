@@ -1,6 +1,7 @@
 //! How ranges of topics come to a shard of a cluster and leave it: loaded from the store, taken out with
 //! their exact sums, or discarded. The server decides when; docs/cluster.md has the rules.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::change::Change;
@@ -18,8 +19,9 @@ use crate::topic::Topic;
 pub struct Swept {
     /// The changes that make the store's sums exact, of the topics that were taken out.
     pub exact: Vec<Change>,
-    /// How many topics of ranges that are taken out are still here, because a change of them is pending.
-    pub left: usize,
+    /// The ranges of which topics are still here that are to be taken out, because a change of them is
+    /// pending.
+    pub left: BTreeSet<RangeId>,
 }
 
 impl<W> Shard<W> {
@@ -154,7 +156,9 @@ impl<W> Shard<W> {
                 Ok(change) => swept.exact.extend(change),
                 Err(frozen) => {
                     self.topics.value(place).set(frozen);
-                    swept.left += 1;
+                    if let Some(ranges) = &self.ranges {
+                        swept.left.insert(ranges.range_of(topic));
+                    }
                     return;
                 }
             },

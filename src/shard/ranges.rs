@@ -108,7 +108,8 @@ impl<W> Ranges<W> {
         }
     }
 
-    fn range_of(&self, topic: Topic<'_>) -> RangeId {
+    /// Returns the range of a topic.
+    pub(super) fn range_of(&self, topic: Topic<'_>) -> RangeId {
         // There are at most as many ranges as slots.
         Slot::of(topic).range(self.ranges.len() as u16)
     }

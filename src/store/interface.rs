@@ -42,6 +42,11 @@ pub trait Store: Send + Sync {
     /// This cannot be made durable.
     fn begin(&mut self) -> Result<(), StoreError>;
 
+    /// Returns how many changes a commit should have at most. More are accepted.
+    fn commit_limit(&self) -> usize {
+        64 * 1024
+    }
+
     /// Makes these changes durable, then reports the result through `completion`, now or later, from
     /// any thread. The caller changes a topic again only after the result. If the commit fails, each
     /// of its changes may have become durable or not, and no later commit may succeed.
@@ -88,6 +93,11 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<Box<dyn Checkpoint>>, StoreError> {
         let _ = parts;
         Ok(None)
+    }
+
+    /// Returns whether exact sums are to be stored at the end, before [`finish`](Self::finish).
+    fn settles(&self) -> bool {
+        true
     }
 
     /// Marks a clean shutdown. There are no further commits, every commit has its result, and all

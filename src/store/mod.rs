@@ -7,6 +7,8 @@ mod directory;
 mod disk;
 mod encoding;
 mod error;
+#[cfg(feature = "cluster")]
+mod etcd;
 mod fault;
 mod interface;
 mod layout;
@@ -19,6 +21,8 @@ mod stored;
 pub use completion::{Changes, Completion};
 pub use encoding::Rows;
 pub use error::StoreError;
+#[cfg(feature = "cluster")]
+pub use etcd::{EtcdStore, Loads, RangeFailed, range_change};
 pub use interface::{Checkpoint, Store, StoreSize};
 pub use log_store::{Contents, Finding, LogStore, check};
 pub use memory::MemoryStore;

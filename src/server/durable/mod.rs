@@ -5,8 +5,12 @@
 mod checkpoint;
 mod each_shard;
 mod load;
+#[cfg(feature = "cluster")]
+mod node;
 mod thread;
 
 pub use load::Loaded;
 pub(crate) use load::{Durable, directory, load};
+#[cfg(feature = "cluster")]
+pub(crate) use node::join;
 pub(crate) use thread::spawn;

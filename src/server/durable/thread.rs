@@ -31,7 +31,7 @@ pub(crate) fn spawn(
     let failed = ended.clone();
     let spawned = thread::Builder::new().name(name).spawn(move || {
         commit_all(&shared, &mut *store);
-        let settled = match shared.change_queue().is_poisoned() {
+        let settled = match shared.change_queue().is_poisoned() || !store.settles() {
             true => Ok(()),
             false => settle(&shared, &mut *store),
         };
@@ -54,7 +54,7 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
     loop {
         let (mut changes, mut shards) = (Vec::new(), Vec::new());
         let queue = shared.change_queue();
-        match queue.next_commit(&mut taken, &mut changes, &mut shards, idle_after) {
+        match queue.next_commit(&mut taken, store.commit_limit(), &mut changes, &mut shards, idle_after) {
             NextCommit::Due => idle_after = Some(IDLE_AFTER),
             NextCommit::Idle => {
                 idle_after = None;

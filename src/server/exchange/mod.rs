@@ -30,7 +30,7 @@ pub(crate) use intake::{FramesEnd, Intake};
 pub(crate) use origin::{
     ConnectionKey, Datagram, LateReply, Origin, ReplyFormat, Requester, Shard, WorkerId,
 };
-pub(crate) use range_message::{RangeMessage, RangeStep};
+pub(crate) use range_message::{Done, RangeMessage, RangeStep, Report};
 pub(crate) use request_counts::RequestCounts;
 pub(crate) use requests::{Queued, Requests, Source, count_waiting, with_replies};
 pub(crate) use router::{Outcome, Router};

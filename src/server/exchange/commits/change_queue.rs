@@ -16,8 +16,8 @@ use crate::topic::{ShardId, Shards};
 /// a sync, however many changes it has.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// The maximum number of changes in a commit. It bounds how long the changes behind it wait.
-const COMMIT_CHANGES: usize = 64 * 1024;
+/// An empty buffer keeps room for at most this many changes.
+const KEEP_CHANGES: usize = 64 * 1024;
 
 /// What the store's thread has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,13 +111,14 @@ impl ChangeQueue {
         self.pending.lock().poisoned
     }
 
-    /// Waits until a commit is due, then takes its changes: appends them to `changes`, and to `shards`
+    /// Waits until a commit is due, then takes its changes, at most `limit`: appends them to `changes`, and to `shards`
     /// each shard with its number of changes, in the same order. If `idle_after` is given, it waits no
     /// longer than that for the first change. `taken` holds changes that were taken from the queue, but
     /// are for a later commit.
     pub(crate) fn next_commit(
         &self,
         taken: &mut TakenChanges,
+        limit: usize,
         changes: &mut Vec<Change>,
         shards: &mut Vec<(ShardId, usize)>,
         idle_after: Option<Duration>,
@@ -130,7 +131,7 @@ impl ChangeQueue {
             }
             pending.take(taken);
         }
-        taken.cut_commit(changes, shards);
+        taken.cut_commit(limit, changes, shards);
         NextCommit::Due
     }
 
@@ -192,17 +193,22 @@ impl TakenChanges {
         self.by_shard.is_empty()
     }
 
-    /// Moves at most [`COMMIT_CHANGES`] changes out, as [`ChangeQueue::next_commit`] says.
-    fn cut_commit(&mut self, changes: &mut Vec<Change>, shards: &mut Vec<(ShardId, usize)>) {
-        while changes.len() < COMMIT_CHANGES
+    /// Moves at most `limit` changes out, as [`ChangeQueue::next_commit`] says.
+    fn cut_commit(
+        &mut self,
+        limit: usize,
+        changes: &mut Vec<Change>,
+        shards: &mut Vec<(ShardId, usize)>,
+    ) {
+        while changes.len() < limit
             && let Some((shard, queued)) = self.by_shard.front_mut()
         {
-            let count = queued.len().min(COMMIT_CHANGES - changes.len());
+            let count = queued.len().min(limit - changes.len());
             changes.extend(queued.drain(..count));
             shards.push((*shard, count));
             if queued.is_empty()
                 && let Some((_, buffer)) = self.by_shard.pop_front()
-                && buffer.capacity() <= COMMIT_CHANGES
+                && buffer.capacity() <= KEEP_CHANGES
             {
                 self.spare.push(buffer);
             }
@@ -216,6 +222,8 @@ mod tests {
     use crate::shard::Record;
     use crate::topic::Topic;
 
+    const LIMIT: usize = 1_000;
+
     fn changes(first: usize, count: usize) -> Vec<Change> {
         let change = |n: usize| {
             let name = n.to_string();
@@ -228,7 +236,7 @@ mod tests {
     /// Returns the next commit: the ceilings, and the shards with their numbers of changes.
     fn next(queue: &ChangeQueue, taken: &mut TakenChanges) -> (Vec<u64>, Vec<(u16, usize)>) {
         let (mut changes, mut shards) = (Vec::new(), Vec::new());
-        let next = queue.next_commit(taken, &mut changes, &mut shards, None);
+        let next = queue.next_commit(taken, LIMIT, &mut changes, &mut shards, None);
         assert_eq!(next, NextCommit::Due);
         let ceilings = changes
             .iter()
@@ -243,11 +251,11 @@ mod tests {
     fn a_commit_is_limited_and_keeps_the_order_of_each_shard() {
         let queue = ChangeQueue::new(Shards::new(2).expect("2"));
         let mut taken = TakenChanges::default();
-        queue.push(ShardId::new(0), &mut changes(0, COMMIT_CHANGES - 1), false);
+        queue.push(ShardId::new(0), &mut changes(0, LIMIT - 1), false);
         queue.push(ShardId::new(1), &mut changes(100_000, 3), true);
         let (ceilings, shards) = next(&queue, &mut taken);
-        assert_eq!(ceilings.len(), COMMIT_CHANGES);
-        assert_eq!(shards, [(0, COMMIT_CHANGES - 1), (1, 1)]);
+        assert_eq!(ceilings.len(), LIMIT);
+        assert_eq!(shards, [(0, LIMIT - 1), (1, 1)]);
         // What came later follows what was taken before.
         queue.push(ShardId::new(1), &mut changes(200_000, 1), true);
         assert_eq!(
@@ -257,7 +265,7 @@ mod tests {
         assert_eq!(next(&queue, &mut taken), (vec![200_000], vec![(1, 1)]));
         queue.close();
         let idle = Some(Duration::ZERO);
-        let end = queue.next_commit(&mut taken, &mut Vec::new(), &mut Vec::new(), idle);
+        let end = queue.next_commit(&mut taken, LIMIT, &mut Vec::new(), &mut Vec::new(), idle);
         assert_eq!(end, NextCommit::Closed);
     }
 
@@ -267,6 +275,7 @@ mod tests {
         let idle = Some(Duration::ZERO);
         let next = queue.next_commit(
             &mut TakenChanges::default(),
+            LIMIT,
             &mut Vec::new(),
             &mut Vec::new(),
             idle,

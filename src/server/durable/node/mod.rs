@@ -1,0 +1,10 @@
+//! A node of a cluster: joins it, and moves ranges of topics between etcd and the shards as
+//! [`cluster`](crate::cluster) decides. docs/cluster.md has the rules.
+
+mod exact_sums;
+mod join;
+mod loading;
+mod ranges;
+mod sweeper;
+
+pub(crate) use join::{Joined, join};

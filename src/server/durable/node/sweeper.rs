@@ -1,0 +1,170 @@
+//! Walks through the topics of all shards, in steps, to take out or discard those of ranges that leave.
+//! One walk serves all ranges that leave at the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use super::exact_sums;
+use super::ranges::to_all;
+use crate::cluster::{Epoch, Event, RangeId, Slot};
+use crate::etcd::{Ceilings, Events};
+use crate::server::exchange::{Done, RangeMessage, RangeStep, Report, ShardMessage, Shared};
+use crate::shard::{Change, Position};
+use crate::topic::ShardId;
+
+/// How long to wait before the next walk if some topics could not be taken out yet.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What is to be done. The shards were told before.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Take out the topics of a range.
+    Freeze(RangeId, Epoch),
+    /// Discard those of a range.
+    Drop(RangeId),
+    /// All ranges are dropped: earlier jobs concern nobody any more.
+    ForgetAll,
+}
+
+/// See the [module](self).
+pub(super) struct Sweeper {
+    shared: Arc<Shared>,
+    events: Events,
+    ceilings: Ceilings,
+    ranges: u16,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    freezing: BTreeMap<RangeId, Freezing>,
+    dropping: BTreeSet<RangeId>,
+    moving: Arc<AtomicUsize>,
+}
+
+/// A range whose topics are being taken out.
+struct Freezing {
+    epoch: Epoch,
+    /// The changes that make its sums in etcd exact, of the topics that were taken out so far.
+    exact: Vec<Change>,
+}
+
+impl Sweeper {
+    /// Starts the task, in the current runtime.
+    pub(super) fn spawn(
+        shared: Arc<Shared>,
+        events: Events,
+        ceilings: Ceilings,
+        ranges: u16,
+        moving: Arc<AtomicUsize>,
+    ) -> mpsc::UnboundedSender<Job> {
+        let (sender, jobs) = mpsc::unbounded_channel();
+        let sweeper = Self {
+            shared,
+            events,
+            ceilings,
+            ranges,
+            jobs,
+            freezing: BTreeMap::new(),
+            dropping: BTreeSet::new(),
+            moving,
+        };
+        tokio::spawn(sweeper.run());
+        sender
+    }
+
+    async fn run(mut self) {
+        loop {
+            if self.freezing.is_empty() && self.dropping.is_empty() {
+                let Some(job) = self.jobs.recv().await else {
+                    return;
+                };
+                self.take(job);
+            }
+            while let Ok(job) = self.jobs.try_recv() {
+                self.take(job);
+            }
+            // What is begun during the walk may be missed by it, so it takes part in the next one.
+            let freezing: Vec<_> = self.freezing.keys().copied().collect();
+            let dropping = mem::take(&mut self.dropping);
+            let Some(left) = self.walk().await else {
+                return;
+            };
+            for range in dropping {
+                to_all(&self.shared, || RangeStep::EndDrop(range));
+                self.events.send(Event::Dropped(range));
+            }
+            for range in freezing {
+                if !left.contains(&range)
+                    && let Some(Freezing { epoch, exact }) = self.remove(range)
+                {
+                    let (ceilings, events) = (self.ceilings.clone(), self.events.clone());
+                    tokio::spawn(exact_sums::write(ceilings, range, epoch, exact, events));
+                }
+            }
+            if !self.freezing.is_empty() {
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Freeze(range, epoch) => {
+                let exact = Vec::new();
+                self.freezing.insert(range, Freezing { epoch, exact });
+            }
+            Job::Drop(range) => {
+                self.remove(range);
+                self.dropping.insert(range);
+            }
+            Job::ForgetAll => {
+                self.moving.fetch_sub(self.freezing.len(), Ordering::AcqRel);
+                self.freezing.clear();
+                self.dropping.clear();
+            }
+        }
+    }
+
+    fn remove(&mut self, range: RangeId) -> Option<Freezing> {
+        let removed = self.freezing.remove(&range);
+        self.moving
+            .fetch_sub(usize::from(removed.is_some()), Ordering::AcqRel);
+        removed
+    }
+
+    /// Walks through all shards. Returns the ranges of which topics are left that could not be taken out
+    /// yet; `None` if the workers have ended.
+    async fn walk(&mut self) -> Option<BTreeSet<RangeId>> {
+        let mut left = BTreeSet::new();
+        for shard in self.shared.shards().ids() {
+            let mut next = Some(Position::START);
+            while let Some(from) = next {
+                let report = self.step(shard, from).await?;
+                next = report.next;
+                left.extend(report.swept.left);
+                for change in report.swept.exact {
+                    let range = Slot::of(change.topic()).range(self.ranges);
+                    if let Some(freezing) = self.freezing.get_mut(&range) {
+                        freezing.exact.push(change);
+                    }
+                }
+            }
+        }
+        Some(left)
+    }
+
+    async fn step(&self, shard: ShardId, from: Position) -> Option<Report> {
+        let (sender, report) = oneshot::channel();
+        let done = Done::new(move |report| {
+            // Nobody waits for it if the runtime has ended.
+            let _ = sender.send(report);
+        });
+        let step = RangeStep::Sweep(from, done);
+        self.shared
+            .deliver(ShardMessage::Range(RangeMessage { shard, step }));
+        report.await.ok()
+    }
+}
