@@ -49,6 +49,14 @@ pub enum BindError {
     /// The certificate or the key of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The cluster cannot be joined.
+    #[cfg(feature = "cluster")]
+    #[error("cannot join the cluster")]
+    Cluster(#[from] crate::etcd::StartError),
+    /// The settings of a node contradict each other.
+    #[cfg(feature = "cluster")]
+    #[error("{0}")]
+    Node(&'static str),
 }
 
 /// Why certificates or keys cannot be used.

@@ -255,14 +255,29 @@ impl Server {
         if let Some(durable) = &mut durable {
             durable.store.begin()?;
         }
-        let loaded = durable.as_ref().map(|durable| durable.loaded);
+        let stop = watch::Sender::new(false);
+        let ask = watch::Sender::new(false);
+        #[cfg(feature = "cluster")]
+        let ask = match &config.cluster {
+            Some(cluster) => {
+                let advertised = config.advertised(cluster)?;
+                let joined = durable::join(cluster, &shared, &advertised, ask.subscribe(), stop.clone())?;
+                durable = Some(joined);
+                ask
+            }
+            None => stop.clone(),
+        };
+        #[cfg(not(feature = "cluster"))]
+        let ask = stop.clone();
+        let loaded = durable.as_ref().and_then(|durable| durable.loaded);
         let beats = Beats::new(config.shards.count());
         let prepared = Prepared {
             status: Arc::new(Status::new(config, loaded, certificates)),
             tcp,
             tls,
             udp: udp.sockets,
-            stop: watch::Sender::new(false),
+            stop,
+            ask,
             shared,
             durable,
             beats,
@@ -323,7 +338,7 @@ impl Server {
     /// Returns a handle that stops the server once it runs.
     #[must_use]
     pub fn stop_handle(&self) -> Stop {
-        Stop(self.prepared.stop.clone())
+        Stop(self.prepared.ask.clone())
     }
 
     /// Returns a handle that tells whether every worker runs: a watchdog asks it. From now on each
@@ -343,6 +358,7 @@ impl Server {
     /// Returns [`ServeError`] if a worker could not start or failed. The other workers are stopped then.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let stop = self.stop_handle();
+        let stop_now = Stop(self.prepared.stop.clone());
         let mut ended = threads::start(self.prepared);
         // Stops the workers, also if this future is dropped.
         let _stop_all = StopOnDrop(stop.clone());
@@ -365,7 +381,7 @@ impl Server {
                         error = &error as &dyn std::error::Error,
                         "shutting down after a failure"
                     );
-                    stop.stop();
+                    stop_now.stop();
                     result = result.and(Err(error));
                 }
                 None => return result,
@@ -384,12 +400,12 @@ impl Server {
     /// Panics on a thread of an asynchronous runtime, which must not be blocked. Use
     /// [`serve`](Self::serve) there.
     pub fn run(self) -> Result<(), ServeError> {
-        let stop = self.stop_handle();
+        let stop_now = Stop(self.prepared.stop.clone());
         let mut ended = threads::start(self.prepared);
         let mut result = Ok(());
         while let Some(worker) = ended.blocking_recv() {
             if worker.is_err() {
-                stop.stop();
+                stop_now.stop();
                 result = result.and(worker);
             }
         }

@@ -112,6 +112,29 @@ impl ClusterConfig {
         }
     }
 
+    /// Returns the address to advertise, if the listener for other nodes is bound to `listener`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such listener, or others cannot reach its address.
+    pub(super) fn reachable(&self, listener: Option<SocketAddr>) -> Result<Arc<str>, BindError> {
+        match listener {
+            None if self.node_tls.is_some() => Err(BindError::Node(
+                "other nodes reach this one over TLS (--node-tls), so it has to serve TLS",
+            )),
+            None => Err(BindError::Node(
+                "other nodes reach this one over TCP, so it has to serve TCP",
+            )),
+            Some(listener) if self.advertise.is_none() && listener.ip().is_unspecified() => {
+                Err(BindError::Node(
+                    "the address of the listener is a wildcard: set the one at which clients and other \
+                     nodes reach this node (--advertise HOST:PORT)",
+                ))
+            }
+            Some(listener) => Ok(self.advertised(listener)),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), BindError> {
         let seconds = self.lease.as_secs();
         if !Self::LEASES.contains(&seconds) || self.lease.subsec_nanos() > 0 {

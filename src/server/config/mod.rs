@@ -203,8 +203,39 @@ impl Config {
         #[cfg(feature = "cluster")]
         if let Some(cluster) = &self.cluster {
             cluster.check()?;
+            if self.data_dir.is_some() {
+                return Err(BindError::Node(
+                    "a node of a cluster keeps nothing in a data directory: its ceilings are in etcd",
+                ));
+            }
+            if self.durability == Durability::Memory {
+                return Err(BindError::Node(
+                    "a node of a cluster cannot keep topics in memory alone: others have to continue \
+                     above what it returned",
+                ));
+            }
         }
         self.connection_limits.check()
+    }
+}
+
+impl Config {
+    /// Returns the address at which others reach this node. The addresses are those that were bound.
+    #[cfg(feature = "cluster")]
+    pub(super) fn advertised(&self, cluster: &ClusterConfig) -> Result<Arc<str>, BindError> {
+        let tls = self.tls.as_ref().map(|tls| tls.address);
+        cluster.reachable(match cluster.node_tls {
+            Some(_) => tls,
+            None => self.tcp,
+        })
+    }
+
+    /// Returns whether the server is a node of a cluster.
+    pub(super) fn is_node(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        return self.cluster.is_some();
+        #[cfg(not(feature = "cluster"))]
+        return false;
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::each_shard::for_each_shard;
+#[cfg(feature = "cluster")]
+use crate::etcd::Driver;
 use crate::server::config::Config;
 use crate::server::exchange::Shared;
 use crate::server::net::coarse_seconds;
@@ -14,10 +16,18 @@ use crate::shard::Ceilings;
 use crate::store::{self, LastEnd, LogStore, Skipped, Store, StoreError};
 use crate::topic::ShardId;
 
+/// How long a tick is in a cluster, in seconds, and so about how long a reserve lasts. A commit costs more
+/// there than on a disk.
+const NODE_TICK_SECONDS: u64 = 4;
+
 /// An open store, and a summary of what was loaded from it.
 pub(crate) struct Durable {
     pub(crate) store: Box<dyn Store>,
-    pub(crate) loaded: Loaded,
+    /// `None` on a node of a cluster, which loads topics when it owns them.
+    pub(crate) loaded: Option<Loaded>,
+    /// Runs the node of a cluster, until the store's thread ends.
+    #[cfg(feature = "cluster")]
+    pub(crate) driver: Option<Driver>,
 }
 
 /// A summary of the topics that a server loaded from its store.
@@ -56,19 +66,30 @@ pub(crate) fn load(
     config: &Config,
     store: Option<Box<dyn Store>>,
 ) -> Result<(Arc<Shared>, Option<Durable>), StoreError> {
+    let durability = config.durability;
     let ceilings = match store {
-        None => Ceilings::NONE,
         Some(_) => Ceilings {
-            durability: config.durability,
+            durability,
             ticks: || coarse_seconds() as u32,
         },
+        None if config.is_node() => Ceilings {
+            durability,
+            ticks: || (coarse_seconds() / NODE_TICK_SECONDS) as u32,
+        },
+        None => Ceilings::NONE,
     };
     let shared = Arc::new(Shared::new(config.shards, config.max_topics, ceilings));
     let Some(store) = store else {
         return Ok((shared, None));
     };
     let loaded = load_shards(config, &shared, &*store)?;
-    Ok((shared, Some(Durable { store, loaded })))
+    let durable = Durable {
+        store,
+        loaded: Some(loaded),
+        #[cfg(feature = "cluster")]
+        driver: None,
+    };
+    Ok((shared, Some(durable)))
 }
 
 /// Loads the topics of all shards, on as many threads as there are processors.

@@ -9,6 +9,7 @@ use std::{mem, thread};
 use tokio::sync::mpsc;
 
 use super::checkpoint::{Copying, copy_exactly};
+use super::load::Durable;
 use crate::server::error::ServeError;
 use crate::server::exchange::{CommitResult, NextCommit, ShardMessage, Shared, TakenChanges};
 use crate::store::{Changes, Completion, Store, StoreError};
@@ -23,13 +24,17 @@ const SETTLE_CHANGES: usize = 64 * 1024;
 /// Starts the thread that has the store. The thread ends after the last worker, and reports the
 /// result to `ended`.
 pub(crate) fn spawn(
-    mut store: Box<dyn Store>,
+    durable: Durable,
     shared: Arc<Shared>,
     ended: mpsc::UnboundedSender<Result<(), ServeError>>,
 ) {
     let name = "store".to_owned();
     let failed = ended.clone();
     let spawned = thread::Builder::new().name(name).spawn(move || {
+        let mut store = durable.store;
+        // Dropped at the end: until then, ceilings are committed by it.
+        #[cfg(feature = "cluster")]
+        let _driver = durable.driver;
         commit_all(&shared, &mut *store);
         let settled = match shared.change_queue().is_poisoned() || !store.settles() {
             true => Ok(()),

@@ -29,6 +29,9 @@ pub(crate) struct Prepared {
     pub(crate) udp: Vec<Socket>,
     /// Turns true when the server is to stop.
     pub(crate) stop: watch::Sender<bool>,
+    /// Turns true when the server is asked to stop. A node of a cluster leaves it first; else it is the
+    /// same as `stop`.
+    pub(crate) ask: watch::Sender<bool>,
     pub(crate) shared: Arc<Shared>,
     /// `None` in memory.
     pub(crate) durable: Option<Durable>,
@@ -41,7 +44,7 @@ pub(crate) fn start(mut prepared: Prepared) -> mpsc::UnboundedReceiver<Result<()
     let (ended, receiver) = mpsc::unbounded_channel();
     let shared = Arc::clone(&prepared.shared);
     if let Some(durable) = prepared.durable.take() {
-        durable::spawn(durable.store, Arc::clone(&shared), ended.clone());
+        durable::spawn(durable, Arc::clone(&shared), ended.clone());
     }
     let last_worker = Arc::new(LastWorker(shared));
     for plan in plans(prepared) {

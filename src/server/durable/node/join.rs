@@ -13,19 +13,12 @@ use crate::etcd::{Ceilings, Client, Description, Driver, Events, StartError};
 use crate::server::cluster::{Credentials, Deadline, Membership, Owners};
 use crate::server::config::ClusterConfig;
 use crate::server::exchange::{RangeStep, Shared};
-use crate::store::{EtcdStore, Loads, Store};
+use crate::server::durable::load::Durable;
+use crate::store::{EtcdStore, Loads};
 
 /// How long a node that stops may hand over its ranges. Then it stops all the same: the others take over
 /// when its lease has ended.
 const LEAVE_LIMIT: Duration = Duration::from_secs(30);
-
-/// A node that has joined a cluster.
-pub(crate) struct Joined {
-    /// Keeps the ceilings of this node's topics.
-    pub(crate) store: Box<dyn Store>,
-    /// Runs the node. When it is dropped, the node ends as by a crash.
-    pub(crate) driver: Driver,
-}
 
 /// Joins the cluster, as the node that advertises an address. From now on it takes ranges; their requests
 /// are answered once workers run. When `leave` turns true, it hands its ranges over, and sets `stop`.
@@ -39,7 +32,7 @@ pub(crate) fn join(
     advertised: &Arc<str>,
     leave: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
-) -> Result<Joined, StartError> {
+) -> Result<Durable, StartError> {
     let name = config.name(advertised);
     let started = SystemTime::now().duration_since(UNIX_EPOCH);
     let description = Description {
@@ -88,9 +81,10 @@ pub(crate) fn join(
         Arc::clone(&inside.loads),
         Box::new(failed),
     );
-    Ok(Joined {
+    Ok(Durable {
         store: Box::new(store),
-        driver,
+        loaded: None,
+        driver: Some(driver),
     })
 }
 

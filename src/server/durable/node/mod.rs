@@ -7,4 +7,4 @@ mod loading;
 mod ranges;
 mod sweeper;
 
-pub(crate) use join::{Joined, join};
+pub(crate) use join::join;
