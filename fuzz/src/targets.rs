@@ -3,7 +3,7 @@
 //! give the same message.
 
 use globalcounter::access::parse_tokens;
-use globalcounter::protocol::framed::{self, Answer, Call, RequestId};
+use globalcounter::protocol::framed::{self, Answer, Call, NodeMap, RequestId};
 use globalcounter::protocol::resp::{self, Arguments, Command, Progress, Version, Writer};
 use globalcounter::protocol::{Reply, classic};
 use globalcounter::topic::DEFAULT_MAX_TOPIC_LEN;
@@ -54,6 +54,10 @@ pub fn framed_reply(mut bytes: &[u8]) {
         let mut encoded = Vec::new();
         match frame.answer {
             Answer::Reply(reply) => framed::encode_node_reply(frame.id, reply, &mut encoded),
+            Answer::Nodes(body) => {
+                node_map(body);
+                framed::encode_answer(frame.id, &frame.answer, &mut encoded);
+            }
             answer => framed::encode_answer(frame.id, &answer, &mut encoded),
         }
         let again = framed::decode_reply(&encoded)
@@ -62,6 +66,17 @@ pub fn framed_reply(mut bytes: &[u8]) {
         assert_eq!((again.id, again.answer), (frame.id, frame.answer));
         bytes = &bytes[frame.len..];
     }
+}
+
+/// The map of a cluster.
+fn node_map(body: &[u8]) {
+    let Some(map) = NodeMap::decode(body) else {
+        return;
+    };
+    let encoded = map.encode();
+    assert!(encoded.len() <= u16::MAX.into());
+    let again = NodeMap::decode(&encoded).expect("a map");
+    assert_eq!(again.encode(), encoded);
 }
 
 /// A message of the classic dialect, as the server reads it.

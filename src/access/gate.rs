@@ -20,6 +20,9 @@ pub(crate) trait Gate {
 
     /// Returns whether `request` is allowed.
     fn allows(&self, request: &Request<'_>) -> bool;
+
+    /// Returns whether the peer may do anything at all.
+    fn allows_any(&self) -> bool;
 }
 
 /// Allows everything.
@@ -38,6 +41,10 @@ impl Gate for Open {
     fn allows(&self, _: &Request<'_>) -> bool {
         true
     }
+
+    fn allows_any(&self) -> bool {
+        true
+    }
 }
 
 /// Allows everything that another node forwards: it has checked the requests.
@@ -53,6 +60,10 @@ impl Gate for Forwarded {
     }
 
     fn allows(&self, _: &Request<'_>) -> bool {
+        true
+    }
+
+    fn allows_any(&self) -> bool {
         true
     }
 }
@@ -95,6 +106,10 @@ impl Gate for Topics<'_> {
         };
         self.grant.allows(right, request.topic.as_bytes())
     }
+
+    fn allows_any(&self) -> bool {
+        !self.grant.is_empty()
+    }
 }
 
 /// Allows what a grant allows, as long as the rate of a connection and of its token permits.
@@ -123,5 +138,10 @@ impl Gate for Limited<'_> {
     fn allows(&self, request: &Request<'_>) -> bool {
         let topics = self.topics.as_ref();
         topics.is_none_or(|topics| topics.allows(request))
+    }
+
+    fn allows_any(&self) -> bool {
+        let topics = self.topics.as_ref();
+        topics.is_none_or(Topics::allows_any)
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum Response {
     Pong,
     /// A reply to HELLO, which no call sends.
     Hello,
+    /// A reply to NODES, which no call sends.
+    Nodes,
 }
 
 impl From<Answer<'_>> for Response {
@@ -24,6 +26,7 @@ impl From<Answer<'_>> for Response {
             Answer::Reply(reply) => Self::Reply(reply),
             Answer::Pong(_) => Self::Pong,
             Answer::Hello(_) => Self::Hello,
+            Answer::Nodes(_) => Self::Nodes,
         }
     }
 }

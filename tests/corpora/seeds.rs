@@ -2,7 +2,9 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
+use globalcounter::protocol::framed::{
+    self, Answer, Call, Hello, HelloReply, MapNode, NodeMap, RequestId,
+};
 use globalcounter::protocol::resp::{self, Version, Writer};
 use globalcounter::protocol::{Condition, ErrorCode, Op, Reply, Request, classic};
 use globalcounter::topic::{ShardId, Shards, Topic};
@@ -88,6 +90,7 @@ fn framed_requests() -> Named {
         ("pipeline_of_each_method", pipeline.collect()),
         ("ping", call(Call::Ping(b"are you there?"))),
         ("hello", call(Call::Hello(hello(Some(3), b"token")))),
+        ("nodes", call(Call::Nodes(b"room for a map"))),
         ("hello_of_a_node", call(Call::Hello(hello_of_a_node))),
         ("pipeline_between_nodes", between_nodes.collect()),
         ("unknown_method", vec![31, 0, 1, 0, 0, 0, 9, b'a']),
@@ -118,6 +121,22 @@ fn framed_replies() -> Named {
     let pipeline = replies
         .into_iter()
         .flat_map(|one| reply(Answer::Reply(one)));
+    let node = |address: &str, slots| MapNode {
+        address: address.to_owned(),
+        slots,
+    };
+    let map = NodeMap {
+        number: 7,
+        own: 0,
+        nodes: vec![
+            node("10.0.0.1:9999", vec![(0, 8_191)]),
+            node(
+                "node-2.example:9999",
+                vec![(8_192, 12_000), (16_000, 16_383)],
+            ),
+            node("", vec![]),
+        ],
+    };
     let between_nodes = [
         Reply::Absent,
         Reply::Set(9),
@@ -136,6 +155,7 @@ fn framed_replies() -> Named {
         ("pipeline_of_each_reply", pipeline.collect()),
         ("pipeline_between_nodes", between_nodes.collect()),
         ("hello", reply(Answer::Hello(hello))),
+        ("nodes", reply(Answer::Nodes(&map.encode()))),
         ("pong", reply(Answer::Pong(b"here"))),
     ]
 }

@@ -73,7 +73,7 @@ fn bad_frames() -> Vec<(Vec<u8>, ErrorCode)> {
         let long = [arguments, &long_topic()].concat();
         bad.push((encode(op, &long), ErrorCode::TopicTooLong));
     }
-    for op in 24..=31 {
+    for op in 25..=31 {
         bad.push((encode(op, b"a"), ErrorCode::BadOpcode));
     }
     bad

@@ -28,7 +28,7 @@ fn replies(mut bytes: &[u8]) -> Vec<(u32, Reply)> {
 
 #[test]
 fn the_test_vectors_of_the_protocol() {
-    let framed: [(&[u8], &[u8]); 3] = [
+    let framed: [(&[u8], &[u8]); 4] = [
         (
             b"\x10\x00\x01\x00\x00\x00\x2aa",
             b"\x90\x00\x08\x00\x00\x00\x2a\x00\x00\x00\x00\x00\x00\x00\x01",
@@ -40,6 +40,11 @@ fn the_test_vectors_of_the_protocol() {
         (
             b"\x13\x00\x01\x00\x00\x00\x02b",
             b"\x93\x00\x08\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00",
+        ),
+        (
+            b"\x18\x00\x04\x00\x00\x00\x09\x00\x00\x00\x00",
+            b"\x98\x00\x14\x00\x00\x00\x09\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\
+              \x00\x00\x01\x00\x00\x3f\xff",
         ),
     ];
     let server = Embedded::start(2);

@@ -1,13 +1,15 @@
-//! Connections of other nodes of a cluster, as the server treats them. There is no cluster here: a
+//! Connections of other nodes of a cluster, as the server treats them, and the map of the cluster. There is no cluster here: a
 //! server alone serves what it would otherwise check for its owner.
 
 use std::io::{Read, Write};
 
-use globalcounter::protocol::framed::{self, Answer, Call, Hello, HelloReply, RequestId};
+use globalcounter::protocol::framed::{
+    self, Answer, Call, Hello, HelloReply, NodeMap, RequestId, decode_reply,
+};
 use globalcounter::protocol::{Condition, ErrorCode, Op, Reply, Request};
 use globalcounter::topic::{ShardId, Topic};
 
-use crate::support::{Embedded, Framed, frame};
+use crate::support::{Embedded, Framed, datagrams, exchange, frame};
 
 const BAD_OPCODE: Reply = Reply::Error(ErrorCode::BadOpcode);
 
@@ -124,4 +126,71 @@ fn a_client_gets_bad_opcode_for_what_only_nodes_send() {
     // From the HELLO on, it is a node.
     become_node(&mut client, None, "").unwrap();
     assert_eq!(forward(&mut client, Op::GetDelete, "a"), Reply::Deleted(2));
+}
+
+/// Encodes NODES, padded with this many bytes.
+pub(crate) fn nodes(padding: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let call = Call::Nodes(&vec![0; padding]);
+    framed::encode_request(RequestId(5), &call, &mut out);
+    out
+}
+
+/// Decodes the answer to NODES.
+pub(crate) fn map(answer: Answer<'_>) -> Result<NodeMap, ErrorCode> {
+    match answer {
+        Answer::Nodes(body) => Ok(NodeMap::decode(body).unwrap()),
+        Answer::Reply(Reply::Error(code)) => Err(code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_server_alone_owns_all_slots() {
+    let server = Embedded::start(2);
+    let mut framed = Framed::connect(server.tcp);
+    framed.send(&[nodes(0), frame(6, Op::Count, "a"), nodes(60_000)].concat());
+    let expected = NodeMap::alone();
+    assert_eq!(expected.nodes[0].slots, [(0, 16_383)]);
+    for _ in 0..3 {
+        let answer = framed.receive(|answer| match answer {
+            Answer::Reply(Reply::Count(1)) => None,
+            answer => Some(map(answer)),
+        });
+        let (id, answer) = answer.unwrap();
+        assert_eq!(answer, (id == 5).then(|| Ok(expected.clone())));
+    }
+}
+
+/// A forged source must not get much more than was sent in its name.
+#[test]
+fn a_datagram_gets_the_map_if_it_is_long_enough() {
+    let server = Embedded::start(1);
+    let socket = datagrams(server.udp);
+    let enough = NodeMap::alone().encode().len() - 16;
+    for (padding, expected) in [
+        (0, Err(ErrorCode::BadFrame)),
+        (enough - 1, Err(ErrorCode::BadFrame)),
+        (enough, Ok(NodeMap::alone())),
+        (1_000, Ok(NodeMap::alone())),
+    ] {
+        let request = nodes(padding);
+        let reply = exchange(&socket, &request);
+        assert!(reply.len() <= request.len() + 16);
+        let frame = decode_reply(&reply).unwrap().unwrap();
+        assert_eq!((frame.id, frame.len), (RequestId(5), reply.len()));
+        assert_eq!(map(frame.answer), expected, "{padding}");
+    }
+    // Several in one datagram, beside others.
+    let mut both = nodes(100);
+    both.extend(frame(6, Op::Count, "a"));
+    both.extend(nodes(100));
+    let reply = exchange(&socket, &both);
+    let (mut rest, mut ids) = (&reply[..], Vec::new());
+    while let Some(frame) = decode_reply(rest).unwrap() {
+        ids.push(frame.id.0);
+        rest = &rest[frame.len..];
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, [5, 5, 6]);
 }

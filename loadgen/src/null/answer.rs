@@ -1,6 +1,6 @@
 //! Turns requests into replies, in any dialect, and does nothing else. Knows no sockets.
 
-use globalcounter::protocol::framed::{self, Answer, Call, HelloReply};
+use globalcounter::protocol::framed::{self, Answer, Call, HelloReply, NodeMap};
 use globalcounter::protocol::resp::{Arguments, Progress, decode_array};
 use globalcounter::protocol::{Dialect, Op, Reply, classic};
 use globalcounter::topic::{ShardId, Shards, TOPIC_LEN_LIMIT};
@@ -88,6 +88,10 @@ fn frames(input: &[u8], out: &mut Vec<u8>) -> Result<usize, Unsupported> {
             Ok(Call::Hello(_)) => {
                 let hello = HelloReply::new(Shards::ONE, ShardId::new(0), TOPIC_LEN_LIMIT as u16);
                 framed::encode_answer(frame.id, &Answer::Hello(hello), out);
+            }
+            Ok(Call::Nodes(_)) => {
+                let map = NodeMap::alone().encode();
+                framed::encode_answer(frame.id, &Answer::Nodes(&map), out);
             }
             Ok(Call::Ping(body)) => framed::encode_answer(frame.id, &Answer::Pong(body), out),
             Err(error) => framed::encode_reply(frame.id, Reply::Error(error), out),

@@ -67,7 +67,7 @@ impl Target for Framed {
                 id: frame.id.0,
                 outcome: Outcome::from(reply),
             })),
-            Answer::Hello(_) | Answer::Pong(_) => Err(InvalidReply::at(input)),
+            Answer::Hello(_) | Answer::Pong(_) | Answer::Nodes(_) => Err(InvalidReply::at(input)),
         }
     }
 }

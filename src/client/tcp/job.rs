@@ -34,7 +34,7 @@ impl Job {
                 let start = frame.len() - topic.as_bytes().len();
                 Some((start, matches!(op, Op::Count)))
             }
-            Call::Hello(_) | Call::Ping(_) => None,
+            Call::Hello(_) | Call::Ping(_) | Call::Nodes(_) => None,
         };
         Self {
             id,

@@ -57,7 +57,7 @@ impl Sharded {
     pub(in crate::client) async fn call(&self, call: &Call<'_>) -> Outcome {
         let shard = match call {
             Call::Topic(Request { topic, .. }) => self.owners.owner(*topic),
-            Call::Hello(_) | Call::Ping(_) => 0,
+            Call::Hello(_) | Call::Ping(_) | Call::Nodes(_) => 0,
         };
         // The server may have restarted with more shards than this client has connections.
         let connection = usize::from(shard) % self.connections.len();

@@ -9,6 +9,10 @@ pub const MAX_FRAME: usize = HEADER_LEN + u16::MAX as usize;
 /// The protocol version sent in HELLO.
 pub const VERSION: u8 = 1;
 
+/// How much larger than its request's frame a reply's frame may be over UDP, in bytes, so that a forged
+/// source gains next to nothing.
+pub const MAX_GROWTH: usize = 16;
+
 /// The lowest op of a request frame.
 pub const FIRST_OP: u8 = COUNT;
 /// The highest op of a request frame. Some ops below it have no method yet.
@@ -22,6 +26,7 @@ pub(super) const DELETE: u8 = 20;
 pub(super) const ADVANCE: u8 = 21;
 pub(super) const HELLO: u8 = 22;
 pub(super) const PING: u8 = 23;
+pub(super) const NODES: u8 = 24;
 pub(super) const FORWARD: u8 = 25;
 /// The bit that turns the op of a request into the op of its reply.
 pub(super) const REPLY: u8 = 128;

@@ -6,10 +6,14 @@
 
 mod forward;
 mod frame;
+mod nodes;
 mod reply;
 mod request;
 
-pub use frame::{FIRST_OP, HEADER_LEN, LAST_OP, MAX_FRAME, RequestId, VERSION, broken_id};
+pub use frame::{
+    FIRST_OP, HEADER_LEN, LAST_OP, MAX_FRAME, MAX_GROWTH, RequestId, VERSION, broken_id,
+};
+pub use nodes::{MapNode, NodeMap};
 pub use reply::{
     Answer, HelloReply, NotAReply, ReplyFrame, decode_reply, encode_answer, encode_node_reply,
     encode_reply,

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::forward;
 use super::frame::{
-    ADD, ADVANCE, COUNT, DELETE, ERROR, FORWARD, GET, HEADER_LEN, HELLO, PING, REPLY, RESET,
+    ADD, ADVANCE, COUNT, DELETE, ERROR, FORWARD, GET, HEADER_LEN, HELLO, NODES, PING, REPLY, RESET,
     RequestId, VERSION, encode, split, split_u64,
 };
 use crate::protocol::{ErrorCode, Reply};
@@ -59,6 +59,8 @@ pub enum Answer<'a> {
     Hello(HelloReply),
     /// The reply to PING: the body of the request.
     Pong(&'a [u8]),
+    /// The reply to NODES: an encoded [`NodeMap`](super::NodeMap).
+    Nodes(&'a [u8]),
 }
 
 /// The bytes are not a reply that this version knows.
@@ -139,13 +141,15 @@ pub fn encode_node_reply(id: RequestId, reply: Reply, out: &mut Vec<u8>) {
 ///
 /// # Panics
 ///
-/// Panics if the body of a PING is longer than 65,535 bytes, which a decoded body never is, and like
+/// Panics if the body of a PING or of NODES is longer than 65,535 bytes, which a decoded body and an
+/// encoded map never are, and like
 /// [`encode_reply`].
 #[inline(always)]
 pub fn encode_answer(id: RequestId, answer: &Answer<'_>, out: &mut Vec<u8>) {
     match *answer {
         Answer::Reply(reply) => encode_reply(id, reply, out),
         Answer::Pong(body) => encode(PING | REPLY, id, out, body.len(), &[body]),
+        Answer::Nodes(body) => encode(NODES | REPLY, id, out, body.len(), &[body]),
         Answer::Hello(hello) => encode(
             HELLO | REPLY,
             id,
@@ -198,6 +202,7 @@ pub fn decode_reply(input: &[u8]) -> Result<Option<ReplyFrame<'_>>, NotAReply> {
             ADVANCE => Answer::Reply(Reply::Advance(sum()?)),
             HELLO => Answer::Hello(decode_hello_reply(body).ok_or(short)?),
             PING => Answer::Pong(body),
+            NODES => Answer::Nodes(body),
             FORWARD => Answer::Reply(forward::decode_reply(body).ok_or(short)?),
             _ => return Err(NotAReply::Op(op)),
         }

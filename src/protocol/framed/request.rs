@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::forward;
 use super::frame::{
     ADD, ADVANCE, ANY_SHARD, COUNT, DELETE, FIRST_OP, FORWARD, FROM_NODE, GET, HEADER_LEN, HELLO,
-    LAST_OP, PING, REPLY, RESET, RequestId, VERSION, encode, split, split_u32, split_u64,
+    LAST_OP, NODES, PING, REPLY, RESET, RequestId, VERSION, encode, split, split_u32, split_u64,
 };
 use crate::protocol::{ErrorCode, Op, Request};
 use crate::topic::{ShardId, Topic};
@@ -22,6 +22,9 @@ pub enum Call<'a> {
     Hello(Hello<'a>),
     /// PING: the reply returns this body unchanged.
     Ping(&'a [u8]),
+    /// NODES: the reply is the map of the cluster. The body is ignored: over UDP, a client makes it as long
+    /// as the reply may be.
+    Nodes(&'a [u8]),
 }
 
 /// A HELLO request. Clients need not send one.
@@ -111,6 +114,7 @@ fn decode_call(op: u8, body: &[u8], max_topic_len: usize) -> Result<Call<'_>, Er
         }
         HELLO => return decode_hello(body).map(Call::Hello),
         PING => return Ok(Call::Ping(body)),
+        NODES => return Ok(Call::Nodes(body)),
         _ => return Err(ErrorCode::BadOpcode),
     };
     Ok(Call::Topic(Request {
@@ -166,8 +170,8 @@ fn decode_hello(body: &[u8]) -> Result<Hello<'_>, ErrorCode> {
 /// # Panics
 ///
 /// Panics for [`Op::Incr`], [`Op::Set`] and [`Op::GetDelete`], which this dialect does not carry for
-/// clients, and if the body would be longer than 65,535 bytes. Only PING and the token of HELLO can be that
-/// long; a topic cannot.
+/// clients, and if the body would be longer than 65,535 bytes. Only PING, NODES and the token of HELLO can be
+/// that long; a topic cannot.
 pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
     match *call {
         Call::Topic(Request { op, topic }) => {
@@ -203,6 +207,7 @@ pub fn encode_request(id: RequestId, call: &Call<'_>, out: &mut Vec<u8>) {
             encode(HELLO, id, out, fixed.len() + token.len(), &[&fixed, token]);
         }
         Call::Ping(body) => encode(PING, id, out, body.len(), &[body]),
+        Call::Nodes(body) => encode(NODES, id, out, body.len(), &[body]),
     }
 }
 

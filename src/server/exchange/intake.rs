@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
+use super::node_maps::NodeMaps;
 use super::origin::WorkerId;
 use super::request_counts::RequestCounts;
 use super::requests::{Queued, Requests};
 use crate::access::Gate;
-use crate::protocol::framed::{self, Answer, Call, Hello, HelloReply, NotARequest, RequestId};
+use crate::protocol::framed::{
+    self, Answer, Call, HEADER_LEN, Hello, HelloReply, MAX_GROWTH, NotARequest, RequestFrame,
+    RequestId,
+};
 use crate::protocol::{ErrorCode, Reply, Request, classic};
 use crate::topic::{ShardId, Shards};
 
@@ -22,6 +26,7 @@ pub(crate) struct Intake {
     /// The shard that the worker serves without hops.
     shard: ShardId,
     max_topic_len: usize,
+    node_maps: Arc<dyn NodeMaps>,
     counts: Arc<CachePadded<RequestCounts>>,
 }
 
@@ -51,17 +56,20 @@ pub(crate) enum FramesEnd {
 
 impl Intake {
     /// Creates the decoder of the worker that serves `shard` without hops. Topics may have
-    /// `max_topic_len` bytes, which is at most [`TOPIC_LEN_LIMIT`](crate::topic::TOPIC_LEN_LIMIT).
+    /// `max_topic_len` bytes, which is at most [`TOPIC_LEN_LIMIT`](crate::topic::TOPIC_LEN_LIMIT). NODES is
+    /// answered from `node_maps`.
     pub(crate) fn new(
         shards: Shards,
         shard: ShardId,
         max_topic_len: usize,
+        node_maps: Arc<dyn NodeMaps>,
         counts: Arc<CachePadded<RequestCounts>>,
     ) -> Self {
         Self {
             shards,
             shard,
             max_topic_len,
+            node_maps,
             counts,
         }
     }
@@ -153,6 +161,9 @@ impl Intake {
                     requests.push(&request, queued(&request, at, frame.id, datagram));
                 }
                 Ok(Call::Ping(body)) => answer(frame.id, Answer::Pong(body)),
+                Ok(Call::Nodes(_)) => {
+                    self.answer_nodes(gate, &frame, datagram.is_some(), &mut answer)
+                }
                 // A datagram gets no rights by a token, since the next one may be of somebody else.
                 Ok(Call::Hello(hello))
                     if G::CHECKS && datagram.is_some() && !hello.token.is_empty() =>
@@ -178,6 +189,25 @@ impl Intake {
                 Err(error) => answer(frame.id, Answer::Reply(self.refuse(error))),
             }
         }
+    }
+
+    /// Answers NODES.
+    #[cold]
+    fn answer_nodes<G: Gate>(
+        &self,
+        gate: &G,
+        frame: &RequestFrame<'_>,
+        in_datagram: bool,
+        answer: &mut impl FnMut(RequestId, Answer<'_>),
+    ) {
+        if !gate.allows_any() {
+            return answer(frame.id, Answer::Reply(self.refuse(ErrorCode::Denied)));
+        }
+        let map = self.node_maps.node_map().encode();
+        if in_datagram && HEADER_LEN + map.len() > frame.len + MAX_GROWTH {
+            return answer(frame.id, Answer::Reply(self.refuse(ErrorCode::BadFrame)));
+        }
+        answer(frame.id, Answer::Nodes(&map));
     }
 
     /// Decodes the classic message `bytes[span]`, and pushes its request into `requests`.

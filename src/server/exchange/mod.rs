@@ -9,6 +9,7 @@ mod commits;
 mod datagrams;
 mod intake;
 mod mailbox;
+mod node_maps;
 mod origin;
 mod range_message;
 mod request_counts;
@@ -27,6 +28,7 @@ pub use commits::CommitSnapshot;
 pub(crate) use commits::{CommitResult, CopyStep, NextCommit, TakenChanges};
 pub(crate) use datagrams::{Datagrams, Entry};
 pub(crate) use intake::{FramesEnd, Intake};
+pub(crate) use node_maps::{Alone, NodeMaps};
 pub(crate) use origin::{
     ConnectionKey, Datagram, LateReply, Origin, ReplyFormat, Requester, Shard, WorkerId,
 };

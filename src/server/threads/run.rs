@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::pulse::Beat;
-use crate::server::exchange::{Intake, ReadGuard, Shared, WorkerId};
+use crate::server::exchange::{Alone, Intake, NodeMaps, ReadGuard, Shared, WorkerId};
 use crate::server::net::affinity;
 use crate::server::status::{Accepting, Connections, Status};
 use crate::server::tcp::{self, Moved, QueueAtStop, TcpContext};
@@ -93,10 +93,12 @@ fn runtime(id: WorkerId, shared: &Arc<Shared>, status: &Arc<Status>) -> io::Resu
 
 async fn serve(plan: Plan) -> io::Result<()> {
     let udp = plan.udp.map(DatagramSocket::new).transpose()?.map(Rc::new);
+    let node_maps: Arc<dyn NodeMaps> = Arc::new(Alone);
     let intake = Intake::new(
         plan.shared.shards(),
         plan.id.shard(),
         plan.max_topic_len,
+        node_maps,
         plan.status.request_counts(plan.id),
     );
     let worker = Rc::new(Worker::new(

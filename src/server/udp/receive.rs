@@ -37,8 +37,10 @@ const KEEP_DATAGRAMS: usize = 64 * DATAGRAMS;
 enum Response {
     Reply(Reply),
     Hello(HelloReply),
-    /// The reply to PING: the range of its body in [`ReceivedBatch::pings`].
+    /// The reply to PING: the range of its body in [`ReceivedBatch::bodies`].
     Pong(Range<usize>),
+    /// The reply to NODES, likewise.
+    Nodes(Range<usize>),
 }
 
 /// The datagrams of one receive call while they are served. Its buffers are used for every call.
@@ -50,8 +52,8 @@ struct ReceivedBatch {
     requests: Requests,
     /// The index of the datagram, the id of the request, and its response.
     responses: Vec<(u32, RequestId, Response)>,
-    /// The bodies of PINGs, one after another.
-    pings: Vec<u8>,
+    /// The bodies of replies to PING and NODES, one after another.
+    bodies: Vec<u8>,
 }
 
 /// Receives a worker's datagrams and serves them, for ever.
@@ -64,7 +66,7 @@ pub(crate) async fn serve_datagrams(worker: Rc<Worker>, socket: Rc<DatagramSocke
         datagrams: Datagrams::default(),
         requests: Requests::new(worker.shared().shards()),
         responses: Vec::new(),
-        pings: Vec::new(),
+        bodies: Vec::new(),
     };
     std::future::poll_fn(|cx| {
         *socket.waker.borrow_mut() = Some(cx.waker().clone());
@@ -206,7 +208,7 @@ impl ReceivedBatch {
         let Self {
             datagrams,
             responses,
-            pings,
+            bodies,
             ..
         } = self;
         // Errors came first and replies shard by shard, but a datagram's replies are sent together.
@@ -219,7 +221,8 @@ impl ReceivedBatch {
                 let answer = match response {
                     Response::Reply(reply) => Answer::Reply(*reply),
                     Response::Hello(hello) => Answer::Hello(*hello),
-                    Response::Pong(body) => Answer::Pong(&pings[body.clone()]),
+                    Response::Pong(body) => Answer::Pong(&bodies[body.clone()]),
+                    Response::Nodes(map) => Answer::Nodes(&bodies[map.clone()]),
                 };
                 (*id, answer)
             });
@@ -227,7 +230,7 @@ impl ReceivedBatch {
         }
         responses.clear();
         datagrams.empty(KEEP_DATAGRAMS);
-        pings.clear();
+        bodies.clear();
     }
 
     /// Decodes the datagrams of message `i`.
@@ -305,18 +308,20 @@ impl ReceivedBatch {
         let Self {
             requests,
             responses,
-            pings,
+            bodies,
             ..
         } = self;
+        let mut keep = |body: &[u8]| {
+            let start = bodies.len();
+            bodies.extend_from_slice(body);
+            start..bodies.len()
+        };
         let mut answer = |id, answer: Answer<'_>| {
             let response = match answer {
                 Answer::Reply(reply) => Response::Reply(reply),
                 Answer::Hello(hello) => Response::Hello(hello),
-                Answer::Pong(body) => {
-                    let start = pings.len();
-                    pings.extend_from_slice(body);
-                    Response::Pong(start..pings.len())
-                }
+                Answer::Pong(body) => Response::Pong(keep(body)),
+                Answer::Nodes(map) => Response::Nodes(keep(map)),
             };
             responses.push((index, id, response));
         };

@@ -3,11 +3,12 @@
 use std::num::NonZeroU64;
 
 use globalcounter::access::{Policy, TokenLimits};
+use globalcounter::protocol::framed::{NodeMap, decode_reply};
 use globalcounter::protocol::{ErrorCode, Op, Reply};
 
 use super::{DENIED, INSIDE, OUTSIDE, guarded, ranges, token, try_hello};
-use crate::nodes::{become_node, forward};
-use crate::support::Framed;
+use crate::nodes::{become_node, forward, map, nodes};
+use crate::support::{Framed, datagrams, exchange};
 
 const INCR: Op = Op::Incr(NonZeroU64::MIN);
 
@@ -64,4 +65,29 @@ fn a_node_may_forward_everything_without_limits() {
     guard.set_policy(Policy::new(vec![node], ranges(&[])));
     assert!(become_node(&mut framed, None, "token-of-a-node").is_ok());
     assert_eq!(forward(&mut framed, INCR, "a"), Reply::Add(2));
+}
+
+#[test]
+fn whoever_may_do_something_may_see_the_map() {
+    let tokens = vec![token("some", "token-for-some-topics", "read", &["in/"])];
+    let (server, guard) = guarded(2, tokens, &[]);
+    let mut framed = Framed::connect(server.tcp);
+    let socket = datagrams(server.udp);
+    let ask = |framed: &mut Framed| {
+        framed.send(&nodes(0));
+        framed.receive(map).unwrap().1
+    };
+    let in_datagram = || {
+        let reply = exchange(&socket, &nodes(100));
+        map(decode_reply(&reply).unwrap().unwrap().answer)
+    };
+    assert_eq!(ask(&mut framed), Err(ErrorCode::Denied));
+    assert_eq!(in_datagram(), Err(ErrorCode::Denied));
+    assert_eq!(
+        try_hello(&mut framed, None, "token-for-some-topics"),
+        Ok(())
+    );
+    assert_eq!(ask(&mut framed), Ok(NodeMap::alone()));
+    guard.set_policy(Policy::new(Vec::new(), ranges(&["127.0.0.1=count:in/"])));
+    assert_eq!(in_datagram(), Ok(NodeMap::alone()));
 }
