@@ -13,22 +13,29 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Line<'a> {
     pub(super) topic: Cow<'a, str>,
     pub(super) sum: u64,
+    /// Whether the sum is a ceiling: numbers up to it may not have been handed out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) ceiling: bool,
 }
 
 impl Line<'_> {
-    /// Parses line `number` of standard input; `None` if the line is empty.
-    pub(super) fn parse(line: io::Result<String>, number: usize) -> Result<Option<(String, u64)>> {
-        let line = line.context("cannot read standard input")?;
+    /// Parses line `number` of `input`; `None` if the line is empty.
+    pub(super) fn parse(
+        line: io::Result<String>,
+        number: usize,
+        input: &str,
+    ) -> Result<Option<Line<'static>>> {
+        let line = line.with_context(|| format!("cannot read {input}"))?;
         if line.trim().is_empty() {
             return Ok(None);
         }
-        let Line { topic, sum } =
+        let line: Line<'static> =
             serde_json::from_str(&line).with_context(|| format!("line {number} is not a topic"))?;
         ensure!(
-            topic.len() <= TOPIC_LEN_LIMIT,
+            line.topic.len() <= TOPIC_LEN_LIMIT,
             "the topic in line {number} is {} bytes long, at most {TOPIC_LEN_LIMIT} are allowed",
-            topic.len()
+            line.topic.len()
         );
-        Ok(Some((topic.into_owned(), sum)))
+        Ok(Some(line))
     }
 }

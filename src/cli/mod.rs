@@ -4,6 +4,8 @@
 
 mod access;
 mod client;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod connection_limits;
 mod credentials;
 mod data;
@@ -11,6 +13,7 @@ mod data_dir;
 mod demo;
 #[cfg(feature = "cluster")]
 mod etcd;
+mod figures;
 mod line;
 mod listen;
 mod log;
@@ -47,7 +50,8 @@ use settings::{CommandLine, Mistakes};
         globalcounter demo                           a server with a little load, to look at\n  \
         globalcounter count visits                   print the next number of \"visits\"\n  \
         globalcounter count --server udp://127.0.0.1:9999 visits\n  \
-        globalcounter topics --prefix user:          list a data directory while no server uses it\n\n\
+        globalcounter topics --prefix user:          list a data directory while no server uses it\n  \
+        globalcounter cluster status                 show the nodes of a cluster\n\n\
         Exit codes: 0 done, 1 refused by the server or unreachable, 2 bad usage."
 )]
 struct Arguments {
@@ -67,6 +71,9 @@ enum Command {
     Watch(watch::Command),
     #[command(flatten)]
     Data(data::Command),
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    Cluster(cluster::Command),
     #[command(flatten)]
     Token(token::Command),
     #[command(flatten)]
@@ -92,6 +99,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Client(command) => client::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Watch(command) => watch::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Data(command) => data::run(&command),
+        #[cfg(feature = "cluster")]
+        Command::Cluster(command) => cluster::run(&command),
         Command::Token(command) => token::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Manual(command) => {
             manual::run(&command, Arguments::command()).map(|()| ExitCode::SUCCESS)

@@ -62,9 +62,9 @@ impl Import {
     fn lines(&mut self, input: impl BufRead) -> Result<()> {
         let mut read = Ok(());
         for line in input.lines() {
-            match Line::parse(line, self.lines + 1) {
-                Ok(Some((topic, sum))) => {
-                    let known = self.batch.entry(topic).or_default();
+            match Line::parse(line, self.lines + 1, "standard input") {
+                Ok(Some(Line { topic, sum, .. })) => {
+                    let known = self.batch.entry(topic.into_owned()).or_default();
                     *known = sum.max(*known);
                 }
                 Ok(None) => {}

@@ -30,7 +30,12 @@ pub(super) fn run(directory: &Path, prefix: &str, json: bool) -> Result<()> {
 fn write_topic(out: &mut impl Write, topic: Topic<'_>, sum: u64, json: bool) -> io::Result<()> {
     let topic = String::from_utf8_lossy(topic.as_bytes());
     if json {
-        writeln!(out, "{}", json::without_controls(&Line { topic, sum })?)
+        let line = Line {
+            topic,
+            sum,
+            ceiling: false,
+        };
+        writeln!(out, "{}", json::without_controls(&line)?)
     } else {
         // Escaped, so that a topic with a line break still takes one line.
         writeln!(out, "{sum}\t{}", topic.escape_debug())

@@ -2,13 +2,11 @@
 //! nothing of the server but what that port says.
 //!
 //! - [`admin_port`]: the HTTP client, with [`events`], the reader of server-sent events
-//! - [`figures`]: how numbers, times and topics are written for people
 //! - [`stats`]: once, as text or JSON
 //! - [`top`]: as it happens, on the whole terminal
 
 mod admin_port;
 mod events;
-mod figures;
 mod stats;
 mod top;
 

@@ -8,8 +8,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::admin_port::{AdminArguments, AdminPort};
-use super::figures::{age, bytes, count, percent, printable, time, whole};
 use crate::admin::{Sample, Use};
+use crate::cli::figures::{age, bytes, count, percent, printable, time, whole};
 
 const STATS: &str = "/api/stats";
 

@@ -10,7 +10,7 @@ use ratatui::widgets::Sparkline;
 use super::panel::panel;
 use super::theme::Theme;
 use crate::admin::Sample;
-use crate::cli::watch::figures::{age, count, time};
+use crate::cli::figures::{age, count, time};
 
 /// How many seconds a bar may stand for. The first one with which all seconds fit is taken.
 const STEPS: [u64; 12] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 30, 60];

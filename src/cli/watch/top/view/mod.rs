@@ -22,7 +22,7 @@ use ratatui::widgets::Paragraph;
 
 use super::model::{Link, Model};
 use crate::admin::Sample;
-use crate::cli::watch::figures::{age, printable};
+use crate::cli::figures::{age, printable};
 pub(super) use theme::Theme;
 
 /// A terminal with fewer columns has its panels one below the other.

@@ -7,7 +7,7 @@ use ratatui::widgets::Paragraph;
 
 use super::theme::Theme;
 use crate::admin::{Commits, Sample};
-use crate::cli::watch::figures::{age, bytes, count, printable, time, whole};
+use crate::cli::figures::{age, bytes, count, printable, time, whole};
 
 /// The width of the names at the left.
 const NAMES: usize = 12;

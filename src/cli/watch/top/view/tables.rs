@@ -11,7 +11,7 @@ use ratatui::widgets::{Cell, Row, Table};
 use super::panel::panel;
 use super::theme::Theme;
 use crate::admin::{Sample, Use};
-use crate::cli::watch::figures::{age, amount, count, percent, time, topic};
+use crate::cli::figures::{age, amount, count, percent, time, topic};
 use crate::cli::watch::top::model::HotTopic;
 
 /// The rows of the trouble table, with its title and head. Limits have fewer.
