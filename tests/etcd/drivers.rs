@@ -15,18 +15,18 @@ const LEASE: Duration = Duration::from_secs(4);
 
 /// Who serves which range, in the whole cluster.
 #[derive(Default)]
-struct Cluster {
+pub(crate) struct Cluster {
     owners: BTreeMap<RangeId, (String, Epoch)>,
     /// The last epoch of each range that was loaded.
     epochs: BTreeMap<RangeId, Epoch>,
     deadlines: BTreeMap<String, Moment>,
     /// Where each node would send a request for range 0.
     ways: BTreeMap<String, Owner>,
-    frozen: usize,
+    pub(crate) frozen: usize,
     problems: Vec<String>,
 }
 
-type Shared = Arc<Mutex<Cluster>>;
+pub(crate) type Shared = Arc<Mutex<Cluster>>;
 
 struct StandIn {
     node: String,
@@ -100,7 +100,7 @@ impl Cluster {
             .retain(|&range, (owner, _)| owner != node || !is_dropped(range));
     }
 
-    fn served_by(&self, node: &str) -> usize {
+    pub(crate) fn served_by(&self, node: &str) -> usize {
         self.owners
             .values()
             .filter(|(owner, _)| owner == node)
@@ -108,7 +108,7 @@ impl Cluster {
     }
 }
 
-fn start(etcd: &Etcd, cluster: &Shared, node: &str) -> Driver {
+pub(crate) fn start(etcd: &Etcd, cluster: &Shared, node: &str) -> Driver {
     let cluster = cluster.clone();
     let name = node.to_owned();
     let shards = move |events, ranges| {
@@ -123,7 +123,7 @@ fn start(etcd: &Etcd, cluster: &Shared, node: &str) -> Driver {
 }
 
 /// Waits until these nodes share all ranges, each with some.
-fn wait_until_shared(cluster: &Shared, nodes: &[&str]) {
+pub(crate) fn wait_until_shared(cluster: &Shared, nodes: &[&str]) {
     let what = format!("{nodes:?} share the ranges");
     eventually(&what, || {
         let cluster = cluster.lock().unwrap();

@@ -8,6 +8,10 @@
 //! - `outages`: lost answers, dead and silent members, a restart
 //! - `secrets`: TLS, user and password
 //! - `drivers`: nodes that share the ranges of a cluster
+//! - `commands`: `globalcounter cluster status`, `topics` and what they refuse
+//! - `moving`: `cluster drain` and `rebalance`, with nodes that share the ranges
+//! - `offline`: `cluster export`, `import` and `advance-all`
+//! - `run`: runs the command
 //! - `etcd`: a process of etcd
 //! - `relay`: a connection that can be made to swallow what it carries
 //! - `cluster`: members of a cluster, and what they usually do first
@@ -16,12 +20,16 @@
 
 mod ceilings;
 mod cluster;
+mod commands;
 mod drivers;
 mod etcd;
 mod format;
+mod moving;
+mod offline;
 mod outages;
 mod relay;
 mod requests;
+mod run;
 mod secrets;
 mod watches;
 
