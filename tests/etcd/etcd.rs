@@ -28,16 +28,7 @@ impl Etcd {
 
     /// Starts etcd with further arguments. With TLS, it does not wait until etcd serves.
     pub(crate) fn with(arguments: &[&str]) -> Option<Self> {
-        if Command::new("etcd")
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status()
-            .is_err()
-        {
-            let is_set = |name| std::env::var_os(name).is_some();
-            let excused = !is_set("CI") || is_set("GLOBALCOUNTER_WITHOUT_ETCD");
-            assert!(excused, "etcd is not installed");
-            println!("etcd is not installed: not tried");
+        if !is_installed() {
             return None;
         }
         static STARTED: AtomicUsize = AtomicUsize::new(0);
@@ -137,6 +128,21 @@ impl Drop for Etcd {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Returns whether etcd is installed. If `CI` is set, it must be.
+pub(crate) fn is_installed() -> bool {
+    let version = Command::new("etcd")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if version.is_err() {
+        let is_set = |name| std::env::var_os(name).is_some();
+        let excused = !is_set("CI") || is_set("GLOBALCOUNTER_WITHOUT_ETCD");
+        assert!(excused, "etcd is not installed");
+        println!("etcd is not installed: not tried");
+    }
+    version.is_ok()
 }
 
 /// Settings for these members and the prefix `/test`.

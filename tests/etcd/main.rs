@@ -11,6 +11,7 @@
 //! - `commands`: `globalcounter cluster status`, `topics` and what they refuse
 //! - `moving`: `cluster drain` and `rebalance`, with nodes that share the ranges
 //! - `offline`: `cluster export`, `import` and `advance-all`
+//! - `demo`: `cluster demo`
 //! - `run`: runs the command
 //! - `etcd`: a process of etcd
 //! - `relay`: a connection that can be made to swallow what it carries
@@ -21,6 +22,7 @@
 mod ceilings;
 mod cluster;
 mod commands;
+mod demo;
 mod drivers;
 mod etcd;
 mod format;

@@ -5,10 +5,12 @@
 //! - [`moves`]: move the ranges away from a node, and back
 //! - [`topics`]: list and export topics
 //! - [`import`] and [`advance`]: raise topics while no node is live
+//! - [`demo`]: etcd and three nodes on this machine, to look at
 //! - [`connection`]: the flags that say where the cluster is
 
 mod advance;
 mod connection;
+mod demo;
 mod import;
 mod moves;
 mod status;
@@ -43,6 +45,8 @@ pub(super) enum ClusterCommand {
     Import(import::Arguments),
     /// Raise all topics of a cluster whose nodes are stopped, after etcd was restored from a snapshot
     AdvanceAll(advance::Arguments),
+    /// Run etcd and a cluster of three nodes on this machine with a small load, to look at
+    Demo(demo::Arguments),
 }
 
 /// Runs the command.
@@ -65,6 +69,7 @@ pub(super) fn run(Command::Cluster(command): &Command) -> Result<ExitCode> {
             ClusterCommand::Export(arguments) => topics::export(arguments).await,
             ClusterCommand::Import(arguments) => import::run(arguments).await,
             ClusterCommand::AdvanceAll(arguments) => advance::run(arguments).await,
+            ClusterCommand::Demo(arguments) => demo::run(arguments).await,
         }
     });
     match result {

@@ -49,11 +49,11 @@ const READS: f64 = 0.1;
 const RANGES: f64 = 0.05;
 
 /// A running load. Dropping it stops it.
-pub(super) struct Load(JoinSet<()>);
+pub(in crate::cli) struct Load(JoinSet<()>);
 
 impl Load {
     /// Starts clients of the server at these URLs. It must be called inside a tokio runtime.
-    pub(super) fn start(urls: Vec<String>) -> Self {
+    pub(in crate::cli) fn start(urls: Vec<String>) -> Self {
         let mut clients = JoinSet::new();
         let numbers = |url: &str| match url.starts_with("udp") {
             true => UDP_CLIENTS,
@@ -70,7 +70,7 @@ impl Load {
     }
 
     /// Stops the load and closes its connections.
-    pub(super) async fn stop(&mut self) {
+    pub(in crate::cli) async fn stop(&mut self) {
         self.0.shutdown().await;
     }
 }

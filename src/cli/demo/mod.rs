@@ -2,6 +2,12 @@
 
 mod load;
 
+#[cfg_attr(
+    not(feature = "cluster"),
+    allow(unused_imports, reason = "the demo of a cluster uses it")
+)]
+pub(super) use load::Load;
+
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -14,7 +20,6 @@ use super::log::LogArguments;
 use super::serve::DEFAULT_ADMIN;
 use super::signals;
 use crate::admin::{Admin, Protection};
-use load::Load;
 
 /// Any free port.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

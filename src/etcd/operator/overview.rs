@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
-
 use super::Operator;
 use crate::cluster::{
     Claim, LeaseId, NodeName, RangeId, Revision, Session, SessionId, assignments,
@@ -38,9 +36,8 @@ pub struct NodeState {
     pub version: String,
     /// When its process was started, in seconds since 1970.
     pub started: u64,
-    /// How long its session lives unless it is renewed. `None` if it ended since the overview was read, or
-    /// has no lease and so never ends.
-    pub time_left: Option<Duration>,
+    /// The lease that the session ends with.
+    pub lease: LeaseId,
 }
 
 impl Operator {
@@ -57,7 +54,13 @@ impl Operator {
                 match self.keys.entry(pair, self.ranges)? {
                     Entry::Session((name, _)) => {
                         let details = session_details(pair)?;
-                        nodes.push((name, details, LeaseId(pair.lease)));
+                        nodes.push(NodeState {
+                            name,
+                            session: details.session,
+                            version: details.version,
+                            started: details.started,
+                            lease: LeaseId(pair.lease),
+                        });
                     }
                     Entry::Claim(range, claim) => {
                         claims.insert(range, claim);
@@ -66,16 +69,6 @@ impl Operator {
                 }
             }
         }
-        let nodes = nodes.into_iter().map(|(name, details, lease)| async move {
-            Ok::<_, Error>(NodeState {
-                name,
-                session: details.session,
-                version: details.version,
-                started: details.started,
-                time_left: self.time_left(lease).await?,
-            })
-        });
-        let nodes = try_join_all(nodes).await?;
         let sessions: BTreeMap<NodeName, Session> = nodes
             .iter()
             .map(|node| (node.name.clone(), node.session.clone()))
@@ -88,11 +81,13 @@ impl Operator {
         })
     }
 
-    async fn time_left(&self, lease: LeaseId) -> Result<Option<Duration>, Error> {
-        match lease {
-            LeaseId(0) => Ok(None),
-            lease => self.client.time_to_live(lease).await,
-        }
+    /// Returns how long the session of a node lives unless it is renewed. `None` if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// etcd did not answer or refused, as it may while it elects a leader.
+    pub async fn time_left(&self, node: &NodeState) -> Result<Option<Duration>, Error> {
+        self.client.time_to_live(node.lease).await
     }
 }
 

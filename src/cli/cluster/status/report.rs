@@ -1,8 +1,9 @@
 //! What is told of a cluster.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use futures_util::future::join_all;
 use globalcounter::etcd::{Error, EtcdMember, Location, Operator, Overview, Settings};
 use serde::Serialize;
 
@@ -83,23 +84,34 @@ impl Report {
     /// etcd cannot be reached or refuses, or a key is not understood.
     pub(super) async fn read(location: &Location, settings: &Settings) -> Result<Self> {
         let overview = async {
-            match Operator::open(settings.clone()).await? {
-                Some(operator) => operator.overview().await.map(Some),
-                None => Ok(None),
-            }
+            let Some(operator) = Operator::open(settings.clone()).await? else {
+                return Ok::<_, Error>(None);
+            };
+            let overview = operator.overview().await?;
+            let left = overview.nodes.iter().map(|node| operator.time_left(node));
+            // An election while they are asked is no reason to tell nothing.
+            let left = join_all(left).await.into_iter();
+            let left: Vec<_> = left.map(|left| left.ok().flatten()).collect();
+            Ok(Some((overview, left)))
         };
         let (overview, members) = tokio::join!(overview, Operator::members(settings));
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs());
-        Ok(Self::new(location, overview?.as_ref(), members, now))
+        let overview = overview?;
+        let overview = overview
+            .as_ref()
+            .map(|(overview, left)| (overview, &left[..]));
+        Ok(Self::new(location, overview, members, now))
     }
 
     fn new(
         location: &Location,
-        overview: Option<&Overview>,
+        overview: Option<(&Overview, &[Option<Duration>])>,
         members: Vec<(String, Result<EtcdMember, Error>)>,
         now: u64,
     ) -> Self {
+        let left = overview.map_or(&[][..], |(_, left)| left);
+        let overview = overview.map(|(overview, _)| overview);
         let without_owner = overview.map_or(0, |overview| overview.without_owner().count());
         let moving = overview.map_or(0, |overview| overview.misplaced().count());
         let (state, message) = state(overview, without_owner, moving);
@@ -111,7 +123,7 @@ impl Report {
             ranges_without_owner: without_owner,
             ranges_moving: moving,
             revision: overview.map(|overview| overview.revision.0),
-            nodes: overview.map_or_else(Vec::new, |overview| nodes(overview, now)),
+            nodes: overview.map_or_else(Vec::new, |overview| nodes(overview, left, now)),
             etcd: members.into_iter().map(MemberReport::new).collect(),
         }
     }
@@ -157,18 +169,22 @@ fn state(overview: Option<&Overview>, without_owner: usize, moving: usize) -> (S
     }
 }
 
-fn nodes(overview: &Overview, now: u64) -> Vec<NodeReport> {
-    let nodes = overview.nodes.iter().map(|node| NodeReport {
-        name: node.name.as_str().to_owned(),
-        address: node.session.address.to_string(),
-        version: node.version.clone(),
-        started: node.started,
-        up_seconds: now.saturating_sub(node.started),
-        draining: node.session.draining,
-        lease_seconds_left: node.time_left.map(|left| left.as_secs()),
-        ranges_owned: overview.owned_by(node.session.id),
-        ranges_assigned: overview.assigned_to(&node.name),
-    });
+fn nodes(overview: &Overview, left: &[Option<Duration>], now: u64) -> Vec<NodeReport> {
+    let nodes = overview
+        .nodes
+        .iter()
+        .zip(left)
+        .map(|(node, left)| NodeReport {
+            name: node.name.as_str().to_owned(),
+            address: node.session.address.to_string(),
+            version: node.version.clone(),
+            started: node.started,
+            up_seconds: now.saturating_sub(node.started),
+            draining: node.session.draining,
+            lease_seconds_left: left.map(|left| left.as_secs()),
+            ranges_owned: overview.owned_by(node.session.id),
+            ranges_assigned: overview.assigned_to(&node.name),
+        });
     nodes.collect()
 }
 
@@ -193,10 +209,9 @@ impl MemberReport {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     use globalcounter::cluster::{
-        Claim, Epoch, NodeName, RangeId, Revision, Session, SessionId, assignments,
+        Claim, Epoch, LeaseId, NodeName, RangeId, Revision, Session, SessionId, assignments,
     };
     use globalcounter::etcd::NodeState;
 
@@ -214,7 +229,7 @@ mod tests {
             },
             version: "1".to_owned(),
             started: 100,
-            time_left: Some(Duration::from_secs(3)),
+            lease: LeaseId(1),
         }
     }
 
@@ -247,6 +262,8 @@ mod tests {
 
     fn report(overview: Option<&Overview>) -> Report {
         let location = "etcd://127.0.0.1:1/test".parse().unwrap();
+        let left = [Some(Duration::from_secs(3)); 2];
+        let overview = overview.map(|overview| (overview, &left[..]));
         Report::new(&location, overview, Vec::new(), 160)
     }
 
