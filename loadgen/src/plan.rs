@@ -16,7 +16,10 @@ use crate::workload::{Spacing, Workload};
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) target: &'static dyn Target,
-    pub(crate) server: SocketAddr,
+    /// The servers, which have one order together; at least one.
+    pub(crate) servers: Vec<SocketAddr>,
+    /// The numbers of the servers that requests are sent to.
+    pub(crate) in_use: Vec<u16>,
     /// How its certificate is verified; `None` without TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) workload: Workload,
@@ -47,11 +50,38 @@ pub(crate) struct Plan {
     pub(crate) verify: Option<Promise>,
 }
 
+impl Plan {
+    /// Returns the number of the server that connection `number` is to. The connections of each thread
+    /// take turns over the servers, and threads begin with different ones.
+    pub(crate) fn server_of(&self, number: usize) -> u16 {
+        let turn = number / self.threads + number % self.threads;
+        self.in_use[turn % self.in_use.len()]
+    }
+
+    /// Returns the address of the server that connection `number` is to.
+    pub(crate) fn address_of(&self, number: usize) -> SocketAddr {
+        self.servers[usize::from(self.server_of(number))]
+    }
+
+    /// Returns whether there are several servers: then the run goes on as long as one of them answers.
+    pub(crate) fn has_several_servers(&self) -> bool {
+        self.servers.len() > 1
+    }
+
+    /// Returns the servers as text.
+    pub(crate) fn server_names(&self) -> String {
+        let names: Vec<String> = self.servers.iter().map(SocketAddr::to_string).collect();
+        names.join(", ")
+    }
+}
+
 /// What the server promises of the numbers between two sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Promise {
     /// No number is skipped.
     Exact,
+    /// Numbers may be skipped while a server is seen to fail, as by a cluster whose node dies.
+    Failover,
     /// Numbers may be skipped, as by a crash of a server with --durability monotonic.
     Monotonic,
 }

@@ -34,6 +34,7 @@ use tune::Arguments as Tune;
         loadgen --ramp 10000..2000000 --slo 1           the highest rate with p99 up to 1 ms\n  \
         loadgen --verify --requests 1000000             check the order of every reply\n  \
         loadgen --verify --reconnect --duration 60      the same while the server restarts\n  \
+        loadgen --server a:9999,b:9999 --verify         one order over the nodes of a cluster\n  \
         loadgen --target resp --server 127.0.0.1:6379   Redis or Valkey\n  \
         loadgen compare                                 all of them beside each other\n  \
         loadgen tune                                    which --shards suits this load\n\n\

@@ -30,6 +30,12 @@ const DATAGRAM_LEN: usize = 65_507;
 const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a server may send nothing over TCP by default.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for one of several servers whose connections are opened again: twice what a node of a
+/// cluster waits for a new owner.
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most servers: a cluster has 1,024 ranges of topics, and so no more nodes that own topics.
+const MAX_SERVERS: usize = 1024;
 
 impl Arguments {
     /// Returns the plan that the flags describe.
@@ -41,13 +47,22 @@ impl Arguments {
         self.check_verify()?;
         self.check_arrivals()?;
         self.check_reports()?;
-        let plan = self.load.plan(self.server, self.pace()?, self.until())?;
+        self.check_servers()?;
+        let plan = self
+            .load
+            .plan(self.server.clone(), self.pace()?, self.until())?;
+        let goes_on = plan.has_several_servers() && self.reconnect.is_some();
+        let timeout = if goes_on && !self.load.is_udp() {
+            FAILOVER_TIMEOUT
+        } else {
+            plan.timeout
+        };
         Ok(Plan {
             tls: self.tls.config(self.load.target)?,
             processors: self.pin.clone(),
             prepare: self.prepare,
             warm_up: self.warm_up(),
-            timeout: self.timeout.unwrap_or(plan.timeout),
+            timeout: self.timeout.unwrap_or(timeout),
             reconnect: self.reconnect,
             verify: self.verify,
             ..plan
@@ -68,6 +83,23 @@ impl Arguments {
             self.verify.is_none() || pipeline == 1 || default_pipeline(target) > 1,
             "--verify needs --pipeline 1 for {}: its replies do not name their request",
             target.name()
+        );
+        Ok(())
+    }
+
+    fn check_servers(&self) -> Result<()> {
+        let (servers, connections) = (self.server.len(), self.load.connections);
+        ensure!(
+            servers <= MAX_SERVERS,
+            "--server is given {servers} times, at most {MAX_SERVERS} are possible"
+        );
+        ensure!(
+            servers <= connections,
+            "--connections {connections} is fewer than the {servers} servers"
+        );
+        ensure!(
+            servers == 1 || !self.load.shard_aware,
+            "--shard-aware is for one server: each has its own shards"
         );
         Ok(())
     }
@@ -117,7 +149,7 @@ impl LoadArguments {
     /// # Errors
     ///
     /// Flags contradict each other; the message names them.
-    pub(super) fn plan(&self, server: SocketAddr, pace: Pace, until: Until) -> Result<Plan> {
+    pub(super) fn plan(&self, servers: Vec<SocketAddr>, pace: Pace, until: Until) -> Result<Plan> {
         self.check_target()?;
         self.check_methods()?;
         self.check_counts()?;
@@ -126,7 +158,8 @@ impl LoadArguments {
         self.check_datagrams(&names)?;
         Ok(Plan {
             target: self.target,
-            server,
+            in_use: (0..).take(servers.len()).collect(),
+            servers,
             tls: None,
             workload: Workload {
                 names,

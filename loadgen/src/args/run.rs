@@ -20,17 +20,24 @@ use crate::values::{
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(super) load: LoadArguments,
-    /// Set the server's address
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9999", value_parser = parse_server,
-        help_heading = "Target")]
-    pub(super) server: SocketAddr,
+    /// Set the server's address; several, which have one order together, as in A,B,C
+    ///
+    /// Connections and UDP sockets take turns over the servers. Without --pid, CPU time is reported of
+    /// a single server only.
+    #[arg(long, value_name = "ADDR,…", default_value = "127.0.0.1:9999", value_delimiter = ',',
+        value_parser = parse_server, help_heading = "Target")]
+    pub(super) server: Vec<SocketAddr>,
     #[command(flatten)]
     pub(super) tls: TlsArguments,
     /// If a connection ends, connect again, for up to SECONDS [default: 30]
     ///
     /// Without this, the run fails. Connections that cannot be opened at first are tried again as well.
     /// Requests without a reply are not sent again: they may have been applied. Over UDP, datagrams
-    /// that nobody receives are lost, instead of the end of the run.
+    /// that nobody receives are lost, instead of the end of the run. Requests that were refused and not
+    /// applied (UNAVAILABLE, BUSY, NOT_OWNER) are sent again.
+    ///
+    /// With several servers, the run goes on as long as one of them answers, and fails if none has for
+    /// SECONDS. A connection on which nothing arrives for --timeout has ended.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, num_args = 0..=1,
         require_equals = true, default_missing_value = "30", conflicts_with = "ramp",
         help_heading = "Target")]
@@ -79,7 +86,8 @@ pub(crate) struct Arguments {
     /// Wait SECONDS for replies [default: 1 over UDP, 5 over TCP]
     ///
     /// Over UDP, a request without a reply by then counts as lost. Over TCP, the run fails if the
-    /// server sends nothing for that long while requests are in flight.
+    /// server sends nothing for that long while requests are in flight. With several servers and
+    /// --reconnect the default over TCP is 10: a node of a cluster may wait 5 for a new owner.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, help_heading = "Load")]
     pub(super) timeout: Option<Duration>,
     /// Count every topic once before the run, so that all of them exist
@@ -101,7 +109,9 @@ pub(crate) struct Arguments {
 
     /// Check every reply: no sum twice, real-time order, no gaps
     ///
-    /// Numbers may be missing if requests without a reply can have taken them. With
+    /// Several servers must have one order together. Numbers may be missing if requests without a reply,
+    /// or with an unknown outcome, can have taken them. With --verify=failover, numbers may also be
+    /// missing where a server was seen to fail, as in a cluster whose node dies. With
     /// --verify=monotonic, any number may be missing. No other client may count these topics
     /// meanwhile. The replies are kept in memory; the run ends early at 67,108,864 of them (2 GiB).
     #[arg(long, value_name = "PROMISE", num_args = 0..=1, require_equals = true,

@@ -122,7 +122,7 @@ impl Arguments {
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let until = Until::Elapsed(self.duration);
         Ok(Options {
-            load: self.load.plan(server, self.load.closed()?, until)?,
+            load: self.load.plan(vec![server], self.load.closed()?, until)?,
             spacing: self.load.arrivals.unwrap_or(Spacing::Poisson),
             rate: self.rate,
             shards: self.shards(server_processors.len()),

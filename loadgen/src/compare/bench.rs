@@ -179,7 +179,8 @@ impl Bench<'_> {
             target::named(load.target).context("a row names a target that does not exist")?;
         Ok(Plan {
             target,
-            server: running.address(target.transport()),
+            servers: vec![running.address(target.transport())],
+            in_use: vec![0],
             tls: None,
             workload: Workload {
                 names: Names::new(load.topics, TOPIC_LEN)?,

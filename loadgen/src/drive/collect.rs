@@ -1,6 +1,7 @@
 //! Merges the results of all threads of a run, and reads what the server's process uses meanwhile.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use hdrhistogram::Histogram;
 
 use super::measured::Measured;
 use super::schedule::{LONGEST_TICK, Schedule};
-use super::tally::{Event, Tick, TickSummary, Totals, new_histogram};
+use super::tally::{Event, Totals};
+use super::tick::{Tick, TickSummary, new_histogram};
 use crate::observe::{Process, Usage};
 use crate::plan::Plan;
 
@@ -66,7 +68,7 @@ pub(super) fn collect(
         }
     }
     let usage = meter.and_then(Meter::finish);
-    Ok(merged.finish(schedule, usage))
+    Ok(merged.finish(&plan.servers, schedule, usage))
 }
 
 /// Reads the usage of the server's process when measuring begins and when it ends.
@@ -163,7 +165,7 @@ impl Merged {
         self.totals.add(totals);
     }
 
-    fn finish(self, schedule: Schedule, usage: Option<Usage>) -> Measured {
+    fn finish(self, servers: &[SocketAddr], schedule: Schedule, usage: Option<Usage>) -> Measured {
         // The clock decides, also if the server stopped answering before the end.
         let end = match schedule.end {
             u64::MAX => self.totals.ended,
@@ -181,7 +183,9 @@ impl Merged {
             lost: self.totals.lost - self.totals.late.min(self.totals.lost),
             late: self.totals.late,
             unmatched: self.totals.unmatched,
-            reconnects: self.totals.reconnects,
+            sent_again: self.totals.sent_again,
+            not_sent_again: self.totals.not_sent_again,
+            by_server: servers.iter().copied().zip(self.totals.by_server).collect(),
             never_sent: self.totals.never_sent,
             unanswered_topics: self.totals.unanswered_topics,
             full: self.totals.full,

@@ -8,9 +8,10 @@ use mio::event::Event;
 use mio::{Registry, Token};
 
 use super::in_flight::{InFlight, Pending, ReplyMatch};
+use super::resends::Resends;
 use super::schedule::Schedule;
 use super::tally::Tally;
-use crate::target::{Decoded, Target};
+use crate::target::{Decoded, Fate, Outcome, Target};
 
 /// How long a connection may take to open.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,6 +21,9 @@ pub(super) struct Shared {
     pub(super) target: &'static dyn Target,
     pub(super) schedule: Schedule,
     pub(super) tally: Tally,
+    pub(super) resends: Resends,
+    /// The number of the connection that is being used, in its thread.
+    pub(super) connection: usize,
     /// Read buffer for streams.
     pub(super) buffer: Box<[u8]>,
     /// Receive buffer for datagrams. `None` while a connection uses it.
@@ -58,7 +62,8 @@ pub(super) trait Connection {
     /// Handles an event: reads and records the replies.
     fn ready(&mut self, event: &Event, shared: &mut Shared) -> Result<()>;
 
-    /// Times out requests sent before `before`, if the transport can lose replies.
+    /// Times out requests sent before `before`, if the transport can lose replies. If it cannot, a
+    /// connection on which nothing has arrived since then, with requests in flight, has ended.
     fn expire(&mut self, _before: u64, _shared: &mut Shared) -> Result<()> {
         Ok(())
     }
@@ -74,10 +79,48 @@ impl Shared {
         now: u64,
     ) -> bool {
         match in_flight.take(decoded.id) {
-            ReplyMatch::InTime(pending) => self.tally.reply(&pending, &decoded.outcome, now),
-            ReplyMatch::Late(pending) => self.tally.late(&pending, &decoded.outcome, now),
+            ReplyMatch::InTime(pending) => self.record_answer(&pending, &decoded.outcome, now),
+            ReplyMatch::Late(pending) => self.record_late(&pending, &decoded.outcome, now),
             ReplyMatch::Unknown => return false,
         }
         true
+    }
+
+    /// Records the reply to a request that had timed out.
+    pub(super) fn record_late(&mut self, pending: &Pending, outcome: &Outcome, now: u64) {
+        self.tally.late(pending);
+        self.record_answer(pending, outcome, now);
+    }
+
+    /// Records the reply to a request. A request that was refused and not applied waits to be sent again.
+    #[inline]
+    fn record_answer(&mut self, pending: &Pending, outcome: &Outcome, now: u64) {
+        if self.resends.is_enabled()
+            && let Outcome::Refused(message) = outcome
+            && Fate::of(message).can_be_sent_again()
+        {
+            self.tally.refused_for_now(pending, message, now);
+            self.resends.add(self.connection, *pending, now);
+            return;
+        }
+        self.tally.reply(pending, outcome, now);
+    }
+}
+
+/// Returns the first connection with room, searching from `turn` on. If `allowed` is not empty, only
+/// those connections are searched.
+pub(super) fn connection_with_room<C: Connection>(
+    connections: &[C],
+    allowed: &[usize],
+    turn: usize,
+) -> Option<usize> {
+    let has_room = |&connection: &usize| {
+        connections[connection].in_flight().len() < connections[connection].limit()
+    };
+    match allowed.len() {
+        0 => (0..connections.len())
+            .map(|i| (turn + i) % connections.len())
+            .find(has_room),
+        len => (0..len).map(|i| allowed[(turn + i) % len]).find(has_room),
     }
 }

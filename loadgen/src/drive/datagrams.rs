@@ -36,13 +36,13 @@ pub(super) struct Datagrams {
 }
 
 impl Datagrams {
-    pub(super) fn connect(plan: &Plan) -> Result<Self> {
+    pub(super) fn connect(plan: &Plan, server: SocketAddr) -> Result<Self> {
         let matching = plan.target.matching();
-        let socket = open(plan.server, plan.gso)?;
+        let socket = open(server, plan.gso)?;
         let mut outgoing = Outgoing::new();
         outgoing.set_segmentation(plan.gso);
         Ok(Self {
-            server: plan.server,
+            server,
             gso: plan.gso,
             per_datagram: plan.per_datagram,
             in_order: matching == Matching::InOrder,
@@ -111,7 +111,7 @@ impl Datagrams {
     /// Returns whether the run goes on after an error of the socket. The kernel reports each refused
     /// datagram once.
     fn tolerates(&self, error: &io::Error) -> bool {
-        self.tolerant && error.kind() == ErrorKind::ConnectionRefused
+        self.tolerant && is_away(error.kind())
     }
 
     /// Reads a late reply to the request that timed out. Only without ids.
@@ -123,9 +123,8 @@ impl Datagrams {
         if let Ok(len) = socket.recv(&mut buffer)
             && let Some(decoded) = shared.target.decode(&buffer[..len])?
         {
-            shared
-                .tally
-                .late(pending, &decoded.outcome, shared.schedule.now());
+            let now = shared.schedule.now();
+            shared.record_late(pending, &decoded.outcome, now);
             self.timed_out = None;
         }
         Ok(())
@@ -145,6 +144,17 @@ impl Datagrams {
         }
         Ok(())
     }
+}
+
+/// Returns whether an error says that the server, or the way to it, is not there.
+fn is_away(error: ErrorKind) -> bool {
+    matches!(
+        error,
+        ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+    )
 }
 
 /// Opens a socket that is connected to `server`.

@@ -27,7 +27,7 @@ pub(super) struct ShardMap {
 impl ShardMap {
     /// Asks the server for its shards.
     pub(super) fn fetch(plan: &Plan) -> Result<Self> {
-        let mut socket = Socket::connect(plan)?;
+        let mut socket = Socket::connect(plan, plan.servers[0])?;
         let hello = exchange(&mut socket, None, plan.token.as_ref())?;
         ensure!(hello.shards > 0, "the server reports that it has no shards");
         let names = &plan.workload.names;

@@ -1,12 +1,14 @@
 //! The results of a run, from all its threads.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::reconnects::Reconnects;
-use super::tally::TickSummary;
+use super::server_counts::ServerCounts;
+use super::tick::TickSummary;
 use crate::observe::Usage;
 use crate::verify::History;
 
@@ -37,8 +39,13 @@ pub(crate) struct Measured {
     pub(crate) full: bool,
     /// Datagrams that match no request.
     pub(crate) unmatched: u64,
-    /// Connections that ended.
-    pub(crate) reconnects: Reconnects,
+    /// Requests that were refused, were not applied and were sent again, by the code of the refusal;
+    /// also in the warm-up.
+    pub(crate) sent_again: BTreeMap<String, u64>,
+    /// Those of them that could not be sent again before the end.
+    pub(crate) not_sent_again: u64,
+    /// What became of the requests to each server, in the order of the plan.
+    pub(crate) by_server: Vec<(SocketAddr, ServerCounts)>,
     /// The results over time.
     pub(crate) ticks: Vec<TickSummary>,
     /// What the server's process used during the measurement, if it is on this machine.
@@ -51,6 +58,15 @@ impl Measured {
     /// Returns the replies per second.
     pub(crate) fn rate(&self) -> f64 {
         self.replies as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// Returns what became of the connections to all servers.
+    pub(crate) fn reconnects(&self) -> Reconnects {
+        let mut all = Reconnects::default();
+        for (_, counts) in &self.by_server {
+            all.add(counts.reconnects);
+        }
+        all
     }
 
     /// Returns the server's CPU time per reply, in nanoseconds.

@@ -11,6 +11,7 @@ use mio::{Interest, Registry, Token};
 
 use super::connection::{CONNECT_TIMEOUT, Connection, Shared};
 use super::in_flight::{InFlight, Pending};
+use super::stream::silence;
 use crate::plan::Plan;
 
 /// The most bytes of a reply; the longest real one is shorter.
@@ -24,24 +25,28 @@ pub(super) struct OneShot {
     output: Vec<u8>,
     sent: bool,
     input: Vec<u8>,
+    /// When the request was made.
+    made: u64,
 }
 
 impl OneShot {
     /// Prepares connection `number`, which connects with its first request.
     pub(super) fn new(plan: &Plan, number: usize) -> Result<Self> {
-        if number == 0 || plan.reconnect.is_some() {
+        let server = plan.address_of(number);
+        if number == 0 || plan.has_several_servers() || plan.reconnect.is_some() {
             // Fail before the run, or try again, if the server is not there.
-            std::net::TcpStream::connect_timeout(&plan.server, CONNECT_TIMEOUT)
-                .with_context(|| format!("connecting to {}", plan.server))?;
+            std::net::TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)
+                .with_context(|| format!("connecting to {server}"))?;
         }
         Ok(Self {
-            server: plan.server,
+            server,
             registry: None,
             socket: None,
             in_flight: InFlight::new(plan.target.matching()),
             output: Vec::new(),
             sent: false,
             input: Vec::new(),
+            made: 0,
         })
     }
 
@@ -104,6 +109,7 @@ impl Connection for OneShot {
 
     fn queue(&mut self, pending: Pending, topic: &[u8], shared: &mut Shared) -> Result<()> {
         let id = self.in_flight.add(pending);
+        self.made = pending.sent;
         self.output.clear();
         self.input.clear();
         self.sent = false;
@@ -146,5 +152,9 @@ impl Connection for OneShot {
         );
         shared.record_reply(&mut self.in_flight, &decoded, now);
         Ok(())
+    }
+
+    fn expire(&mut self, before: u64, _: &mut Shared) -> Result<()> {
+        silence(self.made, before, self.in_flight.len())
     }
 }

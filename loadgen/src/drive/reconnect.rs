@@ -1,6 +1,7 @@
 //! `--reconnect`: a connection that is opened again when it ends. Requests that had no reply by then
 //! may have been applied, and are not sent again.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, Scope};
@@ -19,11 +20,23 @@ const BACK_OFF: Duration = Duration::from_millis(20);
 
 const OPENER_ENDED: &str = "the thread that opens connections has ended";
 
-/// Opens the connections of one thread again, on a thread of its own: connecting blocks, and other
-/// connections go on meanwhile. It opens one connection at a time, so a server that is down gets one
-/// attempt per [`BACK_OFF`] from each thread. It ends with the last connection.
+/// How long a connection is tried to be opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Patience {
+    /// The run fails if it cannot be opened within this time, also at first.
+    For(Duration),
+    /// Until the run ends: other servers go on meanwhile. A server may be away at first.
+    Endless,
+}
+
+/// Opens the connections of one thread to one server again, on a thread of its own: connecting blocks,
+/// and other connections go on meanwhile. It opens one connection at a time, so a server that is down
+/// gets one attempt per [`BACK_OFF`] from each thread. It ends with the last connection.
 pub(super) struct Opener<C> {
     jobs: Sender<Job<C>>,
+    patience: Patience,
+    /// Whether the server was away when the first of its connections was to be opened.
+    is_away: Cell<bool>,
 }
 
 /// A connection to open.
@@ -45,11 +58,11 @@ enum Attempt<C> {
 }
 
 impl<C: Send> Opener<C> {
-    /// Starts the thread. It calls `connect` with the number of a connection until that succeeds, for
-    /// up to `patience`.
+    /// Starts the thread. It calls `connect` with the number of a connection until that succeeds, as long
+    /// as it has `patience`.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        patience: Duration,
+        patience: Patience,
         connect: &'scope (impl Fn(usize) -> Result<C> + Sync),
     ) -> Self
     where
@@ -61,10 +74,15 @@ impl<C: Send> Opener<C> {
                 open(&job, patience, connect);
             }
         });
-        Self { jobs }
+        Self {
+            jobs,
+            patience,
+            is_away: Cell::new(false),
+        }
     }
 
-    /// Opens connection `number` for the first time.
+    /// Opens connection `number` for the first time. With endless patience, it is returned closed if the
+    /// server is away.
     pub(super) fn open(&self, number: usize) -> Result<Reconnecting<C>> {
         let mut connection = Reconnecting {
             number,
@@ -72,29 +90,39 @@ impl<C: Send> Opener<C> {
             registration: None,
             open: None,
             attempts: None,
+            closed_at: 0,
             nothing: InFlight::new(Matching::InOrder),
         };
         let attempts = connection.request()?;
-        loop {
+        while !self.is_away.get() {
             match attempts.recv().context(OPENER_ENDED)? {
                 Attempt::Opened(opened) => {
                     connection.open = Some(opened);
                     return Ok(connection);
                 }
                 Attempt::GaveUp(error) => return Err(error),
-                Attempt::Refused | Attempt::Lost => {}
+                Attempt::Refused | Attempt::Lost => match self.patience {
+                    Patience::For(_) => {}
+                    Patience::Endless => self.is_away.set(true),
+                },
             }
         }
+        connection.attempts = Some(attempts);
+        Ok(connection)
     }
 }
 
 /// Carries out a job.
-fn open<C>(job: &Job<C>, patience: Duration, connect: &impl Fn(usize) -> Result<C>) {
-    let deadline = Instant::now() + patience;
+fn open<C>(job: &Job<C>, patience: Patience, connect: &impl Fn(usize) -> Result<C>) {
+    let deadline = match patience {
+        Patience::For(time) => Some(Instant::now() + time),
+        Patience::Endless => None,
+    };
+    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
     loop {
         let attempt = match connect(job.number) {
             Ok(opened) => Attempt::Opened(opened),
-            Err(error) if Instant::now() >= deadline => Attempt::GaveUp(error),
+            Err(error) if is_over() => Attempt::GaveUp(error),
             Err(error) if kind(&error) == Some(ErrorKind::ConnectionRefused) => Attempt::Refused,
             Err(_) => Attempt::Lost,
         };
@@ -115,6 +143,8 @@ pub(super) struct Reconnecting<C> {
     open: Option<C>,
     /// The attempts to open it, while it is closed.
     attempts: Option<Receiver<Attempt<C>>>,
+    /// When it was closed.
+    closed_at: u64,
     /// What it has in flight while it is closed.
     nothing: InFlight,
 }
@@ -145,6 +175,7 @@ impl<C: Connection> Reconnecting<C> {
                 let unanswered = connection.in_flight().unanswered();
                 shared.tally.connection_lost(unanswered);
                 self.open = None;
+                self.closed_at = shared.schedule.now();
                 self.attempts = Some(self.request()?);
                 Ok(())
             }
@@ -191,10 +222,17 @@ impl<C: Connection> Connection for Reconnecting<C> {
         self.with_open(shared, |connection, shared| connection.ready(event, shared))
     }
 
+    fn expire(&mut self, before: u64, shared: &mut Shared) -> Result<()> {
+        self.with_open(shared, |connection, shared| {
+            connection.expire(before, shared)
+        })
+    }
+
     fn reopen(&mut self, shared: &mut Shared) -> Result<bool> {
         let Some(attempts) = &self.attempts else {
             return Ok(false);
         };
+        shared.tally.failure(self.closed_at);
         while let Ok(attempt) = attempts.try_recv() {
             match attempt {
                 Attempt::Refused => shared.tally.refused_connections(1),
@@ -228,6 +266,9 @@ fn has_ended(error: &Error) -> bool {
                 | ErrorKind::ConnectionAborted
                 | ErrorKind::NotConnected
                 | ErrorKind::BrokenPipe
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::NetworkDown
                 | ErrorKind::TimedOut
                 | ErrorKind::UnexpectedEof
         )
@@ -244,11 +285,11 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const PATIENCE: Patience = Patience::For(Duration::from_secs(60));
 
     /// Returns what is reported when the connection is opened by `connect`, which gets the number of
     /// the attempt.
-    fn attempts(patience: Duration, connect: impl Fn(usize) -> Result<u32> + Sync) -> Vec<String> {
+    fn attempts(patience: Patience, connect: impl Fn(usize) -> Result<u32> + Sync) -> Vec<String> {
         let tries = AtomicUsize::new(0);
         let (attempts, received) = mpsc::channel();
         let number = 7;
@@ -282,7 +323,32 @@ mod tests {
     #[test]
     fn the_last_error_is_reported_when_the_time_is_over() {
         let refused = |_| failed(ErrorKind::ConnectionRefused);
-        assert_eq!(attempts(Duration::ZERO, refused), ["gave up: connecting"]);
+        let none = Patience::For(Duration::ZERO);
+        assert_eq!(attempts(none, refused), ["gave up: connecting"]);
+    }
+
+    #[test]
+    fn a_server_that_is_away_at_first_gets_its_connections_later() {
+        let is_there = AtomicUsize::new(0);
+        let connect = |number| match is_there.load(Ordering::Acquire) {
+            0 => failed(ErrorKind::ConnectionRefused),
+            _ => Ok(number as u32),
+        };
+        thread::scope(|scope| {
+            let opener = Opener::start(scope, Patience::Endless, &connect);
+            let connections = [3, 4].map(|number| opener.open(number).unwrap());
+            is_there.store(1, Ordering::Release);
+            for connection in connections {
+                assert!(connection.open.is_none());
+                let attempts = connection.attempts.as_ref().unwrap().iter();
+                let opened = attempts.filter_map(|attempt| match attempt {
+                    Attempt::Opened(number) => Some(number),
+                    _ => None,
+                });
+                // Nothing follows the attempt that succeeded.
+                assert_eq!(opened.collect::<Vec<_>>(), [connection.number as u32]);
+            }
+        });
     }
 
     #[test]

@@ -13,11 +13,13 @@ use super::datagrams::Datagrams;
 use super::hello::ShardMap;
 use super::measured::Measured;
 use super::one_shot::OneShot;
-use super::reconnect::Opener;
+use super::reconnect::{Opener, Patience};
 use super::schedule::Schedule;
+use super::source::{Open, Source, Sources};
 use super::stream::Stream;
-use super::tally::{Event, Totals};
-use super::thread::{Open, Signals, Source, Sources, Thread};
+use super::tally::{Event, Tally, Totals};
+use super::thread::Thread;
+use super::watch::Signals;
 use crate::observe::{self, Process};
 use crate::plan::{Pace, Plan, Until};
 use crate::target::Transport;
@@ -57,6 +59,10 @@ pub(crate) fn each_topic(plan: &Plan, op: Op, process: Option<&Process>) -> Resu
     let mut plan = plan.clone();
     plan.warm_up = Duration::ZERO;
     plan.shard_aware = false;
+    if plan.has_several_servers() {
+        // Connections take over the requests of others whose server is away, within a thread.
+        plan.threads = 1;
+    }
     let pipeline = match (plan.pace, plan.target.transport()) {
         (Pace::Closed { pipeline }, _) => pipeline,
         (Pace::Open { .. }, Transport::Stream) => PIPELINE,
@@ -75,6 +81,11 @@ pub(crate) fn each_topic(plan: &Plan, op: Op, process: Option<&Process>) -> Resu
             return Ok(seen);
         }
         topics = Topics::These(seen.unanswered_topics.into());
+        let answered = |&server: &u16| seen.by_server[usize::from(server)].1.replies > 0;
+        let answering: Vec<u16> = plan.in_use.iter().copied().filter(answered).collect();
+        if !answering.is_empty() {
+            plan.in_use = answering;
+        }
     }
     bail!("{} topics got no reply in {TRIES} tries", topics.len())
 }
@@ -89,7 +100,7 @@ fn execute(
     let shards = if plan.shard_aware {
         Some(
             ShardMap::fetch(plan)
-                .with_context(|| format!("asking {} for its shards", plan.server))?,
+                .with_context(|| format!("asking {} for its shards", plan.server_names()))?,
         )
     } else {
         None
@@ -121,7 +132,13 @@ fn execute(
         collect(plan, process, &starts, &received, watch)
             .inspect_err(|_| signals.failed.store(true, Ordering::Relaxed))
     })
-    .with_context(|| format!("measuring {} at {}", plan.target.name(), plan.server))
+    .with_context(|| {
+        format!(
+            "measuring {} at {}",
+            plan.target.name(),
+            plan.server_names()
+        )
+    })
 }
 
 /// What all threads of a run share.
@@ -147,12 +164,14 @@ impl Run<'_> {
         }
         match plan.target.transport() {
             Transport::Stream => {
-                let connect = |i| Stream::connect(plan, self.shards.map(|map| map.shard_of(i)));
+                let shard = |i| self.shards.map(|map| map.shard_of(i));
+                let connect = |i| Stream::connect(plan, plan.address_of(i), shard(i));
                 self.run(number, connect, started, events)
             }
             Transport::OneShot => self.run(number, |i| OneShot::new(plan, i), started, events),
             Transport::Datagrams { .. } => {
-                self.run_with(number, |_| Datagrams::connect(plan), started, events)
+                let connect = |i| Datagrams::connect(plan, plan.address_of(i));
+                self.run_with(number, connect, started, events)
             }
         }
     }
@@ -169,8 +188,16 @@ impl Run<'_> {
             return self.run_with(number, connect, started, events);
         };
         std::thread::scope(|scope| {
-            let opener = Opener::start(scope, patience, &connect);
-            self.run_with(number, |i| opener.open(i), started, events)
+            let plan = self.plan;
+            let patience = if plan.has_several_servers() {
+                Patience::Endless
+            } else {
+                Patience::For(patience)
+            };
+            let start = |_| Opener::start(scope, patience, &connect);
+            let openers: Vec<Opener<C>> = plan.servers.iter().map(start).collect();
+            let open = |i| openers[usize::from(plan.server_of(i))].open(i);
+            self.run_with(number, open, started, events)
         })
     }
 
@@ -200,14 +227,14 @@ impl Run<'_> {
             })),
         };
         let track_unanswered = matches!(self.job, Job::Each(..));
-        let thread = Thread::new(
-            plan,
-            schedule,
-            connections,
-            sources,
-            track_unanswered,
-            events,
-        )?;
+        let servers = plan.servers.len();
+        let history = if plan.verify.is_some() {
+            History::new(plan.threads)
+        } else {
+            History::default()
+        };
+        let tally = Tally::new(schedule, servers, history, track_unanswered, events)?;
+        let thread = Thread::new(plan, number, connections, sources, tally, schedule)?;
         thread.run(self.signals)
     }
 

@@ -2,7 +2,7 @@
 //! while requests are made.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -22,13 +22,13 @@ pub(super) struct Socket<S> {
 impl Socket<net::TcpStream> {
     /// Connects, and completes the handshake of TLS if the plan wants it. Reads fail after
     /// [`CONNECT_TIMEOUT`].
-    pub(super) fn connect(plan: &Plan) -> Result<Self> {
-        let mut tcp = net::TcpStream::connect_timeout(&plan.server, CONNECT_TIMEOUT)?;
+    pub(super) fn connect(plan: &Plan, server: SocketAddr) -> Result<Self> {
+        let mut tcp = net::TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?;
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(CONNECT_TIMEOUT))?;
         let mut tls = None;
         if let Some(config) = &plan.tls {
-            let name = plan.server.ip().into();
+            let name = server.ip().into();
             let mut session = Box::new(ClientConnection::new(Arc::clone(config), name)?);
             while session.is_handshaking() {
                 session.complete_io(&mut tcp).context("TLS handshake")?;

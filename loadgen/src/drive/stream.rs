@@ -1,6 +1,7 @@
 //! A TCP connection with many requests in flight.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
 use mio::event::Event;
@@ -23,13 +24,15 @@ pub(super) struct Stream {
     written: usize,
     /// The beginning of a reply that is not complete yet.
     partial: Partial,
+    /// When bytes arrived last, or the first request in flight was made.
+    heard: u64,
 }
 
 impl Stream {
-    /// Connects; with `shard`, to that shard's worker.
-    pub(super) fn connect(plan: &Plan, shard: Option<u16>) -> Result<Self> {
+    /// Connects to `server`; with `shard`, to that shard's worker.
+    pub(super) fn connect(plan: &Plan, server: SocketAddr, shard: Option<u16>) -> Result<Self> {
         let connecting = || -> Result<_> {
-            let mut socket = Socket::connect(plan)?;
+            let mut socket = Socket::connect(plan, server)?;
             match (shard, &plan.token, plan.target.login()) {
                 (None, Some(token), Login::Auth) => hello::authenticate(&mut socket, token)?,
                 (None, None, _) => {}
@@ -39,13 +42,14 @@ impl Stream {
             }
             Ok(socket.nonblocking()?)
         };
-        let socket = connecting().with_context(|| format!("connecting to {}", plan.server))?;
+        let socket = connecting().with_context(|| format!("connecting to {server}"))?;
         Ok(Self {
             socket,
             in_flight: InFlight::new(plan.target.matching()),
             output: Vec::new(),
             written: 0,
             partial: Partial::default(),
+            heard: 0,
         })
     }
 
@@ -62,6 +66,7 @@ impl Stream {
                 Ok(0) => break Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
                 Ok(n) => {
                     let now = shared.schedule.now();
+                    self.heard = now;
                     let in_flight = &mut self.in_flight;
                     let consume = |input: &[u8]| record_replies(in_flight, input, now, shared);
                     if let Err(error) = self.partial.feed(&buffer[..n], consume) {
@@ -113,6 +118,9 @@ impl Connection for Stream {
 
     #[inline]
     fn queue(&mut self, pending: Pending, topic: &[u8], shared: &mut Shared) -> Result<()> {
+        if self.in_flight.len() == 0 {
+            self.heard = pending.sent;
+        }
         let id = self.in_flight.add(pending);
         shared
             .target
@@ -157,6 +165,19 @@ impl Connection for Stream {
             }
         })
     }
+
+    fn expire(&mut self, before: u64, _: &mut Shared) -> Result<()> {
+        silence(self.heard, before, self.in_flight.len())
+    }
+}
+
+/// Returns an error if nothing arrived between `heard` and `before`, with requests in flight.
+pub(super) fn silence(heard: u64, before: u64, in_flight: usize) -> Result<()> {
+    if heard >= before || in_flight == 0 {
+        return Ok(());
+    }
+    Err(io::Error::from(ErrorKind::TimedOut))
+        .with_context(|| format!("a server does not answer, with {in_flight} requests in flight"))
 }
 
 /// Returns the error for a connection that ended while it was needed, with the server's first

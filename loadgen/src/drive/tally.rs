@@ -6,16 +6,13 @@ use std::sync::mpsc::Sender;
 
 use anyhow::Result;
 use globalcounter::protocol::Op;
-use hdrhistogram::Histogram;
 
 use super::in_flight::Pending;
-use super::reconnects::Reconnects;
 use super::schedule::Schedule;
-use crate::target::Outcome;
-use crate::verify::History;
-
-/// The longest latency that is recorded exactly, in nanoseconds: a minute. Longer ones count as this.
-const LONGEST_LATENCY: u64 = 60_000_000_000;
+use super::server_counts::ServerCounts;
+use super::tick::Tick;
+use crate::target::{Fate, Outcome};
+use crate::verify::{History, Sent};
 
 /// Messages from a thread to the collector.
 #[derive(Debug)]
@@ -25,34 +22,6 @@ pub(super) enum Event {
     Tick(Box<Tick>),
     Ended(Box<Totals>),
     Failed(anyhow::Error),
-}
-
-/// The results of a short interval.
-#[derive(Debug, Clone)]
-pub(crate) struct Tick {
-    /// The number of the tick, from the beginning of the measurement.
-    pub(crate) at: u64,
-    /// The length of a tick, in nanoseconds.
-    pub(crate) length: u64,
-    /// Replies that arrived.
-    pub(crate) replies: u64,
-    /// Latencies of the requests that were due since measuring began, in nanoseconds.
-    pub(crate) latency: Histogram<u64>,
-}
-
-/// A tick without its histogram.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TickSummary {
-    /// When the tick began, in nanoseconds since measuring began.
-    pub(crate) from: u64,
-    /// The length of the tick, in nanoseconds.
-    pub(crate) length: u64,
-    /// Replies that arrived.
-    pub(crate) replies: u64,
-    /// Latencies, in nanoseconds.
-    pub(crate) p50: u64,
-    pub(crate) p99: u64,
-    pub(crate) max: u64,
 }
 
 /// The results of a whole run. The fields mean the same as in [`Measured`](super::Measured), but
@@ -66,62 +35,14 @@ pub(super) struct Totals {
     pub(super) late: u64,
     pub(super) unmatched: u64,
     pub(super) never_sent: u64,
-    pub(super) reconnects: Reconnects,
+    pub(super) sent_again: BTreeMap<String, u64>,
+    pub(super) not_sent_again: u64,
+    pub(super) by_server: Vec<ServerCounts>,
     pub(super) unanswered_topics: Vec<u32>,
     pub(super) full: bool,
     /// When the last reply arrived.
     pub(super) ended: u64,
     pub(super) history: History,
-}
-
-/// Returns an empty histogram of latencies.
-///
-/// # Errors
-///
-/// Never: the bounds are valid constants.
-pub(super) fn new_histogram() -> Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, LONGEST_LATENCY, 3)?)
-}
-
-impl Tick {
-    fn new(at: u64, schedule: &Schedule) -> Result<Self> {
-        Ok(Self {
-            at,
-            length: schedule.tick,
-            replies: 0,
-            latency: new_histogram()?,
-        })
-    }
-
-    /// Returns the tick without its histogram, which takes 200 KiB: a run can have many ticks.
-    pub(super) fn summary(&self) -> TickSummary {
-        TickSummary {
-            from: self.at * self.length,
-            length: self.length,
-            replies: self.replies,
-            p50: self.latency.value_at_quantile(0.5),
-            p99: self.latency.value_at_quantile(0.99),
-            max: self.latency.max(),
-        }
-    }
-
-    /// Adds the results of another thread in the same tick.
-    pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
-        self.replies += other.replies;
-        Ok(self.latency.add(&other.latency)?)
-    }
-}
-
-impl TickSummary {
-    /// Adds the tick of a thread that is far behind the others. Each percentile becomes the greater
-    /// of the two.
-    pub(super) fn add_late(&mut self, tick: &Tick) {
-        let late = tick.summary();
-        self.replies += late.replies;
-        self.p50 = self.p50.max(late.p50);
-        self.p99 = self.p99.max(late.p99);
-        self.max = self.max.max(late.max);
-    }
 }
 
 impl Totals {
@@ -131,7 +52,14 @@ impl Totals {
         self.late += other.late;
         self.unmatched += other.unmatched;
         self.never_sent += other.never_sent;
-        self.reconnects.add(other.reconnects);
+        self.not_sent_again += other.not_sent_again;
+        self.by_server.resize_with(
+            self.by_server.len().max(other.by_server.len()),
+            Default::default,
+        );
+        for (server, other) in self.by_server.iter_mut().zip(&other.by_server) {
+            server.add(other);
+        }
         self.unanswered_topics.extend(other.unanswered_topics);
         self.first_refusal = self.first_refusal.take().or(other.first_refusal);
         self.full |= other.full;
@@ -139,6 +67,20 @@ impl Totals {
         self.history.merge(other.history);
         for (code, times) in other.refused {
             *self.refused.entry(code).or_default() += times;
+        }
+        for (code, times) in other.sent_again {
+            *self.sent_again.entry(code).or_default() += times;
+        }
+    }
+}
+
+/// Counts a refusal by its code, the first word of its message.
+fn count_code(codes: &mut BTreeMap<String, u64>, message: &str) {
+    let code = message.split(' ').next().unwrap_or(message);
+    match codes.get_mut(code) {
+        Some(times) => *times += 1,
+        None => {
+            codes.insert(code.to_owned(), 1);
         }
     }
 }
@@ -153,6 +95,8 @@ pub(super) struct Tally {
     times: u64,
     tick_end: u64,
     totals: Totals,
+    /// The number of the server that is being used.
+    server: u16,
     /// Whether to collect `unanswered_topics`.
     track_unanswered: bool,
     events: Sender<Event>,
@@ -161,6 +105,7 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(
         schedule: Schedule,
+        servers: usize,
         history: History,
         track_unanswered: bool,
         events: Sender<Event>,
@@ -171,13 +116,25 @@ impl Tally {
             times: 0,
             tick_end: schedule.start + schedule.tick,
             totals: Totals {
+                by_server: vec![ServerCounts::default(); servers],
                 history,
                 ..Totals::default()
             },
+            server: 0,
             schedule,
             track_unanswered,
             events,
         })
+    }
+
+    /// Says which server the following events are of.
+    #[inline]
+    pub(super) fn select(&mut self, server: u16) {
+        self.server = server;
+    }
+
+    fn counts(&mut self) -> &mut ServerCounts {
+        &mut self.totals.by_server[usize::from(self.server)]
     }
 
     /// Records a reply that arrived at `now`.
@@ -193,10 +150,14 @@ impl Tally {
         if counts {
             self.totals.replies += 1;
             self.tick.replies += 1;
+            self.counts().replies += 1;
         }
         let missing_matters = matches!(pending.op, Op::Count | Op::Add(_));
         match outcome {
-            Outcome::Refused(message) => return self.record_refusal(message, counts),
+            Outcome::Refused(message) => {
+                self.record_fate(pending, Fate::of(message), now);
+                return self.record_refusal(message, counts);
+            }
             Outcome::Missing if missing_matters => return self.record_refusal("NOT_FOUND", counts),
             _ => {}
         }
@@ -234,45 +195,92 @@ impl Tally {
         }
     }
 
-    /// Records a reply to a request that had timed out.
-    pub(super) fn late(&mut self, pending: &Pending, outcome: &Outcome, now: u64) {
+    /// Records that the reply to a request which had timed out has arrived.
+    pub(super) fn late(&mut self, pending: &Pending) {
         self.totals.late += u64::from(pending.due >= self.schedule.start);
-        self.reply(pending, outcome, now);
     }
 
     /// Records a request that timed out.
     pub(super) fn lost(&mut self, pending: &Pending) {
         self.totals.lost += u64::from(pending.due >= self.schedule.start);
+        self.failure(pending.sent);
     }
 
     /// Records a request that will never be answered.
     pub(super) fn unanswered(&mut self, pending: &Pending) {
-        let Pending {
-            topic, op, sent, ..
-        } = *pending;
-        self.totals.history.unanswered(topic, op, sent);
+        self.counts().lost += 1;
+        self.may_be_applied(pending);
+    }
+
+    /// Records a request that may have been applied, without a number for anybody.
+    fn may_be_applied(&mut self, pending: &Pending) {
+        let request = self.sent(pending);
+        self.totals.history.unanswered(request);
         if self.track_unanswered {
             self.totals.unanswered_topics.push(pending.topic);
         }
     }
 
+    fn sent(&self, pending: &Pending) -> Sent {
+        Sent {
+            topic: pending.topic,
+            op: pending.op,
+            at: pending.sent,
+            server: self.server,
+        }
+    }
+
+    /// Records that the server failed at some time from `from` until now.
+    pub(super) fn failure(&mut self, from: u64) {
+        self.totals.history.failure(from, self.schedule.now());
+    }
+
     /// Records a connection that ended, and its requests without a reply.
     pub(super) fn connection_lost<'a>(&mut self, unanswered: impl Iterator<Item = &'a Pending>) {
-        self.totals.reconnects.lost += 1;
+        self.counts().reconnects.lost += 1;
+        let mut from = self.schedule.now();
         for pending in unanswered {
-            self.totals.reconnects.unanswered += 1;
+            self.counts().reconnects.unanswered += 1;
             self.unanswered(pending);
+            from = from.min(pending.sent);
         }
+        self.failure(from);
     }
 
     /// Records a connection that was opened in the place of one that ended.
     pub(super) fn reconnected(&mut self) {
-        self.totals.reconnects.reopened += 1;
+        self.counts().reconnects.reopened += 1;
     }
 
     /// Records connections or datagrams that were refused because nobody receives them.
     pub(super) fn refused_connections(&mut self, times: u64) {
-        self.totals.reconnects.refused += times;
+        self.counts().reconnects.refused += times;
+        self.failure(self.schedule.now());
+    }
+
+    /// Records a request that was refused at `now`, was not applied, and will be sent again.
+    #[cold]
+    pub(super) fn refused_for_now(&mut self, pending: &Pending, message: &str, now: u64) {
+        self.record_fate(pending, Fate::of(message), now);
+        count_code(&mut self.totals.sent_again, message);
+    }
+
+    /// Records requests that could not be sent again before the end.
+    pub(super) fn not_sent_again(&mut self, requests: u64) {
+        self.totals.not_sent_again += requests;
+    }
+
+    /// Records what a refusal at `now` says about its request and its server.
+    fn record_fate(&mut self, pending: &Pending, fate: Fate, now: u64) {
+        self.counts().refusal(fate);
+        match fate {
+            Fate::Unavailable => self.totals.history.failure(pending.sent, now),
+            Fate::Unknown => {
+                self.may_be_applied(pending);
+                self.totals.history.failure(pending.sent, now);
+            }
+            Fate::Busy | Fate::Refused => {}
+        }
     }
 
     /// Records a reply that matches no request.
@@ -286,8 +294,8 @@ impl Tally {
             Outcome::Missing => 0,
             Outcome::Done | Outcome::Refused(_) => return,
         };
-        let (topic, sent) = (pending.topic, pending.sent);
-        self.totals.history.reply(topic, pending.op, sum, sent, now);
+        let request = self.sent(pending);
+        self.totals.history.reply(request, sum, now);
     }
 
     /// Records a refusal; the first word of the message is its code. `counts` says whether it came
@@ -300,13 +308,7 @@ impl Tally {
         if !counts {
             return;
         }
-        let code = message.split(' ').next().unwrap_or(message);
-        match self.totals.refused.get_mut(code) {
-            Some(times) => *times += 1,
-            None => {
-                self.totals.refused.insert(code.to_owned(), 1);
-            }
-        }
+        count_code(&mut self.totals.refused, message);
     }
 
     /// Returns the server's first refusal, in its own words.

@@ -1,22 +1,22 @@
 //! The loop of one thread: makes requests when they are due and reads replies, until the end.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use globalcounter::server::sys::Received;
 use mio::{Events, Poll, Token};
 
-use super::connection::{Connection, Shared};
-use super::hello::ConnectionsByTopic;
+use super::connection::{Connection, Shared, connection_with_room};
 use super::in_flight::Pending;
+use super::resends::Resends;
 use super::schedule::Schedule;
-use super::tally::{Event, Tally, Totals};
+use super::source::{Open, Sources};
+use super::tally::{Tally, Totals};
+use super::watch::{Signals, Watch};
 use crate::plan::Plan;
 use crate::sockets::{EVENTS, READ_LEN};
-use crate::verify::History;
-use crate::workload::{Arrivals, Names, Request, Requests};
+use crate::workload::Request;
 
 /// In an open loop, the thread polls without sleeping if a request is due within this time
 /// (nanoseconds), because the system sleeps in whole milliseconds.
@@ -29,75 +29,22 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(10);
 /// epoll.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
-/// Over UDP, a run fails if the server sends nothing for the timeout of a request plus this time,
-/// while requests are in flight.
-const SILENCE: Duration = Duration::from_secs(5);
-
 /// In an open loop, the most due requests that are made before replies are read.
 const BURST: usize = 256;
 
-/// Signals between the threads of a run.
-#[derive(Debug, Default)]
-pub(super) struct Signals {
-    /// A thread has failed, so the others stop as well.
-    pub(super) failed: AtomicBool,
-    /// A thread cannot record more replies (`--verify`), so all threads finish early.
-    pub(super) full: AtomicBool,
-}
-
-/// A source of requests.
-#[derive(Debug)]
-pub(super) struct Source {
-    pub(super) requests: Requests,
-    /// The number of requests that are still to be measured. Requests of the warm-up do not count.
-    pub(super) left: u64,
-}
-
-/// When requests are made, and from which sources.
-#[derive(Debug)]
-pub(super) enum Sources {
-    /// Each connection has its own source and makes a request when a reply has arrived.
-    Closed {
-        pipeline: usize,
-        by_connection: Vec<Source>,
-    },
-    /// The thread has one source for all its connections and makes requests when they are due.
-    Open(Box<Open>),
-}
-
-#[derive(Debug)]
-pub(super) struct Open {
-    pub(super) arrivals: Arrivals,
-    pub(super) source: Source,
-    /// The connections that a topic's requests may use. `None` if they may use all.
-    pub(super) by_topic: Option<ConnectionsByTopic>,
-}
-
-impl Source {
-    /// Returns the next request, which is due at `due`; before `start` it belongs to the warm-up.
-    /// `None` if all requests were made.
-    #[inline]
-    fn next(&mut self, due: u64, start: u64) -> Option<Request> {
-        if due >= start {
-            self.left = self.left.checked_sub(1)?;
-        }
-        self.requests.next()
-    }
-}
-
 /// The loop of one thread, with its connections and its sources of requests.
 pub(super) struct Thread<'a, C> {
+    plan: &'a Plan,
     connections: Vec<C>,
+    /// The number of the server of each connection.
+    servers: Vec<u16>,
     sources: Sources,
     poll: Poll,
     shared: Shared,
-    names: &'a Names,
     /// Buffer for a topic's name.
     name: Box<[u8]>,
     timeout: u64,
-    /// How long a connection that ended may take to be opened again. 0 if none is.
-    reconnect: u64,
-    is_udp: bool,
+    watch: Watch,
     /// No more requests are made; the thread waits for replies.
     draining: bool,
     /// In an open loop, the search for a connection with room begins here. It moves on after each
@@ -108,49 +55,43 @@ pub(super) struct Thread<'a, C> {
     unsent: Vec<bool>,
     /// A request of an open loop that no connection had room for.
     deferred: Option<Request>,
-    /// The last check at which a new reply had arrived, or nothing was in flight.
-    silent_since: u64,
     next_check: u64,
 }
 
 impl<'a, C: Connection> Thread<'a, C> {
     pub(super) fn new(
         plan: &'a Plan,
-        schedule: Schedule,
+        number: usize,
         mut connections: Vec<C>,
         sources: Sources,
-        track_unanswered: bool,
-        events: Sender<Event>,
+        tally: Tally,
+        schedule: Schedule,
     ) -> Result<Self> {
         let poll = Poll::new()?;
         for (number, connection) in connections.iter_mut().enumerate() {
             connection.register(poll.registry(), Token(number))?;
         }
-        let history = if plan.verify.is_some() {
-            History::new(plan.threads)
-        } else {
-            History::default()
-        };
-        let names = &plan.workload.names;
+        let numbers = (number..plan.connections).step_by(plan.threads);
         Ok(Self {
+            plan,
             poll,
             shared: Shared {
                 target: plan.target,
                 schedule,
-                tally: Tally::new(schedule, history, track_unanswered, events)?,
+                tally,
+                resends: Resends::new(plan.reconnect.is_some()),
+                connection: 0,
                 buffer: vec![0; READ_LEN].into(),
                 received: Some(Box::new(Received::new())),
             },
-            name: names.buffer(),
-            names,
+            name: plan.workload.names.buffer(),
             timeout: plan.timeout.as_nanos() as u64,
-            reconnect: plan.reconnect.unwrap_or_default().as_nanos() as u64,
-            is_udp: plan.target.transport().is_udp(),
+            servers: numbers.map(|number| plan.server_of(number)).collect(),
+            watch: Watch::new(plan),
             draining: false,
             turn: 0,
             unsent: vec![false; connections.len()],
             deferred: None,
-            silent_since: 0,
             next_check: 0,
             connections,
             sources,
@@ -176,10 +117,11 @@ impl<'a, C: Connection> Thread<'a, C> {
             if signals.failed.load(Ordering::Relaxed) {
                 bail!("another thread failed first");
             }
+            self.send_again(now)?;
             self.queue_due_requests(now)?;
             if now >= self.next_check || self.draining {
                 self.next_check = now + LONGEST_SLEEP.as_nanos() as u64;
-                self.check_timeouts(now)?;
+                self.check_timeouts(now, signals)?;
                 if self.is_done() {
                     break;
                 }
@@ -191,12 +133,13 @@ impl<'a, C: Connection> Thread<'a, C> {
                 polled => polled?,
             }
             for event in &events {
-                let connection = event.token().0;
-                self.connections[connection].ready(event, &mut self.shared)?;
-                self.refill(connection)?;
+                let number = event.token().0;
+                self.using(number, |connection, shared| connection.ready(event, shared))?;
+                self.refill(number)?;
             }
         }
-        for connection in &self.connections {
+        for (connection, &server) in self.connections.iter().zip(&self.servers) {
+            self.shared.tally.select(server);
             for pending in connection.in_flight().unanswered() {
                 self.shared.tally.unanswered(pending);
             }
@@ -204,32 +147,124 @@ impl<'a, C: Connection> Thread<'a, C> {
         self.shared.tally.finish()
     }
 
+    /// Says which connection the following events are of.
+    fn select(&mut self, number: usize) {
+        self.shared.connection = number;
+        self.shared.tally.select(self.servers[number]);
+    }
+
+    /// Calls `operation` with a connection. With several servers, an error says which one it is of.
+    #[inline]
+    fn using(
+        &mut self,
+        number: usize,
+        operation: impl FnOnce(&mut C, &mut Shared) -> Result<()>,
+    ) -> Result<()> {
+        self.select(number);
+        let done = operation(&mut self.connections[number], &mut self.shared);
+        match done {
+            Err(error) if self.plan.has_several_servers() => {
+                let server = self.plan.servers[usize::from(self.servers[number])];
+                Err(error.context(server.to_string()))
+            }
+            done => done,
+        }
+    }
+
     /// Fills the pipeline of a connection in a closed loop, and flushes it in any loop.
     fn refill(&mut self, number: usize) -> Result<()> {
-        let connection = &mut self.connections[number];
-        if let Sources::Closed {
-            pipeline,
-            by_connection,
-        } = &mut self.sources
+        self.select(number);
+        if let Sources::Closed { pipeline, .. } = self.sources
             && !self.draining
         {
             let now = self.shared.schedule.now();
-            while connection.is_open() && connection.in_flight().len() < *pipeline {
-                let start = self.shared.schedule.start;
-                let Some((op, topic)) = by_connection[number].next(now, start) else {
-                    break;
-                };
+            let mut room = self.room(pipeline);
+            while room > 0
+                && self.connections[number].is_open()
+                && self.connections[number].in_flight().len() < pipeline
+                && let Some((op, topic)) = self.next_request(number, now)
+            {
                 let pending = Pending {
                     op,
                     topic,
                     due: now,
                     sent: now,
                 };
-                let name = self.names.write(topic, &mut self.name);
-                connection.queue(pending, name, &mut self.shared)?;
+                let name = self.plan.workload.names.write(topic, &mut self.name);
+                self.connections[number].queue(pending, name, &mut self.shared)?;
+                room -= 1;
             }
         }
-        connection.flush(&mut self.shared)
+        self.using(number, C::flush)
+    }
+
+    /// Returns how many new requests can be made in a closed loop: those that wait to be sent again have
+    /// a place in the pipelines.
+    fn room(&self, pipeline: usize) -> usize {
+        let waiting = self.shared.resends.len();
+        if waiting == 0 {
+            return usize::MAX;
+        }
+        let open = self.connections.iter().filter(|c| c.is_open()).count();
+        (open * pipeline).saturating_sub(self.outstanding())
+    }
+
+    /// Returns the next request of a connection in a closed loop. If it has none left and there are
+    /// several servers, that is one of a connection that is closed.
+    #[inline]
+    fn next_request(&mut self, number: usize, now: u64) -> Option<Request> {
+        let Sources::Closed { by_connection, .. } = &mut self.sources else {
+            return None;
+        };
+        let start = self.shared.schedule.start;
+        let own = by_connection[number].next(now, start);
+        if own.is_some() || !self.plan.has_several_servers() {
+            return own;
+        }
+        let mut others = self.connections.iter().zip(by_connection);
+        others.find_map(|(other, source)| match other.is_open() {
+            true => None,
+            false => source.next(now, start),
+        })
+    }
+
+    /// Sends requests again that were refused, as far as there is room.
+    fn send_again(&mut self, now: u64) -> Result<()> {
+        if self.shared.resends.len() == 0 {
+            return Ok(());
+        }
+        let end = match self.is_closed() {
+            true => self.shared.schedule.end,
+            false => self.shared.schedule.end.saturating_add(self.timeout),
+        };
+        if now >= end || self.shared.tally.is_full() {
+            let dropped = self.shared.resends.clear();
+            self.shared.tally.not_sent_again(dropped);
+            return Ok(());
+        }
+        while let Some(own) = self.shared.resends.next_connection(now) {
+            let room = connection_with_room(&self.connections, &[own], 0)
+                .or_else(|| connection_with_room(&self.connections, &[], self.turn));
+            let Some(number) = room else {
+                break;
+            };
+            let Some(refused) = self.shared.resends.take() else {
+                break;
+            };
+            let pending = Pending {
+                sent: now,
+                ..refused
+            };
+            self.select(number);
+            let name = self
+                .plan
+                .workload
+                .names
+                .write(pending.topic, &mut self.name);
+            self.connections[number].queue(pending, name, &mut self.shared)?;
+            self.using(number, C::flush)?;
+        }
+        Ok(())
     }
 
     /// In an open loop, makes the requests that are due.
@@ -281,66 +316,68 @@ impl<'a, C: Connection> Thread<'a, C> {
                 due,
                 sent: now,
             };
-            let name = self.names.write(topic, &mut self.name);
+            let name = self.plan.workload.names.write(topic, &mut self.name);
+            self.shared.connection = connection;
+            self.shared.tally.select(self.servers[connection]);
             self.connections[connection].queue(pending, name, &mut self.shared)?;
             self.unsent[connection] = true;
         }
-        for (connection, unsent) in self.connections.iter_mut().zip(&mut self.unsent) {
-            if std::mem::take(unsent) {
-                connection.flush(&mut self.shared)?;
+        for number in 0..self.connections.len() {
+            if std::mem::take(&mut self.unsent[number]) {
+                self.using(number, C::flush)?;
                 self.turn = self.turn.wrapping_add(1);
             }
         }
         Ok(())
     }
 
-    /// Makes requests on the connections that were opened again.
+    /// Makes requests on the connections that were opened again. With several servers also on the
+    /// others: they may have had no requests left before a connection was closed.
     fn reopen(&mut self) -> Result<()> {
         for number in 0..self.connections.len() {
+            self.select(number);
             let connection = &mut self.connections[number];
-            if !connection.is_open() && connection.reopen(&mut self.shared)? {
+            let can_request = match connection.is_open() {
+                true => self.plan.has_several_servers(),
+                false => connection.reopen(&mut self.shared)?,
+            };
+            if can_request {
                 self.refill(number)?;
             }
         }
         Ok(())
     }
 
-    /// Times out requests over UDP; fails if the server sends nothing at all.
-    fn check_timeouts(&mut self, now: u64) -> Result<()> {
-        let mut limit = self.timeout;
-        if self.is_udp {
-            limit += SILENCE.as_nanos() as u64;
+    /// Times out requests over UDP, and connections to one of several servers; fails if no server sends
+    /// anything at all.
+    fn check_timeouts(&mut self, now: u64, signals: &Signals) -> Result<()> {
+        if self.plan.target.transport().is_udp() || self.plan.has_several_servers() {
             for number in 0..self.connections.len() {
                 let before = now.saturating_sub(self.timeout);
-                self.connections[number].expire(before, &mut self.shared)?;
+                self.using(number, |connection, shared| {
+                    connection.expire(before, shared)
+                })?;
                 self.refill(number)?;
             }
         }
-        // A connection that was opened again may wait as long for the server to accept it.
-        limit = limit.max(self.reconnect);
-        let in_flight = self.in_flight();
-        let last_reply = self.shared.tally.last_reply();
-        if in_flight == 0 || last_reply > self.silent_since {
-            self.silent_since = now;
-        }
-        if now - self.silent_since > limit {
-            bail!(
-                "the server has not answered for {:?}, with {in_flight} requests in flight",
-                Duration::from_nanos(limit)
-            );
-        }
-        Ok(())
+        self.watch.check(
+            now,
+            self.outstanding(),
+            self.connections.iter().any(Connection::is_open),
+            self.shared.tally.last_reply(),
+            signals,
+        )
     }
 
     fn is_closed(&self) -> bool {
         matches!(self.sources, Sources::Closed { .. })
     }
 
-    fn in_flight(&self) -> usize {
-        self.connections
-            .iter()
-            .map(|connection| connection.in_flight().len())
-            .sum()
+    /// Returns how many requests are in flight or wait to be sent again.
+    fn outstanding(&self) -> usize {
+        let connections = self.connections.iter();
+        let in_flight: usize = connections.map(|c| c.in_flight().len()).sum();
+        in_flight + self.shared.resends.len()
     }
 
     /// Returns whether all requests are made, and answered or lost. In a closed loop, nothing in
@@ -354,7 +391,7 @@ impl<'a, C: Connection> Thread<'a, C> {
             }
             Sources::Open(_) => false,
         };
-        self.in_flight() == 0 && (self.draining || made_all())
+        self.outstanding() == 0 && (self.draining || made_all())
     }
 
     /// Returns how long the thread may sleep.
@@ -374,23 +411,5 @@ impl<'a, C: Connection> Thread<'a, C> {
             // The system may sleep a millisecond longer than requested.
             wait => Duration::from_nanos(wait - SLEEP_FROM / 2).min(LONGEST_SLEEP),
         }
-    }
-}
-
-/// Returns the first connection with room, searching from `turn` on. If `allowed` is not empty, only
-/// those connections are searched.
-fn connection_with_room<C: Connection>(
-    connections: &[C],
-    allowed: &[usize],
-    turn: usize,
-) -> Option<usize> {
-    let has_room = |&connection: &usize| {
-        connections[connection].in_flight().len() < connections[connection].limit()
-    };
-    match allowed.len() {
-        0 => (0..connections.len())
-            .map(|i| (turn + i) % connections.len())
-            .find(has_room),
-        len => (0..len).map(|i| allowed[(turn + i) % len]).find(has_room),
     }
 }

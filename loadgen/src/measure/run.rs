@@ -9,10 +9,10 @@ use crate::drive;
 use crate::observe::{Environment, Process};
 use crate::plan::{Plan, Promise};
 use crate::report::{Load, Progress, Report, Summary};
-use crate::verify::{self, History, Verdict};
+use crate::verify::{self, History, Rules, Verdict};
 
 /// Returns the server's process: the given one, or the one that listens at the server's address.
-/// `None` if that is not on this machine or may not be observed.
+/// `None` if that is not on this machine or may not be observed, or if there are several servers.
 ///
 /// # Errors
 ///
@@ -22,7 +22,10 @@ pub(crate) fn process_of(plan: &Plan, pid: Option<i32>) -> Result<Option<Process
         return Process::with_pid(pid).map(Some);
     }
     let udp = plan.target.transport().is_udp();
-    Ok(Process::listening_at(plan.server, udp))
+    match plan.servers[..] {
+        [server] => Ok(Process::listening_at(server, udp)),
+        _ => Ok(None),
+    }
 }
 
 /// Measures one run, and checks its order if the plan says so.
@@ -92,12 +95,16 @@ fn verified(
         );
     }
     let mut history = before;
-    history.append(during);
-    if let Some(after) = sums(plan)? {
-        history.append(after);
-    }
+    let began = history.append(during);
+    let ended = history.append(sums(plan)?.unwrap_or_default());
     let replies = history.len();
-    verify::check(history, &plan.workload.names, promise).map_err(|violation| {
+    let rules = Rules {
+        promise,
+        names: &plan.workload.names,
+        servers: &plan.servers,
+        run: began..ended,
+    };
+    verify::check(history, &rules).map_err(|violation| {
         anyhow!("the order is broken ({replies} replies checked): {violation}")
     })
 }

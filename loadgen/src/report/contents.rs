@@ -75,7 +75,7 @@ impl Load {
         Self {
             target: plan.target.name(),
             udp: plan.target.transport().is_udp(),
-            server: plan.server.to_string(),
+            server: plan.server_names(),
             connections: plan.connections,
             pipeline,
             rate,

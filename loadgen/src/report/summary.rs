@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::drive::{Measured, Reconnects, TickSummary};
+use crate::drive::{Measured, Reconnects, ServerCounts, TickSummary};
 use crate::observe::Process;
 
 /// The results of one run. Latencies are in microseconds.
@@ -20,6 +20,10 @@ pub(crate) struct Summary {
     pub(crate) errors: BTreeMap<String, u64>,
     /// The first refusal in the server's own words.
     pub(crate) first_error: Option<String>,
+    /// Refusals of requests that were sent again, by code; also in the warm-up.
+    pub(crate) sent_again: BTreeMap<String, u64>,
+    /// Those of them that could not be sent again before the end.
+    pub(crate) not_sent_again: u64,
     pub(crate) lost: u64,
     pub(crate) late: u64,
     /// Datagrams that match no request.
@@ -27,10 +31,22 @@ pub(crate) struct Summary {
     /// Requests of an open loop that were due and could not be made.
     pub(crate) never_sent: u64,
     pub(crate) reconnects: Reconnects,
+    /// What became of the requests to each server, in the order of the flags.
+    pub(crate) by_server: Vec<ByServer>,
     pub(crate) server: Option<Server>,
     /// Pairs of percentile and latency, for a plot.
     pub(crate) percentiles: Vec<(f64, f64)>,
     pub(crate) over_time: Vec<Point>,
+}
+
+/// What became of the requests to one server.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ByServer {
+    pub(crate) server: String,
+    /// Replies per second.
+    pub(crate) rate: f64,
+    #[serde(flatten)]
+    pub(crate) counts: ServerCounts,
 }
 
 /// The usual percentiles, in microseconds.
@@ -71,6 +87,11 @@ pub(crate) struct Point {
 impl Summary {
     pub(crate) fn of(measured: &Measured, process: Option<&Process>) -> Self {
         let seconds = measured.elapsed.as_secs_f64();
+        let by_server = measured.by_server.iter().map(|&(server, counts)| ByServer {
+            server: server.to_string(),
+            rate: counts.replies as f64 / seconds,
+            counts,
+        });
         let server = process
             .zip(measured.usage.as_ref())
             .zip(measured.processor_nanos())
@@ -92,7 +113,10 @@ impl Summary {
             late: measured.late,
             unmatched: measured.unmatched,
             never_sent: measured.never_sent,
-            reconnects: measured.reconnects,
+            sent_again: measured.sent_again.clone(),
+            not_sent_again: measured.not_sent_again,
+            reconnects: measured.reconnects(),
+            by_server: by_server.collect(),
             server,
             percentiles: percentiles(&measured.latency),
             over_time: points(&measured.ticks, seconds),

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use super::contents::{Load, Report};
 use super::notes;
 use super::ramp::Ramp;
-use super::summary::{Latency, Server, Summary};
+use super::summary::{ByServer, Latency, Server, Summary};
 use super::units::{bytes, cpu_time, duration, grouped};
-use crate::drive::Reconnects;
+use crate::drive::{Reconnects, ServerCounts};
+use crate::verify::Verdict;
 
 /// Returns the whole report as text.
 pub(crate) fn table(report: &Report) -> String {
@@ -18,19 +19,7 @@ pub(crate) fn table(report: &Report) -> String {
         summary_table(&report.load, result, &mut out);
     }
     if let Some(verdict) = &report.verified {
-        let gaps = match verdict.gaps {
-            0 => "no gaps".to_owned(),
-            gaps => format!("{} numbers without a reply", grouped(gaps)),
-        };
-        row(
-            &mut out,
-            "verified",
-            &format!(
-                "{} replies of {} topics in one order, {gaps}",
-                grouped(verdict.replies),
-                grouped(verdict.topics)
-            ),
-        );
+        verdict_rows(verdict, report.result.as_ref(), &mut out);
     }
     let hint = notes::pinning(&report.shared_processors);
     for (i, line) in hint.iter().enumerate() {
@@ -41,6 +30,38 @@ pub(crate) fn table(report: &Report) -> String {
 
 fn row(out: &mut String, name: &str, value: &str) {
     let _ = writeln!(out, "{name:<18} {value}");
+}
+
+fn verdict_rows(verdict: &Verdict, result: Option<&Summary>, out: &mut String) {
+    let gaps = match verdict.gaps {
+        0 => "no gaps".to_owned(),
+        gaps => format!("{} numbers without a reply", grouped(gaps)),
+    };
+    let text = format!(
+        "{} replies of {} topics in one order, {gaps}",
+        grouped(verdict.replies),
+        grouped(verdict.topics)
+    );
+    row(out, "verified", &text);
+    if verdict.gaps > 0 {
+        let text = format!("{} numbers", grouped(verdict.largest_gap));
+        row(out, "largest gap", &text);
+    }
+    let silence = &verdict.silence;
+    row(out, "longest silence", &duration(silence.all));
+    let servers = result.map_or(&[][..], |result| &result.by_server);
+    if servers.len() > 1 {
+        for (server, &longest) in servers.iter().zip(&silence.by_server) {
+            let text = format!("{} from {}", duration(longest), server.server);
+            row(out, "", &text);
+        }
+    }
+    let text = format!(
+        "{} from one topic (p50 of all topics; max {})",
+        duration(silence.topic_p50),
+        duration(silence.topic_max)
+    );
+    row(out, "", &text);
 }
 
 fn summary_table(load: &Load, summary: &Summary, out: &mut String) {
@@ -72,14 +93,45 @@ fn summary_table(load: &Load, summary: &Summary, out: &mut String) {
         row(out, &format!("latency {name}"), &duration(value));
     }
     error_rows(summary, out);
+    resend_rows(summary, out);
     if load.udp {
         datagram_rows(summary, out);
     } else if load.reconnect_seconds.is_some() {
         connection_rows(summary.reconnects, out);
     }
+    if summary.by_server.len() > 1 {
+        for server in &summary.by_server {
+            one_of_several(server, out);
+        }
+    }
     if let Some(server) = &summary.server {
         server_rows(server, out);
     }
+}
+
+/// What became of the requests to one of several servers. What did not happen is left out.
+fn one_of_several(server: &ByServer, out: &mut String) {
+    let ServerCounts {
+        replies,
+        unavailable,
+        busy,
+        unknown,
+        lost,
+        reconnects,
+    } = server.counts;
+    let mut text = format!("{}, {} answered", per_second(server.rate), grouped(replies));
+    for (times, what) in [
+        (unavailable, "unavailable"),
+        (busy, "busy"),
+        (unknown, "unknown"),
+        (lost, "lost"),
+        (reconnects.reopened, "connections opened again"),
+    ] {
+        if times > 0 {
+            let _ = write!(text, ", {} {what}", grouped(times));
+        }
+    }
+    row(out, &server.server, &text);
 }
 
 fn error_rows(summary: &Summary, out: &mut String) {
@@ -93,6 +145,19 @@ fn error_rows(summary: &Summary, out: &mut String) {
         && !summary.errors.contains_key(message)
     {
         row(out, "first error", message);
+    }
+}
+
+fn resend_rows(summary: &Summary, out: &mut String) {
+    for (code, times) in &summary.sent_again {
+        row(out, "sent again", &format!("{} {code}", grouped(*times)));
+    }
+    if summary.not_sent_again > 0 {
+        let text = format!(
+            "{} of them not before the end",
+            grouped(summary.not_sent_again)
+        );
+        row(out, "", &text);
     }
 }
 

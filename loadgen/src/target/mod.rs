@@ -8,9 +8,11 @@ mod classic;
 mod framed;
 mod interface;
 mod memcached;
+mod refusal;
 mod registry;
 mod resp;
 mod text;
 
 pub(crate) use interface::{Decoded, Login, Matching, Outcome, Target, Transport};
+pub(crate) use refusal::Fate;
 pub(crate) use registry::{ALL, named};

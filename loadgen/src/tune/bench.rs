@@ -134,7 +134,7 @@ impl<'a> Bench<'a> {
             self.processors,
         )?;
         let plan = Plan {
-            server: running.address(self.load.target.transport()),
+            servers: vec![running.address(self.load.target.transport())],
             pace,
             ..self.load.clone()
         };

@@ -12,15 +12,35 @@
 //! answered before that. So the numbers that are missing up to a gap must have gone to requests that
 //! were sent before any greater sum was answered, and there must be enough of those for every gap.
 //! Each number is judged by itself: that an ADD without a reply takes consecutive numbers is not used.
+//! A cluster whose node dies may also skip numbers ([`Promise::Failover`]): such a gap is accepted if
+//! a server was seen to fail between the requests on both of its sides.
+//!
+//! It does not matter which server answered: all of them have one order, and one clock measures them.
 
-use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
 
+use super::failures::Failures;
 use super::history::{History, Record, Unanswered};
+use super::silence::{Silence, longest};
+use super::violation::{Fault, Violation};
 use crate::plan::Promise;
 use crate::workload::Names;
 
+/// What a history is checked against.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules<'a> {
+    pub(crate) promise: Promise,
+    pub(crate) names: &'a Names,
+    /// The servers by their numbers.
+    pub(crate) servers: &'a [SocketAddr],
+    /// When the run began and ended. What the history has before and after it are sums that were read,
+    /// and no time between them counts as silence.
+    pub(crate) run: Range<u64>,
+}
+
 /// The result of a check that found no violation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub(crate) struct Verdict {
     /// Replies that were checked.
     pub(crate) replies: u64,
@@ -29,92 +49,17 @@ pub(crate) struct Verdict {
     /// Numbers that no reply had: requests without a reply took them. If numbers may be skipped, they
     /// were taken or skipped.
     pub(crate) gaps: u64,
+    /// The most of them that were missing in a row.
+    pub(crate) largest_gap: u64,
+    /// The longest times without an answer.
+    pub(crate) silence: Silence,
 }
 
-/// Replies that do not fit into one order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
-    /// The topic's name.
-    topic: String,
-    fault: Fault,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Fault {
-    /// Both requests got the same number.
-    Duplicate(Record, Record),
-    /// The first request was answered before the second was sent, and has the greater sum.
-    Backwards(Record, Record),
-    /// A GET saw a sum inside a range that one request took at once.
-    Torn(Record, Record),
-    /// More numbers are missing, up to those between these two requests, than requests without a reply
-    /// can have taken.
-    Skipped {
-        missing: u64,
-        unanswered: u64,
-        between: (Record, Record),
-    },
-    /// A sum is lower than the numbers that the request took.
-    TooLow(Record),
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let topic = &self.topic;
-        match &self.fault {
-            Fault::Duplicate(a, b) => write!(
-                f,
-                "topic {topic:?}: the same number went to two requests:\n  {a}\n  {b}"
-            ),
-            Fault::Backwards(a, b) => write!(
-                f,
-                "topic {topic:?} went back: the first was answered before the second was sent:\n  \
-                 {a}\n  {b}"
-            ),
-            Fault::Torn(a, b) => write!(
-                f,
-                "topic {topic:?}: a sum was seen within a range that one request took:\n  {a}\n  {b}"
-            ),
-            Fault::Skipped {
-                missing,
-                unanswered,
-                between: (a, b),
-            } => write!(
-                f,
-                "topic {topic:?} skipped {missing} numbers, and only {unanswered} can have gone to \
-                 requests without a reply that were sent in time; the last between these two:\n  \
-                 {a}\n  {b}"
-            ),
-            Fault::TooLow(a) => {
-                write!(
-                    f,
-                    "topic {topic:?}: a sum lower than what was counted:\n  {a}"
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            sum,
-            sent,
-            replied,
-            taken,
-            ..
-        } = self;
-        match taken {
-            0 => write!(f, "get {sum}")?,
-            1 => write!(f, "count {sum}")?,
-            _ => write!(
-                f,
-                "add {} to {sum}",
-                (sum + 1).saturating_sub((*taken).into())
-            )?,
-        }
-        write!(f, ", sent at {sent} ns, answered at {replied} ns")
-    }
+/// Numbers that no reply to one topic had.
+#[derive(Debug, Clone, Copy, Default)]
+struct Missing {
+    all: u64,
+    largest: u64,
 }
 
 impl Record {
@@ -134,29 +79,41 @@ impl Record {
 /// # Errors
 ///
 /// The first violation, of the topic with the lowest number, in the order of the rules above.
-pub(crate) fn check(
-    mut history: History,
-    names: &Names,
-    promise: Promise,
-) -> Result<Verdict, Violation> {
+pub(crate) fn check(mut history: History, rules: &Rules<'_>) -> Result<Verdict, Violation> {
     history
         .records
         .sort_unstable_by_key(|record| (record.topic, record.position(), record.sent));
     history
         .unanswered
         .sort_unstable_by_key(|request| (request.topic, request.sent));
+    history.failures.sort();
+    let failures = (rules.promise == Promise::Failover).then_some(&history.failures);
     let mut verdict = Verdict::default();
-    for records in history.records.chunk_by(|a, b| a.topic == b.topic) {
+    let mut silences = Vec::new();
+    for records in history.records.chunk_by_mut(|a, b| a.topic == b.topic) {
         let topic = records[0].topic;
         let unanswered = of_topic(&history.unanswered, topic);
-        let gaps = check_topic(records, unanswered, promise).map_err(|fault| Violation {
-            topic: names.of(topic),
-            fault,
-        })?;
+        let missing = check_numbers(records)
+            .and_then(|missing| {
+                check_times(records)?;
+                if missing.all > 0 && rules.promise != Promise::Monotonic {
+                    check_gaps(records, unanswered, failures)?;
+                }
+                Ok(missing)
+            })
+            .map_err(|fault| Violation {
+                topic: rules.names.of(topic).into(),
+                fault,
+                servers: rules.servers.into(),
+            })?;
         verdict.replies += records.len() as u64;
         verdict.topics += 1;
-        verdict.gaps += gaps;
+        verdict.gaps += missing.all;
+        verdict.largest_gap = verdict.largest_gap.max(missing.largest);
+        silences.extend(longest(records, &rules.run));
     }
+    let servers = rules.servers.len();
+    verdict.silence = Silence::of(&history.records, servers, &rules.run, silences);
     Ok(verdict)
 }
 
@@ -167,25 +124,10 @@ fn of_topic(unanswered: &[Unanswered], topic: u32) -> &[Unanswered] {
     &unanswered[start..end]
 }
 
-/// Checks one topic's records, which are sorted by position, with its requests without a reply, which
-/// are sorted by time. Returns how many numbers are missing.
-fn check_topic(
-    records: &[Record],
-    unanswered: &[Unanswered],
-    promise: Promise,
-) -> Result<u64, Fault> {
-    let missing = check_numbers(records)?;
-    check_times(records)?;
-    if missing > 0 && promise == Promise::Exact {
-        check_gaps(records, unanswered, missing)?;
-    }
-    Ok(missing)
-}
-
 /// Rule 1: each count begins at or above the end of the count before it. Returns how many numbers are
-/// missing between them.
-fn check_numbers(records: &[Record]) -> Result<u64, Fault> {
-    let mut missing = 0;
+/// missing between them. The records are sorted by position.
+fn check_numbers(records: &[Record]) -> Result<Missing, Fault> {
+    let mut missing = Missing::default();
     let mut last: Option<(u64, Record)> = None;
     for record in records {
         let before = record.before().ok_or(Fault::TooLow(*record))?;
@@ -198,7 +140,9 @@ fn check_numbers(records: &[Record]) -> Result<u64, Fault> {
                     Fault::Duplicate(below, *record)
                 });
             }
-            missing += before.saturating_sub(sum);
+            let gap = before.saturating_sub(sum);
+            missing.all += gap;
+            missing.largest = missing.largest.max(gap);
         }
         last = Some((record.sum, *record));
     }
@@ -225,14 +169,23 @@ fn check_times(records: &[Record]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Rule 3, for `missing` numbers in all. The requests that can fill a gap can also fill every gap
-/// above it, so it is enough to compare, for each gap, all numbers that are missing up to it with all
-/// requests that can fill it.
+/// Rule 3, for the gaps that no failure explains. The requests that can fill a gap can also fill every
+/// gap above it, so it is enough to compare, for each gap, all numbers that are missing up to it with
+/// all requests that can fill it. `unanswered` are sorted by time.
 fn check_gaps(
     records: &[Record],
     mut unanswered: &[Unanswered],
-    mut missing: u64,
+    failures: Option<&Failures>,
 ) -> Result<(), Fault> {
+    // Numbers are skipped after the request below the gap was applied, and before the one above it was.
+    let gap_between = |below: &Record, above: &Record| {
+        let gap = above.before().unwrap_or(0).saturating_sub(below.sum);
+        let is_explained =
+            || failures.is_some_and(|failures| failures.overlap(below.sent, above.replied));
+        if gap > 0 && is_explained() { 0 } else { gap }
+    };
+    let pairs = records.windows(2);
+    let mut missing: u64 = pairs.map(|pair| gap_between(&pair[0], &pair[1])).sum();
     let mut taken: u64 = unanswered
         .iter()
         .map(|request| u64::from(request.taken))
@@ -242,7 +195,7 @@ fn check_gaps(
     for pair in records.windows(2).rev() {
         let [below, above] = [pair[0], pair[1]];
         earliest = earliest.min(above.replied);
-        let gap = above.before().unwrap_or(0).saturating_sub(below.sum);
+        let gap = gap_between(&below, &above);
         if gap == 0 {
             continue;
         }
@@ -257,6 +210,7 @@ fn check_gaps(
                 missing,
                 unanswered: taken,
                 between: (below, above),
+                no_failure: failures.is_some(),
             });
         }
         missing -= gap;
@@ -264,5 +218,7 @@ fn check_gaps(
     lowest
 }
 
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod tests;

@@ -12,9 +12,7 @@ use std::sync::Arc;
 
 pub(crate) use arrivals::{Arrivals, Spacing};
 pub(crate) use distribution::Distribution;
-#[cfg(test)]
-pub(crate) use mix::ADD;
-pub(crate) use mix::{Mix, method_name};
+pub(crate) use mix::{ADD, Mix, method_name};
 pub(crate) use names::Names;
 pub(crate) use requests::{Request, Requests, Topics};
 

@@ -15,6 +15,15 @@ fn bad_usage_is_one_line_and_exit_code_2() {
     for (flags, because) in [
         ("--target http", "must be one of framed, udp, classic-udp"),
         ("--server nowhere", "a host and a port"),
+        ("--server 127.0.0.1:1,nowhere", "a host and a port"),
+        (
+            "--server 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3 --connections 2",
+            "--connections 2 is fewer than the 3 servers",
+        ),
+        (
+            "--server 127.0.0.1:1 --server 127.0.0.1:2 --shard-aware",
+            "--shard-aware is for one server",
+        ),
         ("--connections 0", "1 to 1000000"),
         ("--rate 0", "requests per second"),
         ("--rate 5 --pipeline 2", "cannot be used with"),
@@ -22,7 +31,10 @@ fn bad_usage_is_one_line_and_exit_code_2() {
         ("--ramp 5", "two rates"),
         ("--reconnect=0", "above 0"),
         ("--reconnect --ramp 1..5", "cannot be used with"),
-        ("--verify=mostly", "possible values: exact, monotonic"),
+        (
+            "--verify=mostly",
+            "possible values: exact, failover, monotonic",
+        ),
         ("--slo 5", "required"),
         ("--duration 0", "above 0"),
         ("--duration x", "a number of seconds"),

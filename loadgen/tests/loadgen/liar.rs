@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use globalcounter::protocol::framed::{self, Call};
-use globalcounter::protocol::{Op, Reply};
+use globalcounter::protocol::{ErrorCode, Op, Reply};
 
 /// A way in which a server breaks the order.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,9 +20,21 @@ pub(crate) enum Lie {
     Forget,
 }
 
+/// Which requests a server refuses: every so many; 0 for none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Refusals {
+    /// These were not applied.
+    pub(crate) unavailable: u64,
+    pub(crate) busy: u64,
+    /// These were applied.
+    pub(crate) unknown: u64,
+}
+
 /// The sums of such a server.
 pub(crate) struct Liar {
     lie: Lie,
+    refusals: Refusals,
+    requests: u64,
     sums: HashMap<Vec<u8>, u64>,
     counts: u64,
     withheld: Option<u64>,
@@ -36,9 +48,24 @@ impl Liar {
     pub(crate) fn new(lie: Lie) -> Self {
         Self {
             lie,
+            refusals: Refusals::default(),
+            requests: 0,
             sums: HashMap::new(),
             counts: 0,
             withheld: None,
+        }
+    }
+
+    /// Refuses some requests from now on.
+    pub(crate) fn refusing(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
+        self
+    }
+
+    /// Skips numbers in every topic, as the next owner of a range does.
+    pub(crate) fn skip(&mut self, numbers: u64) {
+        for sum in self.sums.values_mut() {
+            *sum += numbers;
         }
     }
 
@@ -69,6 +96,18 @@ impl Liar {
             panic!("only counts and gets are expected");
         };
         let topic = request.topic.as_bytes();
+        self.requests += 1;
+        let is_due = |every: u64| every > 0 && self.requests.is_multiple_of(every);
+        if is_due(self.refusals.unavailable) {
+            return Reply::Error(ErrorCode::Unavailable);
+        }
+        if is_due(self.refusals.busy) {
+            return Reply::Error(ErrorCode::Busy);
+        }
+        if request.op == Op::Count && is_due(self.refusals.unknown) {
+            self.count(topic);
+            return Reply::Error(ErrorCode::Unknown);
+        }
         match request.op {
             Op::Count => Reply::Count(self.count(topic)),
             Op::Get => {

@@ -1,6 +1,7 @@
 //! The load generator from outside: the real binary, against servers in this process.
 //!
 //! - `runs`: every target, closed and open loops, ramps, reports
+//! - `servers`: several servers with one order: together, one after the other, and apart
 //! - `order`: `--verify`, against servers that keep order, lose datagrams, or lie
 //! - `failures`: bad usage, and servers that are absent, vanish, fall silent or send invalid bytes
 //! - `reconnect`: `--reconnect`, with servers that close connections or are away
@@ -18,6 +19,7 @@ mod null_and_compare;
 mod order;
 mod reconnect;
 mod runs;
+mod servers;
 mod support;
 mod tls;
 mod tune;

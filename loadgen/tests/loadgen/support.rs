@@ -97,7 +97,16 @@ impl Embedded {
 
     /// Starts a server that everybody may use, or those whom `access` allows.
     pub(crate) fn with(shards: usize, access: Option<Guard>) -> Self {
-        let port_0 = Some(([127, 0, 0, 1], 0).into());
+        Self::at_host([127, 0, 0, 1], shards, access)
+    }
+
+    /// Starts a server that can be reached by every address of this machine.
+    pub(crate) fn at_every_address(shards: usize) -> Self {
+        Self::at_host([0; 4], shards, None)
+    }
+
+    fn at_host(host: [u8; 4], shards: usize, access: Option<Guard>) -> Self {
+        let port_0 = Some((host, 0).into());
         let server = Server::bind(Config {
             tcp: port_0,
             udp: port_0,

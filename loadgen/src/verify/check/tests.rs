@@ -2,7 +2,7 @@ use std::num::NonZeroU32;
 
 use globalcounter::protocol::Op;
 
-use super::super::history::MAX_RECORDS;
+use super::super::history::{MAX_RECORDS, Sent};
 use super::*;
 
 const GET: Op = Op::Get;
@@ -10,6 +10,31 @@ const COUNT: Op = Op::Count;
 
 fn add(n: u32) -> Op {
     Op::Add(NonZeroU32::new(n).unwrap())
+}
+
+const PROMISES: [Promise; 3] = [Promise::Exact, Promise::Failover, Promise::Monotonic];
+
+/// A request of one topic.
+fn sent(topic: u32, op: Op, at: u64) -> Sent {
+    Sent {
+        topic,
+        op,
+        at,
+        server: 0,
+    }
+}
+
+fn judged(history: History, promise: Promise) -> Result<Verdict, Violation> {
+    let names = Names::new(1, 1).unwrap();
+    check(
+        history,
+        &Rules {
+            promise,
+            names: &names,
+            servers: &[],
+            run: 0..1_000,
+        },
+    )
 }
 
 /// Checks replies to one topic: (op, sum, sent, replied). The counts without a reply were sent at 0.
@@ -24,15 +49,14 @@ fn with_unanswered(
     promise: Promise,
 ) -> Result<u64, String> {
     let mut history = History::new(1);
-    for &(op, sum, sent, replied) in replies {
-        history.reply(0, op, sum, sent, replied);
+    for &(op, sum, at, replied) in replies {
+        history.reply(sent(0, op, at), sum, replied);
     }
-    for &(op, sent) in unanswered {
-        history.unanswered(0, op, sent);
-        history.unanswered(1, op, sent); // of another topic, so it explains nothing
+    for &(op, at) in unanswered {
+        history.unanswered(sent(0, op, at));
+        history.unanswered(sent(1, op, at)); // of another topic, so it explains nothing
     }
-    let names = Names::new(1, 1).unwrap();
-    match check(history, &names, promise) {
+    match judged(history, promise) {
         Ok(verdict) => Ok(verdict.gaps),
         Err(violation) => Err(violation.to_string()),
     }
@@ -190,7 +214,7 @@ fn requests_without_a_reply_hide_no_other_fault() {
             "within a range",
         ),
     ] {
-        for promise in [Promise::Exact, Promise::Monotonic] {
+        for promise in PROMISES {
             let error = with_unanswered(&replies, &unanswered, promise).unwrap_err();
             assert!(error.contains(because), "{error}");
         }
@@ -213,12 +237,11 @@ fn a_range_below_zero_is_found() {
 #[test]
 fn an_appended_run_is_later_than_all_before() {
     let mut history = History::new(1);
-    history.reply(0, COUNT, 2, 50, 90);
+    history.reply(sent(0, COUNT, 50), 2, 90);
     let mut later = History::new(1);
-    later.reply(0, COUNT, 1, 10, 20);
+    later.reply(sent(0, COUNT, 10), 1, 20);
     history.append(later);
-    let names = Names::new(1, 1).unwrap();
-    let error = check(history, &names, Promise::Exact).unwrap_err();
+    let error = judged(history, Promise::Exact).unwrap_err();
     assert!(matches!(error.fault, Fault::Backwards(..)), "{error}");
 }
 
@@ -227,21 +250,20 @@ fn an_appended_run_is_later_than_all_before() {
 #[test]
 fn an_appended_run_sees_what_had_no_reply() {
     let mut history = History::new(1);
-    history.reply(0, COUNT, 1, 0, 10);
-    history.unanswered(0, COUNT, 500);
+    history.reply(sent(0, COUNT, 0), 1, 10);
+    history.unanswered(sent(0, COUNT, 500));
     let mut later = History::new(1);
-    later.reply(0, GET, 2, 3, 4);
+    later.reply(sent(0, GET, 3), 2, 4);
     history.append(later);
-    let names = Names::new(1, 1).unwrap();
-    let verdict = check(history, &names, Promise::Exact).unwrap();
+    let verdict = judged(history, Promise::Exact).unwrap();
     assert_eq!((verdict.replies, verdict.gaps), (2, 1));
 }
 
 #[test]
 fn requests_without_a_reply_count_towards_the_limit() {
     let mut history = History::new(MAX_RECORDS / 2);
-    history.reply(0, COUNT, 1, 0, 10);
+    history.reply(sent(0, COUNT, 0), 1, 10);
     assert!(!history.is_full());
-    history.unanswered(0, COUNT, 20);
+    history.unanswered(sent(0, COUNT, 20));
     assert!(history.is_full());
 }
