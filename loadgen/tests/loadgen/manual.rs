@@ -8,7 +8,13 @@ fn each_command_has_a_manual_page() {
     loadgen(&format!("man {}", directory.display())).measured();
     let page = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     let main = page("loadgen.1");
-    for text in ["loadgen\\-tune(1)", "\\-\\-reconnect", "\\-\\-verify"] {
+    for text in [
+        "loadgen\\-tune(1)",
+        "\\-\\-reconnect",
+        "\\-\\-verify",
+        "failover",
+        "Several servers must have one order together",
+    ] {
         assert!(main.contains(text), "{text}");
     }
     assert!(page("loadgen-compare.1").contains("\\-\\-rounds"));
