@@ -49,10 +49,12 @@ pub use status::{
 };
 pub use threads::Pulse;
 
+use crate::cluster::{NodeName, Owner, RANGES, RangeId};
 pub use crate::measure::Distribution;
 use crate::shard::Durability;
 use crate::store::Store;
 use crate::topic::Shards;
+use cluster::Owners;
 use net::Group;
 use status::Status;
 use threads::{Beats, Prepared};
@@ -283,6 +285,21 @@ impl Server {
             beats,
         };
         Ok(Self { prepared })
+    }
+
+    /// Makes the server a node of a cluster in which each range belongs to whom `owner_of` says,
+    /// forever. For tests of what Redis Cluster clients see.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the server does not serve TCP, or is a node of a cluster already.
+    #[doc(hidden)]
+    pub fn join_fixed(&self, name: &str, owner_of: impl Fn(RangeId) -> Owner) {
+        let address = self.tcp_addr().expect("Redis clients need TCP");
+        let address = address.to_string().into();
+        let owners = Owners::new(RANGES, NodeName::new(name), address);
+        owners.update(owner_of);
+        self.prepared.shared.join(Arc::new(owners));
     }
 
     /// Returns the address of TCP, with the port that the system chose for port 0.

@@ -25,6 +25,7 @@
 //! - `logging`: log lines that peers can provoke
 //! - `manual`: manual pages and completion scripts
 //! - `redis_clients`: existing Redis clients, unchanged
+//! - `redis_cluster`: commands of Redis Cluster, and its clients, unchanged
 //! - `access`: rights, tokens, passwords and address ranges
 //! - `resp`: the Redis protocol, byte for byte
 //! - `resp_model`: the Redis protocol, compared with a model
@@ -89,6 +90,7 @@ mod peers;
 mod rates;
 mod readme;
 mod redis_clients;
+mod redis_cluster;
 mod reload;
 mod resp;
 mod resp_clients;

@@ -1,13 +1,11 @@
 //! Existing Redis clients, unchanged, against one shard and eight: the `redis` crate; and
 //! redis-cli, redis-benchmark and Python's package if they are installed.
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::process::{Command, Output, Stdio};
 
 use redis::{AsyncCommands, Client, Commands, ConnectionLike, ErrorKind, ServerErrorKind};
 
-use crate::support::{Embedded, is_one_to_n};
+use crate::support::{Embedded, has_python_package, is_one_to_n, run};
 
 const SHARDS: [usize; 2] = [1, 8];
 
@@ -148,25 +146,6 @@ fn transactions_of_the_redis_crate_fail_and_count_nothing() {
     }
 }
 
-/// Runs a program with these arguments and this input. Returns `None` if it is not installed.
-fn run(program: &str, arguments: &[&str], input: &str) -> Option<Output> {
-    let spawned = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = spawned else {
-        println!("skipped: {program} is not installed");
-        return None;
-    };
-    let mut stdin = child.stdin.take().unwrap();
-    // A program that does not read its input may have ended by now.
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    Some(child.wait_with_output().unwrap())
-}
-
 #[test]
 fn redis_cli_counts() {
     for shards in SHARDS {
@@ -261,15 +240,6 @@ for protocol in (2, 3):
     assert sorted(asyncio.run(count())) == list(range(1, 51))
 print("ok")
 "#;
-
-fn has_python_package() -> bool {
-    let import = run("python3", &["-c", "import redis"], "");
-    let has = import.is_some_and(|output| output.status.success());
-    if !has {
-        println!("skipped: Python's redis package is not installed");
-    }
-    has
-}
 
 /// The script in docs/redis.md copies all counters of one server to another.
 #[test]

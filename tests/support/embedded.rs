@@ -56,7 +56,8 @@ impl Embedded {
         Self::run(Server::bind_to(config, store).unwrap())
     }
 
-    fn run(server: Server) -> Self {
+    /// Runs a server that is bound.
+    pub(crate) fn run(server: Server) -> Self {
         Self {
             tcp: server.tcp_addr().unwrap(),
             udp: server.udp_addr().unwrap(),

@@ -6,7 +6,7 @@ use super::client::{
     Auth, ClientFilter, Kill, Replies, check_switch, client_word, read_kill, read_list,
     read_replies,
 };
-use super::limits::MAX_PATTERN;
+use super::limits::{MAX_PATTERN, SLOTS};
 use super::lookup::keys_of;
 use super::number::{integer, is_negative};
 use super::set::{increment, read_set, sum};
@@ -69,6 +69,8 @@ pub enum Command<'a> {
     Keys(&'a [u8]),
     /// RANDOMKEY.
     RandomKey,
+    /// CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT.
+    SlotKeys(SlotKeys),
     /// COMMAND GETKEYS: the arguments from `first` to the one before `end` are keys.
     GetKeys {
         /// The first key.
@@ -130,6 +132,15 @@ pub struct Scan<'a> {
     pub count: usize,
     /// Whether the requested type is string, which all topics are; if not, none is returned.
     pub strings: bool,
+}
+
+/// CLUSTER COUNTKEYSINSLOT or GETKEYSINSLOT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotKeys {
+    /// The slot, 0 to 16383.
+    pub slot: u16,
+    /// How many topics to return at most; `None` to return only their number.
+    pub max: Option<u64>,
 }
 
 impl<'a> Command<'a> {
@@ -263,12 +274,34 @@ impl<'a> Command<'a> {
                 0..=MAX_PATTERN => Ok(Self::Other),
                 _ => Err(Refusal::PatternLength),
             },
+            Verb::ClusterCountKeysInSlot => match integer(at(2)).map(slot) {
+                Some(Some(slot)) => Ok(Self::SlotKeys(SlotKeys { slot, max: None })),
+                Some(None) => Err(Refusal::Slot),
+                None => Err(Refusal::NotAnInteger),
+            },
+            Verb::ClusterGetKeysInSlot => {
+                let (Some(number), Some(count)) = (integer(at(2)), integer(at(3))) else {
+                    return Err(Refusal::NotAnInteger);
+                };
+                match (slot(number), u64::try_from(count)) {
+                    (Some(slot), Ok(count)) => Ok(Self::SlotKeys(SlotKeys {
+                        slot,
+                        max: Some(count),
+                    })),
+                    _ => Err(Refusal::SlotOrCount),
+                }
+            }
             Verb::CommandInfo | Verb::CommandDocs if arguments.len() > 2 + MAX_DESCRIBED => {
                 Err(Refusal::Syntax)
             }
             _ => Ok(Self::Other),
         }
     }
+}
+
+/// Returns the slot with this number, if there is one.
+fn slot(number: i64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|&slot| slot < SLOTS)
 }
 
 /// Checks the options of MEMORY USAGE. A sum has no nested values to sample.

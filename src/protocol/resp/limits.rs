@@ -17,6 +17,9 @@ pub const MAX_COMMAND: usize = 1024 * 1024;
 /// The longest inline command, in bytes: the limit of Redis.
 pub const MAX_INLINE: usize = 64 * 1024;
 
+/// The number of slots of a cluster. Source: the Redis Cluster specification.
+pub(super) const SLOTS: u16 = 16_384;
+
 /// The longest patterns of one command together, in bytes: matching a pattern against a name takes
 /// up to the product of their lengths in steps.
 pub(super) const MAX_PATTERN: usize = 1_024;

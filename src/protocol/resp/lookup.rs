@@ -94,10 +94,7 @@ pub fn find<'a>(arguments: &Arguments, bytes: &'a [u8]) -> Result<&'static Spec,
         return Ok(spec);
     }
     let subcommand = arguments.at(1, bytes);
-    subcommand_named(spec, subcommand).ok_or(Refusal::UnknownSubcommand {
-        of: spec,
-        name: subcommand,
-    })
+    subcommand_named(spec, subcommand).ok_or_else(|| Refusal::unknown_subcommand(spec, subcommand))
 }
 
 /// Returns which arguments are keys, of the command whose name is argument `first` and whose own

@@ -24,7 +24,7 @@ mod unsupported;
 mod version;
 
 pub use client::{Auth, ClientFilter, Kill, Replies};
-pub use command::{Command, EachKey, Hello, Scan};
+pub use command::{Command, EachKey, Hello, Scan, SlotKeys};
 pub use decode::{Arguments, Progress, ProtocolError, decode, decode_array};
 pub use describe::{commands, describe, document, help};
 pub use encode::{Writer, encode_command, encode_number};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::limits::MAX_PATTERN;
 use super::unsupported::{self, NO_EXPIRY, ONLY_UP};
-use super::{Arguments, Spec};
+use super::{Arguments, Spec, Verb};
 use crate::protocol::ErrorCode;
 
 /// The most bytes of an argument that an error quotes: the limit of Redis.
@@ -30,6 +30,16 @@ pub enum Refusal<'a> {
         /// The name of the subcommand that was sent.
         name: &'a [u8],
     },
+    /// A subcommand of CLUSTER that changes a cluster of Redis. Here the nodes place slots themselves.
+    ChangesCluster,
+    /// A command about clusters, at a server alone.
+    NoCluster,
+    /// No node of the cluster has this id.
+    UnknownNode(&'a [u8]),
+    /// The slot is not one of 0 to 16383.
+    Slot,
+    /// The slot, or the number of keys, in CLUSTER GETKEYSINSLOT is invalid.
+    SlotOrCount,
     /// The command does not take this number of arguments.
     Arity(&'static Spec),
     /// The topic is invalid.
@@ -120,6 +130,14 @@ impl<'a> Refusal<'a> {
             arguments: [at(1), at(2), at(3), at(4)],
         }
     }
+
+    /// Returns the refusal of a subcommand that does not exist here.
+    pub(super) fn unknown_subcommand(of: &'static Spec, name: &'a [u8]) -> Self {
+        match of.verb == Verb::Cluster && unsupported::changes_cluster(name) {
+            true => Self::ChangesCluster,
+            false => Self::UnknownSubcommand { of, name },
+        }
+    }
 }
 
 impl From<ErrorCode> for Refusal<'_> {
@@ -147,6 +165,13 @@ impl fmt::Display for Refusal<'_> {
                 let name = Quoted(name);
                 write!(f, "ERR unknown subcommand '{name}'. Try {command} HELP.")
             }
+            Self::ChangesCluster => f.write_str(
+                "ERR not supported: the nodes place slots themselves; see `globalcounter cluster`",
+            ),
+            Self::NoCluster => f.write_str("ERR This instance has cluster support disabled"),
+            Self::UnknownNode(id) => write!(f, "ERR Unknown node {}", Quoted(id)),
+            Self::Slot => f.write_str("ERR Invalid slot"),
+            Self::SlotOrCount => f.write_str("ERR Invalid slot or number of keys"),
             Self::Arity(spec) => {
                 let name = spec.name;
                 write!(f, "ERR wrong number of arguments for '{name}' command")

@@ -89,6 +89,24 @@ pub enum Verb {
     SlowLogHelp,
     SlowLogLen,
     SlowLogReset,
+    Asking,
+    ReadOnly,
+    ReadWrite,
+    Cluster,
+    ClusterCountFailureReports,
+    ClusterCountKeysInSlot,
+    ClusterGetKeysInSlot,
+    ClusterHelp,
+    ClusterInfo,
+    ClusterKeySlot,
+    ClusterLinks,
+    ClusterMyId,
+    ClusterMyShardId,
+    ClusterNodes,
+    ClusterReplicas,
+    ClusterShards,
+    ClusterSlaves,
+    ClusterSlots,
 }
 
 impl Verb {
@@ -105,6 +123,7 @@ impl Verb {
         matches!(
             self,
             Self::Client
+                | Self::Cluster
                 | Self::Command
                 | Self::Config
                 | Self::Latency
@@ -150,6 +169,7 @@ pub enum Group {
     Connection,
     Server,
     Transactions,
+    Cluster,
 }
 
 impl Group {
@@ -162,6 +182,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
+            Self::Cluster => "cluster",
         }
     }
 }

@@ -25,6 +25,8 @@ const KEYS: Argument = KEY.multiple();
 const SUM: Argument = argument("sum", "integer");
 const ON_OFF: Argument = argument("on|off", "string");
 const EVENT: Argument = argument("event", "string");
+const NODE: Argument = argument("node-id", "string");
+const SLOT: Argument = argument("slot", "integer");
 const NAME: Argument = argument("command-name", "string").optional().multiple();
 
 const READ: &[&str] = &["readonly", "fast"];
@@ -192,4 +194,31 @@ pub const COMMANDS: &[Spec] = &[
     row!(SlowLogHelp "slowlog|help" 2 None SLOW Server "6.2.0" "Lists the subcommands." []),
     row!(SlowLogLen "slowlog|len" 2 None SLOW Server "2.2.12" "Returns 0." []),
     row!(SlowLogReset "slowlog|reset" 2 None SLOW Server "2.2.12" "Accepted: there is nothing to reset." []),
+    row!(Asking "asking" 1 None FAST Cluster "3.0.0" "Accepted: no node redirects with ASK." []),
+    row!(ReadOnly "readonly" 1 None FAST Cluster "3.0.0"
+        "Accepted: there are no replicas. The connection gets redirects from now on." []),
+    row!(ReadWrite "readwrite" 1 None FAST Cluster "3.0.0" "Accepted: there are no replicas." []),
+    row!(Cluster "cluster" -2 None SLOW Cluster "3.0.0" "Commands about the nodes of a cluster." []),
+    row!(ClusterCountFailureReports "cluster|count-failure-reports" 3 None SLOW Cluster "3.0.0"
+        "Returns 0: nodes do not report each other." [NODE]),
+    row!(ClusterCountKeysInSlot "cluster|countkeysinslot" 3 None SLOW Cluster "3.0.0"
+        "Returns the number of topics of a slot at this node." [SLOT]),
+    row!(ClusterGetKeysInSlot "cluster|getkeysinslot" 4 None SLOW Cluster "3.0.0"
+        "Returns some topics of a slot at this node." [SLOT, argument("count", "integer")]),
+    row!(ClusterHelp "cluster|help" 2 None SLOW Cluster "5.0.0" "Lists the subcommands." []),
+    row!(ClusterInfo "cluster|info" 2 None SLOW Cluster "3.0.0" "Returns how many slots have an owner." []),
+    row!(ClusterKeySlot "cluster|keyslot" 3 None SLOW Cluster "3.0.0" "Returns the slot of a topic."
+        [argument("key", "string")]),
+    row!(ClusterLinks "cluster|links" 2 None SLOW Cluster "7.0.0" "Returns an empty list: there is no cluster bus." []),
+    row!(ClusterMyId "cluster|myid" 2 None SLOW Cluster "3.0.0" "Returns the id of this node." []),
+    row!(ClusterMyShardId "cluster|myshardid" 2 None SLOW Cluster "7.2.0"
+        "Returns the id of this node's shard: the node alone." []),
+    row!(ClusterNodes "cluster|nodes" 2 None SLOW Cluster "3.0.0"
+        "Describes the nodes and their slots. The connection gets redirects from now on." []),
+    row!(ClusterReplicas "cluster|replicas" 3 None SLOW Cluster "5.0.0" "Returns an empty list: there are no replicas." [NODE]),
+    row!(ClusterShards "cluster|shards" 2 None SLOW Cluster "7.0.0"
+        "Returns the slots of each node. The connection gets redirects from now on." []),
+    row!(ClusterSlaves "cluster|slaves" 3 None SLOW Cluster "3.0.0" "The same as CLUSTER REPLICAS." [NODE]),
+    row!(ClusterSlots "cluster|slots" 2 None SLOW Cluster "3.0.0"
+        "Returns which node owns which slots. The connection gets redirects from now on." []),
 ];

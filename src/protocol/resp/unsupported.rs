@@ -100,10 +100,6 @@ const REASONS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "ERR This instance has cluster support disabled",
-        &["asking", "cluster", "readonly", "readwrite"],
-    ),
-    (
         "ERR not supported: a server with --data-dir stores topics by itself",
         &["bgrewriteaof", "bgsave", "lastsave", "save"],
     ),
@@ -236,6 +232,32 @@ const REASONS: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// The subcommands of CLUSTER with which an administrator of Redis changes a cluster.
+const CLUSTER_CHANGES: &[&str] = &[
+    "addslots",
+    "addslotsrange",
+    "bumpepoch",
+    "delslots",
+    "delslotsrange",
+    "failover",
+    "flushslots",
+    "forget",
+    "meet",
+    "replicate",
+    "reset",
+    "saveconfig",
+    "set-config-epoch",
+    "setslot",
+];
+
+/// Returns whether a subcommand of CLUSTER, in capitals or small letters, would change a cluster of
+/// Redis.
+pub(super) fn changes_cluster(name: &[u8]) -> bool {
+    CLUSTER_CHANGES
+        .iter()
+        .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
 
 /// Returns the error text for a command of Redis that is refused by name, in capitals or small
 /// letters.

@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::invocation::Invocation;
-use super::{clients, command_info, info};
-use crate::protocol::resp::{self, Command, Hello, Verb, Writer, help};
+use super::{clients, cluster, command_info, info};
+use crate::protocol::resp::{self, Command, Group, Hello, Verb, Writer, help};
 use crate::server::status::Client;
 use crate::server::worker::{Link, Ring, Worker};
 
@@ -32,7 +32,7 @@ pub(super) fn answer(
         Command::Ping(Some(message)) | Command::Echo(message) => {
             ring.push(|writer| writer.bulk(message));
         }
-        Command::Hello(hello) => answer_hello(hello, client, ring),
+        Command::Hello(hello) => answer_hello(hello, worker, client, ring),
         Command::SetName(name) => clients::set_name(name, client, ring),
         Command::SetInfo { version, value } => clients::set_library(version, value, client, ring),
         Command::List(filter) => clients::list(filter, invocation, worker, link, ring),
@@ -52,8 +52,12 @@ pub(super) fn answer(
         | Command::EachKey(_)
         | Command::Scan(_)
         | Command::Keys(_)
-        | Command::RandomKey => unreachable!("the session asks shards"),
+        | Command::RandomKey
+        | Command::SlotKeys(_) => unreachable!("the session asks shards"),
         Command::Other if invocation.spec.verb == Verb::Reset => reset(client, ring),
+        Command::Other if invocation.spec.group == Group::Cluster => {
+            cluster::answer(invocation, worker, link, ring);
+        }
         Command::Other => {
             ring.push(|writer| answer_other(invocation, worker, client, writer));
         }
@@ -64,7 +68,7 @@ pub(super) fn answer(
     }
 }
 
-fn answer_hello(hello: Hello<'_>, client: &Client, ring: &mut Ring) {
+fn answer_hello(hello: Hello<'_>, worker: &Worker, client: &Client, ring: &mut Ring) {
     if let Some(version) = hello.version {
         ring.set_version(version);
         client.set_version(version);
@@ -81,7 +85,7 @@ fn answer_hello(hello: Hello<'_>, client: &Client, ring: &mut Ring) {
         writer.integer(version.number().into());
         writer.bulk(b"id");
         writer.integer(client.id);
-        writer.entry("mode", "standalone");
+        writer.entry("mode", info::mode(worker.shared()));
         writer.entry("role", "master");
         writer.bulk(b"modules");
         writer.array(0);

@@ -15,7 +15,7 @@ pub(super) const REDIS_VERSION: &str = "7.0.0";
 /// A section of INFO: its name, and the function that appends it.
 type Section = (&'static str, fn(&mut Text<'_>));
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
@@ -23,6 +23,7 @@ const SECTIONS: [Section; 8] = [
     ("Stats", stats),
     ("Replication", replication),
     ("Commandstats", command_stats),
+    ("Cluster", cluster),
     ("Keyspace", keyspace),
 ];
 
@@ -77,7 +78,7 @@ fn server(text: &mut Text<'_>) {
     let status = text.status;
     let uptime = status.uptime();
     text.line("redis_version", REDIS_VERSION);
-    text.line("redis_mode", "standalone");
+    text.line("redis_mode", mode(text.shared));
     text.line("server_name", env!("CARGO_PKG_NAME"));
     text.line("globalcounter_version", env!("CARGO_PKG_VERSION"));
     text.line("os", std::env::consts::OS);
@@ -184,10 +185,24 @@ fn command_stats(text: &mut Text<'_>) {
     }
 }
 
+/// Clients that work with and without a cluster look here to decide.
+fn cluster(text: &mut Text<'_>) {
+    let enabled = text.shared.owners().is_some();
+    text.line("cluster_enabled", u8::from(enabled));
+}
+
 fn keyspace(text: &mut Text<'_>) {
     let topics = text.shared.topics();
     if topics > 0 {
         text.line("db0", format_args!("keys={topics},expires=0,avg_ttl=0"));
+    }
+}
+
+/// Returns Redis's name for the way in which the server runs, in INFO and HELLO.
+pub(super) fn mode(shared: &Shared) -> &'static str {
+    match shared.owners() {
+        Some(_) => "cluster",
+        None => "standalone",
     }
 }
 
@@ -211,10 +226,15 @@ pub(super) fn settings(status: &Status, shared: &Shared) -> Vec<(&'static str, S
         Some(_) => "yes",
         None => "no",
     };
+    let cluster_enabled = match shared.owners() {
+        Some(_) => "yes",
+        None => "no",
+    };
     let idle_timeout = config.connection_limits.idle_timeout;
     vec![
         ("appendonly", appendonly.to_owned()),
         ("bind", address),
+        ("cluster-enabled", cluster_enabled.to_owned()),
         ("databases", "1".to_owned()),
         ("maxclients", status.connections.max().to_string()),
         ("maxmemory", "0".to_owned()),

@@ -36,5 +36,7 @@ pub(super) fn waits_for_all_before(spec: &Spec) -> bool {
             | Verb::Info
             | Verb::Hello
             | Verb::Reset
+            | Verb::ClusterCountKeysInSlot
+            | Verb::ClusterGetKeysInSlot
     )
 }

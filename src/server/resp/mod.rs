@@ -5,6 +5,7 @@
 
 mod answer;
 mod clients;
+mod cluster;
 mod command_info;
 mod info;
 mod invocation;

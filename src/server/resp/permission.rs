@@ -177,7 +177,7 @@ fn check_by_rules<'a>(
             (allowed, allowed || grant.allows_somewhere(right))
         }
         // They return only the topics that may be read.
-        Command::Scan(_) | Command::Keys(_) => {
+        Command::Scan(_) | Command::Keys(_) | Command::SlotKeys(_) => {
             let allowed = grant.allows_somewhere(Right::Read);
             (allowed, allowed)
         }
@@ -190,6 +190,13 @@ fn check_by_rules<'a>(
                 Verb::ConfigGet | Verb::ClientList | Verb::ClientKill => {
                     grant.allows_somewhere(Right::Admin)
                 }
+                // They show the addresses of nodes.
+                Verb::ClusterInfo
+                | Verb::ClusterNodes
+                | Verb::ClusterReplicas
+                | Verb::ClusterShards
+                | Verb::ClusterSlaves
+                | Verb::ClusterSlots => !grant.is_empty(),
                 // They concern only the connection, or return the same to everybody.
                 _ => true,
             };

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::task::Waker;
 
 use super::answer::{self, Then};
+use super::cluster::{Redirect, redirect, shows_map};
 use super::invocation::{Invocation, waits_for_all_before};
 use super::permission::Permission;
-use super::search::{Keys, Progress, RandomKey, Scan, Search};
+use super::search::{Keys, Progress, RandomKey, Scan, Search, SlotKeys};
 use super::transaction::Transaction;
 use crate::access::{Check, Pending, Verdict};
 use crate::protocol::resp::{
@@ -41,6 +42,9 @@ pub(crate) struct Session {
     /// Whether the credentials of the command that is served next are right, if they were checked.
     verdict: Option<Verdict>,
     transaction: Transaction,
+    /// Whether the client has the map of the cluster, so that it gets redirects. Else what another node
+    /// owns is forwarded.
+    redirects: bool,
 }
 
 /// What the next command waits for, whether it was read yet or not.
@@ -131,6 +135,7 @@ impl Session {
             waits: None,
             verdict: None,
             transaction: Transaction::default(),
+            redirects: false,
         }
     }
 
@@ -337,7 +342,12 @@ impl Session {
         let (spec, command) = match read {
             Ok(read) => read,
             Err(refusal) => {
-                turn.ring.refuse(refusal);
+                turn.ring.refuse(match refusal {
+                    Refusal::ChangesCluster if turn.worker.shared().owners().is_none() => {
+                        Refusal::NoCluster
+                    }
+                    refusal => refusal,
+                });
                 self.verdict = None; // also if the command was part of a transaction
                 return match self.is_http(bytes) {
                     true => Served::Ends,
@@ -353,6 +363,13 @@ impl Session {
             turn.worker.counters().refused(spec.verb);
             turn.ring.refuse(refusal);
             self.verdict = None;
+            return Served::Done;
+        }
+        if self.redirects
+            && let Some(redirect) = self.redirect(spec, bytes, turn.worker)
+        {
+            turn.worker.counters().refused(spec.verb);
+            turn.ring.refuse(redirect);
             return Served::Done;
         }
         turn.worker.counters().called(spec.verb);
@@ -375,6 +392,15 @@ impl Session {
             Command::RandomKey => {
                 return Served::Searches(Search::RandomKey(RandomKey::new(shards)));
             }
+            Command::SlotKeys(keys) => {
+                if turn.worker.shared().owners().is_none() {
+                    turn.ring.refuse(Refusal::NoCluster);
+                } else if let Some(keys) = SlotKeys::new(keys, permission.filter()) {
+                    return Served::Searches(Search::SlotKeys(keys));
+                } else {
+                    turn.ring.refuse(Refusal::Slot);
+                }
+            }
             command => {
                 if let Err(refusal) = self.end_auth(permission, &command) {
                     turn.worker.counters().refused(spec.verb);
@@ -383,6 +409,9 @@ impl Session {
                 }
                 if spec.verb == Verb::Reset {
                     permission.forget();
+                    self.redirects = false;
+                } else if shows_map(spec.verb) {
+                    self.redirects = turn.worker.shared().owners().is_some();
                 }
                 if P::CHECKS && matches!(spec.verb, Verb::Auth | Verb::Hello | Verb::Reset) {
                     self.set_user(permission.user());
@@ -468,6 +497,18 @@ impl Session {
     fn is_http(&self, bytes: &[u8]) -> bool {
         let name = self.arguments.at(0, bytes);
         name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"HOST:")
+    }
+
+    /// Returns why the command that was decoded last, which `spec` describes, has to be sent to another
+    /// node; `None` if not. Its keys are topics.
+    #[cold]
+    fn redirect(&self, spec: &Spec, bytes: &[u8], worker: &Worker) -> Option<Redirect> {
+        let owners = worker.shared().owners()?;
+        let keys = spec.keys.range(self.arguments.len());
+        redirect(
+            owners,
+            keys.map(|i| Topic::checked_before(self.arguments.at(i, bytes))),
+        )
     }
 
     /// Queues `request`, whose topic is argument `i` of the command that starts at `at`.

@@ -43,7 +43,7 @@ const INSIDE: &str = "in/a";
 const OUTSIDE: &str = "out";
 
 /// A token for tests. Its secret is long enough for sha-256.
-fn token(name: &str, secret: &str, rights: &str, prefixes: &[&str]) -> Token {
+pub(crate) fn token(name: &str, secret: &str, rights: &str, prefixes: &[&str]) -> Token {
     let rule = Rule {
         rights: rights.parse().unwrap(),
         prefixes: prefixes.iter().map(ToString::to_string).collect(),

@@ -75,7 +75,7 @@ fn table() -> Vec<Row> {
             }
         })
         .collect();
-    assert_eq!(rows.len(), 9);
+    assert_eq!(rows.len(), 10);
     rows
 }
 

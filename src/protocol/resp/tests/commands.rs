@@ -355,10 +355,6 @@ fn known_commands_are_refused_by_name() {
             "ERR not supported: topics are deleted one by one, with DEL",
         ),
         (
-            "cluster readonly",
-            "ERR This instance has cluster support disabled",
-        ),
-        (
             "lpush zadd",
             "ERR not supported: the only type is the counter",
         ),
@@ -370,6 +366,52 @@ fn known_commands_are_refused_by_name() {
     for spec in commands() {
         let reason = unsupported::reason(spec.name.as_bytes());
         assert_eq!(reason, None, "{} is supported", spec.name);
+    }
+}
+
+#[test]
+fn commands_about_a_cluster_are_read_as_in_redis() {
+    let keys = |line: &str| {
+        read(line, |command| match command {
+            Command::SlotKeys(SlotKeys { slot, max }) => (slot, max),
+            other => panic!("{line}: {other:?}"),
+        })
+    };
+    assert_eq!(keys("cluster countkeysinslot 0"), Ok((0, None)));
+    assert_eq!(keys("CLUSTER GetKeysInSlot 16383 7"), Ok((16_383, Some(7))));
+    for line in ["cluster slots", "cluster keyslot a", "READONLY", "asking"] {
+        read(line, |command| {
+            assert_eq!(command, Command::Other, "{line}")
+        })
+        .unwrap();
+    }
+    let changes =
+        "ERR not supported: the nodes place slots themselves; see `globalcounter cluster`";
+    let not_an_integer = "ERR value is not an integer or out of range";
+    let no_such = "ERR Invalid slot or number of keys";
+    for (line, text) in [
+        (
+            "cluster",
+            "ERR wrong number of arguments for 'cluster' command",
+        ),
+        (
+            "cluster nonsense",
+            "ERR unknown subcommand 'nonsense'. Try CLUSTER HELP.",
+        ),
+        ("cluster meet 10.0.0.1 9999", changes),
+        ("CLUSTER SET-CONFIG-EPOCH 1", changes),
+        ("cluster countkeysinslot x", not_an_integer),
+        ("cluster countkeysinslot 16384", "ERR Invalid slot"),
+        ("cluster countkeysinslot -1", "ERR Invalid slot"),
+        ("cluster getkeysinslot 1 x", not_an_integer),
+        ("cluster getkeysinslot 16384 1", no_such),
+        ("cluster getkeysinslot 1 -1", no_such),
+        (
+            "readonly x",
+            "ERR wrong number of arguments for 'readonly' command",
+        ),
+    ] {
+        assert_eq!(refused(line), text, "{line}");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::keys::{Keys, TOO_LONG};
 use super::random_key::RandomKey;
 use super::scan::Scan;
+use super::slot_keys::SlotKeys;
 use crate::server::exchange::SearchPart;
 use crate::server::resp::clients::NO_ROOM;
 use crate::server::worker::Link;
@@ -17,6 +18,7 @@ pub(crate) enum Search {
     Scan(Scan),
     Keys(Keys),
     RandomKey(RandomKey),
+    SlotKeys(SlotKeys),
 }
 
 /// How a search continues.
@@ -35,6 +37,7 @@ impl Search {
             Self::Scan(scan) => Some(scan.part(shards)),
             Self::Keys(keys) => keys.next_part(shards),
             Self::RandomKey(random) => Some(random.next_part(shards)),
+            Self::SlotKeys(keys) => keys.next_part(shards),
         }
     }
 
@@ -95,7 +98,17 @@ impl Search {
                     return Progress::Unfinished;
                 }
             }
-            (Self::Scan(_) | Self::RandomKey(_), None) => {
+            (Self::SlotKeys(keys), Some(part)) => {
+                let ended = keys.collect(part);
+                link.set_collected(if ended { 0 } else { keys.len() });
+                match (ended, stopping) {
+                    (true, _) => {}
+                    (false, true) => return finish_with(STOPPING, link),
+                    (false, false) => return Progress::Unfinished,
+                }
+                link.ring().push(|writer| keys.encode_reply(writer));
+            }
+            (Self::Scan(_) | Self::RandomKey(_) | Self::SlotKeys(_), None) => {
                 debug_assert!(false, "it always has a next part");
             }
         }
@@ -103,7 +116,7 @@ impl Search {
     }
 }
 
-/// Refuses a KEYS, and forgets what it collected.
+/// Refuses a search, and forgets what it collected.
 fn finish_with(refusal: &str, link: &Link) -> Progress {
     link.set_collected(0);
     link.ring().refuse(refusal);

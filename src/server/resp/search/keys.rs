@@ -12,7 +12,7 @@ use crate::topic::Shards;
 
 /// How many topics a part looks at: as many rows as one step of a shard's scan examines at most,
 /// some 110 to 150 µs of work.
-const PART_TOPICS: usize = 2 * 1024;
+pub(super) const PART_TOPICS: usize = 2 * 1024;
 
 /// The most steps of comparing the names of one part with the pattern: some 2.5 ms in the worst
 /// case, which takes names and a pattern that are made for it. A connection searches up to four
