@@ -49,12 +49,12 @@ pub use status::{
 };
 pub use threads::Pulse;
 
-use crate::cluster::{NodeName, Owner, RANGES, RangeId};
+use crate::cluster::{Moment, NodeName, Owner, RANGES, RangeId};
 pub use crate::measure::Distribution;
-use crate::shard::Durability;
+use crate::shard::{Durability, LoadId};
 use crate::store::Store;
 use crate::topic::Shards;
-use cluster::Owners;
+use cluster::{Credentials, Deadline, Membership, Owners};
 use net::Group;
 use status::Status;
 use threads::{Beats, Prepared};
@@ -288,7 +288,7 @@ impl Server {
     }
 
     /// Makes the server a node of a cluster in which each range belongs to whom `owner_of` says,
-    /// forever. For tests of what Redis Cluster clients see.
+    /// forever. It keeps the sums of its ranges in memory. For tests of what clients see.
     ///
     /// # Panics
     ///
@@ -296,10 +296,29 @@ impl Server {
     #[doc(hidden)]
     pub fn join_fixed(&self, name: &str, owner_of: impl Fn(RangeId) -> Owner) {
         let address = self.tcp_addr().expect("Redis clients need TCP");
-        let address = address.to_string().into();
-        let owners = Owners::new(RANGES, NodeName::new(name), address);
-        owners.update(owner_of);
-        self.prepared.shared.join(Arc::new(owners));
+        let owners = Owners::new(RANGES, NodeName::new(name), address.to_string().into());
+        owners.update(&owner_of);
+        let membership = Membership {
+            owners,
+            deadline: Deadline::default(),
+            peers: Credentials::default(),
+            forward_timeout: Duration::from_secs(5),
+        };
+        let never = Moment::new(Duration::from_nanos(u64::MAX));
+        membership.deadline.set(never);
+        let shared = &self.prepared.shared;
+        shared.join(Arc::new(membership));
+        for id in shared.shards().ids() {
+            shared.with_idle(id, |shard| {
+                let load = LoadId::default().next();
+                for range in RangeId::all(RANGES) {
+                    if owner_of(range) == Owner::ThisNode {
+                        shard.begin_load(range, load);
+                        shard.serve_range(range, load, &mut Vec::new());
+                    }
+                }
+            });
+        }
     }
 
     /// Returns the address of TCP, with the port that the system chose for port 0.

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::Shard;
 use super::change::Change;
 use super::parked::Parked;
 use super::position::Position;
 use super::ranges::{LoadId, Ranges, Sweep};
 use super::table::Table;
-use super::Shard;
 use crate::cluster::RangeId;
 use crate::protocol::{ErrorCode, Reply};
 use crate::topic::Topic;
@@ -188,7 +188,11 @@ impl<W> Shard<W> {
             .map(|ranges| ranges.expire(before))
             .unwrap_or_default();
         let unavailable = Reply::Error(ErrorCode::Unavailable);
-        replies.extend(expired.into_iter().map(|parked| (parked.waiter, unavailable)));
+        replies.extend(
+            expired
+                .into_iter()
+                .map(|parked| (parked.waiter, unavailable)),
+        );
     }
 
     /// Moves out the requests that are for other nodes, in order.
