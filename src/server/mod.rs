@@ -10,7 +10,6 @@
 mod cluster;
 mod config;
 mod durable;
-mod error;
 mod exchange;
 mod net;
 mod resp;
@@ -32,11 +31,13 @@ use socket2::Socket;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
+pub use config::{
+    BindError, Config, ConnectionLimits, InheritedError, ServeError, Steering, TlsConfig, TlsError,
+    TlsFiles,
+};
 #[cfg(feature = "cluster")]
 pub use config::{ClusterConfig, NodeTls, NodeToken};
-pub use config::{Config, ConnectionLimits, Steering, TlsConfig, TlsFiles};
 pub use durable::Loaded;
-pub use error::{BindError, InheritedError, ServeError, TlsError};
 pub use exchange::CommitSnapshot;
 #[doc(hidden)]
 pub use exchange::{inbox, reach};

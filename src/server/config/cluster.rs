@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::error::BindError;
+use super::error::BindError;
 use crate::cluster::NodeName;
 use crate::etcd::Settings;
 

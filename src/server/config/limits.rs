@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::server::error::BindError;
+use super::error::BindError;
 
 /// The least [`ConnectionLimits::held`]: one connection must be able to send its longest command, and to
 /// get the replies to one read.

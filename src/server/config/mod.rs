@@ -1,7 +1,8 @@
-//! The settings of a server.
+//! The settings of a server, and the errors with which it does not start or stops by itself.
 
 #[cfg(feature = "cluster")]
 mod cluster;
+mod error;
 mod limits;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,9 +12,9 @@ use std::thread;
 
 #[cfg(feature = "cluster")]
 pub use cluster::{ClusterConfig, NodeTls, NodeToken};
+pub use error::{BindError, InheritedError, ServeError, TlsError};
 pub use limits::ConnectionLimits;
 
-use super::error::BindError;
 use crate::access::Guard;
 use crate::shard::Durability;
 use crate::store::LogStore;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::checkpoint::{Copying, copy_exactly};
 use super::load::Durable;
-use crate::server::error::ServeError;
+use crate::server::config::ServeError;
 use crate::server::exchange::{CommitResult, NextCommit, ShardMessage, Shared, TakenChanges};
 use crate::store::{Changes, Completion, Store, StoreError};
 use crate::topic::ShardId;

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use socket2::{SockRef, Socket, Type};
 
 use super::listen::{prepare_datagrams, prepare_listener};
-use crate::server::error::InheritedError;
+use crate::server::config::InheritedError;
 
 /// Sockets that another process has bound and keeps open: those of systemd's socket activation, for
 /// example. [`Server::bind_inherited`](crate::server::Server::bind_inherited) serves them.

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::pulse::Beats;
 use super::run::{self, Endpoint, Plan};
+use crate::server::config::ServeError;
 use crate::server::durable::{self, Durable};
-use crate::server::error::ServeError;
 use crate::server::exchange::{ReadGuard, Shared, WorkerId};
 use crate::server::net::{Group, affinity};
 use crate::server::status::{Accepting, Status};

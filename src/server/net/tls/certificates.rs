@@ -11,8 +11,8 @@ use super::files;
 use super::session::TlsSession;
 use super::slots::{HandshakeSlot, Slots};
 use super::subject::common_name;
+use crate::server::config::TlsError;
 use crate::server::config::{ConnectionLimits, TlsFiles};
-use crate::server::error::TlsError;
 
 /// Replaces the certificates of a server that serves TLS. Clones change the same server.
 #[derive(Clone)]

@@ -14,8 +14,8 @@ use tracing::warn;
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::access::warn_of_readers;
+use crate::server::config::TlsError;
 use crate::server::config::TlsFiles;
-use crate::server::error::TlsError;
 
 /// Reads the files, and returns settings that use them.
 ///

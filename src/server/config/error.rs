@@ -102,7 +102,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    pub(super) fn new(path: &Path, reason: &impl ToString) -> Self {
+    pub(in crate::server) fn new(path: &Path, reason: &impl ToString) -> Self {
         Self::Unusable {
             path: path.into(),
             reason: reason.to_string(),
