@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use tracing::error;
@@ -32,6 +32,8 @@ pub(crate) struct Owners {
     /// Only grows, so that an index that was read stays valid.
     peers: RwLock<Vec<Arc<Peer>>>,
     number: AtomicU64,
+    /// Whether a node found no room in `peers`, which is logged once.
+    full: AtomicBool,
 }
 
 /// A node of the cluster.
@@ -82,6 +84,7 @@ impl Owners {
             ranges: (0..ranges).map(|_| AtomicU16::new(NOBODY)).collect(),
             peers: RwLock::default(),
             number: AtomicU64::new(0),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -202,11 +205,13 @@ impl Owners {
         }
         let mut peers = self.peers.write();
         if peers.len() == MAX_PEERS {
-            error!(
-                node = peer.name.as_str(),
-                "cannot remember another node: this process has seen {MAX_PEERS} names and addresses \
-                 of nodes; requests for the ranges of this one fail until the server is restarted"
-            );
+            if !self.full.swap(true, Ordering::Relaxed) {
+                error!(
+                    known = MAX_PEERS,
+                    "cannot remember another node: requests for its ranges fail until this node is \
+                     restarted"
+                );
+            }
             return NOBODY;
         }
         peers.push(Arc::new(peer));

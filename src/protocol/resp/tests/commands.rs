@@ -381,7 +381,7 @@ fn commands_about_a_cluster_are_read_as_in_redis() {
     assert_eq!(keys("CLUSTER GetKeysInSlot 16383 7"), Ok((16_383, Some(7))));
     for line in ["cluster slots", "cluster keyslot a", "READONLY", "asking"] {
         read(line, |command| {
-            assert_eq!(command, Command::Other, "{line}")
+            assert_eq!(command, Command::Other, "{line}");
         })
         .unwrap();
     }
