@@ -264,7 +264,8 @@ impl Server {
         let ask = match &config.cluster {
             Some(cluster) => {
                 let advertised = config.advertised(cluster)?;
-                let joined = durable::join(cluster, &shared, &advertised, ask.subscribe(), stop.clone())?;
+                let joined =
+                    durable::join(cluster, &shared, &advertised, ask.subscribe(), stop.clone())?;
                 durable = Some(joined);
                 ask
             }

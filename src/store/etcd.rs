@@ -198,7 +198,10 @@ impl Committer {
             let (load, epoch) = loads[range];
             (self.failed)(*range, load, epoch);
         };
-        let epochs: Vec<_> = ranges.iter().map(|range| (*range, loads[range].1)).collect();
+        let epochs: Vec<_> = ranges
+            .iter()
+            .map(|range| (*range, loads[range].1))
+            .collect();
         match self.transaction(&epochs, changes).await {
             Ok(true) => {}
             Ok(false) if ranges.len() == 1 => ranges.iter().for_each(fail),

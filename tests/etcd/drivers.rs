@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use globalcounter::cluster::{Epoch, Event, Moment, Node, NodeName, Owner, RANGES, RangeId};
-use globalcounter::etcd::{Driver, Error, Events, Shards, StartError, now};
+use globalcounter::etcd::{Driver, Error, Events, Shards, StartError, boot_time};
 
 use crate::cluster::{description, range};
 use crate::etcd::{Etcd, settings};
@@ -35,6 +35,10 @@ struct StandIn {
 }
 
 impl Shards for StandIn {
+    fn end_deadline(&mut self) {}
+
+    fn left(&mut self) {}
+
     fn set_deadline(&mut self, deadline: Moment) {
         self.cluster
             .lock()
@@ -229,7 +233,7 @@ fn a_node_goes_on_after_a_restart_of_etcd() {
     wait_until_shared(&cluster, &["a"]);
     etcd.kill();
     etcd.start_again();
-    let restarted = now();
+    let restarted = boot_time();
     // A renewal counts again.
     eventually("the deadline moves", || {
         cluster.lock().unwrap().deadlines["a"] > restarted + LEASE

@@ -3,6 +3,7 @@
 
 mod deadline;
 mod membership;
+mod node_map;
 mod owners;
 mod peers;
 

@@ -59,7 +59,13 @@ fn commit_all(shared: &Arc<Shared>, store: &mut dyn Store) {
     loop {
         let (mut changes, mut shards) = (Vec::new(), Vec::new());
         let queue = shared.change_queue();
-        match queue.next_commit(&mut taken, store.commit_limit(), &mut changes, &mut shards, idle_after) {
+        match queue.next_commit(
+            &mut taken,
+            store.commit_limit(),
+            &mut changes,
+            &mut shards,
+            idle_after,
+        ) {
             NextCommit::Due => idle_after = Some(IDLE_AFTER),
             NextCommit::Idle => {
                 idle_after = None;

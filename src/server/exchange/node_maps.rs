@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::protocol::framed::NodeMap;
+use crate::server::cluster::Membership;
 
 /// Knows which node of the cluster owns which slots. It is asked for each NODES, since that changes.
 pub(crate) trait NodeMaps: fmt::Debug + Send + Sync {
@@ -17,5 +18,11 @@ pub(crate) struct Alone;
 impl NodeMaps for Alone {
     fn node_map(&self) -> NodeMap {
         NodeMap::alone()
+    }
+}
+
+impl NodeMaps for Membership {
+    fn node_map(&self) -> NodeMap {
+        self.node_map()
     }
 }

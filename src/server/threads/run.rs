@@ -93,7 +93,10 @@ fn runtime(id: WorkerId, shared: &Arc<Shared>, status: &Arc<Status>) -> io::Resu
 
 async fn serve(plan: Plan) -> io::Result<()> {
     let udp = plan.udp.map(DatagramSocket::new).transpose()?.map(Rc::new);
-    let node_maps: Arc<dyn NodeMaps> = Arc::new(Alone);
+    let node_maps: Arc<dyn NodeMaps> = match plan.shared.membership() {
+        Some(membership) => Arc::clone(membership) as _,
+        None => Arc::new(Alone),
+    };
     let intake = Intake::new(
         plan.shared.shards(),
         plan.id.shard(),

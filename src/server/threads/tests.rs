@@ -82,7 +82,7 @@ fn a_congested_worker_stops_soon_and_answers() {
     let mut ran = Vec::new();
     let started = shared.reach(owner).try_run(
         |shard, mut batch| {
-            batch.run(shard, &mut Vec::new());
+            batch.run(shard, None, &mut Vec::new());
             ran.push(batch);
         },
         |_| {

@@ -18,7 +18,10 @@ pub(super) async fn write(
     exact: Vec<Change>,
     events: Events,
 ) {
-    let changes: Vec<_> = exact.iter().map(|change| range_change(range, change)).collect();
+    let changes: Vec<_> = exact
+        .iter()
+        .map(|change| range_change(range, change))
+        .collect();
     let mut rest = &changes[..];
     while !rest.is_empty() {
         let (fitting, others) = rest.split_at(Ceilings::fitting(rest));

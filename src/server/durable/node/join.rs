@@ -12,8 +12,8 @@ use crate::cluster::Event;
 use crate::etcd::{Ceilings, Client, Description, Driver, Events, StartError};
 use crate::server::cluster::{Credentials, Deadline, Membership, Owners};
 use crate::server::config::ClusterConfig;
-use crate::server::exchange::{RangeStep, Shared};
 use crate::server::durable::load::Durable;
+use crate::server::exchange::{RangeStep, Shared};
 use crate::store::{EtcdStore, Loads};
 
 /// How long a node that stops may hand over its ranges. Then it stops all the same: the others take over

@@ -331,9 +331,10 @@ const EXACT: Ceilings = Ceilings {
 fn stored_sums(shared: &Shared) -> Vec<u64> {
     let (mut changes, mut shards) = (Vec::new(), Vec::new());
     let mut taken = TakenChanges::default();
-    let next = shared
-        .change_queue()
-        .next_commit(&mut taken, &mut changes, &mut shards, None);
+    let next =
+        shared
+            .change_queue()
+            .next_commit(&mut taken, 1_000, &mut changes, &mut shards, None);
     assert_eq!(next, NextCommit::Due);
     let records = changes.iter().filter_map(Change::after);
     records.map(|record| record.sum).collect()

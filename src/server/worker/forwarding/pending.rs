@@ -36,10 +36,6 @@ impl Pending {
             .map(|(_, request)| request)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.requests.is_empty()
-    }
-
     /// Returns whether a request was parked first before `before`.
     pub(super) fn has_older(&self, before: Instant) -> bool {
         self.requests
