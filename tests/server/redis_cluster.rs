@@ -26,8 +26,7 @@ fn single(shards: usize) -> Embedded {
     Embedded::run(server)
 }
 
-/// Starts a node that owns the lower half of the slots, and one that owns the upper half. Neither sends
-/// requests on to the other.
+/// Starts a node that owns the lower half of the slots, and one that owns the upper half.
 fn pair(shards: usize) -> [Embedded; 2] {
     let bind = || Server::bind(config(shards)).unwrap();
     let servers = [("a", bind()), ("b", bind())];
@@ -190,6 +189,38 @@ fn a_connection_with_the_map_gets_redirects() {
     );
 }
 
+/// Clients that know of no cluster may talk to any node.
+#[test]
+fn connections_without_the_map_never_see_a_redirect() {
+    for shards in [1, 4] {
+        let [a, b] = pair(shards);
+        for (n, node) in (1..).zip([&a, &b, &a, &b]) {
+            let lines = "INCR foo\r\nINCR bar\r\nMGET foo hello bar\r\nEXISTS foo bar hello";
+            let len = n.to_string().len();
+            let sums = format!("*3|${len}|{n}|$-1|${len}|{n}|");
+            assert_eq!(ask(node.tcp, lines), format!(":{n}|:{n}|{sums}:2|"));
+        }
+        let set = "SET foo 100 NX GET\r\nSET foo 1\r\nGETDEL foo\r\nDEL foo bar";
+        let lower = "-ERR counters only go up: the sum is above that|";
+        assert_eq!(ask(a.tcp, set), format!("$1|4|{lower}$1|4|:1|"));
+        // A pipeline keeps its order although its topics are at two nodes.
+        let mut connections = [&a, &b].map(|node| {
+            let client = redis::Client::open(format!("redis://{}", node.tcp)).unwrap();
+            client.get_connection().unwrap()
+        });
+        for round in 0..4 {
+            let mut pipeline = redis::pipe();
+            for i in 0..1_000 {
+                pipeline.incr(format!("key {}", i % 100), 1);
+            }
+            let sums: Vec<u64> = pipeline.query(&mut connections[round % 2]).unwrap();
+            let expected = (0..1_000).map(|i| 10 * round as u64 + i / 100 + 1);
+            assert!(sums.iter().copied().eq(expected), "{sums:?}");
+        }
+        assert_shared(&[a, b], 100);
+    }
+}
+
 #[test]
 fn only_commands_that_show_the_map_begin_redirects() {
     let [a, _b] = pair(1);
@@ -346,13 +377,15 @@ fn redis_cli_follows_redirects() {
     let [a, b] = pair(2);
     let port = a.tcp.port().to_string();
     // Without a map it would be forwarded. It asks for none by itself.
-    let input = "READONLY\nINCR bar\nINCR foo\nINCR foo\n";
+    let input = "READONLY\nINCR bar\nINCR foo\nINCR foo\nINCR bar\n";
     let Some(output) = run("redis-cli", &["-c", "-p", &port], input) else {
         return;
     };
     let printed = String::from_utf8(output.stdout).unwrap();
     let redirected = format!("-> Redirected to slot [12182] located at {}", b.tcp);
-    assert_eq!(printed.trim_end(), format!("OK\n1\n{redirected}\n1\n2"));
+    // From then on it talks to the other node, without a map.
+    let expected = format!("OK\n1\n{redirected}\n1\n2\n2");
+    assert_eq!(printed.trim_end(), expected);
     assert_eq!(ask(b.tcp, "GET foo"), "$1|2|");
     let arguments = ["--cluster", "check", &a.tcp.to_string()];
     let checked = run("redis-cli", &arguments, "").unwrap();
