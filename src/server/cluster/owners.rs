@@ -8,7 +8,6 @@ use parking_lot::RwLock;
 use tracing::error;
 
 use crate::cluster::{NodeName, Owner, RangeId, Slot};
-use crate::topic::Topic;
 
 /// What a range's entry says if this node owns it.
 const THIS_NODE: u16 = u16::MAX;
@@ -98,12 +97,6 @@ impl Owners {
         }
     }
 
-    /// Returns the owner of a topic.
-    #[allow(dead_code, reason = "forwarding between nodes asks it")]
-    pub(crate) fn owner_of(&self, topic: Topic<'_>) -> RangeOwner {
-        self.owner_of_slot(Slot::of(topic))
-    }
-
     /// Returns the owner of a slot.
     pub(crate) fn owner_of_slot(&self, slot: Slot) -> RangeOwner {
         self.owner(slot.range(self.ranges()))
@@ -117,12 +110,6 @@ impl Owners {
     /// Returns this node.
     pub(crate) fn own(&self) -> &Peer {
         &self.own
-    }
-
-    /// Returns the address of this node, `host:port`.
-    #[allow(dead_code, reason = "forwarding between nodes asks it")]
-    pub(crate) fn own_address(&self) -> &str {
-        &self.own.address
     }
 
     /// Returns the number of ranges of the cluster.
@@ -233,6 +220,7 @@ impl NodeSlots {
 mod tests {
     use super::*;
     use crate::cluster::{RANGES, SLOTS};
+    use crate::topic::Topic;
 
     fn name(name: &str) -> NodeName {
         NodeName::new(name)
@@ -300,7 +288,10 @@ mod tests {
             true => Owner::ThisNode,
             false => Owner::Nobody,
         });
-        let owner_of = |topic: &str| owners.owner_of(Topic::new(topic.as_bytes(), 9).unwrap());
+        let owner_of = |topic: &str| {
+            let topic = Topic::new(topic.as_bytes(), 9).unwrap();
+            owners.owner_of_slot(Slot::of(topic))
+        };
         assert_eq!(owner_of("foo"), RangeOwner::ThisNode);
         assert_eq!(owner_of("x{foo}"), RangeOwner::ThisNode);
         assert_eq!(owner_of("bar"), RangeOwner::Nobody);
