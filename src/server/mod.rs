@@ -259,20 +259,16 @@ impl Server {
             durable.store.begin()?;
         }
         let stop = watch::Sender::new(false);
-        let ask = watch::Sender::new(false);
+        #[cfg_attr(not(feature = "cluster"), expect(unused_mut))]
+        let mut ask = stop.clone();
         #[cfg(feature = "cluster")]
-        let ask = match &config.cluster {
-            Some(cluster) => {
-                let advertised = config.advertised(cluster)?;
-                let joined =
-                    durable::join(cluster, &shared, &advertised, ask.subscribe(), stop.clone())?;
-                durable = Some(joined);
-                ask
-            }
-            None => stop.clone(),
-        };
-        #[cfg(not(feature = "cluster"))]
-        let ask = stop.clone();
+        if let Some(cluster) = &config.cluster {
+            ask = watch::Sender::new(false);
+            let advertised = config.advertised(cluster)?;
+            let joined =
+                durable::join(cluster, &shared, &advertised, ask.subscribe(), stop.clone())?;
+            durable = Some(joined);
+        }
         let loaded = durable.as_ref().and_then(|durable| durable.loaded);
         let beats = Beats::new(config.shards.count());
         let prepared = Prepared {

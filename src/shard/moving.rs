@@ -8,7 +8,7 @@ use super::Shard;
 use super::change::Change;
 use super::parked::Parked;
 use super::position::Position;
-use super::ranges::{LoadId, Ranges, Sweep};
+use super::ranges::{Absent, LoadId, Sweep};
 use super::table::Table;
 use crate::cluster::RangeId;
 use crate::protocol::{ErrorCode, Reply};
@@ -57,11 +57,10 @@ impl<W> Shard<W> {
     /// Applies a request that was parked. Appends its reply to `replies`, if it has one by now.
     pub fn apply_parked(&mut self, parked: Parked<W>, replies: &mut Vec<(W, Reply)>) {
         let key = self.topics.key(parked.request().topic);
-        let reply = match self.apply_at_once(parked.request(), &key) {
-            Some(reply) => reply,
-            None => return self.apply_parked_by_rules(parked, replies),
-        };
-        replies.push((parked.waiter, reply));
+        match self.apply_at_once(parked.request(), &key) {
+            Some(reply) => replies.push((parked.waiter, reply)),
+            None => self.apply_parked_by_rules(parked, replies),
+        }
     }
 
     fn apply_parked_by_rules(&mut self, parked: Parked<W>, replies: &mut Vec<(W, Reply)>) {
@@ -205,8 +204,8 @@ impl<W> Shard<W> {
     /// Returns whether this node may have the topic: it has, or is about to have, or just had its range.
     #[must_use]
     pub fn may_have(&self, topic: Topic<'_>) -> bool {
-        let is_here = |ranges: &Box<Ranges<W>>| ranges.absent(topic) != super::Absent::Elsewhere;
-        self.ranges.as_ref().is_none_or(is_here)
+        let ranges = self.ranges.as_deref();
+        ranges.is_none_or(|ranges| ranges.absent(topic) != Absent::Elsewhere)
             || self.topics.find(topic, &self.topics.key(topic)).is_some()
     }
 }

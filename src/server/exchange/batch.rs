@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::buffers::empty;
 use super::datagrams::Datagrams;
 use super::origin::{ConnectionKey, LateReply, Origin, Shard, WorkerId};
-use super::requests::{Queued, Source, count_waiting, deliver, run, with_replies};
+use super::requests::{ForShard, Queued, Source, count_waiting, deliver, run, with_replies};
 use super::search_part::SearchPart;
 use super::shard_message::ShardMessage;
 use crate::access::Allowance;
@@ -140,9 +140,14 @@ impl Batch {
             ..
         } = self;
         let maker = maker.as_deref();
-        run(
-            requests, topics, *from, source, maker, shard, deadline, replies,
-        );
+        let requests = ForShard {
+            list: requests,
+            bytes: topics,
+            from: *from,
+            source,
+            maker,
+        };
+        run(requests, shard, deadline, replies);
     }
 
     /// Returns the requests that have replies, with their replies, after the batch ran.

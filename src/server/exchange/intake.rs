@@ -162,7 +162,7 @@ impl Intake {
                 }
                 Ok(Call::Ping(body)) => answer(frame.id, Answer::Pong(body)),
                 Ok(Call::Nodes(_)) => {
-                    self.answer_nodes(gate, &frame, datagram.is_some(), &mut answer)
+                    self.answer_nodes(gate, &frame, datagram.is_some(), &mut answer);
                 }
                 // A datagram gets no rights by a token, since the next one may be of somebody else.
                 Ok(Call::Hello(hello))

@@ -32,7 +32,9 @@ pub(crate) use node_maps::{Alone, NodeMaps};
 pub(crate) use origin::{
     ConnectionKey, Datagram, LateReply, Origin, ReplyFormat, Requester, Shard, WorkerId,
 };
-pub(crate) use range_message::{Done, RangeMessage, RangeStep, Report};
+#[cfg(feature = "cluster")]
+pub(crate) use range_message::{Done, Report};
+pub(crate) use range_message::{RangeMessage, RangeStep};
 pub(crate) use request_counts::RequestCounts;
 pub(crate) use requests::{Queued, Requests, Source, count_waiting, with_replies};
 pub(crate) use router::{Outcome, Router};

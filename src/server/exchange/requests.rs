@@ -80,20 +80,35 @@ impl Source<'_> {
     }
 }
 
-/// Applies requests to `shard`. Worker `from` has read them from `source`, and their topics lie in
-/// `bytes`. `maker` limits the topics that they create, if something does. Appends to `replies` the
-/// outcome of each request: its reply, or `None` if it waits. In a cluster, `deadline` decides whether
-/// replies may leave.
-pub(crate) fn run(
-    list: &[Queued],
-    bytes: &[u8],
-    from: WorkerId,
-    source: Source<'_>,
-    maker: Option<&Allowance>,
+/// Requests for one shard.
+#[derive(Clone, Copy)]
+pub(super) struct ForShard<'a> {
+    pub(super) list: &'a [Queued],
+    /// Their topics.
+    pub(super) bytes: &'a [u8],
+    /// The worker that has read them.
+    pub(super) from: WorkerId,
+    pub(super) source: Source<'a>,
+    /// What limits the topics that they create, if something does.
+    pub(super) maker: Option<&'a Allowance>,
+}
+
+/// Applies requests to `shard`. Appends to `replies` the outcome of each: its reply, or `None` if it waits.
+/// In a cluster, `deadline` decides whether replies may leave.
+#[inline]
+pub(super) fn run(
+    requests: ForShard<'_>,
     shard: &mut Shard,
     deadline: Option<&Deadline>,
     replies: &mut Vec<Option<Reply>>,
 ) {
+    let ForShard {
+        list,
+        bytes,
+        from,
+        source,
+        maker,
+    } = requests;
     let request = |i: usize| list[i].request(bytes);
     let waiter = |i: usize| source.origin(from, &list[i]);
     let Some(deadline) = deadline else {

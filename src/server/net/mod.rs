@@ -14,6 +14,8 @@ pub(crate) use inherited::{Group, inherited_tcp, inherited_udp};
 pub(crate) use listen::{
     UDP_BUFFER, drop_new_connections, tcp_group, udp_group, udp_receive_buffer,
 };
+#[cfg(feature = "cluster")]
+pub(crate) use tls::load_for_peers;
 pub(crate) use tls::{
     CIPHERTEXT_LEN, HandshakeFailure, HandshakeSlot, PLAINTEXT_LEN, TlsSession, is_client_hello,
 };

@@ -120,7 +120,7 @@ async fn serve(plan: Plan) -> io::Result<()> {
 
     worker.spawn(Rc::clone(&worker).run_deferred_work());
     worker.spawn(Rc::clone(&worker).enforce_limits());
-    worker.spawn(Rc::clone(&worker).forward_requests());
+    worker.spawn(tcp::forward_requests(Rc::clone(&worker)));
     if let Some(udp) = &udp {
         worker.spawn(udp::serve_datagrams(Rc::clone(&worker), Rc::clone(udp)));
     }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tracing::debug;
 
 use super::datagrams::DatagramReplies;
-use super::forwarding::{self, Forwarder};
+use super::forwarder::Forwarder;
 use super::limits::Limits;
 use super::link::Link;
 use crate::server::exchange::{
@@ -117,13 +117,8 @@ impl Worker {
     }
 
     /// Returns what forwards requests to other nodes; `None` on a server alone.
-    pub(super) fn forwarder(&self) -> Option<&Forwarder> {
+    pub(crate) fn forwarder(&self) -> Option<&Forwarder> {
         self.forwarder.as_ref()
-    }
-
-    /// The task that forwards requests to other nodes, if there are any. It never ends.
-    pub(crate) async fn forward_requests(self: Rc<Self>) {
-        forwarding::run(self).await;
     }
 
     /// Starts a task of this worker. If the task panics, the whole server stops; the runtime by

@@ -7,13 +7,15 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::ranges::{Ranges, to_all};
+use super::ranges::Ranges;
+use super::steps::to_all;
 use crate::cluster::Event;
-use crate::etcd::{Ceilings, Client, Description, Driver, Events, StartError};
+use crate::etcd::{Ceilings, Client, Description, Driver, Events};
 use crate::server::cluster::{Credentials, Deadline, Membership, Owners};
-use crate::server::config::ClusterConfig;
+use crate::server::config::{BindError, ClusterConfig};
 use crate::server::durable::load::Durable;
 use crate::server::exchange::{RangeStep, Shared};
+use crate::server::net::load_for_peers;
 use crate::store::{EtcdStore, Loads};
 
 /// How long a node that stops may hand over its ranges. Then it stops all the same: the others take over
@@ -32,7 +34,7 @@ pub(crate) fn join(
     advertised: &Arc<str>,
     leave: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
-) -> Result<Durable, StartError> {
+) -> Result<Durable, BindError> {
     let name = config.name(advertised);
     let started = SystemTime::now().duration_since(UNIX_EPOCH);
     let description = Description {
@@ -42,7 +44,8 @@ pub(crate) fn join(
     };
     let token = config.node_token.as_ref();
     let token = token.map_or_else(Vec::new, |token| token.as_str().into());
-    let credentials = Credentials::new(token);
+    let tls = config.node_tls.as_ref().map(load_for_peers).transpose()?;
+    let credentials = Credentials::new(token, tls.map(Arc::new));
     let forward_timeout = config.forward_timeout;
     let client = Client::new(config.etcd.clone());
     let ceilings = Ceilings::new(client);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::ranges::to_all_then;
+use super::steps::to_all_then;
 use crate::cluster::{Epoch, Event, RangeId};
 use crate::etcd::{Ceiling, Ceilings, Events};
 use crate::measure::LogLimit;

@@ -5,6 +5,7 @@ mod exact_sums;
 mod join;
 mod loading;
 mod ranges;
+mod steps;
 mod sweeper;
 
 pub(crate) use join::join;

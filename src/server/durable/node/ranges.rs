@@ -7,11 +7,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{error, info};
 
 use super::loading::{Loading, load};
+use super::steps::{to_all, to_all_then};
 use super::sweeper::{Job, Sweeper};
 use crate::cluster::{Epoch, Event, Moment, Node, RangeId};
 use crate::etcd::{Ceilings, Events, Shards};
 use crate::server::cluster::Membership;
-use crate::server::exchange::{Done, RangeMessage, RangeStep, ShardMessage, Shared};
+use crate::server::exchange::{RangeStep, Shared};
 use crate::shard::LoadId;
 use crate::store::Loads;
 
@@ -78,36 +79,6 @@ impl Ranges {
         // The sweeper ends with the runtime in which this runs.
         let _ = self.sweeper.send(job);
     }
-}
-
-/// Sends a step to all shards.
-pub(super) fn to_all(shared: &Shared, step: impl Fn() -> RangeStep) {
-    for shard in shared.shards().ids() {
-        shared.deliver(ShardMessage::Range(RangeMessage {
-            shard,
-            step: step(),
-        }));
-    }
-}
-
-/// Sends a step to all shards, and calls `done` when all have made it.
-pub(super) fn to_all_then(
-    shared: &Shared,
-    step: impl Fn(Done) -> RangeStep,
-    done: impl FnOnce() + Send + 'static,
-) {
-    let left = Arc::new(AtomicUsize::new(shared.shards().count().into()));
-    let done = Arc::new(parking_lot::Mutex::new(Some(done)));
-    to_all(shared, || {
-        let (left, done) = (Arc::clone(&left), Arc::clone(&done));
-        step(Done::new(move |_| {
-            if left.fetch_sub(1, Ordering::AcqRel) == 1
-                && let Some(done) = done.lock().take()
-            {
-                done();
-            }
-        }))
-    });
 }
 
 impl Shards for Ranges {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::exact_sums;
-use super::ranges::to_all;
+use super::steps::to_all;
 use crate::cluster::{Epoch, Event, RangeId, Slot};
 use crate::etcd::{Ceilings, Events};
 use crate::server::exchange::{Done, RangeMessage, RangeStep, Report, ShardMessage, Shared};
@@ -22,7 +22,7 @@ use crate::topic::ShardId;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// What is to be done. The shards were told before.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Job {
     /// Take out the topics of a range.
     Freeze(RangeId, Epoch),

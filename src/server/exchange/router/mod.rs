@@ -28,7 +28,7 @@ use crate::server::exchange::batch::Batch;
 use crate::server::exchange::datagrams::Datagrams;
 use crate::server::exchange::origin::{ConnectionKey, Origin, WorkerId};
 use crate::server::exchange::range_message::{RangeMessage, RangeStep};
-use crate::server::exchange::requests::{self, Queued, Requests, Source};
+use crate::server::exchange::requests::{self, ForShard, Queued, Requests, Source};
 use crate::server::exchange::search_part::SearchPart;
 use crate::server::exchange::shard_message::ShardMessage;
 use crate::server::exchange::shared::{HAND_OVER_CREDIT, Shared};
@@ -352,11 +352,18 @@ impl Router {
             ..
         } = self;
         let deadline = shared.deadline();
+        let requests = ForShard {
+            list,
+            bytes,
+            from: *me,
+            source,
+            maker,
+        };
         let inbox = &shared.mailbox(*me).inbox;
         let ran = shared.shards[id.index()].try_run(
             |shard, batch| after.run_batch(shared, shard, batch),
             |shard| {
-                requests::run(list, bytes, *me, source, maker, shard, deadline, replies);
+                requests::run(requests, shard, deadline, replies);
                 shard.take_elsewhere(elsewhere_of_run);
                 // While this worker holds the shard's lock, its inbox already contains the replies
                 // to all requests that it handed over earlier and that this shard has run.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "cluster")]
+use rustls::ClientConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -14,6 +16,8 @@ use tracing::warn;
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::access::warn_of_readers;
+#[cfg(feature = "cluster")]
+use crate::server::config::NodeTls;
 use crate::server::config::TlsError;
 use crate::server::config::TlsFiles;
 
@@ -52,6 +56,27 @@ pub(super) fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     Ok(config)
 }
 
+/// Reads the files, and returns the settings of connections to other nodes.
+///
+/// # Errors
+///
+/// As [`load`].
+#[cfg(feature = "cluster")]
+pub(crate) fn load_for_peers(files: &NodeTls) -> Result<ClientConfig, TlsError> {
+    let path = &files.authorities;
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError::new(path, &error))?
+        .with_root_certificates(roots(path)?);
+    let Some((certificate, key)) = &files.identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    warn_of_readers(key, "the TLS key of this node");
+    builder
+        .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
+        .map_err(|error| TlsError::new(key, &error))
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read {
         path: path.into(),
@@ -81,15 +106,20 @@ fn client_verifier(
     path: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let roots = Arc::new(roots(path)?);
+    WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+        .build()
+        .map_err(|error| TlsError::new(path, &error))
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots
             .add(certificate)
             .map_err(|error| TlsError::new(path, &error))?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|error| TlsError::new(path, &error))
+    Ok(roots)
 }
 
 /// Logs a warning if the server's certificate is not valid now. It is used all the same: a client may

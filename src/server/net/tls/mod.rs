@@ -14,5 +14,7 @@ pub use certificates::Tls;
 pub(crate) use client_hello::is_client_hello;
 pub(crate) use counts::HandshakeFailure;
 pub use counts::TlsSnapshot;
+#[cfg(feature = "cluster")]
+pub(crate) use files::load_for_peers;
 pub(crate) use session::{CIPHERTEXT_LEN, PLAINTEXT_LEN, TlsSession};
 pub(crate) use slots::HandshakeSlot;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::Request;
+use super::request::Request;
 use crate::cluster::RangeId;
 
 /// See the [module](self).

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::Request;
+use super::request::Request;
 use crate::protocol::framed::RequestId;
 
 /// The requests that were sent over one connection.

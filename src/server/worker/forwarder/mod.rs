@@ -5,10 +5,10 @@
 //! [`Membership::forward_timeout`], and is then answered UNAVAILABLE. One that was sent and has no answer
 //! is never sent again: it is answered UNKNOWN.
 
-mod connect;
 mod held;
 mod link;
 mod pending;
+mod request;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,17 +17,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::state::Worker;
 use crate::cluster::{RangeId, Slot};
 use crate::protocol::{ErrorCode, Reply};
 use crate::server::cluster::{Membership, PeerId, RangeOwner};
-use crate::server::exchange::{LateReply, Origin};
-use crate::shard::Parked;
+use crate::server::exchange::LateReply;
 use held::Held;
-use link::PeerLink;
-
-/// A request on its way to another node.
-type Request = Parked<Origin>;
+pub(crate) use link::PeerLink;
+pub(crate) use request::Request;
 
 /// The most requests that a worker forwards or holds at a time; further ones are answered BUSY.
 const LIMIT: usize = 64 * 1024;
@@ -125,7 +121,7 @@ impl Forwarder {
     }
 
     /// Takes back what a link without connection has queued.
-    fn take_back(&self, link: &PeerLink) {
+    pub(crate) fn take_back(&self, link: &PeerLink) {
         for request in link.take_unsent() {
             self.not_applied(request);
         }
@@ -163,13 +159,13 @@ impl Forwarder {
 
     /// Takes back a request that a link did not send, or that its receiver refused because it does not
     /// serve the topic.
-    fn not_applied(&self, request: Request) {
+    pub(crate) fn not_applied(&self, request: Request) {
         let range = self.range_of(&request);
         self.hold(range, request);
     }
 
     /// Passes on the reply of another node.
-    fn answered(&self, request: Request, reply: Reply) {
+    pub(crate) fn answered(&self, request: Request, reply: Reply) {
         self.count.update(|count| count - 1);
         self.replies.borrow_mut().push((request.waiter, reply));
     }
@@ -197,6 +193,33 @@ impl Forwarder {
         }
     }
 
+    /// Returns the server's part in the cluster.
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Waits until there is something to do: a new link, or requests that wait have to be looked at.
+    pub(crate) async fn due(&self) {
+        if self.count.get() == 0 {
+            self.wake.notified().await;
+        } else {
+            let held = !self.held.borrow().is_empty();
+            let tick = if held { RETRY_DELAY } else { TICK };
+            let _ = tokio::time::timeout(tick, self.wake.notified()).await;
+        }
+    }
+
+    /// Takes the links whose tasks are not started yet.
+    pub(crate) fn take_new_links(&self) -> Vec<Rc<PeerLink>> {
+        self.new_links.take()
+    }
+
+    /// Tries requests that have waited long enough, and answers those that have waited for too long.
+    pub(crate) fn look_at_waiting(&self) {
+        self.retry(false);
+        self.expire();
+    }
+
     fn range_of(&self, request: &Request) -> RangeId {
         let slot = Slot::of(request.request().topic);
         slot.range(self.membership.owners.ranges())
@@ -215,28 +238,5 @@ impl Forwarder {
             link
         });
         Rc::clone(link)
-    }
-}
-
-/// The task of a worker's forwarder: starts the tasks of links, and looks at requests that wait. It never
-/// ends.
-pub(crate) async fn run(worker: Rc<Worker>) {
-    let Some(forwarder) = worker.forwarder() else {
-        return;
-    };
-    loop {
-        for link in forwarder.new_links.take() {
-            worker.spawn(link::run(Rc::clone(&worker), link));
-        }
-        if forwarder.count.get() == 0 {
-            forwarder.wake.notified().await;
-        } else {
-            let held = !forwarder.held.borrow().is_empty();
-            let tick = if held { RETRY_DELAY } else { TICK };
-            let _ = tokio::time::timeout(tick, forwarder.wake.notified()).await;
-        }
-        forwarder.retry(false);
-        forwarder.expire();
-        worker.finish_routing();
     }
 }
