@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,6 +87,26 @@ impl Etcd {
         assert!(self.serves(), "etcd does not start again");
     }
 
+    /// Restarts it, and returns a copy of the data that it has.
+    pub(crate) fn snapshot(&mut self) -> Directory {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let copy = Directory::new(&format!("etcd-snapshot-{number}"));
+        self.kill();
+        copy_all(&self.directory.0.join("data"), &copy.0);
+        self.start_again();
+        copy
+    }
+
+    /// Restarts it with the data of a snapshot.
+    pub(crate) fn restore(&mut self, snapshot: &Directory) {
+        self.kill();
+        let data = self.directory.0.join("data");
+        std::fs::remove_dir_all(&data).unwrap();
+        copy_all(&snapshot.0, &data);
+        self.start_again();
+    }
+
     /// Calls etcd's gateway for HTTP, which takes JSON with base64.
     pub(crate) fn post(&self, path: &str, json: &str) {
         let length = json.len();
@@ -127,6 +148,22 @@ impl Drop for Etcd {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Copies a directory with what is in it. etcd wants it to be readable by its user alone.
+fn copy_all(from: &Path, to: &Path) {
+    let builder = &mut std::fs::DirBuilder::new();
+    builder.mode(0o700).create(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (from, to) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        match from.is_dir() {
+            true => copy_all(&from, &to),
+            false => drop(std::fs::copy(&from, &to).unwrap()),
+        }
     }
 }
 

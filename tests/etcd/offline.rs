@@ -1,13 +1,13 @@
 //! `globalcounter cluster export`, `import` and `advance-all`.
 
-use globalcounter::cluster::{Epoch, RANGES, Slot};
+use globalcounter::cluster::{Answer, ClaimAttempt, Epoch, RANGES, Request, Slot};
 use globalcounter::etcd::{Ceiling, Ceilings, Change, ChangeError, Operator};
 use globalcounter::topic::Topic;
 
-use crate::cluster::{Node, applied, range};
+use crate::cluster::{LEASE, Node, applied, grant, member, range};
 use crate::etcd::Etcd;
 use crate::run::{cluster, cluster_at, cluster_with_input};
-use crate::support::Directory;
+use crate::support::{Directory, eventually};
 
 /// Lines of an export, sorted by topic.
 fn export(etcd: &Etcd, prefix: &str) -> Vec<String> {
@@ -233,4 +233,60 @@ async fn a_late_commit_does_not_undo_a_change() {
         assert_eq!((&claim.node, claim.session), (&old.node, old.session));
         assert!(claim.epoch > old.epoch);
     }
+}
+
+/// The steps of docs/operations.md, "Restore etcd from a snapshot".
+#[tokio::test]
+async fn a_snapshot_that_was_restored_is_raised() {
+    let Some(mut etcd) = Etcd::start() else {
+        return;
+    };
+    let a = member(etcd.client(), "a").await;
+    let lease = grant(&a, LEASE).await;
+    let created = a.request(Request::CreateSession { lease }).await.unwrap();
+    let Answer::Created(session, _) = created else {
+        panic!("{created:?}");
+    };
+    let number = range_of("x");
+    let claim = Request::Claim {
+        session,
+        attempts: vec![ClaimAttempt {
+            range: range(number),
+            previous: None,
+        }],
+        replaced: Vec::new(),
+    };
+    let epoch = Epoch(applied(&a.request(claim).await.unwrap()));
+    // A client of its own each time: etcd is started again in between.
+    let raise_to = async |etcd: &Etcd, ceiling| {
+        let exact = false;
+        let change = Change {
+            range: range(number),
+            topic: "x",
+            ceiling: Some(Ceiling { ceiling, exact }),
+        };
+        let ceilings = Ceilings::new(etcd.client());
+        let committed = ceilings.commit(&[(range(number), epoch)], &[change]).await;
+        committed.unwrap().unwrap();
+    };
+    raise_to(&etcd, 100).await;
+    let snapshot = etcd.snapshot();
+    raise_to(&etcd, 150).await;
+    etcd.restore(&snapshot);
+    assert_eq!(
+        export(&etcd, "/test"),
+        [r#"{"topic":"x","sum":100,"ceiling":true}"#]
+    );
+    // The session of the time of the snapshot is live for as long as its lease.
+    let error = cluster(&etcd, &["advance-all", "60"]).refused();
+    assert!(error.contains("node a is live"), "{error}");
+    eventually("its session ends", || {
+        let status = cluster(&etcd, &["status"]).printed();
+        status.starts_with("down: ")
+    });
+    cluster(&etcd, &["advance-all", "60"]).printed();
+    assert_eq!(
+        export(&etcd, "/test"),
+        [r#"{"topic":"x","sum":160,"ceiling":true}"#]
+    );
 }
