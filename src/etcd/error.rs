@@ -50,6 +50,15 @@ pub enum Error {
         /// The value that this version writes.
         expected: String,
     },
+    /// The keys were not read before etcd discarded their revision.
+    #[error(
+        "etcd discarded its revision {revision} (compaction) before all keys were read at it: try again, \
+         and if that is of no use, let etcd keep its history for longer"
+    )]
+    Compacted {
+        /// The revision.
+        revision: u64,
+    },
     /// A key was written by somebody else again and again.
     #[error("the key {key:?} in etcd is written all the time by somebody else: try again")]
     Contended {

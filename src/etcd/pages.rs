@@ -1,5 +1,7 @@
 //! Reading many keys page by page.
 
+use tonic::Code;
+
 use super::client::{Client, revision};
 use super::error::Error;
 use super::proto::{KeyValue, RangeRequest};
@@ -52,7 +54,12 @@ impl Pages {
             revision: self.revision.0 as i64,
             ..RangeRequest::default()
         };
-        let page = client.range(page).await?;
+        let page = client.range(page).await.map_err(|error| match error {
+            Error::Refused(status) if status.code() == Code::OutOfRange => Error::Compacted {
+                revision: self.revision.0,
+            },
+            error => error,
+        })?;
         if self.revision == Revision::default() {
             self.revision = revision(&page.header.ok_or(Error::Answer)?);
         }

@@ -1,7 +1,7 @@
 //! `globalcounter cluster status` and `topics` on clusters that the tests make by hand.
 
 use globalcounter::cluster::Request;
-use globalcounter::etcd::{Ceiling, Ceilings, Change};
+use globalcounter::etcd::{Ceiling, Ceilings, Change, Error, Operator};
 use serde_json::Value;
 
 use crate::cluster::{Node, applied, member, range};
@@ -191,6 +191,15 @@ async fn many_topics_are_read_in_pages() {
     for some in changes.chunks(globalcounter::etcd::MAX_OPERATIONS) {
         ceilings.commit(&epochs, some).await.unwrap().unwrap();
     }
+    // All pages are of one revision, or there is an error.
+    let operator = Operator::open(etcd.settings()).await.unwrap().unwrap();
+    let mut pages = operator.topics("");
+    pages.next().await.unwrap().unwrap();
+    let later = a.claim_new(6).await;
+    etcd.client().compact(later.0).await.unwrap();
+    let error = pages.next().await.unwrap_err();
+    assert!(matches!(error, Error::Compacted { .. }), "{error}");
+
     let printed = cluster(&etcd, &["topics"]).printed();
     let topics = printed
         .lines()
