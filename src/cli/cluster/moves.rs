@@ -151,7 +151,16 @@ async fn until(
 ) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(waiting.timeout.into());
     loop {
-        match step(&operator.overview().await?) {
+        let overview = match operator.overview().await {
+            Ok(overview) => overview,
+            // An election in etcd is no reason to give up.
+            Err(_) if Instant::now() < end => {
+                sleep(LOOK_PERIOD).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match step(&overview) {
             Step::Done => return Ok(()),
             Step::Failed(why) => bail!("{why}"),
             Step::Waiting(why) if Instant::now() >= end => bail!(
