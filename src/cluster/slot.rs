@@ -58,8 +58,12 @@ impl RangeId {
     /// Returns the range with this number, or `None` if a cluster with `ranges` ranges does not have
     /// it.
     #[must_use]
-    pub fn new(number: u16, ranges: u16) -> Option<Self> {
-        (number < ranges).then_some(Self(number))
+    pub const fn new(number: u16, ranges: u16) -> Option<Self> {
+        if number < ranges {
+            Some(Self(number))
+        } else {
+            None
+        }
     }
 
     /// Returns the range's number.

@@ -9,6 +9,7 @@ mod histogram;
 mod log_limit;
 mod sampler;
 
+#[cfg_attr(not(feature = "cluster"), allow(unreachable_pub))]
 pub use clock::boot_time;
 pub(crate) use clock::{coarse_nanoseconds, coarse_seconds};
 pub(crate) use counter::Counter;

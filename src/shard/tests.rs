@@ -7,6 +7,7 @@ use super::table::FAR_TOPICS;
 use super::*;
 
 mod crashes;
+mod ranges;
 mod set;
 
 type Shard = super::Shard<()>;

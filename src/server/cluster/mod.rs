@@ -1,6 +1,10 @@
 //! What a node of a cluster knows of the others, and until when it may answer. Workers read it. It knows
 //! neither etcd, shards nor workers.
 
+#[cfg_attr(
+    not(feature = "cluster"),
+    allow(dead_code, reason = "nothing moves the deadline")
+)]
 mod deadline;
 mod membership;
 mod node_map;

@@ -11,6 +11,10 @@ mod intake;
 mod mailbox;
 mod node_maps;
 mod origin;
+#[cfg_attr(
+    not(feature = "cluster"),
+    allow(dead_code, reason = "nothing moves ranges")
+)]
 mod range_message;
 mod request_counts;
 mod requests;
@@ -33,8 +37,7 @@ pub(crate) use origin::{
     ConnectionKey, Datagram, LateReply, Origin, ReplyFormat, Requester, Shard, WorkerId,
 };
 #[cfg(feature = "cluster")]
-pub(crate) use range_message::{Done, Report};
-pub(crate) use range_message::{RangeMessage, RangeStep};
+pub(crate) use range_message::{Done, RangeMessage, RangeStep, Report};
 pub(crate) use request_counts::RequestCounts;
 pub(crate) use requests::{Queued, Requests, Source, count_waiting, with_replies};
 pub(crate) use router::{Outcome, Router};
