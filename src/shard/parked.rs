@@ -28,6 +28,11 @@ impl<W> Parked<W> {
         }
     }
 
+    /// Parks a request now.
+    pub fn now(request: Request<'_>, waiter: W) -> Self {
+        Self::new(request, Instant::now(), waiter)
+    }
+
     /// Returns the request.
     #[must_use]
     pub fn request(&self) -> Request<'_> {

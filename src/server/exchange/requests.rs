@@ -10,6 +10,7 @@ use crate::access::Allowance;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::server::cluster::{Deadline, KnownBefore};
+use crate::shard::Parked;
 use crate::topic::{ShardId, Shards, Topic};
 
 /// A decoded request. It does not contain its topic, only the place of the topic in a buffer: the
@@ -244,6 +245,31 @@ impl Requests {
     /// Returns whether there are no requests.
     pub(crate) fn is_empty(&self) -> bool {
         self.touched.is_empty()
+    }
+
+    /// Removes the requests for topics for which `is` returns true, and parks them, in their order. Worker
+    /// `from` has read them from `source`, and their topics lie in `bytes`.
+    pub(crate) fn set_aside(
+        &mut self,
+        bytes: &[u8],
+        from: WorkerId,
+        source: Source<'_>,
+        is: impl Fn(Topic<'_>) -> bool,
+    ) -> Vec<Parked<Origin>> {
+        let mut parked = Vec::new();
+        self.touched.retain(|shard| {
+            let list = &mut self.by_shard[shard.index()];
+            list.retain(|queued| {
+                let request = queued.request(bytes);
+                let set_aside = is(request.topic);
+                if set_aside {
+                    parked.push(Parked::now(request, source.origin(from, queued)));
+                }
+                !set_aside
+            });
+            !list.is_empty()
+        });
+        parked
     }
 
     /// Passes the requests of each shard to `take`, in the order of the shards' first requests, and

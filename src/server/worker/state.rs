@@ -23,7 +23,7 @@ use crate::server::exchange::{
     Shared, Source, WorkerId,
 };
 use crate::server::status::{Counters, Status};
-use crate::topic::{ShardId, Shards};
+use crate::topic::{ShardId, Shards, Topic};
 
 /// The state that the tasks of one worker share.
 pub(crate) struct Worker {
@@ -175,6 +175,11 @@ impl Worker {
         source: Source<'_>,
         mut outcome: impl FnMut(&Outcome<'_>),
     ) {
+        if let Some(forwarder) = &self.forwarder
+            && !forwarder.all_settled()
+        {
+            self.set_aside(forwarder, requests, bytes, source);
+        }
         let mut router = self.router.borrow_mut();
         router.submit(requests, bytes, source, |result| {
             outcome(&result);
@@ -277,12 +282,32 @@ impl Worker {
         }
     }
 
+    /// Queues requests behind earlier ones for the same topics that are on their way.
+    #[cold]
+    fn set_aside(
+        &self,
+        forwarder: &Forwarder,
+        requests: &mut Requests,
+        bytes: &[u8],
+        source: Source<'_>,
+    ) {
+        if let Source::Node(_) = source {
+            return; // the other node keeps the order of its requests
+        }
+        let unsettled = |topic: Topic<'_>| forwarder.is_unsettled(topic);
+        let set_aside = requests.set_aside(bytes, self.id, source, unsettled);
+        if let Source::Datagrams(_) = source {
+            self.shared.add_datagrams_in_flight(set_aside.len());
+        }
+        forwarder.queue(set_aside);
+    }
+
     /// Forwards the requests for other nodes that were found since the last time, and delivers the replies
     /// of other nodes.
     fn forward(&self, forwarder: &Forwarder) {
         let elsewhere = self.router.borrow_mut().take_elsewhere();
         if elsewhere.is_empty() {
-            forwarder.retry_if_map_changed();
+            forwarder.update_routes();
         } else {
             forwarder.forward(elsewhere);
         }

@@ -82,8 +82,8 @@ async fn serve_link(worker: Rc<Worker>, link: Rc<PeerLink>) {
                     let unanswered = unanswered.len();
                     warn!(node = name, %error, unanswered, times, "lost requests that were forwarded to another node");
                 }
-                for request in unanswered {
-                    forwarder.answered(request, Reply::Error(ErrorCode::Unknown));
+                for (range, request) in unanswered {
+                    forwarder.answered(range, request, Reply::Error(ErrorCode::Unknown));
                 }
             }
             failed => {
@@ -179,7 +179,8 @@ fn take_replies(forwarder: &Forwarder, link: &PeerLink, input: &mut Vec<u8>) -> 
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let Some(frame) = frame else { break };
         at += frame.len;
-        let (Some(request), Answer::Reply(reply)) = (link.take_answered(frame.id), frame.answer)
+        let (Some((range, request)), Answer::Reply(reply)) =
+            (link.take_answered(frame.id), frame.answer)
         else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -189,9 +190,9 @@ fn take_replies(forwarder: &Forwarder, link: &PeerLink, input: &mut Vec<u8>) -> 
         match reply {
             // It was not applied.
             Reply::Error(ErrorCode::NotOwner | ErrorCode::Unavailable) => {
-                forwarder.not_applied(request);
+                forwarder.not_applied(range, request);
             }
-            reply => forwarder.answered(request, reply),
+            reply => forwarder.answered(range, request, reply),
         }
     }
     input.drain(..at);

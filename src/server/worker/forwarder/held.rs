@@ -1,4 +1,4 @@
-//! Requests that wait for an owner, by range and in their order.
+//! Requests that wait for an owner, by range, in the order in which they were parked first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -29,20 +29,23 @@ impl Held {
         self.ranges.contains_key(&range)
     }
 
-    /// Adds a request behind those that are held for its range.
-    pub(super) fn push(&mut self, range: RangeId, request: Request) {
-        if let Some(range) = self.ranges.get_mut(&range) {
-            range.requests.push_back(request);
-        }
-    }
-
-    /// Adds a request that is tried again at `retry_at`, or with those that are held for its range.
+    /// Adds a request: behind those for its range that were parked earlier, before those that were parked
+    /// later. Without others, it is tried again at `retry_at`.
     pub(super) fn add(&mut self, range: RangeId, request: Request, retry_at: Instant) {
         let held = self.ranges.entry(range).or_insert_with(|| Range {
             requests: VecDeque::new(),
             retry_at,
         });
-        held.requests.push_back(request);
+        // Usually it is the last one.
+        let later = held.requests.iter().rev();
+        let later = later.take_while(|other| other.since() > request.since());
+        let at = held.requests.len() - later.count();
+        held.requests.insert(at, request);
+    }
+
+    /// Takes the requests for a range.
+    pub(super) fn take(&mut self, range: RangeId) -> Option<VecDeque<Request>> {
+        Some(self.ranges.remove(&range)?.requests)
     }
 
     /// Puts requests back that were taken.
@@ -68,15 +71,13 @@ impl Held {
     }
 
     /// Takes the requests that were parked first before `before`.
-    pub(super) fn take_older(&mut self, before: Instant) -> Vec<Request> {
+    pub(super) fn take_older(&mut self, before: Instant) -> Vec<(RangeId, Request)> {
         let mut older = Vec::new();
-        self.ranges.retain(|_, range| {
-            // The first ones are usually the oldest, but some were tried elsewhere before.
-            let (old, kept) = std::mem::take(&mut range.requests)
-                .into_iter()
-                .partition::<VecDeque<_>, _>(|request| request.since() < before);
-            range.requests = kept;
-            older.extend(old);
+        self.ranges.retain(|&id, range| {
+            let old = range
+                .requests
+                .partition_point(|request| request.since() < before);
+            older.extend(range.requests.drain(..old).map(|request| (id, request)));
             !range.requests.is_empty()
         });
         older

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::pending::Pending;
 use super::request::Request;
+use crate::cluster::RangeId;
 use crate::protocol::framed::{self, RequestId};
 use crate::server::cluster::Peer;
 
@@ -19,7 +20,7 @@ const UNWRITTEN_LIMIT: usize = 256 * 1024;
 pub(crate) struct PeerLink {
     peer: Arc<Peer>,
     /// Requests that are not sent.
-    queue: RefCell<VecDeque<Request>>,
+    queue: RefCell<VecDeque<(RangeId, Request)>>,
     pending: RefCell<Pending>,
     connected: Cell<bool>,
     /// Whether the reply to a request is overdue, so that the connection is given up.
@@ -40,16 +41,16 @@ impl PeerLink {
     }
 
     /// Queues a request. It is sent with all that are queued in this turn of the worker.
-    pub(super) fn push(&self, request: Request) {
+    pub(super) fn push(&self, range: RangeId, request: Request) {
         let mut queue = self.queue.borrow_mut();
-        queue.push_back(request);
+        queue.push_back((range, request));
         if queue.len() == 1 {
             self.wake();
         }
     }
 
     /// Takes back what is queued while there is no connection.
-    pub(super) fn take_unsent(&self) -> VecDeque<Request> {
+    pub(super) fn take_unsent(&self) -> VecDeque<(RangeId, Request)> {
         match self.connected.get() {
             true => VecDeque::new(),
             false => self.queue.take(),
@@ -65,11 +66,11 @@ impl PeerLink {
     }
 
     /// Takes the requests that were parked before `before` out of the queue.
-    pub(super) fn take_older(&self, before: Instant) -> VecDeque<Request> {
+    pub(super) fn take_older(&self, before: Instant) -> VecDeque<(RangeId, Request)> {
         let mut queue = self.queue.borrow_mut();
         let (older, kept) = std::mem::take(&mut *queue)
             .into_iter()
-            .partition(|request| request.since() < before);
+            .partition(|(_, request)| request.since() < before);
         *queue = kept;
         older
     }
@@ -90,12 +91,12 @@ impl PeerLink {
     }
 
     /// Takes the request that a reply belongs to; `None` if there is none.
-    pub(crate) fn take_answered(&self, id: RequestId) -> Option<Request> {
+    pub(crate) fn take_answered(&self, id: RequestId) -> Option<(RangeId, Request)> {
         self.pending.borrow_mut().take(id)
     }
 
     /// Takes the requests that were sent and have no reply, after the connection ended.
-    pub(crate) fn take_unanswered(&self) -> Vec<Request> {
+    pub(crate) fn take_unanswered(&self) -> Vec<(RangeId, Request)> {
         self.pending.borrow_mut().take_all().collect()
     }
 
@@ -120,10 +121,10 @@ impl PeerLink {
         let mut queue = self.queue.borrow_mut();
         let mut pending = self.pending.borrow_mut();
         while output.len() < UNWRITTEN_LIMIT
-            && let Some(request) = queue.pop_front()
+            && let Some((range, request)) = queue.pop_front()
         {
             framed::encode_node_request(pending.next_id(), &request.request(), output);
-            pending.add(request);
+            pending.add(range, request);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Forwards requests to the nodes that own their topics. Each worker forwards what it read, over
 //! connections of its own, so requests of one connection for one topic keep their order.
 //!
+//! Requests of one connection for one topic are applied in their order, also while the topic's range moves
+//! ([`routes`]).
+//!
 //! A request that was not sent, or that its receiver did not apply, waits for an owner until
 //! [`Membership::forward_timeout`], and is then answered UNAVAILABLE. One that was sent and has no answer
 //! is never sent again: it is answered UNKNOWN.
@@ -9,8 +12,10 @@ mod held;
 mod link;
 mod pending;
 mod request;
+mod routes;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,9 +26,11 @@ use crate::cluster::{RangeId, Slot};
 use crate::protocol::{ErrorCode, Reply};
 use crate::server::cluster::{Membership, PeerId, RangeOwner};
 use crate::server::exchange::LateReply;
+use crate::topic::Topic;
 use held::Held;
 pub(crate) use link::PeerLink;
 pub(crate) use request::Request;
+use routes::Routes;
 
 /// The most requests that a worker forwards or holds at a time; further ones are answered BUSY.
 const LIMIT: usize = 64 * 1024;
@@ -47,6 +54,7 @@ pub(crate) struct Forwarder {
     /// Links whose task is not started yet.
     new_links: RefCell<Vec<Rc<PeerLink>>>,
     held: RefCell<Held>,
+    routes: RefCell<Routes>,
     /// The requests that are held, queued at links, or sent.
     count: Cell<usize>,
     /// The number of the map when held requests were last tried.
@@ -61,11 +69,13 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     pub(super) fn new(membership: Arc<Membership>) -> Self {
+        let routes = Routes::new(membership.owners.ranges());
         Self {
             membership,
             links: RefCell::default(),
             new_links: RefCell::default(),
             held: RefCell::default(),
+            routes: RefCell::new(routes),
             count: Cell::new(0),
             tried_at: Cell::new(0),
             replies: RefCell::default(),
@@ -74,27 +84,54 @@ impl Forwarder {
         }
     }
 
+    /// Returns whether requests may be applied as they come. If not, those for topics that are
+    /// [unsettled](Self::is_unsettled) have to be [queued](Self::queue) behind earlier ones.
+    #[inline]
+    pub(super) fn all_settled(&self) -> bool {
+        self.update_routes();
+        self.routes.borrow().all_settled()
+    }
+
+    /// Returns whether earlier requests for the range of a topic are on their way.
+    pub(super) fn is_unsettled(&self, topic: Topic<'_>) -> bool {
+        let range = self.range_of_topic(topic);
+        self.routes.borrow().is_unsettled(range)
+    }
+
+    /// Queues requests behind earlier ones for the same ranges.
+    pub(super) fn queue(&self, requests: Vec<Request>) {
+        for request in requests {
+            if self.take_room() {
+                let range = self.range_of(&request);
+                self.hold(range, request);
+            } else {
+                self.reply(request, ErrorCode::Busy);
+            }
+        }
+    }
+
     /// Takes requests whose topics this node's shards do not have, in the order in which they were read.
     pub(super) fn forward(&self, requests: Vec<Request>) {
-        self.retry_if_map_changed();
+        self.update_routes();
         for request in requests {
             if request.waiter.requester.is_node() {
                 self.reply(request, ErrorCode::NotOwner);
-            } else if self.count.get() >= LIMIT {
+            } else if !self.take_room() {
                 self.reply(request, ErrorCode::Busy);
             } else {
-                self.count.update(|count| count + 1);
                 let range = self.range_of(&request);
-                let mut held = self.held.borrow_mut();
-                if held.has(range) {
-                    held.push(range, request); // behind those that came before it
-                    continue;
-                }
-                drop(held);
-                // A shard that is about to load the range did not know it yet.
-                match self.membership.owners.owner(range) {
-                    RangeOwner::Other(peer) => self.link(peer).push(request),
-                    RangeOwner::ThisNode | RangeOwner::Nobody => self.hold(range, request),
+                let peer = match self.membership.owners.owner(range) {
+                    RangeOwner::Other(peer) if !self.held.borrow().has(range) => peer,
+                    // A shard that is about to load the range did not know it yet.
+                    _ => {
+                        self.hold(range, request);
+                        continue;
+                    }
+                };
+                let may_send = self.routes.borrow_mut().send(range, peer);
+                match may_send {
+                    true => self.link(peer).push(range, request),
+                    false => self.hold(range, request),
                 }
             }
         }
@@ -110,10 +147,13 @@ impl Forwarder {
         !self.replies.borrow().is_empty() || !self.own.borrow().is_empty()
     }
 
-    /// Tries the requests that are held if the map of owners has changed.
-    pub(super) fn retry_if_map_changed(&self) {
+    /// Looks at the map of owners if it has changed: requests are tried where they belong now.
+    pub(super) fn update_routes(&self) {
         let number = self.membership.owners.number();
         if self.tried_at.replace(number) != number {
+            self.routes
+                .borrow_mut()
+                .unsettle_stale(&self.membership.owners);
             let links: Vec<_> = self.links.borrow().iter().flatten().cloned().collect();
             links.iter().for_each(|link| self.take_back(link));
             self.retry(true);
@@ -122,8 +162,8 @@ impl Forwarder {
 
     /// Takes back what a link without connection has queued.
     pub(crate) fn take_back(&self, link: &PeerLink) {
-        for request in link.take_unsent() {
-            self.not_applied(request);
+        for (range, request) in link.take_unsent() {
+            self.not_applied(range, request);
         }
     }
 
@@ -131,25 +171,41 @@ impl Forwarder {
     fn retry(&self, all: bool) {
         let due = self.held.borrow_mut().take_due(all, Instant::now());
         for (range, requests) in due {
-            match self.membership.owners.owner(range) {
-                RangeOwner::Other(peer) => {
-                    let link = self.link(peer);
-                    requests.into_iter().for_each(|request| link.push(request));
-                }
-                RangeOwner::ThisNode => {
-                    self.count.update(|count| count - requests.len());
-                    self.own.borrow_mut().extend(requests);
-                }
-                RangeOwner::Nobody => {
-                    let mut held = self.held.borrow_mut();
-                    held.put_back(range, requests, Instant::now() + RETRY_DELAY);
+            self.route(range, requests);
+        }
+    }
+
+    /// Sends held requests for a range where they belong now. Those that have to wait longer are held
+    /// again.
+    fn route(&self, range: RangeId, mut requests: VecDeque<Request>) {
+        let mut routes = self.routes.borrow_mut();
+        match self.membership.owners.owner(range) {
+            RangeOwner::Other(peer) => {
+                let link = self.link(peer);
+                while !requests.is_empty() && routes.send(range, peer) {
+                    if let Some(request) = requests.pop_front() {
+                        link.push(range, request);
+                    }
                 }
             }
+            RangeOwner::ThisNode if routes.is_idle(range) => {
+                self.count.update(|count| count - requests.len());
+                self.own.borrow_mut().extend(requests.drain(..));
+            }
+            RangeOwner::ThisNode | RangeOwner::Nobody => {}
+        }
+        drop(routes);
+        if requests.is_empty() {
+            self.settle(range);
+        } else {
+            let mut held = self.held.borrow_mut();
+            held.put_back(range, requests, Instant::now() + RETRY_DELAY);
         }
     }
 
     /// Holds a request that was not applied.
     fn hold(&self, range: RangeId, request: Request) {
+        self.routes.borrow_mut().unsettle(range);
         let mut held = self.held.borrow_mut();
         if held.is_empty() {
             self.wake.notify_one();
@@ -157,19 +213,48 @@ impl Forwarder {
         held.add(range, request, Instant::now() + RETRY_DELAY);
     }
 
+    /// Lets later requests for a range be applied as they come, if no earlier one is on its way to
+    /// somewhere else.
+    fn settle(&self, range: RangeId) {
+        let mut routes = self.routes.borrow_mut();
+        if routes.is_unsettled(range) && !self.held.borrow().has(range) {
+            routes.settle(range, self.membership.owners.owner(range));
+        }
+    }
+
     /// Takes back a request that a link did not send, or that its receiver refused because it does not
     /// serve the topic.
-    pub(crate) fn not_applied(&self, request: Request) {
-        let range = self.range_of(&request);
+    pub(crate) fn not_applied(&self, range: RangeId, request: Request) {
+        self.routes.borrow_mut().answered(range, false);
         self.hold(range, request);
     }
 
-    /// Passes on the reply of another node.
-    pub(crate) fn answered(&self, request: Request, reply: Reply) {
+    /// Passes on the reply of another node; or UNKNOWN, if there is none.
+    pub(crate) fn answered(&self, range: RangeId, request: Request, reply: Reply) {
+        let served = reply != Reply::Error(ErrorCode::Unknown);
+        self.routes.borrow_mut().answered(range, served);
+        self.end(request, reply);
+        let waiting = self.held.borrow_mut().take(range);
+        match waiting {
+            Some(requests) => self.route(range, requests),
+            None => self.settle(range),
+        }
+    }
+
+    /// Takes room for a request. Returns false if there is none.
+    fn take_room(&self) -> bool {
+        let room = self.count.get() < LIMIT;
+        self.count.update(|count| count + usize::from(room));
+        room
+    }
+
+    /// Ends a request that had taken room.
+    fn end(&self, request: Request, reply: Reply) {
         self.count.update(|count| count - 1);
         self.replies.borrow_mut().push((request.waiter, reply));
     }
 
+    /// Answers a request that had taken none.
     fn reply(&self, request: Request, error: ErrorCode) {
         let reply = Reply::Error(error);
         self.replies.borrow_mut().push((request.waiter, reply));
@@ -180,16 +265,20 @@ impl Forwarder {
         let Some(before) = Instant::now().checked_sub(self.membership.forward_timeout) else {
             return;
         };
-        let mut older = self.held.borrow_mut().take_older(before);
+        let unavailable = Reply::Error(ErrorCode::Unavailable);
+        let older = self.held.borrow_mut().take_older(before);
+        for (range, request) in older {
+            self.end(request, unavailable);
+            self.settle(range);
+        }
         for link in self.links.borrow().iter().flatten() {
-            older.extend(link.take_older(before));
+            for (range, request) in link.take_older(before) {
+                self.answered(range, request, unavailable);
+            }
             // The receiver holds a request as long, and its answer says that it was not applied.
             if let Some(before) = before.checked_sub(ANSWER_TIME) {
                 link.expire(before);
             }
-        }
-        for request in older {
-            self.answered(request, Reply::Error(ErrorCode::Unavailable));
         }
     }
 
@@ -221,8 +310,11 @@ impl Forwarder {
     }
 
     fn range_of(&self, request: &Request) -> RangeId {
-        let slot = Slot::of(request.request().topic);
-        slot.range(self.membership.owners.ranges())
+        self.range_of_topic(request.request().topic)
+    }
+
+    fn range_of_topic(&self, topic: Topic<'_>) -> RangeId {
+        Slot::of(topic).range(self.membership.owners.ranges())
     }
 
     /// Returns the way to a node. Its task is started when it is needed first.
