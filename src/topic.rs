@@ -1,9 +1,13 @@
-//! Topics and their owners: defines what a valid topic is and which shard owns it. It knows no
+//! Topics and their owners: defines what a valid topic is, which shard owns it, and its slot in a cluster. It knows no
 //! protocol, no table and no socket.
 
 use std::fmt;
 
 use thiserror::Error;
+
+mod slot;
+
+pub use slot::{SLOTS, Slot};
 
 /// The largest maximum topic length that a configuration may allow, in bytes. At this length, every
 /// request frame (7 bytes of header, at most 8 of arguments) still fits one UDP datagram of 65,507
@@ -17,6 +21,16 @@ pub const DEFAULT_MAX_TOPIC_LEN: usize = 1_024;
 /// empty text is a topic like any other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Topic<'a>(&'a [u8]);
+
+impl Slot {
+    /// Returns the slot of a topic: CRC-16 of its name modulo 16384, or, if the name has a `{` and
+    /// behind it a `}` with something between them, of what is between the first `{` and the first
+    /// `}` behind it. Source: the Redis Cluster specification, "Hash tags".
+    #[must_use]
+    pub fn of(topic: Topic<'_>) -> Self {
+        Self::of_name(topic.as_bytes())
+    }
+}
 
 /// Why some bytes are not a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

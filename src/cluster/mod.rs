@@ -24,9 +24,11 @@ pub use event::{Answer, Event};
 pub use node::{Config, Node, Owner};
 pub use placement::assignments;
 pub use requests::{ClaimAttempt, Ticket};
-pub use slot::{RANGES, RangeId, SLOTS, Slot};
+pub use slot::{RANGES, RangeId};
 pub use time::Moment;
 pub use view::{
     Claim, Epoch, Leadership, LeaseId, NodeName, Revision, Session, SessionChange, SessionId,
     Snapshot,
 };
+
+pub use crate::topic::{SLOTS, Slot};

@@ -1,47 +1,20 @@
-//! Slots and ranges: which part of all topics a topic belongs to.
+//! Ranges: adjacent slots that have one owner.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::topic::Topic;
-
-/// The number of slots, as in Redis Cluster.
-pub const SLOTS: u16 = 16_384;
+use crate::topic::{SLOTS, Slot};
 
 /// The number of ranges of a new cluster. It is fixed when the cluster is created.
 pub const RANGES: u16 = 1_024;
 
-/// A part of all topics, 0 to 16383. Clients of Redis Cluster compute the same number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(u16);
-
 impl Slot {
-    /// Returns the slot of a topic: CRC-16 of its name modulo 16384, or, if the name has a `{` and
-    /// behind it a `}` with something between them, of what is between the first `{` and the first
-    /// `}` behind it. Source: the Redis Cluster specification, "Hash tags".
-    #[must_use]
-    pub fn of(topic: Topic<'_>) -> Self {
-        Self(crc16(hashed_part(topic.as_bytes())) % SLOTS)
-    }
-
-    /// Returns the slot with this number, or `None` if there is none.
-    #[must_use]
-    pub fn new(number: u16) -> Option<Self> {
-        (number < SLOTS).then_some(Self(number))
-    }
-
-    /// Returns the slot's number.
-    #[must_use]
-    pub fn number(self) -> u16 {
-        self.0
-    }
-
     /// Returns the range of this slot in a cluster with this many ranges, a power of two up to
     /// [`SLOTS`].
     #[must_use]
     pub fn range(self, ranges: u16) -> RangeId {
         debug_assert!(ranges.is_power_of_two() && ranges <= SLOTS);
-        RangeId(self.0 / (SLOTS / ranges))
+        RangeId(self.number() / (SLOTS / ranges))
     }
 }
 
@@ -93,73 +66,9 @@ impl fmt::Display for RangeId {
     }
 }
 
-fn hashed_part(name: &[u8]) -> &[u8] {
-    let Some(open) = name.iter().position(|&byte| byte == b'{') else {
-        return name;
-    };
-    let tag = &name[open + 1..];
-    match tag.iter().position(|&byte| byte == b'}') {
-        Some(len) if len > 0 => &tag[..len],
-        _ => name,
-    }
-}
-
-/// CRC-16/XMODEM: polynomial 0x1021, initial value 0, not reflected.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| {
-        (crc << 8) ^ CRC16[usize::from((crc >> 8) as u8 ^ byte)]
-    })
-}
-
-static CRC16: [u16; 256] = crc16_table();
-
-const fn crc16_table() -> [u16; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        let mut crc = (byte as u16) << 8;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 0x8000 == 0 {
-                crc << 1
-            } else {
-                (crc << 1) ^ 0x1021
-            };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn slot(name: &str) -> u16 {
-        Slot::of(Topic::new(name.as_bytes(), 100).expect("a topic")).number()
-    }
-
-    #[test]
-    fn slots_are_those_of_redis_cluster() {
-        // The check value of CRC-16/XMODEM, and answers of `CLUSTER KEYSLOT`.
-        assert_eq!(crc16(b"123456789"), 0x31c3);
-        assert_eq!(slot("123456789"), 0x31c3 % SLOTS);
-        assert_eq!(slot("foo"), 12_182);
-        assert_eq!(slot("bar"), 5_061);
-        assert_eq!(slot(""), 0);
-    }
-
-    #[test]
-    fn only_the_first_tag_counts() {
-        assert_eq!(slot("{user1000}.following"), slot("user1000"));
-        assert_eq!(slot("foo{{bar}}zap"), slot("{bar"));
-        assert_eq!(slot("foo{bar}{zap}"), slot("bar"));
-        // An empty tag, or one that is not closed, is none.
-        assert_ne!(slot("foo{}{bar}"), slot("bar"));
-        assert_ne!(slot("foo{bar"), slot("bar"));
-    }
 
     #[test]
     fn ranges_cover_each_slot_once() {

@@ -1,9 +1,7 @@
 //! The map of a cluster, as the reply to NODES carries it: its nodes, and the slots of each.
 
 use super::frame::{HEADER_LEN, VERSION};
-
-/// The number of slots, as in Redis Cluster.
-const SLOTS: u16 = 16_384;
+use crate::topic::SLOTS;
 
 /// The longest encoded map, in bytes. As a frame it fits into one datagram, of at most 65,507 bytes.
 const MAX_MAP: usize = 65_507 - HEADER_LEN;
