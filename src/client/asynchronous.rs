@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::address::{Address, Scheme};
+use super::cluster::Cluster;
 use super::error::{Error, Failure, Kind};
 use super::options::{Options, Secret};
 use super::outcome::{Outcome, Response};
@@ -78,37 +79,27 @@ struct Inner {
 enum Transport {
     Tcp(Tcp),
     Sharded(Sharded),
+    Cluster(Cluster),
     Udp(Udp),
 }
 
 /// The longest token, in bytes: what a server checks.
 const MAX_TOKEN: usize = 1024;
 
-/// Returns where the connections of a client over TCP or TLS go.
-fn endpoint(address: &Address, options: &Options) -> Result<Endpoint, Failure> {
-    match address.scheme {
-        #[cfg(feature = "tls")]
-        Scheme::Tls => Endpoint::tls(&address.host, options),
-        #[cfg(not(feature = "tls"))]
-        Scheme::Tls => {
-            let _ = options;
-            let why = "this program was built without TLS (feature `tls`)";
-            Err(Failure::not_applied(Kind::Invalid(why.into())))
-        }
-        _ => Ok(Endpoint::tcp(&address.host)),
-    }
-}
-
 impl Client {
     /// Returns a client of the server at `url`: `tcp://host:port`, `tls://host:port` (feature `tls`;
     /// it needs [`Options::tls`]) or `udp://host:port`.
+    ///
+    /// Several hosts, as in `tcp://a:9999,b:9999`, are nodes of one cluster: see [the
+    /// module](crate::client#a-cluster).
     ///
     /// Over TCP, it connects at once; over UDP, it sends nothing before the first call. It must be
     /// called inside a tokio runtime, which then runs the client's task.
     ///
     /// # Errors
     ///
-    /// The URL is not valid, the host has no address, or the connection failed.
+    /// The URL is not valid, the host has no address, or the connection failed. With several hosts: none of
+    /// them is a node of a cluster that answers.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, Options::default()).await
     }
@@ -127,9 +118,10 @@ impl Client {
             check_token(token, &address)
                 .map_err(|why| failed(Failure::not_applied(Kind::Invalid(why.to_owned()))))?;
         }
-        let transport = match address.scheme {
-            Scheme::Tcp | Scheme::Tls => {
-                let endpoint = endpoint(&address, &options).map_err(failed)?;
+        let transport = match (address.scheme, &address.hosts[..]) {
+            (Scheme::Udp, hosts) => Udp::connect(&hosts[0], options).await.map(Transport::Udp),
+            (scheme, [host]) => {
+                let endpoint = Endpoint::new(scheme, host, &options).map_err(failed)?;
                 if options.shard_aware {
                     let connected = Sharded::connect(&endpoint, &options).await;
                     connected.map(Transport::Sharded)
@@ -137,9 +129,9 @@ impl Client {
                     Tcp::connect(endpoint, options).await.map(Transport::Tcp)
                 }
             }
-            Scheme::Udp => Udp::connect(&address.host, options)
+            (scheme, hosts) => Cluster::connect(scheme, hosts, options)
                 .await
-                .map(Transport::Udp),
+                .map(Transport::Cluster),
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -320,6 +312,7 @@ impl Transport {
         let outcome = match self {
             Self::Tcp(tcp) => tcp.call(call).await,
             Self::Sharded(sharded) => sharded.call(call).await,
+            Self::Cluster(cluster) => cluster.call(call).await,
             Self::Udp(udp) => udp.call(call).await,
         };
         match outcome {

@@ -10,6 +10,18 @@
 //! each caller gets a sum of its own ([`Options::coalesce`]). A program that counts many topics at
 //! a high rate can have one connection to each of the server's shards ([`Options::shard_aware`]).
 //!
+//! # A cluster
+//!
+//! A URL with several hosts, `tcp://a:9999,b:9999`, names nodes of one cluster: some of them suffice. The
+//! client connects to the first that answers and asks it which node owns which topics. It sends each
+//! request to the owner of its topic, over connections that it opens when they are first needed. If it
+//! cannot reach an owner, it sends the request to any other node, which forwards it.
+//!
+//! It asks for the map again when a call fails, and every few seconds. If a node is gone, or cannot serve a
+//! topic at the moment, the client tries again within the call's [timeout](Options::timeout), also at other
+//! nodes, as long as it is certain that the request was not applied. Servers that belong to no cluster
+//! are refused: each would count by itself.
+//!
 //! # What a retry can do to the count
 //!
 //! The error of a failed call says whether its request [may have been
@@ -26,6 +38,7 @@
 mod address;
 mod asynchronous;
 pub mod blocking;
+mod cluster;
 mod error;
 mod options;
 mod outcome;

@@ -12,7 +12,8 @@ use super::tls::TlsOptions;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// TCP: how long a call may take, including the time to connect. 5 s by default.
+    /// TCP: how long a call may take, including the time to connect, and, in a cluster, the attempts at
+    /// other nodes. 5 s by default.
     pub timeout: Duration,
     /// UDP: how long to wait for the reply to one datagram. 0.1 s by default, as in the original
     /// Python client.
@@ -20,7 +21,7 @@ pub struct Options {
     /// UDP: how many datagrams a call sends before it gives up. 5 by default, as in the original
     /// Python client. With 1, no request is sent again.
     pub attempts: u32,
-    /// TCP: whether to open a connection to each of the server's shards and to send each request to
+    /// TCP: whether to open a connection to each of the server's shards (in a cluster: of each node's) and to send each request to
     /// the shard that owns its topic, so that no request has to cross cores inside the server. Off
     /// by default: with a server of 64 shards, each client would hold 64 connections, and a plain
     /// connection that counts mostly one topic is moved to that topic's worker anyway.
@@ -43,6 +44,8 @@ pub struct Options {
     pub tls: Option<TlsOptions>,
     /// TCP: the token of each connection, or `NAME:PASSWORD`; `None` by default. UDP carries no token.
     pub token: Option<Secret>,
+    /// How long opening a connection may take, if that is less than `timeout`.
+    pub(super) connect_timeout: Option<Duration>,
 }
 
 /// A token or a password. It is not shown.
@@ -117,6 +120,12 @@ impl Options {
         self.token = Some(Secret::new(token));
         self
     }
+
+    /// Returns how long opening a connection may take.
+    pub(super) fn connect_limit(&self) -> Duration {
+        let limit = self.connect_timeout.unwrap_or(self.timeout);
+        limit.min(self.timeout)
+    }
 }
 
 impl Default for Options {
@@ -130,6 +139,7 @@ impl Default for Options {
             #[cfg(feature = "tls")]
             tls: None,
             token: None,
+            connect_timeout: None,
         }
     }
 }

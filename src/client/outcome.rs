@@ -1,14 +1,16 @@
 //! The outcome of a call, the same for every transport.
 
+use std::sync::Arc;
+
 use super::error::Failure;
 use crate::protocol::Reply;
-use crate::protocol::framed::Answer;
+use crate::protocol::framed::{Answer, NodeMap};
 
 /// A call's response, or why there is none.
 pub(super) type Outcome = Result<Response, Failure>;
 
 /// What a client keeps of a reply frame.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Response {
     /// The reply to a request for a topic, or an error.
     Reply(Reply),
@@ -16,8 +18,8 @@ pub(super) enum Response {
     Pong,
     /// A reply to HELLO, which no call sends.
     Hello,
-    /// A reply to NODES, which no call sends.
-    Nodes,
+    /// The reply to NODES; `None` if it cannot be decoded.
+    Nodes(Option<Arc<NodeMap>>),
 }
 
 impl From<Answer<'_>> for Response {
@@ -26,7 +28,7 @@ impl From<Answer<'_>> for Response {
             Answer::Reply(reply) => Self::Reply(reply),
             Answer::Pong(_) => Self::Pong,
             Answer::Hello(_) => Self::Hello,
-            Answer::Nodes(_) => Self::Nodes,
+            Answer::Nodes(body) => Self::Nodes(NodeMap::decode(body).map(Arc::new)),
         }
     }
 }

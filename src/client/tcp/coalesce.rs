@@ -121,7 +121,7 @@ impl Waiters {
             }
             (Self::Counts(jobs), response) => {
                 for job in jobs {
-                    drop(job.reply.send(Ok(response)));
+                    drop(job.reply.send(Ok(response.clone())));
                 }
             }
         }

@@ -9,12 +9,11 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 
 use super::stream::Stream;
+use crate::client::address::Scheme;
+use crate::client::error::{Failure, Kind};
+use crate::client::options::Options;
 #[cfg(feature = "tls")]
-use crate::client::{
-    error::{Failure, Kind},
-    options::Options,
-    tls::TlsOptions,
-};
+use crate::client::tls::TlsOptions;
 
 /// See the [module](self).
 #[derive(Debug, Clone)]
@@ -26,8 +25,31 @@ pub(in crate::client) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Returns the endpoint of a host with this scheme, which is not that of UDP.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tls`](Self::tls), or this program was built without TLS.
+    pub(in crate::client) fn new(
+        scheme: Scheme,
+        host: &str,
+        options: &Options,
+    ) -> Result<Self, Failure> {
+        match scheme {
+            #[cfg(feature = "tls")]
+            Scheme::Tls => Self::tls(host, options),
+            #[cfg(not(feature = "tls"))]
+            Scheme::Tls => {
+                let _ = options;
+                let why = "this program was built without TLS (feature `tls`)";
+                Err(Failure::not_applied(Kind::Invalid(why.into())))
+            }
+            Scheme::Tcp | Scheme::Udp => Ok(Self::tcp(host)),
+        }
+    }
+
     /// Returns the endpoint of `tcp://`.
-    pub(in crate::client) fn tcp(host: &str) -> Self {
+    fn tcp(host: &str) -> Self {
         Self {
             host: host.into(),
             #[cfg(feature = "tls")]
@@ -41,7 +63,7 @@ impl Endpoint {
     ///
     /// The options do not say whom to trust, or the name of the server is none.
     #[cfg(feature = "tls")]
-    pub(in crate::client) fn tls(host: &str, options: &Options) -> Result<Self, Failure> {
+    fn tls(host: &str, options: &Options) -> Result<Self, Failure> {
         let Some(tls) = &options.tls else {
             let why = "tls:// needs the authorities to trust: Options::tls, or --tls-ca";
             return Err(Failure::not_applied(Kind::Invalid(why.into())));

@@ -1,6 +1,8 @@
 //! The shard-aware TCP transport: one connection to each shard's worker, so that no request has to
 //! move from one core to another inside the server.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 
 use super::connect;
@@ -29,7 +31,7 @@ impl Sharded {
         options: &Options,
     ) -> Result<Self, Failure> {
         let token = options.token.as_ref();
-        let hello = connect::ask_hello(endpoint, options.timeout, token).await?;
+        let hello = connect::ask_hello(endpoint, options.connect_limit(), token).await?;
         let owners = Owners::new(hello);
         let mut connecting = JoinSet::new();
         for number in 0..hello.shards.clamp(1, Shards::MAX) {
@@ -53,14 +55,23 @@ impl Sharded {
         })
     }
 
-    /// Sends the call to the shard that owns its topic.
+    /// Sends the call to the shard that owns its topic. The outcome comes within [`Options::timeout`].
     pub(in crate::client) async fn call(&self, call: &Call<'_>) -> Outcome {
+        self.connection_for(call).call(call).await
+    }
+
+    /// Sends the call to the shard that owns its topic. The outcome comes within `limit`.
+    pub(in crate::client) async fn call_within(&self, limit: Duration, call: &Call<'_>) -> Outcome {
+        self.connection_for(call).call_within(limit, call).await
+    }
+
+    fn connection_for(&self, call: &Call<'_>) -> &Tcp {
         let shard = match call {
             Call::Topic(Request { topic, .. }) => self.owners.owner(*topic),
             Call::Hello(_) | Call::Ping(_) | Call::Nodes(_) => 0,
         };
         // The server may have restarted with more shards than this client has connections.
         let connection = usize::from(shard) % self.connections.len();
-        self.connections[connection].call(call).await
+        &self.connections[connection]
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -54,22 +55,42 @@ impl Tcp {
     ) -> Result<Self, Failure> {
         let connector = Connector {
             endpoint,
-            limit: options.timeout,
+            limit: options.connect_limit(),
             shard,
             token: options.token.clone(),
         };
         let stream = connector.connect().await?;
+        Ok(Self::spawn(connector, options, Some(stream)))
+    }
+
+    /// Starts the task without a connection: the first call opens one.
+    pub(in crate::client) fn lazy(endpoint: Endpoint, options: Options) -> Self {
+        let connector = Connector {
+            endpoint,
+            limit: options.connect_limit(),
+            shard: None,
+            token: options.token.clone(),
+        };
+        Self::spawn(connector, options, None)
+    }
+
+    fn spawn(connector: Connector, options: Options, stream: Option<Stream>) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_LEN);
-        tokio::spawn(run(queue, connector, options.coalesce, stream));
-        Ok(Self {
+        tokio::spawn(run(queue, connector, options.clone(), stream));
+        Self {
             jobs,
             next_id: AtomicU32::new(1),
             options,
-        })
+        }
     }
 
     /// Hands the call to the task and waits for its outcome, at most [`Options::timeout`].
     pub(in crate::client) async fn call(&self, call: &Call<'_>) -> Outcome {
+        self.call_within(self.options.timeout, call).await
+    }
+
+    /// Hands the call to the task and waits for its outcome, at most `limit`.
+    pub(in crate::client) async fn call_within(&self, limit: Duration, call: &Call<'_>) -> Outcome {
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let (reply, receiver) = oneshot::channel();
         let job = Job::new(id, call, reply);
@@ -79,10 +100,10 @@ impl Tcp {
             self.jobs.send(job).await.ok()?;
             receiver.await.ok()
         };
-        let kind = match timeout(self.options.timeout, outcome).await {
+        let kind = match timeout(limit, outcome).await {
             Ok(Some(outcome)) => return outcome,
             Ok(None) => Kind::Lost(runtime_ended()),
-            Err(_) => Kind::TimedOut(format!("within {:?}", self.options.timeout)),
+            Err(_) => Kind::TimedOut(format!("within {limit:?}")),
         };
         Err(Failure {
             kind,
@@ -93,14 +114,22 @@ impl Tcp {
 
 /// Runs the task: serves one connection after another until the handle is dropped. After a loss it
 /// reconnects only when a call arrives; that call then finds out whether the server is back.
-async fn run(mut jobs: mpsc::Receiver<Job>, connector: Connector, coalesce: bool, first: Stream) {
+async fn run(
+    mut jobs: mpsc::Receiver<Job>,
+    connector: Connector,
+    options: Options,
+    first: Option<Stream>,
+) {
     // Taken from the queue, but not yet given to a connection.
     let mut pending = Vec::new();
-    let mut connection = Connection::new(first, connector.limit, coalesce);
+    let connected = |stream| Connection::new(stream, options.timeout, options.coalesce);
+    let mut connection = first.map(connected);
     loop {
-        match connection.serve(&mut jobs, &mut pending).await {
-            Ok(()) => return,
-            Err(why) => connection.fail_all(&why),
+        if let Some(connection) = &mut connection {
+            match connection.serve(&mut jobs, &mut pending).await {
+                Ok(()) => return,
+                Err(why) => connection.fail_all(&why),
+            }
         }
         connection = loop {
             if pending.is_empty() && jobs.recv_many(&mut pending, QUEUE_LEN).await == 0 {
@@ -111,7 +140,7 @@ async fn run(mut jobs: mpsc::Receiver<Job>, connector: Connector, coalesce: bool
                 continue;
             }
             match connector.connect().await {
-                Ok(stream) => break Connection::new(stream, connector.limit, coalesce),
+                Ok(stream) => break Some(connected(stream)),
                 Err(failure) => {
                     for job in pending.drain(..) {
                         // An error means that the caller has given up.
