@@ -20,7 +20,8 @@
 //! It asks for the map again when a call fails, and every few seconds. If a node is gone, or cannot serve a
 //! topic at the moment, the client tries again within the call's [timeout](Options::timeout), also at other
 //! nodes, as long as it is certain that the request was not applied. Servers that belong to no cluster
-//! are refused: each would count by itself.
+//! are refused: each would count by itself. A [token](Options::token) is shown to each node that the map
+//! names.
 //!
 //! # What a retry can do to the count
 //!

@@ -36,7 +36,7 @@ fn a_request_that_a_node_may_have_applied_is_not_sent_again() {
     let error = client.count(&sent).unwrap_err();
     assert!(error.is_disconnected(), "{error}");
     assert!(error.may_have_been_applied());
-    assert_eq!(pair.b.take_received(), [sent.clone()]);
+    assert_eq!(pair.b.take_received(), [&*sent]);
     assert!(pair.a.take_received().is_empty());
     // The next call goes to a node that is not gone, unless this one has been reached again by then.
     let asked = pair.a.asked();

@@ -86,8 +86,8 @@ fn a_request_is_sent_to_the_new_owner_after_not_owner() {
     pair.set_owners(&[LOWER, UPPER], &[]);
     pair.b.act(|_| Act::Refuse(ErrorCode::NotOwner));
     assert!(client.count(&moved).unwrap() < B);
-    assert_eq!(pair.b.take_received(), [moved.clone()]);
-    assert_eq!(pair.a.take_received(), [moved.clone()]);
+    assert_eq!(pair.b.take_received(), [&*moved]);
+    assert_eq!(pair.a.take_received(), [&*moved]);
     eventually("the client has the new map", || {
         client.count(&moved).unwrap();
         pair.b.take_received().is_empty()

@@ -157,13 +157,12 @@ impl Node {
     /// Sends a call, and notes if the node does not answer. The outcome comes within `limit`.
     pub(super) async fn call(&self, limit: Duration, call: &Call<'_>) -> Outcome {
         let outcome = self.send(limit, call).await;
-        match &outcome {
-            Err(failure) => match failure.kind {
+        if let Err(failure) = &outcome {
+            match failure.kind {
                 Kind::TimedOut(_) => self.set_unknown(),
                 Kind::Unreachable(_) | Kind::Lost(_) | Kind::NotAServer(_) => self.set_gone(),
                 Kind::Invalid(_) | Kind::Refused(_) => {}
-            },
-            Ok(_) => {}
+            }
         }
         outcome
     }
@@ -182,10 +181,15 @@ impl Node {
         }
     }
 
-    /// Notes that the node could not be reached. Longer and longer, it is not asked again.
+    /// Notes that the node could not be reached. Each time it is left alone for longer.
     fn set_gone(&self) {
         let mut state = self.state();
-        let until = Instant::now() + state.rest;
+        let now = Instant::now();
+        // A lost connection fails many calls, which are one outage.
+        if matches!(state.health, Health::Gone { until } if now < until) {
+            return;
+        }
+        let until = now + state.rest;
         state.health = Health::Gone { until };
         state.rest = (state.rest * 2).min(LONGEST_REST);
     }
