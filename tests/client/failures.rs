@@ -85,7 +85,7 @@ fn a_call_waits_until_its_topic_can_be_served() {
 #[test]
 fn a_call_that_cannot_be_served_in_time_fails_as_not_applied() {
     let pair = Pair::start();
-    let limit = Duration::from_millis(300);
+    let limit = Duration::from_secs(1);
     let client = pair.connected_with(Options::default().timeout(limit));
     for code in [ErrorCode::Unavailable, ErrorCode::NotOwner, ErrorCode::Busy] {
         for node in [&pair.a, &pair.b] {
@@ -93,7 +93,7 @@ fn a_call_that_cannot_be_served_in_time_fails_as_not_applied() {
         }
         let start = Instant::now();
         let error = client.count(&topic(UPPER)).unwrap_err();
-        assert!(start.elapsed() < limit * 10, "{:?}", start.elapsed());
+        assert!(start.elapsed() < limit * 5, "{:?}", start.elapsed());
         assert_eq!(error.code(), Some(code));
         assert!(!error.may_have_been_applied(), "{error}");
         // With pauses: a cluster without owner is not flooded.
@@ -125,7 +125,7 @@ fn other_errors_are_final() {
 #[test]
 fn a_node_that_is_silent_is_replaced_for_later_calls() {
     let pair = Pair::start();
-    let client = pair.connected_with(Options::default().timeout(Duration::from_millis(200)));
+    let client = pair.connected_with(Options::default().timeout(Duration::from_millis(500)));
     pair.b.act(|_| Act::Nothing);
     let error = client.count(&topic(UPPER)).unwrap_err();
     assert!(error.is_timeout(), "{error}");

@@ -7,9 +7,11 @@ use globalcounter::protocol::framed::{
     self, Answer, Call, Hello, HelloReply, NodeMap, RequestId, decode_reply,
 };
 use globalcounter::protocol::{Condition, ErrorCode, Op, Reply, Request};
+use globalcounter::server::Config;
+use globalcounter::shard::Durability;
 use globalcounter::topic::{ShardId, Topic};
 
-use crate::support::{Embedded, Framed, datagrams, exchange, frame};
+use crate::support::{Directory, Embedded, Framed, config, datagrams, exchange, frame};
 
 const BAD_OPCODE: Reply = Reply::Error(ErrorCode::BadOpcode);
 
@@ -64,7 +66,22 @@ fn set(to: u64, when: Condition) -> Op {
 
 #[test]
 fn a_node_forwards_every_operation() {
-    let server = Embedded::start(4);
+    forwards_every_operation(&Embedded::start(4));
+}
+
+/// Replies wait for the store.
+#[test]
+fn a_node_forwards_every_operation_to_a_durable_server() {
+    let directory = Directory::new("node");
+    let server = Embedded::with(Config {
+        data_dir: Some(directory.0.clone()),
+        durability: Durability::Exact,
+        ..config(4)
+    });
+    forwards_every_operation(&server);
+}
+
+fn forwards_every_operation(server: &Embedded) {
     let mut node = Framed::connect(server.tcp);
     become_node(&mut node, None, "").unwrap();
     let incr = Op::Incr(3.try_into().unwrap());

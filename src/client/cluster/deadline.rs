@@ -37,9 +37,10 @@ impl Deadline {
         self.left().is_zero()
     }
 
-    /// Pauses, each time for longer. Returns false, at once, if there is no time for it.
+    /// Pauses, each time for longer. Returns false, at once, if there is no time for it and for an attempt
+    /// that takes as long: an attempt without time would end as one that may have been applied.
     pub(super) async fn pause(&mut self) -> bool {
-        if self.left() <= self.pause {
+        if self.left() <= self.pause * 2 {
             return false;
         }
         sleep(self.pause).await;
