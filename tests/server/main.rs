@@ -19,6 +19,7 @@
 //! - `tls_programs`: redis-cli, openssl and Python's redis package over TLS
 //! - `lifecycle`: binding, stopping, signals, CPU use of an idle server
 //! - `client`: the library's clients, also against servers that fail
+//! - `cluster_client`: the library's clients of a cluster, against two nodes
 //! - `command`: the command line
 //! - `configuration`: defaults, file, environment and flags; `--check`; the documentation of the keys
 //! - `reload`: SIGHUP
@@ -64,6 +65,7 @@ mod admin_tls;
 mod bad_input;
 mod classic;
 mod client;
+mod cluster_client;
 mod command;
 mod configuration;
 mod data;

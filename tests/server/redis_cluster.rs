@@ -27,7 +27,7 @@ fn single(shards: usize) -> Embedded {
 }
 
 /// Starts a node that owns the lower half of the slots, and one that owns the upper half.
-fn pair(shards: usize) -> [Embedded; 2] {
+pub(crate) fn pair(shards: usize) -> [Embedded; 2] {
     let bind = || Server::bind(config(shards)).unwrap();
     let servers = [("a", bind()), ("b", bind())];
     let address = |server: &Server| server.tcp_addr().unwrap().to_string();
