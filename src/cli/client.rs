@@ -83,7 +83,8 @@ pub(super) struct Topics {
 /// Which server to use, and how long to wait for it.
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// URL of the server: tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT
+    /// URL of the server: tcp://HOST:PORT, tls://HOST:PORT or udp://HOST:PORT. Several HOST:PORT, separated by
+    /// commas, are nodes of a cluster (tcp, tls)
     #[arg(
         long,
         value_name = "URL",

@@ -123,18 +123,20 @@ impl Node {
     pub(super) async fn ask(&self, limit: Duration) -> Result<NodeMap, Failure> {
         let _unless_cancelled = Asking(self);
         let answer = self.send(limit.min(ASK_LIMIT), &Call::Nodes(b"")).await;
+        // NODES changes nothing, so nothing was applied.
         let asked = match answer {
             Ok(Response::Nodes(Some(map))) if *map != NodeMap::alone() => Ok(map),
             Ok(Response::Nodes(Some(_))) => Err(Failure::not_applied(Kind::Invalid(format!(
                 "{} belongs to no cluster, so it counts by itself; give only one host",
                 self.host
             )))),
-            Ok(Response::Reply(Reply::Error(code))) => Err(Failure::refused(code)),
+            Ok(Response::Reply(Reply::Error(code))) => {
+                Err(Failure::not_applied(Kind::Refused(code)))
+            }
             Ok(other) => {
                 let why = format!("{} answered NODES with {other:?}", self.host);
                 Err(Failure::not_applied(Kind::NotAServer(why)))
             }
-            // NODES changes nothing.
             Err(failure) => Err(Failure::not_applied(failure.kind)),
         };
         match asked {

@@ -196,7 +196,7 @@ impl Inner {
                 return;
             }
             let mut nodes: Vec<_> = table.nodes().iter().collect();
-            nodes.sort_by_key(|node| (has_failed(node), !node.is_up()));
+            nodes.sort_by_cached_key(|node| (has_failed(node), !node.is_up()));
             for node in nodes {
                 if !node.is_up() && !node.begin_asking() {
                     continue;
