@@ -56,7 +56,8 @@ struct Range<W> {
     load: LoadId,
     /// Whether a commit of this load was refused, or its outcome is unknown. Then no result of it counts.
     failed: bool,
-    /// Requests that wait until the range is served, here or elsewhere, in order.
+    /// Requests that wait until the range is served, here or elsewhere, in the order in which they were
+    /// parked first.
     held: VecDeque<Parked<W>>,
 }
 
@@ -163,7 +164,12 @@ impl<W> Ranges<W> {
         let range = self.range_of(request.topic);
         let parked = Parked::new(request, self.since(), waiter);
         self.held += 1;
-        self.at(range).held.push_back(parked);
+        let held = &mut self.at(range).held;
+        // Usually it is the last one, but some were parked elsewhere before.
+        let later = held.iter().rev();
+        let later = later.take_while(|other| other.since() > parked.since());
+        let at = held.len() - later.count();
+        held.insert(at, parked);
         Ok(())
     }
 
@@ -248,12 +254,8 @@ impl<W> Ranges<W> {
             return expired;
         }
         for range in &mut self.ranges {
-            // They are not in the order of their times: some were parked at another node's link first.
-            let (old, held) = mem::take(&mut range.held)
-                .into_iter()
-                .partition::<VecDeque<_>, _>(|parked| parked.since() < before);
-            range.held = held;
-            expired.extend(old);
+            let old = range.held.partition_point(|parked| parked.since() < before);
+            expired.extend(range.held.drain(..old));
         }
         self.held -= expired.len();
         expired

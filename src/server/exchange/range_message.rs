@@ -22,7 +22,7 @@ pub(crate) struct RangeMessage {
 /// What a shard has to do. Each does what the shard's method of the same name does.
 #[derive(Debug)]
 pub(crate) enum RangeStep {
-    BeginLoad(RangeId, LoadId),
+    BeginLoad(RangeId, LoadId, Done),
     Restore(RangeId, LoadId, Vec<(Box<[u8]>, u64)>),
     Serve(RangeId, LoadId, Done),
     Freeze(RangeId, LoadId),
@@ -66,7 +66,10 @@ impl RangeStep {
     /// Makes the step. Appends to `late` the replies to requests that waited.
     pub(super) fn apply_to(self, shard: &mut Shard, late: &mut Vec<LateReply>) {
         match self {
-            Self::BeginLoad(range, load) => shard.begin_load(range, load),
+            Self::BeginLoad(range, load, Done(done)) => {
+                shard.begin_load(range, load);
+                done(Report::default());
+            }
             Self::Restore(range, load, topics) => {
                 let topics: Vec<_> = topics
                     .iter()

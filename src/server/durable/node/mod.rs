@@ -4,6 +4,7 @@
 mod exact_sums;
 mod join;
 mod loading;
+mod owners;
 mod ranges;
 mod steps;
 mod sweeper;

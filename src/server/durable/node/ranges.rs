@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{error, info};
 
 use super::loading::{Loading, load};
+use super::owners::Publisher;
 use super::steps::{to_all, to_all_then};
 use super::sweeper::{Job, Sweeper};
 use crate::cluster::{Epoch, Event, Moment, Node, RangeId};
@@ -23,6 +24,7 @@ const MAX_READS: usize = 16;
 pub(super) struct Ranges {
     shared: Arc<Shared>,
     membership: Arc<Membership>,
+    publisher: Publisher,
     events: Events,
     ceilings: Ceilings,
     loads: Arc<Loads>,
@@ -60,12 +62,14 @@ impl Ranges {
             Arc::clone(&membership),
             Arc::clone(&moving),
         ));
+        let publisher = Publisher::new(Arc::clone(&shared), Arc::clone(&membership));
         Self {
             shared,
             membership,
             events,
             ceilings,
             loads,
+            publisher,
             last_load: LoadId::NONE,
             reads: Arc::new(Semaphore::new(MAX_READS)),
             sweeper,
@@ -98,7 +102,13 @@ impl Shards for Ranges {
         self.last_load = self.last_load.next();
         let id = self.last_load;
         self.loads.set(range, Some((id, epoch)));
-        to_all(&self.shared, || RangeStep::BeginLoad(range, id));
+        self.publisher.begin_load(range, id);
+        let publisher = self.publisher.clone();
+        to_all_then(
+            &self.shared,
+            |done| RangeStep::BeginLoad(range, id, done),
+            move || publisher.load_begun(range, id),
+        );
         self.moving.fetch_add(1, Ordering::AcqRel);
         let loading = Loading {
             shared: Arc::clone(&self.shared),
@@ -138,9 +148,7 @@ impl Shards for Ranges {
     }
 
     fn owners_changed(&mut self, node: &Node) {
-        if self.membership.owners.update(|range| node.owner(range)) {
-            self.shared.wake_workers();
-        }
+        self.publisher.update(node);
     }
 
     fn left(&mut self) {
