@@ -78,10 +78,11 @@ fn bad_usage(error: &anyhow::Error) -> ExitCode {
 fn run(arguments: &Run, plan: &plan::Plan) -> Result<()> {
     // Opened first: a file that cannot be written must not cost the results of a run.
     let output = arguments.output()?;
-    let process = measure::process_of(plan, arguments.pid())?;
+    let plan = measure::with_nodes(plan)?;
+    let process = measure::process_of(&plan, arguments.pid())?;
     let report = match arguments.ramp() {
-        Some((bounds, slo)) => measure::ramp(plan, bounds, slo, process.as_ref())?,
-        None => measure::run(plan, process.as_ref())?,
+        Some((bounds, slo)) => measure::ramp(&plan, bounds, slo, process.as_ref())?,
+        None => measure::run(&plan, process.as_ref())?,
     };
     print(&report::table(&report))?;
     if let Some(file) = output.json {

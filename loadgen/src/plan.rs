@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) gso: bool,
     /// Whether each connection requests only the topics of one shard.
     pub(crate) shard_aware: bool,
+    /// Whether each request is sent to the owner of its topic, as a client of a Redis Cluster does.
+    pub(crate) redis_cluster: bool,
     /// What each connection is authenticated with.
     pub(crate) token: Option<Token>,
     pub(crate) threads: usize,

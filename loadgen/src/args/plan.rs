@@ -61,6 +61,7 @@ impl Arguments {
             tls: self.tls.config(self.load.target)?,
             processors: self.pin.clone(),
             prepare: self.prepare,
+            redis_cluster: self.redis_cluster,
             warm_up: self.warm_up(),
             timeout: self.timeout.unwrap_or(timeout),
             reconnect: self.reconnect,
@@ -96,6 +97,11 @@ impl Arguments {
         ensure!(
             servers <= connections,
             "--connections {connections} is fewer than the {servers} servers"
+        );
+        ensure!(
+            !self.redis_cluster || self.load.target.login() == Login::Auth,
+            "--redis-cluster is for the target resp, not {}",
+            self.load.target.name()
         );
         ensure!(
             servers == 1 || !self.load.shard_aware,
@@ -172,6 +178,7 @@ impl LoadArguments {
             per_datagram: self.frames_per_datagram,
             gso: self.gso,
             shard_aware: self.shard_aware,
+            redis_cluster: false,
             token: self.token()?,
             threads: self.threads,
             processors: Vec::new(),

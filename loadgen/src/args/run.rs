@@ -27,6 +27,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDR,…", default_value = "127.0.0.1:9999", value_delimiter = ',',
         value_parser = parse_server, help_heading = "Target")]
     pub(super) server: Vec<SocketAddr>,
+    /// Send each request to the owner of its topic, as Redis Cluster clients do (target resp)
+    ///
+    /// Asks a server for the nodes and their slots (CLUSTER SLOTS), connects to all of them, and follows
+    /// MOVED. While an owner is away, other nodes are asked.
+    #[arg(long, help_heading = "Target")]
+    pub(super) redis_cluster: bool,
     #[command(flatten)]
     pub(super) tls: TlsArguments,
     /// If a connection ends, connect again, for up to SECONDS [default: 30]

@@ -195,6 +195,7 @@ impl Bench<'_> {
             per_datagram: load.per_datagram,
             gso: load.gso,
             shard_aware: load.shard_aware,
+            redis_cluster: false,
             token: None,
             threads: 1,
             processors: vec![self.load_processor],

@@ -1,5 +1,6 @@
 //! The trait of a connection, with the operations that a thread's loop needs from every transport.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,9 +10,12 @@ use mio::{Registry, Token};
 
 use super::in_flight::{InFlight, Pending, ReplyMatch};
 use super::resends::Resends;
+use super::routes::Routes;
 use super::schedule::Schedule;
 use super::tally::Tally;
-use crate::target::{Decoded, Fate, Outcome, Target};
+use crate::plan::Plan;
+use crate::sockets::READ_LEN;
+use crate::target::{Decoded, Fate, Moved, Outcome, Target};
 
 /// How long a connection may take to open.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,6 +26,8 @@ pub(super) struct Shared {
     pub(super) schedule: Schedule,
     pub(super) tally: Tally,
     pub(super) resends: Resends,
+    /// The owners of topics, if requests are sent to them.
+    pub(super) routes: Option<Arc<Routes>>,
     /// The number of the connection that is being used, in its thread.
     pub(super) connection: usize,
     /// Read buffer for streams.
@@ -70,6 +76,31 @@ pub(super) trait Connection {
 }
 
 impl Shared {
+    pub(super) fn new(
+        plan: &Plan,
+        schedule: Schedule,
+        tally: Tally,
+        routes: Option<Arc<Routes>>,
+    ) -> Self {
+        Self {
+            target: plan.target,
+            schedule,
+            tally,
+            resends: Resends::new(plan.reconnect.is_some()),
+            routes,
+            connection: 0,
+            buffer: vec![0; READ_LEN].into(),
+            received: Some(Box::new(Received::new())),
+        }
+    }
+
+    /// Says which connection of the thread the following events are of, and which server.
+    #[inline]
+    pub(super) fn select(&mut self, connection: usize, server: u16) {
+        self.connection = connection;
+        self.tally.select(server);
+    }
+
     /// Records a reply that was read at `now`. Returns whether it belongs to a request.
     #[inline]
     pub(super) fn record_reply(
@@ -92,35 +123,32 @@ impl Shared {
         self.record_answer(pending, outcome, now);
     }
 
-    /// Records the reply to a request. A request that was refused and not applied waits to be sent again.
+    /// Records the reply to a request.
     #[inline]
     fn record_answer(&mut self, pending: &Pending, outcome: &Outcome, now: u64) {
-        if self.resends.is_enabled()
-            && let Outcome::Refused(message) = outcome
-            && Fate::of(message).can_be_sent_again()
+        if let Outcome::Refused(message) = outcome
+            && self.will_be_sent_again(pending, message, now)
         {
-            self.tally.refused_for_now(pending, message, now);
-            self.resends.add(self.connection, *pending, now);
             return;
         }
         self.tally.reply(pending, outcome, now);
     }
-}
 
-/// Returns the first connection with room, searching from `turn` on. If `allowed` is not empty, only
-/// those connections are searched.
-pub(super) fn connection_with_room<C: Connection>(
-    connections: &[C],
-    allowed: &[usize],
-    turn: usize,
-) -> Option<usize> {
-    let has_room = |&connection: &usize| {
-        connections[connection].in_flight().len() < connections[connection].limit()
-    };
-    match allowed.len() {
-        0 => (0..connections.len())
-            .map(|i| (turn + i) % connections.len())
-            .find(has_room),
-        len => (0..len).map(|i| allowed[(turn + i) % len]).find(has_room),
+    /// Records a refusal if its request was not applied and is to be sent again. Returns whether it is.
+    #[cold]
+    fn will_be_sent_again(&mut self, pending: &Pending, message: &str, now: u64) -> bool {
+        let moved = self.routes.as_ref().zip(Moved::of(message));
+        let has_new_owner = moved.map(|(routes, moved)| routes.redirect(moved));
+        let can_wait = self.resends.is_enabled() && Fate::of(message).can_be_sent_again();
+        if has_new_owner.is_none() && !can_wait {
+            return false;
+        }
+        self.tally.refused_for_now(pending, message, now);
+        match has_new_owner {
+            Some(true) => self.resends.add_first(self.connection, *pending),
+            // Also a redirect to a node that is away, or not known: the map may change soon.
+            _ => self.resends.add(self.connection, *pending, now),
+        }
+        true
     }
 }

@@ -1,5 +1,5 @@
 //! What a connection exchanges before a run: the HELLO of globalcounter's framed dialect, which tells
-//! the shard that owns each topic, and authentication.
+//! the shard that owns each topic, authentication, and the map of a Redis Cluster.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use globalcounter::topic::{self, ShardId};
 
 use super::socket::Socket;
 use crate::plan::{Pace, Plan, Token};
+use crate::target::{OwnedSlots, decode_slots};
 
 /// The topics of each shard, and the shard of each connection: connections take turns over shards.
 pub(super) struct ShardMap {
@@ -173,4 +174,31 @@ pub(super) fn authenticate(socket: &mut (impl Read + Write), token: &Token) -> R
     let shown = input.trim_ascii().escape_ascii();
     ensure!(input == OK, "the server answered AUTH with \"{shown}\"");
     Ok(())
+}
+
+/// Asks a node of a Redis Cluster who owns which slots. From then on it redirects what others own. The
+/// socket is blocking.
+pub(super) fn slots(socket: &mut (impl Read + Write)) -> Result<Vec<OwnedSlots>> {
+    let mut request = Vec::new();
+    resp::encode_command(&[b"CLUSTER", b"SLOTS"], &mut request);
+    socket.write_all(&request)?;
+    socket.flush()?;
+    let mut input = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if input.starts_with(b"-") && input.ends_with(b"\r\n") {
+            let shown = input.trim_ascii().escape_ascii();
+            bail!("the server answered CLUSTER SLOTS with \"{shown}\"");
+        }
+        if let Some(slots) = decode_slots(&input).context("no reply to CLUSTER SLOTS")? {
+            return Ok(slots);
+        }
+        match socket
+            .read(&mut buffer)
+            .context("no reply to CLUSTER SLOTS")?
+        {
+            0 => bail!("the server closed the connection after CLUSTER SLOTS"),
+            n => input.extend_from_slice(&buffer[..n]),
+        }
+    }
 }

@@ -34,10 +34,15 @@ impl Resends {
         self.waiting.push_back((now + PAUSE, connection, pending));
     }
 
-    /// Returns the connection of the next request that may be sent at `now`.
-    pub(super) fn next_connection(&self, now: u64) -> Option<usize> {
-        let (from, connection, _) = self.waiting.front()?;
-        (*from <= now).then_some(*connection)
+    /// Adds a request that can be sent again at once.
+    pub(super) fn add_first(&mut self, connection: usize, pending: Pending) {
+        self.waiting.push_front((0, connection, pending));
+    }
+
+    /// Returns the connection and the topic of the next request that may be sent at `now`.
+    pub(super) fn next(&self, now: u64) -> Option<(usize, u32)> {
+        let (from, connection, pending) = self.waiting.front()?;
+        (*from <= now).then_some((*connection, pending.topic))
     }
 
     /// Removes and returns the next request.

@@ -1,5 +1,6 @@
 //! Starts the threads of a run and gives each its connections and requests.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
@@ -8,12 +9,13 @@ use anyhow::{Context, Result, bail};
 use globalcounter::protocol::Op;
 
 use super::collect::{Watch, collect};
-use super::connection::Connection;
+use super::connection::{Connection, Shared};
 use super::datagrams::Datagrams;
 use super::hello::ShardMap;
 use super::measured::Measured;
 use super::one_shot::OneShot;
 use super::reconnect::{Opener, Patience};
+use super::routes::Routes;
 use super::schedule::Schedule;
 use super::source::{Open, Source, Sources};
 use super::stream::Stream;
@@ -110,6 +112,9 @@ fn execute(
         plan,
         job,
         shards: shards.as_ref(),
+        routes: plan
+            .redis_cluster
+            .then(|| Arc::new(Routes::new(&plan.servers))),
         signals: &signals,
     };
     std::thread::scope(|scope| {
@@ -147,6 +152,8 @@ struct Run<'a> {
     plan: &'a Plan,
     job: &'a Job,
     shards: Option<&'a ShardMap>,
+    /// The owners of topics, if requests are sent to them.
+    routes: Option<Arc<Routes>>,
     signals: &'a Signals,
 }
 
@@ -165,7 +172,8 @@ impl Run<'_> {
         match plan.target.transport() {
             Transport::Stream => {
                 let shard = |i| self.shards.map(|map| map.shard_of(i));
-                let connect = |i| Stream::connect(plan, plan.address_of(i), shard(i));
+                let routes = self.routes.as_deref();
+                let connect = |i| Stream::connect(plan, plan.address_of(i), shard(i), routes);
                 self.run(number, connect, started, events)
             }
             Transport::OneShot => self.run(number, |i| OneShot::new(plan, i), started, events),
@@ -234,7 +242,8 @@ impl Run<'_> {
             History::default()
         };
         let tally = Tally::new(schedule, servers, history, track_unanswered, events)?;
-        let thread = Thread::new(plan, number, connections, sources, tally, schedule)?;
+        let shared = Shared::new(plan, schedule, tally, self.routes.clone());
+        let thread = Thread::new(plan, number, connections, sources, shared)?;
         thread.run(self.signals)
     }
 

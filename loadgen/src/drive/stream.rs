@@ -11,6 +11,7 @@ use mio::{Registry, Token};
 use super::connection::{Connection, Shared};
 use super::hello;
 use super::in_flight::{InFlight, Pending};
+use super::routes::Routes;
 use super::socket::Socket;
 use crate::plan::Plan;
 use crate::sockets::Partial;
@@ -29,8 +30,14 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Connects to `server`; with `shard`, to that shard's worker.
-    pub(super) fn connect(plan: &Plan, server: SocketAddr, shard: Option<u16>) -> Result<Self> {
+    /// Connects to `server`; with `shard`, to that shard's worker; with `routes`, as a client of a Redis
+    /// Cluster, whose map they take over.
+    pub(super) fn connect(
+        plan: &Plan,
+        server: SocketAddr,
+        shard: Option<u16>,
+        routes: Option<&Routes>,
+    ) -> Result<Self> {
         let connecting = || -> Result<_> {
             let mut socket = Socket::connect(plan, server)?;
             match (shard, &plan.token, plan.target.login()) {
@@ -39,6 +46,9 @@ impl Stream {
                 (_, token, _) => {
                     hello::exchange(&mut socket, shard, token.as_ref())?;
                 }
+            }
+            if let Some(routes) = routes {
+                routes.update(&hello::slots(&mut socket)?, server)?;
             }
             Ok(socket.nonblocking()?)
         };

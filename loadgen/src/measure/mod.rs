@@ -7,6 +7,6 @@ mod ramp;
 mod run;
 mod search;
 
-pub(crate) use prepare::{ensure_served, prepare};
+pub(crate) use prepare::{ensure_served, prepare, with_nodes};
 pub(crate) use ramp::{ramp, sustains};
 pub(crate) use run::{process_of, run};

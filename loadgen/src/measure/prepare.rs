@@ -1,11 +1,34 @@
-//! Steps that all measurements share: topics are prepared before a run, and a run that served nothing
-//! is an error.
+//! Steps that all measurements share: the nodes of a Redis Cluster are found and topics are prepared
+//! before a run, and a run that served nothing is an error.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use globalcounter::protocol::Op;
 
 use crate::drive::{self, Measured};
 use crate::plan::Plan;
+
+/// Returns the plan with all nodes of the cluster among its servers, if requests are sent to owners.
+///
+/// # Errors
+///
+/// No server knows a cluster, or there are too few connections for its nodes.
+pub(crate) fn with_nodes(plan: &Plan) -> Result<Plan> {
+    let mut plan = plan.clone();
+    if plan.redis_cluster {
+        plan.servers = drive::nodes(&plan)?;
+        plan.in_use = (0..).take(plan.servers.len()).collect();
+        // Each thread needs a connection to every owner.
+        let most = plan.connections / plan.threads;
+        ensure!(
+            plan.servers.len() <= most,
+            "--redis-cluster needs a connection to each of {} nodes on each thread, and \
+             --connections is {}",
+            plan.servers.len(),
+            plan.connections
+        );
+    }
+    Ok(plan)
+}
 
 /// Creates every topic, if the plan says so or counting does not create topics.
 ///

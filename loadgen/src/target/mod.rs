@@ -11,8 +11,10 @@ mod memcached;
 mod refusal;
 mod registry;
 mod resp;
+mod slots;
 mod text;
 
 pub(crate) use interface::{Decoded, Login, Matching, Outcome, Target, Transport};
 pub(crate) use refusal::Fate;
 pub(crate) use registry::{ALL, named};
+pub(crate) use slots::{Moved, OwnedSlots, decode_slots};

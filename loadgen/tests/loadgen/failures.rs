@@ -24,6 +24,7 @@ fn bad_usage_is_one_line_and_exit_code_2() {
             "--server 127.0.0.1:1 --server 127.0.0.1:2 --shard-aware",
             "--shard-aware is for one server",
         ),
+        ("--redis-cluster", "is for the target resp, not framed"),
         ("--connections 0", "1 to 1000000"),
         ("--rate 0", "requests per second"),
         ("--rate 5 --pipeline 2", "cannot be used with"),

@@ -12,6 +12,7 @@ fn each_command_has_a_manual_page() {
         "loadgen\\-tune(1)",
         "\\-\\-reconnect",
         "\\-\\-verify",
+        "\\-\\-redis\\-cluster",
         "failover",
         "Several servers must have one order together",
     ] {
