@@ -114,7 +114,8 @@ impl<'a, C: Connection> Pool<'a, C> {
             return with_room(&self.connections, allowed, self.turn);
         };
         let name = self.plan.workload.names.write(topic, &mut self.name);
-        let owners = router.connections(name, &self.connections);
+        let connections = &self.connections;
+        let owners = router.connections(name, |number| connections[number].is_open());
         with_room(&self.connections, owners, self.turn)
     }
 

@@ -10,7 +10,6 @@ use globalcounter::cluster::{SLOTS, Slot};
 use globalcounter::topic::{TOPIC_LEN_LIMIT, Topic};
 use parking_lot::Mutex;
 
-use super::connection::Connection;
 use crate::target::{Moved, OwnedSlots};
 
 /// The owner of a slot that has none, or one that is not among the servers.
@@ -122,12 +121,12 @@ impl Router {
 
     /// Returns the connections for a topic. None means all of them: if nobody owns the topic or its owner
     /// is away, any node can say who owns it now.
-    pub(super) fn connections<C: Connection>(&self, topic: &[u8], connections: &[C]) -> &[usize] {
+    pub(super) fn connections(&self, topic: &[u8], is_open: impl Fn(usize) -> bool) -> &[usize] {
         let Some(owner) = self.routes.owner_of(topic) else {
             return &[];
         };
         let to_owner = &self.by_server[owner];
-        match to_owner.iter().any(|&one| connections[one].is_open()) {
+        match to_owner.iter().any(|&connection| is_open(connection)) {
             true => to_owner,
             false => &[],
         }

@@ -9,7 +9,7 @@ use globalcounter::cluster::{SLOTS, Slot};
 use globalcounter::protocol::resp::{Arguments, Progress, Version, Writer, decode_array};
 use globalcounter::topic::Topic;
 
-use crate::support::{Embedded, load, loadgen, row};
+use crate::support::{Absent, Embedded, load, loadgen, row};
 
 /// A cluster of two nodes. What one of them does not own it redirects.
 struct Cluster {
@@ -49,7 +49,9 @@ enum Verdict {
 
 impl Cluster {
     fn start(event: Option<(u64, Event)>) -> Arc<Self> {
-        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        // The second node dies. Nobody else listens at its address, so nobody takes its port.
+        let addresses = ["127.0.0.1:0", "127.0.0.78:0"];
+        let listeners = addresses.map(|address| TcpListener::bind(address).unwrap());
         let cluster = Arc::new(Self {
             nodes: [&listeners[0], &listeners[1]].map(|node| node.local_addr().unwrap()),
             state: Mutex::new(State {
@@ -264,9 +266,8 @@ fn a_server_without_a_cluster_is_reported() {
     let cluster = Cluster::start(None);
     load(cluster.nodes[0], &format!("{flags} --connections 1"))
         .refused(1, "a connection to each of 2 nodes on each thread");
-    let absent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = absent.local_addr().unwrap();
-    drop(absent);
+    let absent = Absent::new();
+    let address = absent.address;
     load(address, flags).refused(1, &format!("asking {address} for its cluster"));
     let servers = format!("--server {address},{}", cluster.nodes[0]);
     loadgen(&format!("{servers} {FLAGS} --connections 6 --reconnect")).measured();

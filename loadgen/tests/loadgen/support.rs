@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use globalcounter::access::Guard;
 use globalcounter::server::{Config, ServeError, Server, Stop};
 use globalcounter::topic::Shards;
+use socket2::{Domain, Socket, Type};
 
 /// The longest time that a run may take before its test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -184,6 +185,24 @@ impl Drop for Null {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+}
+
+/// An address at which nobody listens, and nobody else can while this is kept.
+pub(crate) struct Absent {
+    pub(crate) address: SocketAddr,
+    _socket: Socket,
+}
+
+impl Absent {
+    pub(crate) fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        socket.bind(&any.into()).unwrap();
+        Self {
+            address: socket.local_addr().unwrap().as_socket().unwrap(),
+            _socket: socket,
+        }
     }
 }
 
