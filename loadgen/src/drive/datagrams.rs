@@ -25,6 +25,11 @@ pub(super) struct Datagrams {
     in_order: bool,
     /// Whether datagrams that nobody receives are lost, instead of the end of the run.
     tolerant: bool,
+    /// Whether other servers take over the requests while this one is away.
+    yields: bool,
+    /// When the server was found to be away: a datagram was refused, or a request timed out. Requests are
+    /// made again when nothing is in flight any more, to see whether it is back.
+    away_since: Option<u64>,
     registry: Option<(Registry, Token)>,
     socket: UdpSocket,
     in_flight: InFlight,
@@ -47,6 +52,8 @@ impl Datagrams {
             per_datagram: plan.per_datagram,
             in_order: matching == Matching::InOrder,
             tolerant: plan.reconnect.is_some(),
+            yields: plan.reconnect.is_some() && plan.has_several_servers(),
+            away_since: None,
             registry: None,
             socket,
             in_flight: InFlight::new(matching),
@@ -89,6 +96,7 @@ impl Datagrams {
         let ended = loop {
             match received.receive(self.socket.as_fd()) {
                 Ok(count) => {
+                    self.away_since = None;
                     let now = shared.schedule.now();
                     let taken = (0..count)
                         .flat_map(|i| received.datagrams(i))
@@ -100,7 +108,7 @@ impl Datagrams {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if self.tolerates(&error) => shared.tally.refused_connections(1),
+                Err(error) if self.tolerates(&error) => self.refused(1, shared),
                 Err(error) => break Err(refused(error, self.server)),
             }
         };
@@ -108,10 +116,22 @@ impl Datagrams {
         ended
     }
 
+    /// Records datagrams that nobody received.
+    fn refused(&mut self, datagrams: u64, shared: &mut Shared) {
+        shared.tally.refused_connections(datagrams);
+        self.note_away(shared);
+    }
+
+    fn note_away(&mut self, shared: &Shared) {
+        if self.yields && self.away_since.is_none() {
+            self.away_since = Some(shared.schedule.now());
+        }
+    }
+
     /// Returns whether the run goes on after an error of the socket. The kernel reports each refused
     /// datagram once.
     fn tolerates(&self, error: &io::Error) -> bool {
-        self.tolerant && is_away(error.kind())
+        self.tolerant && is_unreachable(error.kind())
     }
 
     /// Reads a late reply to the request that timed out. Only without ids.
@@ -147,7 +167,7 @@ impl Datagrams {
 }
 
 /// Returns whether an error says that the server, or the way to it, is not there.
-fn is_away(error: ErrorKind) -> bool {
+fn is_unreachable(error: ErrorKind) -> bool {
     matches!(
         error,
         ErrorKind::ConnectionRefused
@@ -194,11 +214,28 @@ impl Connection for Datagrams {
     /// One without ids: several replies could only be matched by their order, which UDP does not
     /// keep.
     fn limit(&self) -> usize {
-        if self.in_order {
+        if !self.is_open() {
+            0
+        } else if self.in_order {
             1
         } else {
             self.in_flight.limit()
         }
+    }
+
+    fn is_open(&self) -> bool {
+        self.away_since.is_none()
+    }
+
+    fn reopen(&mut self, shared: &mut Shared) -> Result<bool> {
+        if let Some(since) = self.away_since {
+            shared.tally.failure(since);
+        }
+        if self.in_flight.len() > 0 {
+            return Ok(false);
+        }
+        self.away_since = None;
+        Ok(true)
     }
 
     #[inline]
@@ -226,7 +263,7 @@ impl Connection for Datagrams {
                 let error = self.outgoing.take_refusal();
                 let error = error.unwrap_or_else(|| ErrorKind::ConnectionRefused.into());
                 if self.tolerates(&error) {
-                    shared.tally.refused_connections(dropped as u64);
+                    self.refused(dropped as u64, shared);
                     return Ok(());
                 }
                 Err(refused(error, self.server))
@@ -264,6 +301,9 @@ impl Connection for Datagrams {
         });
         for pending in self.in_flight.take_forgotten() {
             shared.tally.unanswered(&pending);
+        }
+        if lost > 0 {
+            self.note_away(shared);
         }
         if lost == 0 || !in_order {
             return Ok(());

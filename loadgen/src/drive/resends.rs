@@ -8,11 +8,16 @@ use super::in_flight::Pending;
 /// a pause the load would be nothing else. Little, compared with a failover.
 const PAUSE: u64 = 10_000_000;
 
+/// How many requests are sent again in each [`PAUSE`]. If more wait, they wait longer: in an open loop, all
+/// that are due while an owner is away wait together, and would be most of the load.
+const IN_EACH_PAUSE: u64 = 256;
+
 /// The requests of one thread that wait to be sent again.
 #[derive(Debug, Default)]
 pub(super) struct Resends {
     enabled: bool,
-    /// The time from which each may be sent, ascending, and the number of its connection in the thread.
+    /// The time from which each may be sent, and the number of its connection in the thread. They are
+    /// sent in this order, so one whose time has come may wait for those before it.
     waiting: VecDeque<(u64, usize, Pending)>,
 }
 
@@ -31,7 +36,9 @@ impl Resends {
 
     /// Adds a request that was refused at `now` on a connection.
     pub(super) fn add(&mut self, connection: usize, pending: Pending, now: u64) {
-        self.waiting.push_back((now + PAUSE, connection, pending));
+        let pauses = 1 + self.waiting.len() as u64 / IN_EACH_PAUSE;
+        self.waiting
+            .push_back((now + pauses * PAUSE, connection, pending));
     }
 
     /// Adds a request that can be sent again at once.
@@ -60,5 +67,44 @@ impl Resends {
         let dropped = self.waiting.len() as u64;
         self.waiting.clear();
         dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use globalcounter::protocol::Op;
+
+    use super::*;
+
+    fn request(topic: u32) -> Pending {
+        Pending {
+            op: Op::Count,
+            topic,
+            due: 0,
+            sent: 0,
+        }
+    }
+
+    #[test]
+    fn requests_wait_longer_the_more_of_them_wait() {
+        let mut resends = Resends::new(true);
+        let all = 10 * IN_EACH_PAUSE as u32;
+        for topic in 0..all {
+            resends.add(1, request(topic), 0);
+        }
+        let mut sent = 0;
+        for pauses in 0..=10 {
+            while let Some((connection, topic)) = resends.next(pauses * PAUSE) {
+                assert_eq!((connection, topic), (1, sent), "in order");
+                resends.take();
+                sent += 1;
+            }
+            assert_eq!(u64::from(sent), pauses * IN_EACH_PAUSE);
+        }
+        resends.add(1, request(7), 0);
+        resends.add_first(2, request(8));
+        assert_eq!(resends.next(0), Some((2, 8)), "at once");
+        assert_eq!(resends.clear(), 2);
+        assert_eq!(resends.next(u64::MAX), None);
     }
 }

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -282,6 +283,26 @@ fn a_run_over_udp_goes_on_when_a_node_dies_for_good() {
         row(table, "verified").contains(" of 30 topics in one order, "),
         "{table}"
     );
+}
+
+/// One request at a time is lost to the dead node, and the living one makes the others: else each topic
+/// of the dead node would take a timeout.
+#[test]
+fn others_take_over_the_datagrams_of_a_dead_node() {
+    let cluster = cluster();
+    let dying = datagram_node(&cluster, MORTAL, 150);
+    let living = datagram_node(&cluster, ANY, usize::MAX);
+    let flags = "--target udp --verify --reconnect --timeout 0.5 --topics 200 --connections 2";
+    for pace in [
+        "--rate 500 --duration 1 --warmup 0",
+        "--pipeline 1 --requests 400",
+    ] {
+        let began = Instant::now();
+        let ended = loadgen(&format!("--server {dying},{living} {flags} {pace}"));
+        let table = ended.measured();
+        assert!(began.elapsed() < Duration::from_secs(30), "{table}");
+        assert!(row(table, "verified").contains(" of 200 topics in one order, "));
+    }
 }
 
 /// The next owner of a range continues above the ceiling: all topics skip numbers.
