@@ -41,7 +41,15 @@ pub(super) struct Sweeper {
     jobs: mpsc::UnboundedReceiver<Job>,
     freezing: BTreeMap<RangeId, Freezing>,
     dropping: BTreeSet<RangeId>,
+    walk: Walk,
     moving: Arc<AtomicUsize>,
+}
+
+/// The ranges that had begun to leave before a walk began, so that it misses none of their topics.
+#[derive(Debug, Default)]
+struct Walk {
+    freezing: BTreeSet<RangeId>,
+    dropping: BTreeSet<RangeId>,
 }
 
 /// A range whose topics are being taken out.
@@ -69,6 +77,7 @@ impl Sweeper {
             jobs,
             freezing: BTreeMap::new(),
             dropping: BTreeSet::new(),
+            walk: Walk::default(),
             moving,
         };
         tokio::spawn(sweeper.run());
@@ -83,20 +92,22 @@ impl Sweeper {
                 };
                 self.take(job);
             }
-            while let Ok(job) = self.jobs.try_recv() {
-                self.take(job);
-            }
+            self.take_jobs();
             // What is begun during the walk may be missed by it, so it takes part in the next one.
-            let freezing: Vec<_> = self.freezing.keys().copied().collect();
-            let dropping = mem::take(&mut self.dropping);
+            self.walk = Walk {
+                freezing: self.freezing.keys().copied().collect(),
+                dropping: mem::take(&mut self.dropping),
+            };
             let Some(left) = self.walk().await else {
                 return;
             };
-            for range in dropping {
+            self.take_jobs();
+            let walk = mem::take(&mut self.walk);
+            for range in walk.dropping {
                 to_all(&self.shared, || RangeStep::EndDrop(range));
                 self.events.send(Event::Dropped(range));
             }
-            for range in freezing {
+            for range in walk.freezing {
                 if !left.contains(&range)
                     && let Some(Freezing { epoch, exact }) = self.remove(range)
                 {
@@ -110,6 +121,12 @@ impl Sweeper {
         }
     }
 
+    fn take_jobs(&mut self) {
+        while let Ok(job) = self.jobs.try_recv() {
+            self.take(job);
+        }
+    }
+
     fn take(&mut self, job: Job) {
         match job {
             Job::Freeze(range, epoch) => {
@@ -118,12 +135,15 @@ impl Sweeper {
             }
             Job::Drop(range) => {
                 self.remove(range);
+                self.walk.freezing.remove(&range);
                 self.dropping.insert(range);
             }
             Job::ForgetAll => {
                 self.moving.fetch_sub(self.freezing.len(), Ordering::AcqRel);
                 self.freezing.clear();
                 self.dropping.clear();
+                // The next session may load these ranges before the walk ends.
+                self.walk = Walk::default();
             }
         }
     }
@@ -145,6 +165,9 @@ impl Sweeper {
                 let report = self.step(shard, from).await?;
                 next = report.next;
                 left.extend(report.swept.left);
+                // The shards take out topics of a range as soon as they are told to, which may be during
+                // this walk: its job came before the report.
+                self.take_jobs();
                 for change in report.swept.exact {
                     let range = Slot::of(change.topic()).range(self.ranges);
                     if let Some(freezing) = self.freezing.get_mut(&range) {
