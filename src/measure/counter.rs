@@ -18,6 +18,13 @@ impl Counter {
             .store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
     }
 
+    /// Subtracts `n`, which was added before. The same holds as for [`add`](Self::add).
+    #[inline]
+    pub(crate) fn sub(&self, n: u64) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed) - n, Ordering::Relaxed);
+    }
+
     /// Replaces the number. The same holds as for [`add`](Self::add).
     #[inline]
     pub(crate) fn set(&self, n: u64) {

@@ -31,6 +31,7 @@ use socket2::Socket;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
+pub use cluster::MovesSnapshot;
 pub use config::{
     BindError, Config, ConnectionLimits, InheritedError, ServeError, Steering, TlsConfig, TlsError,
     TlsFiles,
@@ -45,17 +46,18 @@ pub use net::{Inherited, Tls, TlsSnapshot};
 #[doc(hidden)]
 pub use net::{affinity, sys};
 pub use status::{
-    BytesSnapshot, CommandCalls, ErrorCount, HotTopic, Limits, LimitsReached, LoadedSnapshot,
-    Monitor, RequestCount, SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
+    BytesSnapshot, ClusterMap, ClusterSnapshot, CommandCalls, ErrorCount, ForwardsSnapshot,
+    HotTopic, Limits, LimitsReached, LoadedSnapshot, Monitor, NodeSnapshot, RangesSnapshot,
+    RequestCount, SearchError, Snapshot, State, TopicPage, TopicSum, WorkerSnapshot,
 };
 pub use threads::Pulse;
 
-use crate::cluster::{Moment, NodeName, Owner, RANGES, RangeId};
+use crate::cluster::{Epoch, Moment, NodeName, Owner, RANGES, RangeId};
 pub use crate::measure::Distribution;
 use crate::shard::{Durability, LoadId};
 use crate::store::Store;
 use crate::topic::Shards;
-use cluster::{Credentials, Deadline, Membership, Owners};
+use cluster::{Credentials, Deadline, Membership, Owners, RangeCounts};
 use net::Group;
 use status::Status;
 use threads::{Beats, Prepared};
@@ -299,11 +301,20 @@ impl Server {
         let membership = Membership {
             owners,
             deadline: Deadline::default(),
+            ranges: RangeCounts::new(RANGES),
             peers: Credentials::default(),
             forward_timeout: Duration::from_secs(5),
         };
         let never = Moment::new(Duration::from_nanos(u64::MAX));
         membership.deadline.set(never);
+        membership.ranges.session_lives();
+        for range in RangeId::all(RANGES) {
+            if owner_of(range) == Owner::ThisNode {
+                membership.ranges.load(range, Epoch::default());
+                let time = Duration::ZERO;
+                membership.ranges.loaded(range, Epoch::default(), time);
+            }
+        }
         let shared = &self.prepared.shared;
         shared.join(Arc::new(membership));
         for id in shared.shards().ids() {
@@ -357,6 +368,7 @@ impl Server {
             Arc::clone(&self.prepared.status),
             Arc::clone(&self.prepared.shared),
             self.prepared.stop.subscribe(),
+            self.prepared.ask.subscribe(),
         )
     }
 

@@ -21,6 +21,8 @@ pub struct ShardCounts {
     /// The errors among the shard's replies.
     pub errors: ErrorCounts,
     table_bytes: Counter,
+    /// Requests that wait for a range that is on its way to or from this node.
+    pub(super) held: Counter,
     /// Topics that were refused because their maker had created as many as it may.
     pub(super) over_maker: Counter,
 }
@@ -36,6 +38,12 @@ impl ShardCounts {
     #[must_use]
     pub fn over_maker(&self) -> u64 {
         self.over_maker.get()
+    }
+
+    /// Returns how many requests wait for a range that is on its way to or from this node of a cluster.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.held.get()
     }
 
     pub(super) fn set_table_bytes(&self, bytes: usize) {

@@ -76,7 +76,7 @@ impl<W> Shard<W> {
     /// at first.
     pub fn join(&mut self, ranges: u16) {
         debug_assert_eq!(self.topics(), 0);
-        self.ranges = Some(Box::new(Ranges::new(ranges)));
+        self.ranges = Some(Box::new(Ranges::new(ranges, Arc::clone(&self.counts))));
     }
 
     /// Returns what the shard tells to those who watch it. It counts the errors among the replies of

@@ -4,15 +4,17 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::counts::ShardCounts;
 use super::parked::Parked;
 use crate::cluster::{RangeId, Slot};
 use crate::protocol::{ErrorCode, Reply, Request};
 use crate::topic::Topic;
 
 /// The most requests that a shard holds while ranges move; further ones are refused with BUSY.
-const HELD_LIMIT: usize = 64 * 1024;
+const HELD_LIMIT: u64 = 64 * 1024;
 
 /// Identifies the memory of a range: it is loaded once, under one epoch, and a later load is another
 /// one. Results and changes of an earlier load do not concern it.
@@ -84,8 +86,8 @@ pub(super) enum Sweep {
 #[derive(Debug)]
 pub(super) struct Ranges<W> {
     ranges: Box<[Range<W>]>,
-    /// The number of requests that are held.
-    held: usize,
+    /// Has the number of requests that are held.
+    counts: Arc<ShardCounts>,
     /// Requests for other nodes.
     elsewhere: Vec<Parked<W>>,
     /// When the request that is applied now was parked first; `None` if it was not.
@@ -94,7 +96,7 @@ pub(super) struct Ranges<W> {
 
 impl<W> Ranges<W> {
     /// Creates the state of a cluster with this many ranges, none of which is here.
-    pub(super) fn new(ranges: u16) -> Self {
+    pub(super) fn new(ranges: u16, counts: Arc<ShardCounts>) -> Self {
         let range = |_| Range {
             state: State::default(),
             load: LoadId::NONE,
@@ -103,7 +105,7 @@ impl<W> Ranges<W> {
         };
         Self {
             ranges: (0..ranges).map(range).collect(),
-            held: 0,
+            counts,
             elsewhere: Vec::new(),
             since: None,
         }
@@ -158,12 +160,12 @@ impl<W> Ranges<W> {
     ///
     /// Too many are held; the reply says so.
     pub(super) fn hold(&mut self, request: Request<'_>, waiter: W) -> Result<(), Reply> {
-        if self.held >= HELD_LIMIT {
+        if self.counts.held() >= HELD_LIMIT {
             return Err(Reply::Error(ErrorCode::Busy));
         }
         let range = self.range_of(request.topic);
         let parked = Parked::new(request, self.since(), waiter);
-        self.held += 1;
+        self.counts.held.add(1);
         let held = &mut self.at(range).held;
         // Usually it is the last one, but some were parked elsewhere before.
         let later = held.iter().rev();
@@ -250,20 +252,24 @@ impl<W> Ranges<W> {
     /// Removes the requests that were parked before `before`.
     pub(super) fn expire(&mut self, before: Instant) -> Vec<Parked<W>> {
         let mut expired = Vec::new();
-        if self.held == 0 {
+        if self.counts.held() == 0 {
             return expired;
         }
         for range in &mut self.ranges {
             let old = range.held.partition_point(|parked| parked.since() < before);
             expired.extend(range.held.drain(..old));
         }
-        self.held -= expired.len();
+        self.sub_held(expired.len());
         expired
     }
 
     fn release(&mut self, range: RangeId) -> VecDeque<Parked<W>> {
         let held = mem::take(&mut self.at(range).held);
-        self.held -= held.len();
+        self.sub_held(held.len());
         held
+    }
+
+    fn sub_held(&self, requests: usize) {
+        self.counts.held.sub(requests as u64);
     }
 }

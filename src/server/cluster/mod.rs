@@ -10,8 +10,11 @@ mod membership;
 mod node_map;
 mod owners;
 mod peers;
+mod range_counts;
 
 pub(crate) use deadline::{Deadline, KnownBefore};
 pub(crate) use membership::Membership;
 pub(crate) use owners::{NodeSlots, Owners, Peer, PeerId, RangeOwner};
 pub(crate) use peers::{Credentials, PeerStream};
+pub use range_counts::MovesSnapshot;
+pub(crate) use range_counts::{RangeCounts, RangeState};

@@ -232,7 +232,7 @@ impl Config {
     }
 
     /// Returns whether the server is a node of a cluster.
-    pub(super) fn is_node(&self) -> bool {
+    pub(in crate::server) fn is_node(&self) -> bool {
         #[cfg(feature = "cluster")]
         return self.cluster.is_some();
         #[cfg(not(feature = "cluster"))]

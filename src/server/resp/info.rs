@@ -6,7 +6,6 @@ use std::fmt::Write;
 use crate::protocol::resp::{COMMANDS, MAX_ARGUMENT};
 use crate::server::exchange::Shared;
 use crate::server::status::Status;
-use crate::shard::Durability;
 
 /// The version of Redis whose protocol and replies this server follows. Clients and exporters look at
 /// it, here and in HELLO, to know which commands they can use.
@@ -117,27 +116,28 @@ fn memory(text: &mut Text<'_>) {
 
 fn persistence(text: &mut Text<'_>) {
     text.line("loading", 0);
-    let loaded = text.status.loaded;
+    let is_durable = text.status.is_durable();
     // Monitoring of Redis looks at these. Here, too, they say whether answered commands are stored,
     // and whether the last write failed.
-    text.line("aof_enabled", u8::from(loaded.is_some()));
-    let Some(loaded) = loaded else {
-        text.line("durability", Durability::Memory);
+    text.line("aof_enabled", u8::from(is_durable));
+    text.line("durability", text.status.durability());
+    if !is_durable {
         return;
-    };
+    }
     let failure = text.shared.store_failure();
     text.line(
         "aof_last_write_status",
         if failure.is_some() { "err" } else { "ok" },
     );
-    text.line("durability", text.status.config.durability);
     text.line("store_status", failure.map_or("ok", |_| "failed"));
     if let Some(failure) = failure {
         text.line("store_failure", failure);
     }
-    text.line("loaded_topics", loaded.topics);
-    text.line("skipped_topics", loaded.skipped_topics);
-    text.line("skipped_numbers", loaded.skipped_numbers);
+    if let Some(loaded) = text.status.loaded {
+        text.line("loaded_topics", loaded.topics);
+        text.line("skipped_topics", loaded.skipped_topics);
+        text.line("skipped_numbers", loaded.skipped_numbers);
+    }
 }
 
 fn stats(text: &mut Text<'_>) {
@@ -185,10 +185,70 @@ fn command_stats(text: &mut Text<'_>) {
     }
 }
 
-/// Clients that work with and without a cluster look here to decide.
+/// Clients that work with and without a cluster look at the first line to decide.
 fn cluster(text: &mut Text<'_>) {
-    let enabled = text.shared.owners().is_some();
-    text.line("cluster_enabled", u8::from(enabled));
+    let Some(cluster) = text.status.cluster(text.shared) else {
+        text.line("cluster_enabled", 0);
+        return;
+    };
+    text.line("cluster_enabled", 1);
+    text.line("cluster_node", without_line_ends(&cluster.node));
+    text.line("cluster_address", without_line_ends(&cluster.address));
+    text.line("cluster_in_session", u8::from(cluster.in_session));
+    let left = cluster.lease_seconds_left;
+    text.line("cluster_lease_left", format_args!("{left:.3}"));
+    text.line("cluster_map", cluster.map);
+    text.line("cluster_nodes_known", cluster.nodes.len());
+    for (number, node) in cluster.nodes.iter().enumerate() {
+        let (name, address) = (
+            without_line_ends(&node.name),
+            without_line_ends(&node.address),
+        );
+        text.line(
+            &format!("cluster_node{number}"),
+            format_args!("name={name},address={address},ranges={}", node.ranges),
+        );
+    }
+    let (ranges, forwards, moves) = (cluster.ranges, cluster.forwards, cluster.moves);
+    for (name, value) in [
+        ("ranges_serving", ranges.serving),
+        ("ranges_loading", ranges.loading),
+        ("ranges_leaving", ranges.leaving),
+        ("ranges_of_others", ranges.others),
+        ("ranges_without_owner", ranges.without_owner),
+        ("forwards_sent", forwards.sent),
+        ("forwards_answered", forwards.answered),
+        ("forwards_not_applied", forwards.not_applied),
+        ("forwards_unavailable", forwards.unavailable),
+        ("forwards_unknown", forwards.unknown),
+        ("forwards_busy", forwards.busy),
+        ("forwards_waiting", forwards.waiting),
+        ("forwards_in_flight", forwards.in_flight),
+        ("forwards_received", forwards.received),
+        ("requests_held", forwards.held_by_shards),
+        ("connections", forwards.connections),
+        ("connections_opened", forwards.connections_opened),
+        ("connections_failed", forwards.connections_failed),
+        ("ranges_loaded", moves.loaded),
+        ("loads_failed", moves.loads_failed),
+        ("ranges_handed_over", moves.handed_over),
+        ("ranges_lost", moves.lost),
+        ("commits_failed", moves.commits_failed),
+        ("highest_epoch", moves.highest_epoch),
+    ] {
+        text.line(&format!("cluster_{name}"), value);
+    }
+    for (name, seconds) in [
+        ("load_seconds", moves.load_seconds),
+        ("longest_load_seconds", moves.longest_load_seconds),
+    ] {
+        text.line(&format!("cluster_{name}"), format_args!("{seconds:.6}"));
+    }
+}
+
+/// A name or an address that another node wrote must not begin a line of its own.
+fn without_line_ends(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), "?")
 }
 
 fn keyspace(text: &mut Text<'_>) {
@@ -222,9 +282,9 @@ pub(super) fn settings(status: &Status, shared: &Shared) -> Vec<(&'static str, S
         Some(tcp) => (tcp.port(), tcp.ip().to_string()),
         None => (0, String::new()),
     };
-    let appendonly = match status.loaded {
-        Some(_) => "yes",
-        None => "no",
+    let appendonly = match status.is_durable() {
+        true => "yes",
+        false => "no",
     };
     let cluster_enabled = match shared.owners() {
         Some(_) => "yes",

@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::closings::CloseReason;
+use super::cluster::ForwardCounts;
 use super::reached::Reached;
 use crate::measure::{Counter, HeavyHitters, Histogram, Sampler};
 use crate::protocol::resp::{COMMANDS, Verb};
@@ -41,6 +42,8 @@ pub(crate) struct Counters {
     /// How often a connection was not read because it, or the worker, had too much to do.
     pub(super) stalls: Counter,
     pub(crate) reached: Reached,
+    /// What the worker forwards to other nodes of a cluster.
+    forwards: Arc<ForwardCounts>,
     /// How many bytes the worker's connections hold.
     held: Arc<CachePadded<AtomicUsize>>,
     /// Open connections that were closed at each limit.
@@ -109,6 +112,7 @@ impl Counters {
             udp_sent: Counter::new(),
             stalls: Counter::new(),
             reached: Reached::default(),
+            forwards: Arc::default(),
             held: Arc::default(),
             closed: std::array::from_fn(|_| Counter::new()),
             batches: Histogram::new(),
@@ -190,6 +194,11 @@ impl Counters {
     /// Returns how many bytes the worker's connections hold. The worker updates it.
     pub(crate) fn held(&self) -> &Arc<CachePadded<AtomicUsize>> {
         &self.held
+    }
+
+    /// Returns what the worker forwards to other nodes, and takes from them.
+    pub(crate) fn forwards(&self) -> &Arc<ForwardCounts> {
+        &self.forwards
     }
 
     /// Counts an open connection that is closed at a limit.

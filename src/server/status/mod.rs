@@ -4,6 +4,7 @@
 
 mod clients;
 mod closings;
+mod cluster;
 mod connections;
 mod counters;
 mod limits;
@@ -11,11 +12,12 @@ mod monitor;
 mod reached;
 mod request_limits;
 mod server;
-mod sources;
 mod topics;
 
 pub(crate) use clients::{Client, DEFAULT_USER, Registration};
 pub(crate) use closings::CloseReason;
+pub(crate) use cluster::ForwardCounts;
+pub use cluster::{ClusterMap, ClusterSnapshot, ForwardsSnapshot, NodeSnapshot, RangesSnapshot};
 pub(crate) use connections::{Accepting, Connections, OpenConnection, Refused};
 pub(crate) use counters::Counters;
 pub use limits::Limits;

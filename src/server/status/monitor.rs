@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
+use super::cluster::{ClusterMap, ClusterSnapshot};
 use super::reached::LimitsReached;
 use super::server::Status;
 use crate::access::LoginCount;
@@ -15,7 +16,6 @@ use crate::protocol::Method;
 use crate::protocol::resp::COMMANDS;
 use crate::server::exchange::{CommitSnapshot, Shared};
 use crate::server::net::{Tls, TlsSnapshot};
-use crate::shard::Durability;
 
 /// Tells how a [`Server`](crate::server::Server) is doing. It costs the server nothing until it is
 /// asked, and then only reads of counters, which no worker waits for.
@@ -24,6 +24,8 @@ pub struct Monitor {
     pub(super) status: Arc<Status>,
     pub(super) shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
+    /// Turns true when the server is told to stop, and a node of a cluster begins to leave it.
+    leave: watch::Receiver<bool>,
 }
 
 /// Whether a server can be expected to answer every request.
@@ -36,6 +38,15 @@ pub enum State {
     Stopping,
     /// The store failed, for this reason: requests that need it are refused with STORE.
     StoreFailed(String),
+    /// A node of a cluster that was told to stop: it hands over its ranges, and serves meanwhile.
+    Leaving,
+    /// A node of a cluster that has no session: it is about to begin one, or another process has its name.
+    NoSession,
+    /// A node of a cluster whose lease etcd has not renewed in time: it answers UNAVAILABLE until etcd
+    /// answers again.
+    LeaseOver,
+    /// A node of a cluster that does not know yet which node owns which topics.
+    NoMap,
 }
 
 /// The counts of a server at one time. Counts are since its start. Those of different workers are read
@@ -103,7 +114,7 @@ pub struct Snapshot {
     pub workers: Vec<WorkerSnapshot>,
     /// "memory", "monotonic" or "exact".
     pub durability: String,
-    /// What was loaded from the data directory; `None` in memory.
+    /// What was loaded from the data directory; `None` in memory, and in a cluster.
     pub loaded: Option<LoadedSnapshot>,
     /// What the store has done; `None` in memory.
     pub commits: Option<CommitSnapshot>,
@@ -112,6 +123,8 @@ pub struct Snapshot {
     pub datagrams_dropped: Option<u64>,
     /// Why the store failed; `None` as long as it works, and in memory.
     pub store_failure: Option<String>,
+    /// The cluster, as this node knows it; `None` on a server alone.
+    pub cluster: Option<ClusterSnapshot>,
 }
 
 /// How many requests of one kind a server has decoded, valid ones.
@@ -204,11 +217,13 @@ impl Monitor {
         status: Arc<Status>,
         shared: Arc<Shared>,
         stop: watch::Receiver<bool>,
+        leave: watch::Receiver<bool>,
     ) -> Self {
         Self {
             status,
             shared,
             stop,
+            leave,
         }
     }
 
@@ -218,8 +233,34 @@ impl Monitor {
         match self.shared.store_failure() {
             Some(failure) => State::StoreFailed(failure.to_owned()),
             None if *self.stop.borrow() => State::Stopping,
-            None => State::Ready,
+            None => self.state_in_cluster(),
         }
+    }
+
+    /// Returns whether a server that has not stopped can be expected to answer every request as a node of
+    /// a cluster.
+    fn state_in_cluster(&self) -> State {
+        let Some(membership) = self.shared.membership() else {
+            return State::Ready;
+        };
+        if *self.leave.borrow() {
+            State::Leaving
+        } else if !membership.ranges.in_session() {
+            State::NoSession
+        } else if membership.deadline.left().is_zero() {
+            State::LeaseOver
+        } else if membership.owners.number() == 0 {
+            State::NoMap
+        } else {
+            State::Ready
+        }
+    }
+
+    /// Returns which node owns which range, as this node knows it; `None` on a server alone.
+    #[must_use]
+    pub fn cluster_map(&self) -> Option<ClusterMap> {
+        let membership = self.shared.membership()?;
+        Some(ClusterMap::read(membership))
     }
 
     /// Returns the counts by now.
@@ -322,18 +363,16 @@ impl Monitor {
             datagram_requests_at_owner: at_owner,
             datagram_requests_handed_over: handed_over,
             workers,
-            durability: match status.loaded {
-                None => Durability::Memory.to_string(),
-                Some(_) => status.config.durability.to_string(),
-            },
+            durability: status.durability().to_string(),
             loaded: status.loaded.map(|loaded| LoadedSnapshot {
                 topics: loaded.topics,
                 skipped_topics: loaded.skipped_topics,
                 skipped_numbers: loaded.skipped_numbers,
             }),
-            commits: status.loaded.map(|_| shared.commit_counts().read()),
+            commits: status.is_durable().then(|| shared.commit_counts().read()),
             datagrams_dropped: status.config.udp.map(|_| status.datagrams_dropped()),
             store_failure: shared.store_failure().map(str::to_owned),
+            cluster: status.cluster(shared),
         }
     }
 }

@@ -7,6 +7,7 @@ use crossbeam_utils::CachePadded;
 
 use super::clients::Clients;
 use super::closings::CloseReason;
+use super::cluster::{ClusterSnapshot, ForwardsSnapshot};
 use super::connections::Connections;
 use super::counters::{Calls, Counters};
 use super::reached::LimitsReached;
@@ -16,9 +17,9 @@ use crate::protocol::Method;
 use crate::protocol::resp::Verb;
 use crate::server::config::Config;
 use crate::server::durable::Loaded;
-use crate::server::exchange::{RequestCounts, WorkerId};
+use crate::server::exchange::{RequestCounts, Shared, WorkerId};
 use crate::server::net::{Tls, coarse_seconds};
-use crate::shard::ErrorCounts;
+use crate::shard::{Durability, ErrorCounts};
 
 /// The state of the server as a whole. All workers share it.
 #[derive(Debug)]
@@ -71,6 +72,31 @@ impl Status {
     /// Returns for how many seconds the server has been running.
     pub(crate) fn uptime(&self) -> u64 {
         coarse_seconds().saturating_sub(self.started)
+    }
+
+    /// Returns how durable topics are.
+    pub(crate) fn durability(&self) -> Durability {
+        match self.is_durable() {
+            true => self.config.durability,
+            false => Durability::Memory,
+        }
+    }
+
+    /// Returns whether there is a store: a data directory, or etcd.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.loaded.is_some() || self.config.is_node()
+    }
+
+    /// Returns what a node of a cluster tells; `None` on a server alone.
+    pub(crate) fn cluster(&self, shared: &Shared) -> Option<ClusterSnapshot> {
+        let membership = shared.membership()?;
+        let mut forwards = ForwardsSnapshot::default();
+        for worker in &self.workers {
+            worker.forwards().add_to(&mut forwards);
+        }
+        let held = shared.shard_counts().map(|(shard, _)| shard.held());
+        forwards.held_by_shards = held.sum();
+        Some(ClusterSnapshot::read(membership, forwards))
     }
 
     /// Returns the counters of a worker.

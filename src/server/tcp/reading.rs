@@ -239,7 +239,14 @@ impl Connection {
         worker.counters().batch(requests, input);
         let source = match link.is_node() {
             false => Source::Connection(*key),
-            true => Source::Node(*key),
+            true => {
+                worker
+                    .counters()
+                    .forwards()
+                    .received
+                    .add(requests.count() as u64);
+                Source::Node(*key)
+            }
         };
         worker.submit(requests, input, source, |outcome| match outcome {
             Outcome::Applied(requests, replies) => {

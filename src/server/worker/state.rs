@@ -90,13 +90,17 @@ impl Worker {
         let id = WorkerId::of(intake.shard());
         let held = Arc::clone(status.counters(id).held());
         let limits = Limits::new(&status.config.connection_limits, held);
+        let forwarder = shared.membership().map(|membership| {
+            let counts = Arc::clone(status.counters(id).forwards());
+            Forwarder::new(Arc::clone(membership), counts)
+        });
         Self {
             id,
             intake,
             status,
             datagrams,
             limits: Rc::new(limits),
-            forwarder: shared.membership().cloned().map(Forwarder::new),
+            forwarder,
             router: RefCell::new(Router::new(id, Arc::clone(&shared))),
             shared,
             connections: RefCell::new(Slab::new()),
@@ -178,7 +182,7 @@ impl Worker {
         if let Some(forwarder) = &self.forwarder
             && !forwarder.all_settled()
         {
-            self.set_aside(forwarder, requests, bytes, source);
+            self.keep_order(forwarder, requests, bytes, source);
         }
         let mut router = self.router.borrow_mut();
         router.submit(requests, bytes, source, |result| {
@@ -282,9 +286,10 @@ impl Worker {
         }
     }
 
-    /// Queues requests behind earlier ones for the same topics that are on their way.
+    /// Queues requests behind earlier ones for the same topics that are on their way, and submits those
+    /// that this node serves by now before the requests that are left.
     #[cold]
-    fn set_aside(
+    fn keep_order(
         &self,
         forwarder: &Forwarder,
         requests: &mut Requests,
@@ -294,12 +299,19 @@ impl Worker {
         if let Source::Node(_) = source {
             return; // the other node keeps the order of its requests
         }
-        let unsettled = |topic: Topic<'_>| forwarder.is_unsettled(topic);
-        let set_aside = requests.set_aside(bytes, self.id, source, unsettled);
-        if let Source::Datagrams(_) = source {
-            self.shared.add_datagrams_in_flight(set_aside.len());
+        let mut set_aside = |is: &dyn Fn(Topic<'_>) -> bool| {
+            let set_aside = requests.set_aside(bytes, self.id, source, is);
+            if let Source::Datagrams(_) = source {
+                self.shared.add_datagrams_in_flight(set_aside.len());
+            }
+            forwarder.queue(set_aside);
+        };
+        set_aside(&|topic| forwarder.is_unsettled(topic));
+        self.forward(forwarder);
+        // What was submitted waits for room at a shard: nothing may overtake it.
+        if self.router.borrow().congested() {
+            set_aside(&|_| true);
         }
-        forwarder.queue(set_aside);
     }
 
     /// Forwards the requests for other nodes that were found since the last time, and delivers the replies

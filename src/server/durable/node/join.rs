@@ -11,7 +11,7 @@ use super::ranges::Ranges;
 use super::steps::to_all;
 use crate::cluster::Event;
 use crate::etcd::{Ceilings, Client, Description, Driver, Events};
-use crate::server::cluster::{Credentials, Deadline, Membership, Owners};
+use crate::server::cluster::{Credentials, Deadline, Membership, Owners, RangeCounts};
 use crate::server::config::{BindError, ClusterConfig};
 use crate::server::durable::load::Durable;
 use crate::server::exchange::{RangeStep, Shared};
@@ -56,6 +56,7 @@ pub(crate) fn join(
         let membership = Arc::new(Membership {
             owners: Owners::new(ranges, name, address),
             deadline: Deadline::default(),
+            ranges: RangeCounts::new(ranges),
             peers: credentials,
             forward_timeout,
         });
@@ -75,6 +76,9 @@ pub(crate) fn join(
     let inside = inside.get().expect("the driver has started");
     let (events, of_failed) = (inside.events.clone(), Arc::clone(shared));
     let failed = move |range, load, epoch| {
+        if let Some(membership) = of_failed.membership() {
+            membership.ranges.commit_failed();
+        }
         to_all(&of_failed, || RangeStep::Fail(range, load));
         events.send(Event::RangeFailed(range, epoch));
     };

@@ -3,6 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tracing::warn;
@@ -11,6 +12,7 @@ use super::steps::to_all_then;
 use crate::cluster::{Epoch, Event, RangeId};
 use crate::etcd::{Ceiling, Ceilings, Events};
 use crate::measure::LogLimit;
+use crate::server::cluster::Membership;
 use crate::server::exchange::{RangeMessage, RangeStep, ShardMessage, Shared};
 use crate::shard::LoadId;
 use crate::topic::{ShardId, TOPIC_LEN_LIMIT, Topic};
@@ -23,6 +25,7 @@ static FAILED: LogLimit = LogLimit::new();
 /// A range that is being loaded.
 pub(super) struct Loading {
     pub(super) shared: Arc<Shared>,
+    pub(super) membership: Arc<Membership>,
     pub(super) events: Events,
     pub(super) ceilings: Ceilings,
     /// Limits how many ranges are read at a time.
@@ -36,8 +39,10 @@ pub(super) struct Loading {
 
 /// Loads a range. All shards hold requests for it already.
 pub(super) async fn load(loading: Loading) {
+    let begun = Instant::now();
     let Loading {
         shared,
+        membership,
         events,
         ceilings,
         reads,
@@ -60,6 +65,7 @@ pub(super) async fn load(loading: Loading) {
                 warn!(%range, %error, times, "cannot load a range of topics");
             }
             moving.fetch_sub(1, Ordering::AcqRel);
+            membership.ranges.load_failed();
             events.send(Event::RangeFailed(range, epoch));
             return;
         }
@@ -70,6 +76,7 @@ pub(super) async fn load(loading: Loading) {
         |done| RangeStep::Serve(range, id, done),
         move || {
             moving.fetch_sub(1, Ordering::AcqRel);
+            membership.ranges.loaded(range, epoch, begun.elapsed());
             events.send(Event::Loaded(range, epoch));
         },
     );

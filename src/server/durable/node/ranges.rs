@@ -52,9 +52,9 @@ impl Ranges {
         let moving = Arc::default();
         let sweeper = Sweeper::spawn(
             Arc::clone(&shared),
+            Arc::clone(&membership),
             events.clone(),
             ceilings.clone(),
-            membership.owners.ranges(),
             Arc::clone(&moving),
         );
         tokio::spawn(expire_held(
@@ -87,6 +87,7 @@ impl Ranges {
 
 impl Shards for Ranges {
     fn set_deadline(&mut self, deadline: Moment) {
+        self.membership.ranges.session_lives();
         self.membership.deadline.set(deadline);
     }
 
@@ -102,6 +103,7 @@ impl Shards for Ranges {
         self.last_load = self.last_load.next();
         let id = self.last_load;
         self.loads.set(range, Some((id, epoch)));
+        self.membership.ranges.load(range, epoch);
         self.publisher.begin_load(range, id);
         let publisher = self.publisher.clone();
         to_all_then(
@@ -112,6 +114,7 @@ impl Shards for Ranges {
         self.moving.fetch_add(1, Ordering::AcqRel);
         let loading = Loading {
             shared: Arc::clone(&self.shared),
+            membership: Arc::clone(&self.membership),
             events: self.events.clone(),
             ceilings: self.ceilings.clone(),
             reads: Arc::clone(&self.reads),
@@ -127,12 +130,14 @@ impl Shards for Ranges {
         if let Some(load) = self.loads.load_at(range, epoch) {
             to_all(&self.shared, || RangeStep::Freeze(range, load));
         }
+        self.membership.ranges.freeze(range, epoch);
         self.moving.fetch_add(1, Ordering::AcqRel);
         self.sweep(Job::Freeze(range, epoch));
     }
 
     fn drop_range(&mut self, range: RangeId) {
         self.loads.set(range, None);
+        self.membership.ranges.drop_range(range);
         to_all(&self.shared, || RangeStep::BeginDrop(range));
         self.sweep(Job::Drop(range));
     }
@@ -140,6 +145,7 @@ impl Shards for Ranges {
     fn drop_all(&mut self) {
         self.membership.deadline.end();
         self.loads.clear();
+        self.membership.ranges.drop_all();
         self.sweep(Job::ForgetAll);
         let events = self.events.clone();
         to_all_then(&self.shared, RangeStep::DropAll, move || {

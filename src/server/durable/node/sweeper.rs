@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use super::exact_sums;
+use super::exact_sums::ExactSums;
 use super::steps::to_all;
 use crate::cluster::{Epoch, Event, RangeId, Slot};
 use crate::etcd::{Ceilings, Events};
+use crate::server::cluster::Membership;
 use crate::server::exchange::{Done, RangeMessage, RangeStep, Report, ShardMessage, Shared};
 use crate::shard::{Change, Position};
 use crate::topic::ShardId;
@@ -35,9 +36,9 @@ pub(super) enum Job {
 /// See the [module](self).
 pub(super) struct Sweeper {
     shared: Arc<Shared>,
+    membership: Arc<Membership>,
     events: Events,
     ceilings: Ceilings,
-    ranges: u16,
     jobs: mpsc::UnboundedReceiver<Job>,
     freezing: BTreeMap<RangeId, Freezing>,
     dropping: BTreeSet<RangeId>,
@@ -63,17 +64,17 @@ impl Sweeper {
     /// Starts the task, in the current runtime.
     pub(super) fn spawn(
         shared: Arc<Shared>,
+        membership: Arc<Membership>,
         events: Events,
         ceilings: Ceilings,
-        ranges: u16,
         moving: Arc<AtomicUsize>,
     ) -> mpsc::UnboundedSender<Job> {
         let (sender, jobs) = mpsc::unbounded_channel();
         let sweeper = Self {
             shared,
+            membership,
             events,
             ceilings,
-            ranges,
             jobs,
             freezing: BTreeMap::new(),
             dropping: BTreeSet::new(),
@@ -111,8 +112,14 @@ impl Sweeper {
                 if !left.contains(&range)
                     && let Some(Freezing { epoch, exact }) = self.remove(range)
                 {
+                    let exact = ExactSums {
+                        range,
+                        epoch,
+                        changes: exact,
+                    };
                     let (ceilings, events) = (self.ceilings.clone(), self.events.clone());
-                    tokio::spawn(exact_sums::write(ceilings, range, epoch, exact, events));
+                    let membership = Arc::clone(&self.membership);
+                    tokio::spawn(exact.write(ceilings, membership, events));
                 }
             }
             if !self.freezing.is_empty() {
@@ -158,6 +165,7 @@ impl Sweeper {
     /// Walks through all shards. Returns the ranges of which topics are left that could not be taken out
     /// yet; `None` if the workers have ended.
     async fn walk(&mut self) -> Option<BTreeSet<RangeId>> {
+        let ranges = self.membership.owners.ranges();
         let mut left = BTreeSet::new();
         for shard in self.shared.shards().ids() {
             let mut next = Some(Position::START);
@@ -169,7 +177,7 @@ impl Sweeper {
                 // this walk: its job came before the report.
                 self.take_jobs();
                 for change in report.swept.exact {
-                    let range = Slot::of(change.topic()).range(self.ranges);
+                    let range = Slot::of(change.topic()).range(ranges);
                     if let Some(freezing) = self.freezing.get_mut(&range) {
                         freezing.exact.push(change);
                     }

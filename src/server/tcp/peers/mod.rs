@@ -15,7 +15,6 @@ use tracing::{debug, warn};
 
 use crate::measure::LogLimit;
 use crate::protocol::framed::{self, Answer};
-use crate::protocol::{ErrorCode, Reply};
 use crate::server::worker::{Forwarder, PeerLink, Worker, yield_turn};
 use connect::{Connected, connect};
 
@@ -72,8 +71,11 @@ async fn serve_link(worker: Rc<Worker>, link: Rc<PeerLink>) {
         {
             Ok(Ok(connected)) => {
                 link.set_connected(true);
+                forwarder.counts().connected.add(1);
+                forwarder.counts().connections.add(1);
                 let error = serve(&worker, forwarder, &link, connected).await;
                 link.set_connected(false);
+                forwarder.counts().connections.sub(1);
                 debug!(node = name, %error, "the connection to another node ended");
                 let unanswered = link.take_unanswered();
                 if !unanswered.is_empty()
@@ -82,11 +84,10 @@ async fn serve_link(worker: Rc<Worker>, link: Rc<PeerLink>) {
                     let unanswered = unanswered.len();
                     warn!(node = name, %error, unanswered, times, "lost requests that were forwarded to another node");
                 }
-                for (range, request) in unanswered {
-                    forwarder.answered(range, request, Reply::Error(ErrorCode::Unknown));
-                }
+                forwarder.lost(unanswered);
             }
             failed => {
+                forwarder.counts().failed.add(1);
                 let error = match failed {
                     Ok(Err(error)) => error,
                     _ => io::ErrorKind::TimedOut.into(),
@@ -124,7 +125,7 @@ async fn serve(
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             }
             link.register(cx);
-            link.encode(&mut output);
+            link.encode(&mut output, forwarder.counts());
             while written < output.len() {
                 match Pin::new(&mut stream).poll_write(cx, &output[written..]) {
                     Poll::Ready(Ok(0)) => return Poll::Ready(io::ErrorKind::WriteZero.into()),
@@ -187,13 +188,7 @@ fn take_replies(forwarder: &Forwarder, link: &PeerLink, input: &mut Vec<u8>) -> 
                 "a reply that belongs to no request",
             ));
         };
-        match reply {
-            // It was not applied.
-            Reply::Error(ErrorCode::NotOwner | ErrorCode::Unavailable) => {
-                forwarder.not_applied(range, request);
-            }
-            reply => forwarder.answered(range, request, reply),
-        }
+        forwarder.replied(range, request, reply);
     }
     input.drain(..at);
     Ok(())

@@ -12,6 +12,7 @@ use super::request::Request;
 use crate::cluster::RangeId;
 use crate::protocol::framed::{self, RequestId};
 use crate::server::cluster::Peer;
+use crate::server::status::ForwardCounts;
 
 /// While this many bytes wait to be written, no further requests are encoded.
 const UNWRITTEN_LIMIT: usize = 256 * 1024;
@@ -117,14 +118,18 @@ impl PeerLink {
     }
 
     /// Appends the frames of queued requests to `output`, as many as have room.
-    pub(crate) fn encode(&self, output: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, output: &mut Vec<u8>, counts: &ForwardCounts) {
         let mut queue = self.queue.borrow_mut();
         let mut pending = self.pending.borrow_mut();
+        let before = queue.len();
         while output.len() < UNWRITTEN_LIMIT
             && let Some((range, request)) = queue.pop_front()
         {
             framed::encode_node_request(pending.next_id(), &request.request(), output);
             pending.add(range, request);
         }
+        let sent = (before - queue.len()) as u64;
+        counts.sent.add(sent);
+        counts.in_flight.add(sent);
     }
 }

@@ -26,6 +26,7 @@ use crate::cluster::{RangeId, Slot};
 use crate::protocol::{ErrorCode, Reply};
 use crate::server::cluster::{Membership, PeerId, RangeOwner};
 use crate::server::exchange::LateReply;
+use crate::server::status::ForwardCounts;
 use crate::topic::Topic;
 use held::Held;
 pub(crate) use link::PeerLink;
@@ -33,7 +34,7 @@ pub(crate) use request::Request;
 use routes::Routes;
 
 /// The most requests that a worker forwards or holds at a time; further ones are answered BUSY.
-const LIMIT: usize = 64 * 1024;
+const LIMIT: u64 = 64 * 1024;
 
 /// How often requests that wait are looked at, if nothing else happens. It bounds how late they are
 /// answered.
@@ -55,8 +56,8 @@ pub(crate) struct Forwarder {
     new_links: RefCell<Vec<Rc<PeerLink>>>,
     held: RefCell<Held>,
     routes: RefCell<Routes>,
-    /// The requests that are held, queued at links, or sent.
-    count: Cell<usize>,
+    /// Has the number of requests that are held, queued at links, or sent.
+    counts: Arc<ForwardCounts>,
     /// The number of the map when held requests were last tried.
     tried_at: Cell<u64>,
     /// Replies for this worker's connections and datagrams.
@@ -68,7 +69,7 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    pub(super) fn new(membership: Arc<Membership>) -> Self {
+    pub(super) fn new(membership: Arc<Membership>, counts: Arc<ForwardCounts>) -> Self {
         let routes = Routes::new(membership.owners.ranges());
         Self {
             membership,
@@ -76,7 +77,7 @@ impl Forwarder {
             new_links: RefCell::default(),
             held: RefCell::default(),
             routes: RefCell::new(routes),
-            count: Cell::new(0),
+            counts,
             tried_at: Cell::new(0),
             replies: RefCell::default(),
             own: RefCell::default(),
@@ -85,11 +86,12 @@ impl Forwarder {
     }
 
     /// Returns whether requests may be applied as they come. If not, those for topics that are
-    /// [unsettled](Self::is_unsettled) have to be [queued](Self::queue) behind earlier ones.
+    /// [unsettled](Self::is_unsettled) have to be [queued](Self::queue) behind earlier ones, and what this
+    /// node serves by now has to be submitted first.
     #[inline]
     pub(super) fn all_settled(&self) -> bool {
         self.update_routes();
-        self.routes.borrow().all_settled()
+        self.routes.borrow().all_settled() && self.own.borrow().is_empty()
     }
 
     /// Returns whether earlier requests for the range of a topic are on their way.
@@ -163,7 +165,7 @@ impl Forwarder {
     /// Takes back what a link without connection has queued.
     pub(crate) fn take_back(&self, link: &PeerLink) {
         for (range, request) in link.take_unsent() {
-            self.not_applied(range, request);
+            self.take_again(range, request);
         }
     }
 
@@ -189,7 +191,7 @@ impl Forwarder {
                 }
             }
             RangeOwner::ThisNode if routes.is_idle(range) => {
-                self.count.update(|count| count - requests.len());
+                self.sub_pending(requests.len());
                 self.own.borrow_mut().extend(requests.drain(..));
             }
             RangeOwner::ThisNode | RangeOwner::Nobody => {}
@@ -224,14 +226,45 @@ impl Forwarder {
 
     /// Takes back a request that a link did not send, or that its receiver refused because it does not
     /// serve the topic.
-    pub(crate) fn not_applied(&self, range: RangeId, request: Request) {
+    fn take_again(&self, range: RangeId, request: Request) {
         self.routes.borrow_mut().answered(range, false);
         self.hold(range, request);
     }
 
-    /// Passes on the reply of another node; or UNKNOWN, if there is none.
-    pub(crate) fn answered(&self, range: RangeId, request: Request, reply: Reply) {
-        let served = reply != Reply::Error(ErrorCode::Unknown);
+    /// Takes the reply of another node.
+    pub(crate) fn replied(&self, range: RangeId, request: Request, reply: Reply) {
+        self.counts.in_flight.sub(1);
+        match reply {
+            // It was not applied.
+            Reply::Error(ErrorCode::NotOwner | ErrorCode::Unavailable) => {
+                self.counts.not_applied.add(1);
+                self.take_again(range, request);
+            }
+            reply => {
+                self.counts.answered.add(1);
+                if reply == Reply::Error(ErrorCode::Unknown) {
+                    self.counts.unknown.add(1);
+                }
+                self.answer(range, request, reply);
+            }
+        }
+    }
+
+    /// Answers requests that were sent, and have no reply: the connection has failed.
+    pub(crate) fn lost(&self, requests: Vec<(RangeId, Request)>) {
+        self.counts.in_flight.sub(requests.len() as u64);
+        self.counts.unknown.add(requests.len() as u64);
+        for (range, request) in requests {
+            self.answer(range, request, Reply::Error(ErrorCode::Unknown));
+        }
+    }
+
+    /// Answers a request that is at a link.
+    fn answer(&self, range: RangeId, request: Request, reply: Reply) {
+        let served = !matches!(
+            reply,
+            Reply::Error(ErrorCode::Unknown | ErrorCode::Unavailable)
+        );
         self.routes.borrow_mut().answered(range, served);
         self.end(request, reply);
         let waiting = self.held.borrow_mut().take(range);
@@ -243,15 +276,22 @@ impl Forwarder {
 
     /// Takes room for a request. Returns false if there is none.
     fn take_room(&self) -> bool {
-        let room = self.count.get() < LIMIT;
-        self.count.update(|count| count + usize::from(room));
+        let room = self.counts.pending.get() < LIMIT;
+        match room {
+            true => self.counts.pending.add(1),
+            false => self.counts.busy.add(1),
+        }
         room
     }
 
     /// Ends a request that had taken room.
     fn end(&self, request: Request, reply: Reply) {
-        self.count.update(|count| count - 1);
+        self.sub_pending(1);
         self.replies.borrow_mut().push((request.waiter, reply));
+    }
+
+    fn sub_pending(&self, requests: usize) {
+        self.counts.pending.sub(requests as u64);
     }
 
     /// Answers a request that had taken none.
@@ -267,13 +307,15 @@ impl Forwarder {
         };
         let unavailable = Reply::Error(ErrorCode::Unavailable);
         let older = self.held.borrow_mut().take_older(before);
+        self.counts.unavailable.add(older.len() as u64);
         for (range, request) in older {
             self.end(request, unavailable);
             self.settle(range);
         }
         for link in self.links.borrow().iter().flatten() {
             for (range, request) in link.take_older(before) {
-                self.answered(range, request, unavailable);
+                self.counts.unavailable.add(1);
+                self.answer(range, request, unavailable);
             }
             // The receiver holds a request as long, and its answer says that it was not applied.
             if let Some(before) = before.checked_sub(ANSWER_TIME) {
@@ -287,9 +329,14 @@ impl Forwarder {
         &self.membership
     }
 
+    /// Returns what this worker has forwarded.
+    pub(crate) fn counts(&self) -> &ForwardCounts {
+        &self.counts
+    }
+
     /// Waits until there is something to do: a new link, or requests that wait have to be looked at.
     pub(crate) async fn due(&self) {
-        if self.count.get() == 0 {
+        if self.counts.pending.get() == 0 {
             self.wake.notified().await;
         } else {
             let held = !self.held.borrow().is_empty();
