@@ -35,6 +35,7 @@ pub(super) fn routes() -> axum::Router<Arc<Watched>> {
         .route("/topics", get(topics))
         .route("/topics/{topic}", get(topic))
         .route("/hot", get(hot))
+        .route("/cluster", get(cluster))
 }
 
 /// A reply in JSON.
@@ -140,6 +141,17 @@ async fn topic(
         Some(sum) => Json(json!({"topic": topic, "sum": sum})).into_response(),
         None => {
             let error = Json(json!({"error": "there is no such topic"}));
+            (StatusCode::NOT_FOUND, error).into_response()
+        }
+    })
+}
+
+/// Which node owns which range; 404 on a server alone.
+async fn cluster(State(watched): State<Arc<Watched>>) -> Result<Response, Refusal> {
+    Ok(match monitor(&watched)?.cluster_map() {
+        Some(map) => Json(map).into_response(),
+        None => {
+            let error = Json(json!({"error": "the server is no node of a cluster"}));
             (StatusCode::NOT_FOUND, error).into_response()
         }
     })

@@ -14,7 +14,14 @@ use globalcounter::access::{
 
 /// What supervisors and load balancers ask, which tells nothing but whether the server is well; and the
 /// files of the page, which are the same at every server.
-const OPEN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/", "/page.css", "/page.js"];
+const OPEN_PATHS: [&str; 6] = [
+    "/healthz",
+    "/readyz",
+    "/",
+    "/page.css",
+    "/page.js",
+    "/cluster.js",
+];
 
 /// Decides about the requests of one connection.
 #[derive(Debug, Clone)]

@@ -56,7 +56,8 @@ const PATHS: &str = "globalcounter admin port\n\n\
     /api/live           the same and each new second, as server-sent events\n\
     /api/topics         topics and sums: ?prefix=P&limit=N&cursor=C\n\
     /api/topics/TOPIC   the sum of one topic\n\
-    /api/hot            the topics that most requests of the last seconds were for: ?limit=N\n";
+    /api/hot            the topics that most requests of the last seconds were for: ?limit=N\n\
+    /api/cluster        which node of the cluster owns which range of topics\n";
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

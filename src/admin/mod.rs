@@ -22,5 +22,5 @@ mod page;
 mod process;
 mod watched;
 
-pub(crate) use history::{Commits, Sample, Use};
+pub(crate) use history::{Cluster, Commits, Sample, Use};
 pub(crate) use http::{Admin, Protection};

@@ -1,4 +1,4 @@
-//! The page that people open in a browser. It is three files without a build step; what it shows comes
+//! The page that people open in a browser. It is four files without a build step; what it shows comes
 //! from `/api`.
 
 use axum::http::{HeaderMap, HeaderName, header};
@@ -17,10 +17,15 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(text: &'static str) -> ax
         .route("/", get(async move |headers| index(&headers, text)))
         .route("/page.css", get(async || file("text/css", CSS)))
         .route("/page.js", get(async || file("text/javascript", JS)))
+        .route(
+            "/cluster.js",
+            get(async || file("text/javascript", CLUSTER_JS)),
+        )
 }
 
 const CSS: &str = include_str!("page/page.css");
 const JS: &str = include_str!("page/page.js");
+const CLUSTER_JS: &str = include_str!("page/cluster.js");
 
 fn index(headers: &HeaderMap, text: &'static str) -> Response {
     let accept = headers.get(header::ACCEPT);

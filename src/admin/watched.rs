@@ -34,6 +34,16 @@ impl Watched {
             Some(State::Ready) => None,
             Some(State::Stopping) => Some("stopping".to_owned()),
             Some(State::StoreFailed(reason)) => Some(format!("the store failed: {reason}")),
+            Some(State::Leaving) => {
+                Some("leaving the cluster: handing over its ranges of topics".to_owned())
+            }
+            Some(State::NoSession) => {
+                Some("has no session in the cluster: see its log and etcd".to_owned())
+            }
+            Some(State::LeaseOver) => {
+                Some("its lease is over: etcd has not renewed it in time".to_owned())
+            }
+            Some(State::NoMap) => Some("does not know yet which nodes own the topics".to_owned()),
             Some(_) => Some("not ready".to_owned()),
         }
     }

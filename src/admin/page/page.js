@@ -2,6 +2,8 @@
 // then each new second, asks /api/hot now and then, and searches topics when somebody types. If the server
 // wants a token, it asks for one, and keeps it until its tab is closed.
 
+import { drawCluster, showCluster } from "./cluster.js";
+
 const SECONDS = 600;
 const HOT_EVERY = 2; // seconds
 const FOUND = 20; // topics of a search that are shown
@@ -105,7 +107,7 @@ function showTables(now) {
   })), "", 6);
 
   const limits = [["connections", now.connections, whole], ["topics", now.topics, count], ["open files", now.files, whole]];
-  if (now.commits) limits.push(["log until a checkpoint", now.commits.log, bytes]);
+  if (now.commits?.log.limit > 0) limits.push(["log until a checkpoint", now.commits.log, bytes]);
   fill("limits", limits.map(([name, { used, limit }, format]) => ({
     cells: [name, format(used), format(limit), bar(used, limit, { low: limit * 0.8, high: limit * 0.95, optimum: 0 })],
     warn: name !== "log until a checkpoint" && used > limit * 0.95,
@@ -318,6 +320,9 @@ function drawWatched() {
   chart($("watched-chart"), [{ name: "numbers per second", color: "--blue", values: rates }], 120, count);
 }
 
+// What the panel of the cluster uses.
+const tools = { ask, bar, color, count, fill, time, whole };
+
 // ---- What happens when ----
 
 function setState(text, state) {
@@ -337,6 +342,7 @@ function showSecond() {
   if (!now) return;
   showFigures(now);
   showTables(now);
+  showCluster(now.cluster, tools);
   drawCharts();
 }
 
@@ -413,6 +419,7 @@ $("search").addEventListener("submit", (event) => event.preventDefault());
 $("unwatch").addEventListener("click", () => watch(null));
 function drawAgain() {
   drawCharts();
+  drawCluster(tools);
   if (watched) drawWatched();
 }
 addEventListener("resize", drawAgain);

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::admin_port::{AdminArguments, AdminPort};
-use crate::admin::{Sample, Use};
+use crate::admin::{Cluster, Sample, Use};
 use crate::cli::figures::{age, bytes, count, percent, printable, time, whole};
 
 const STATS: &str = "/api/stats";
@@ -148,6 +148,9 @@ fn text(address: &str, totals: &Totals, last: Option<&Sample>) -> String {
         ),
     );
     add_durability(&mut lines, last);
+    if let Some(cluster) = &last.cluster {
+        add_cluster(&mut lines, cluster);
+    }
     for (number, worker) in last.workers.iter().enumerate() {
         lines.add(
             &format!("shard {number}"),
@@ -214,6 +217,9 @@ fn add_durability(lines: &mut Lines, last: &Sample) {
             time(commits.seconds)
         ),
     );
+    if last.cluster.is_some() {
+        return; // etcd has no checkpoints
+    }
     lines.add(
         "",
         format_args!(
@@ -231,6 +237,68 @@ fn add_durability(lines: &mut Lines, last: &Sample) {
         format_args!(
             "numbers that the start may have skipped: {}",
             whole(last.skipped_numbers)
+        ),
+    );
+}
+
+/// Adds what a node knows of its cluster.
+fn add_cluster(lines: &mut Lines, cluster: &Cluster) {
+    let lease = match (cluster.in_session, cluster.lease_seconds_left) {
+        (false, _) => "no session".to_owned(),
+        (true, left) if left > 0.0 => format!("lease {left:.1} s"),
+        (true, _) => "its lease is over".to_owned(),
+    };
+    lines.add(
+        "cluster",
+        format_args!(
+            "node {}: {lease}; {} nodes; map {}",
+            printable(&cluster.node),
+            cluster.nodes,
+            cluster.map
+        ),
+    );
+    let ranges = &cluster.ranges;
+    lines.add(
+        "ranges",
+        format_args!(
+            "{} served, {} loading, {} leaving, {} of other nodes, {} without owner",
+            ranges.serving, ranges.loading, ranges.leaving, ranges.others, ranges.without_owner
+        ),
+    );
+    let forwards = &cluster.forwards;
+    lines.add(
+        "forwards",
+        format_args!(
+            "{}/s to other nodes, {}/s from them; {}/s tried again; {} in flight, {} waiting, {} held",
+            count(forwards.sent),
+            count(forwards.received),
+            count(forwards.not_applied),
+            whole(forwards.in_flight),
+            whole(forwards.waiting),
+            whole(forwards.held_by_shards)
+        ),
+    );
+    lines.add(
+        "",
+        format_args!(
+            "{}/s UNAVAILABLE, {}/s UNKNOWN; {} connections, {}/s failed to connect",
+            count(forwards.unavailable),
+            count(forwards.unknown),
+            whole(forwards.connections),
+            count(forwards.connections_failed)
+        ),
+    );
+    let moves = &cluster.moves;
+    lines.add(
+        "moves",
+        format_args!(
+            "since the start: {} ranges loaded (at most {} each), {} handed over, {} lost; {} loads and {} commits failed",
+            whole(moves.loaded),
+            time(Some(moves.longest_load_seconds)),
+            whole(moves.handed_over),
+            whole(moves.lost),
+            whole(moves.loads_failed),
+            whole(moves.commits_failed)
         ),
     );
 }

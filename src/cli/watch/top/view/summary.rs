@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::theme::Theme;
-use crate::admin::{Commits, Sample};
+use crate::admin::{Cluster, Commits, Sample};
 use crate::cli::figures::{age, bytes, count, printable, time, whole};
 
 /// The width of the names at the left.
@@ -14,7 +14,12 @@ const NAMES: usize = 12;
 
 /// Returns how many lines there are.
 pub(super) fn height(now: &Sample) -> u16 {
-    if now.commits.is_some() { 5 } else { 4 }
+    let durability = match (&now.commits, &now.cluster) {
+        // etcd has no checkpoints.
+        (Some(_), None) => 2,
+        _ => 1,
+    };
+    3 + durability + if now.cluster.is_some() { 2 } else { 0 }
 }
 
 pub(super) fn draw(frame: &mut Frame, area: Rect, now: &Sample, theme: Theme) {
@@ -41,14 +46,23 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, now: &Sample, theme: Theme) {
     if let Some(commits) = &now.commits {
         let durability = printable(&now.durability);
         lines.push(line("durability", durability, last_commit(commits)));
-        let mut checkpoint = line("", String::new(), checkpoints(commits, now.skipped_numbers));
-        if commits.checkpoints_failed > 0 {
-            checkpoint = checkpoint.style(theme.warning());
+        if now.cluster.is_none() {
+            let mut checkpoint = line("", String::new(), checkpoints(commits, now.skipped_numbers));
+            if commits.checkpoints_failed > 0 {
+                checkpoint = checkpoint.style(theme.warning());
+            }
+            lines.push(checkpoint);
         }
-        lines.push(checkpoint);
     } else {
         let rest = "  topics are only in memory".to_owned();
         lines.push(line("durability", "none".to_owned(), rest));
+    }
+    if let Some(cluster) = &now.cluster {
+        let mut owned = line("cluster", lease(cluster), ranges(cluster));
+        if cluster.lease_seconds_left <= 0.0 || cluster.ranges.without_owner > 0 {
+            owned = owned.style(theme.warning());
+        }
+        lines.extend([owned, line("", String::new(), forwards(cluster))]);
     }
     frame.render_widget(Paragraph::new(lines), area);
 }
@@ -109,6 +123,47 @@ fn checkpoints(commits: &Commits, skipped: u64) -> String {
         text += &format!("  skipped ≤ {}", whole(skipped));
     }
     text
+}
+
+fn lease(cluster: &Cluster) -> String {
+    match cluster.in_session {
+        true if cluster.lease_seconds_left > 0.0 => {
+            format!("lease {:.1} s", cluster.lease_seconds_left)
+        }
+        true => "lease over".to_owned(),
+        false => "no session".to_owned(),
+    }
+}
+
+fn ranges(cluster: &Cluster) -> String {
+    let ranges = &cluster.ranges;
+    let all =
+        ranges.serving + ranges.loading + ranges.leaving + ranges.others + ranges.without_owner;
+    let mut text = format!("  serves {} of {all} ranges", ranges.serving);
+    for (number, state) in [
+        (ranges.loading, "loading"),
+        (ranges.leaving, "leaving"),
+        (ranges.without_owner, "without owner"),
+    ] {
+        if number > 0 {
+            text += &format!("  {number} {state}");
+        }
+    }
+    text + &format!("  {} nodes", cluster.nodes)
+}
+
+fn forwards(cluster: &Cluster) -> String {
+    let (forwards, moves) = (&cluster.forwards, &cluster.moves);
+    let waiting = forwards.waiting + forwards.held_by_shards;
+    let failed = forwards.unavailable + forwards.unknown;
+    format!(
+        "forwards {}/s, {} waiting, {} failed/s  takes {}/s  lost {} ranges",
+        count(forwards.sent),
+        whole(waiting),
+        count(failed),
+        count(forwards.received),
+        whole(moves.lost)
+    )
 }
 
 fn ago(seconds: Option<u64>) -> String {

@@ -47,6 +47,22 @@ fn durable() -> Sample {
     second
 }
 
+/// Returns a second of a node of a cluster.
+fn node() -> Sample {
+    let mut node = durable();
+    let cluster = serde_json::json!({
+        "node": "a", "in_session": true, "lease_seconds_left": 3.25, "map": 7, "nodes": 3,
+        "ranges": {"serving": 340, "loading": 2, "leaving": 0, "others": 682, "without_owner": 0},
+        "forwards": {"sent": 1_200.0, "received": 90.0, "not_applied": 0.0, "unavailable": 0.5,
+            "unknown": 0.5, "waiting": 3, "in_flight": 40, "held_by_shards": 4, "connections": 4,
+            "connections_failed": 0.0},
+        "moves": {"loaded": 350, "longest_load_seconds": 0.2, "loads_failed": 0, "handed_over": 5,
+            "lost": 3, "commits_failed": 1},
+    });
+    node.cluster = serde_json::from_value(cluster).unwrap();
+    node
+}
+
 /// Returns a model of a server that was reached.
 fn model(seconds: impl IntoIterator<Item = Sample>) -> Model {
     let mut model = Model::new("127.0.0.1:9998");
@@ -158,6 +174,33 @@ fn a_durable_server_tells_of_commits_and_checkpoints() {
     failing.commits.as_mut().unwrap().checkpoints_failed = 2;
     let shown = screen(&model([failing]), 80, 24);
     assert!(shown[5].contains(", 2 failed"), "{}", shown[5]);
+}
+
+#[test]
+fn a_node_tells_of_its_cluster() {
+    let mut now = node();
+    let shown = screen(&model([now.clone()]), 80, 24);
+    assert_eq!(
+        shown[4..7],
+        [
+            "durability  monotonic  last commit 1 s ago  20 commits/s, 1.20 ms each",
+            "cluster     lease 3.2 s  serves 340 of 1024 ranges  2 loading  3 nodes",
+            "            forwards 1.20 k/s, 7 waiting, 1 failed/s  takes 90/s  lost 3 ranges",
+        ]
+    );
+    let cluster = now.cluster.as_mut().unwrap();
+    cluster.lease_seconds_left = 0.0;
+    cluster.ranges.without_owner = 12;
+    let shown = screen(&model([now.clone()]), 80, 24);
+    let over = "cluster     lease over  serves 340 of 1036 ranges  2 loading  12 without owner";
+    assert!(shown[5].starts_with(over), "{}", shown[5]);
+    now.cluster.as_mut().unwrap().in_session = false;
+    let shown = screen(&model([now]), 80, 24);
+    assert!(
+        shown[5].starts_with("cluster     no session"),
+        "{}",
+        shown[5]
+    );
 }
 
 #[test]

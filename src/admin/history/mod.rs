@@ -1,5 +1,7 @@
 //! What a server did in each of the last ten minutes' seconds, for the page and for `globalcounter top`.
 
+mod cluster;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,6 +9,7 @@ use globalcounter::server::{CommitSnapshot, Distribution, Monitor, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use super::process::{self, Process};
+pub(crate) use cluster::Cluster;
 
 /// How many seconds are kept.
 const SECONDS: usize = 600;
@@ -45,6 +48,9 @@ pub(crate) struct Sample {
     pub(crate) durability: String,
     pub(crate) skipped_numbers: u64,
     pub(crate) commits: Option<Commits>,
+    /// `None` on a server alone.
+    #[serde(default)]
+    pub(crate) cluster: Option<Cluster>,
 }
 
 /// Requests a second.
@@ -251,6 +257,12 @@ impl Reading {
                 .as_ref()
                 .zip(before.snapshot.commits.as_ref())
                 .map(|(now, then)| commits(now, then, seconds)),
+            cluster: self
+                .snapshot
+                .cluster
+                .as_ref()
+                .zip(before.snapshot.cluster.as_ref())
+                .map(|(now, then)| Cluster::between(then, now, seconds)),
         }
     }
 }

@@ -2,6 +2,8 @@
 //! `globalcounter_`, units are base units, and no label's values depend on what peers send: topics and
 //! addresses of peers are no labels.
 
+mod cluster;
+
 use globalcounter::server::{Distribution, Monitor, Snapshot, State, TlsSnapshot};
 
 use super::exposition::{Exposition, Format};
@@ -20,7 +22,7 @@ pub(super) fn text(monitor: Option<&Monitor>, format: Format) -> String {
     all.gauge(
         "globalcounter_ready",
         "Whether every request can be expected to be answered: 1, or 0 while the server loads, \
-         stops, or after its store failed.",
+         stops, after its store failed, or while a node has no part in its cluster.",
     )
     .value(u8::from(ready));
     if let Some(monitor) = monitor {
@@ -31,6 +33,9 @@ pub(super) fn text(monitor: Option<&Monitor>, format: Format) -> String {
         access(&mut all, &snapshot);
         topics(&mut all, &snapshot);
         commits(&mut all, &snapshot);
+        if let Some(cluster) = &snapshot.cluster {
+            cluster::add(&mut all, cluster);
+        }
     }
     process(&mut all);
     all.finish()
