@@ -10,6 +10,8 @@
 //! - `drivers`: nodes that share the ranges of a cluster
 //! - `commands`: `globalcounter cluster status`, `topics` and what they refuse
 //! - `moving`: `cluster drain` and `rebalance`, with nodes that share the ranges
+//! - `nodes`: servers that are nodes, and what each tells of itself, the other and the cluster
+//! - `monitoring`: metrics, readiness, JSON, the dashboard and the alerts of nodes
 //! - `offline`: `cluster export`, `import` and `advance-all`
 //! - `demo`: `cluster demo`
 //! - `run`: runs the command
@@ -26,7 +28,9 @@ mod demo;
 mod drivers;
 mod etcd;
 mod format;
+mod monitoring;
 mod moving;
+mod nodes;
 mod offline;
 mod outages;
 mod relay;

@@ -9,8 +9,7 @@ use globalcounter::protocol::{Op, Reply};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::admin;
-use crate::support::{Directory, Framed, eventually};
+use crate::support::{Directory, Framed, eventually, metrics};
 
 /// A running demo. Dropping it kills it.
 struct Demo {
@@ -107,7 +106,7 @@ fn counts_move_and_a_signal_ends_it() {
         });
     }
     eventually("both transports have requests", || {
-        let metrics = admin::metrics(demo.admin);
+        let metrics = metrics(demo.admin);
         ["tcp", "udp"].iter().all(|transport| {
             metrics[&format!("globalcounter_received_bytes_total{{transport=\"{transport}\"}}")]
                 > 0.0

@@ -14,7 +14,7 @@ use globalcounter::protocol::{Op, Reply};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
-use crate::admin::metrics;
+use crate::support::metrics;
 use crate::support::{Framed, Process, SetOnDrop, TlsDirectory, command, eventually, frame};
 
 const WORKERS: usize = 2;

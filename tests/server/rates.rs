@@ -12,7 +12,7 @@ use globalcounter::server::{Config, LimitsReached};
 use globalcounter::topic::ShardId;
 use nix::sys::signal::Signal;
 
-use crate::admin::metrics;
+use crate::support::metrics;
 use crate::support::{
     Directory, Embedded, Framed, Process, assert_answered, command, config, connect, datagrams,
     eventually, exchange, frame,

@@ -9,9 +9,8 @@ use globalcounter::protocol::Op;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::admin;
 use crate::command::{command, one_line};
-use crate::support::{Directory, Framed, Process, eventually};
+use crate::support::{Directory, Framed, Process, eventually, get};
 
 /// Runs `stats` and returns what it prints.
 fn stats(admin: SocketAddr, arguments: &[&str]) -> String {
@@ -76,7 +75,7 @@ fn stats_as_json_are_those_of_the_admin_port() {
     Framed::connect(server.tcp).ask(Op::Count, "a");
     let printed = stats(admin, &["--json"]);
     let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
-    let (_, served) = admin::get(admin, "/api/stats");
+    let (_, served) = get(admin, "/api/stats");
     let served: serde_json::Value = serde_json::from_str(&served).unwrap();
     assert_eq!(printed["submitted"], 1);
     let keys = |value: &serde_json::Value| -> Vec<String> {

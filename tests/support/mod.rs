@@ -1,4 +1,4 @@
-//! Shared by the test binaries `server` and `crash`: servers under test, raw connections, stores
+//! Shared by the test binaries `server`, `crash` and `etcd`: servers under test, raw connections, stores
 //! that misbehave, seeded random numbers. Knows no single test.
 
 #![allow(dead_code, unused_imports)] // each test binary uses only a part
@@ -8,6 +8,8 @@ mod connection;
 mod directory;
 mod embedded;
 mod framed;
+mod http;
+mod page;
 mod process;
 mod programs;
 mod random;
@@ -24,6 +26,8 @@ pub(crate) use connection::{
 pub(crate) use directory::Directory;
 pub(crate) use embedded::{Embedded, config, port_0};
 pub(crate) use framed::{Framed, STORE, add, frame};
+pub(crate) use http::{body, get, is_ok, metrics, request, try_request};
+pub(crate) use page::Page;
 pub(crate) use process::{Process, listening_address};
 pub(crate) use programs::{has_ioredis, has_python_package, run};
 pub(crate) use random::Random;

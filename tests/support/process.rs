@@ -27,7 +27,8 @@ impl Process {
         Self::with(&["--shards", &shards.to_string()])
     }
 
-    /// Starts `serve` with these arguments; with `--in-memory` unless they name a data directory.
+    /// Starts `serve` with these arguments; with `--in-memory` unless they name a data directory or a
+    /// cluster.
     pub(crate) fn with(arguments: &[&str]) -> Self {
         Self::spawn(&mut serve(arguments))
     }
@@ -149,7 +150,8 @@ impl Drop for Process {
 }
 
 fn serve(arguments: &[&str]) -> Command {
-    let in_memory = (!arguments.contains(&"--data-dir")).then_some("--in-memory");
+    let has_place = arguments.contains(&"--data-dir") || arguments.contains(&"--cluster");
+    let in_memory = (!has_place).then_some("--in-memory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_globalcounter"));
     command
         .env("GLOBALCOUNTER_ADMIN", "off")

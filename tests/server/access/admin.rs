@@ -50,7 +50,8 @@ fn the_admin_port_needs_the_right_to_read() {
         assert_eq!(status(admin, path, &bearer(&reader)), expected, "{path}");
     }
     assert_eq!(status(admin, "/metrics", &bearer("wrong")), 401);
-    for open in ["/healthz", "/readyz", "/", "/page.js", "/page.css"] {
+    let files = ["/", "/page.js", "/cluster.js", "/page.css"];
+    for open in ["/healthz", "/readyz"].into_iter().chain(files) {
         assert_eq!(status(admin, open, ""), 200, "{open}");
     }
 }
