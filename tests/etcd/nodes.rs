@@ -27,7 +27,7 @@ fn node(name: &str, etcd: Settings) -> Embedded {
 }
 
 fn snapshot(node: &Embedded) -> ClusterSnapshot {
-    node.monitor.snapshot().cluster.unwrap()
+    node.monitor.cluster().unwrap()
 }
 
 /// Waits until all ranges are served by these nodes, and each of them knows it.
@@ -114,6 +114,10 @@ fn nodes_tell_of_ranges_forwards_and_moves() {
     assert!(of_b.moves.highest_epoch > of_a.moves.highest_epoch);
 
     let all = b.monitor.snapshot();
+    assert_eq!(
+        all.cluster.map(|cluster| cluster.node),
+        Some("b".to_owned())
+    );
     assert_eq!(
         (&*all.durability, all.loaded.is_none()),
         ("monotonic", true)

@@ -256,6 +256,13 @@ impl Monitor {
         }
     }
 
+    /// Returns what a node of a cluster tells, as [`snapshot`](Self::snapshot) has it; `None` on a server
+    /// alone.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterSnapshot> {
+        self.status.cluster(&self.shared)
+    }
+
     /// Returns which node owns which range, as this node knows it; `None` on a server alone.
     #[must_use]
     pub fn cluster_map(&self) -> Option<ClusterMap> {
