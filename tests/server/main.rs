@@ -12,6 +12,7 @@
 //! - `moving`: connections that move to another worker
 //! - `node_settings`: the settings of a node of a cluster
 //! - `nodes`: connections of other nodes of a cluster
+//! - `forwards`: requests for topics of other nodes
 //! - `tls`: TLS: both versions, records cut anywhere, slow peers, moves, client certificates, ends
 //! - `tls_client`: the library's clients and the command over TLS
 //! - `tls_files`: certificates in files: mistakes in them, and their replacement in a running server
@@ -74,6 +75,7 @@ mod disks;
 mod durable;
 mod files;
 mod floods;
+mod forwards;
 mod frames;
 mod keys;
 mod lifecycle;

@@ -174,20 +174,23 @@ fn poll_read(
 
 /// Takes the whole replies at the start of `input`.
 fn take_replies(forwarder: &Forwarder, link: &PeerLink, input: &mut Vec<u8>) -> io::Result<()> {
+    let nonsense = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a reply that belongs to no request",
+        )
+    };
     let mut at = 0;
     loop {
         let frame = framed::decode_reply(&input[at..])
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let Some(frame) = frame else { break };
         at += frame.len;
-        let (Some((range, request)), Answer::Reply(reply)) =
-            (link.take_answered(frame.id), frame.answer)
-        else {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a reply that belongs to no request",
-            ));
+        // In this order: a request is only taken if it gets a reply.
+        let Answer::Reply(reply) = frame.answer else {
+            return Err(nonsense());
         };
+        let (range, request) = link.take_answered(frame.id).ok_or_else(nonsense)?;
         forwarder.replied(range, request, reply);
     }
     input.drain(..at);
