@@ -85,12 +85,14 @@ fn a_request_waits_while_its_range_is_loaded_and_continues_above_the_ceiling() {
     for waiter in 2..5 {
         assert_eq!(shard.apply(count("a"), || waiter), None);
     }
+    assert_eq!(shard.counts().held(), 3);
     shard.restore_range(RANGE, LoadId::NONE, &[(topic("a"), 1_000)]);
     shard.restore_range(RANGE, id, &[(topic("a"), 40)]);
     let mut replies = Vec::new();
     shard.serve_range(RANGE, LoadId::NONE, &mut replies);
     shard.serve_range(RANGE, id, &mut replies);
     assert_eq!(replies, [], "the ceiling has to be raised first");
+    assert_eq!(shard.counts().held(), 0);
     let changes = fetch(&mut shard);
     assert!(changes.iter().all(|change| change.load() == id));
     shard.answered(&changes, true, &mut replies);
@@ -132,7 +134,9 @@ fn a_range_leaves_with_exact_sums_and_what_came_too_late_goes_elsewhere_in_order
     for change in &swept.exact {
         assert_eq!(change.after(), Some(Record::exact(13)));
     }
+    assert_eq!(shard.counts().held(), 4);
     shard.begin_drop(RANGE);
+    assert_eq!(shard.counts().held(), 0);
     assert_eq!(elsewhere(&mut shard), [4, 5, 6, 7]);
     shard.end_drop(RANGE);
     assert_eq!(replies.len(), 3);
@@ -183,6 +187,7 @@ fn a_request_does_not_wait_for_ever() {
     assert_eq!(replies, []);
     shard.expire_held(Instant::now(), &mut replies);
     assert_eq!(replies, [(1, Reply::Error(ErrorCode::Unavailable))]);
+    assert_eq!(shard.counts().held(), 0);
     shard.drop_all_ranges(&mut replies);
     assert_eq!((elsewhere(&mut shard), replies.len()), (vec![], 1));
 }
