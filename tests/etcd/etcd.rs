@@ -1,6 +1,5 @@
 //! A process of etcd.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -10,7 +9,8 @@ use std::time::Duration;
 
 use globalcounter::etcd::{Client, Location, Settings};
 
-use crate::support::{Directory, eventually};
+pub(crate) use crate::support::etcd_is_installed as is_installed;
+use crate::support::{Directory, etcd_is_healthy, eventually, post_to_etcd};
 
 /// An etcd of one member. Dropping it kills it.
 pub(crate) struct Etcd {
@@ -109,9 +109,7 @@ impl Etcd {
 
     /// Calls etcd's gateway for HTTP, which takes JSON with base64.
     pub(crate) fn post(&self, path: &str, json: &str) {
-        let length = json.len();
-        let head = format!("POST /v3/{path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
-        let answer = exchange(self.address(), &(head + json)).unwrap();
+        let answer = post_to_etcd(self.address(), path, json).unwrap();
         assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
     }
 
@@ -135,8 +133,7 @@ impl Etcd {
             ended = self.process.try_wait().unwrap().is_some();
             let health = match with_tls {
                 true => TcpStream::connect(address).is_ok(),
-                false => exchange(address, "GET /health HTTP/1.0\r\n\r\n")
-                    .is_ok_and(|answer| answer.contains(r#""health":"true""#)),
+                false => etcd_is_healthy(address),
             };
             ended || health
         });
@@ -165,21 +162,6 @@ fn copy_all(from: &Path, to: &Path) {
             false => drop(std::fs::copy(&from, &to).unwrap()),
         }
     }
-}
-
-/// Returns whether etcd is installed. If `CI` is set, it must be.
-pub(crate) fn is_installed() -> bool {
-    let version = Command::new("etcd")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
-    if version.is_err() {
-        let is_set = |name| std::env::var_os(name).is_some();
-        let excused = !is_set("CI") || is_set("GLOBALCOUNTER_WITHOUT_ETCD");
-        assert!(excused, "etcd is not installed");
-        println!("etcd is not installed: not tried");
-    }
-    version.is_ok()
 }
 
 /// Settings for these members and the prefix `/test`.
@@ -229,14 +211,6 @@ fn free_ports() -> (u16, u16) {
         one.local_addr().unwrap().port(),
         other.local_addr().unwrap().port(),
     )
-}
-
-fn exchange(address: SocketAddr, request: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 fn base64(text: &str) -> String {

@@ -1,4 +1,4 @@
-//! Shared by the test binaries `server`, `crash` and `etcd`: servers under test, raw connections, stores
+//! Shared by the test binaries: servers under test, raw connections, stores
 //! that misbehave, seeded random numbers. Knows no single test.
 
 #![allow(dead_code, unused_imports)] // each test binary uses only a part
@@ -7,6 +7,7 @@ mod certificates;
 mod connection;
 mod directory;
 mod embedded;
+mod etcd;
 mod framed;
 mod http;
 mod page;
@@ -25,6 +26,7 @@ pub(crate) use connection::{
 };
 pub(crate) use directory::Directory;
 pub(crate) use embedded::{Embedded, config, port_0};
+pub(crate) use etcd::{etcd_is_healthy, etcd_is_installed, exchange_with_etcd, post_to_etcd};
 pub(crate) use framed::{Framed, STORE, add, frame};
 pub(crate) use http::{body, get, is_ok, metrics, request, try_request};
 pub(crate) use page::Page;
