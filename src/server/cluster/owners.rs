@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use tracing::error;
@@ -18,6 +19,9 @@ const NOBODY: u16 = u16::MAX - 1;
 /// The most nodes that a process remembers: entries from here on have a meaning of their own.
 const MAX_PEERS: usize = NOBODY as usize;
 
+/// How long the new owner of a range may take to learn that it is one: it takes the events of a watch.
+const LEARNING_TIME: Duration = Duration::from_millis(250);
+
 /// Which node owns each range, as far as this node knows. One thread updates it; all workers read it,
 /// and take no lock to learn an owner.
 ///
@@ -28,6 +32,9 @@ pub(crate) struct Owners {
     own: Arc<Peer>,
     /// The index of a peer, [`THIS_NODE`] or [`NOBODY`].
     ranges: Box<[AtomicU16]>,
+    /// When each range went from this node to another one, in nanoseconds from `created` on; 0: never.
+    left_at: Box<[AtomicU64]>,
+    created: Instant,
     /// Only grows, so that an index that was read stays valid.
     peers: RwLock<Vec<Arc<Peer>>>,
     number: AtomicU64,
@@ -81,6 +88,8 @@ impl Owners {
         Self {
             own: Arc::new(Peer { name, address }),
             ranges: (0..ranges).map(|_| AtomicU16::new(NOBODY)).collect(),
+            left_at: (0..ranges).map(|_| AtomicU64::new(0)).collect(),
+            created: Instant::now(),
             peers: RwLock::default(),
             number: AtomicU64::new(0),
             full: AtomicBool::new(false),
@@ -100,6 +109,13 @@ impl Owners {
     /// Returns the owner of a slot.
     pub(crate) fn owner_of_slot(&self, slot: Slot) -> RangeOwner {
         self.owner(slot.range(self.ranges()))
+    }
+
+    /// Returns whether this node owned the range until a moment ago, so that the new owner may not know yet
+    /// that it is one.
+    pub(crate) fn has_just_left(&self, range: RangeId, now: Instant) -> bool {
+        let left_at = self.left_at[range.index()].load(Ordering::Relaxed);
+        left_at > 0 && now < self.created + Duration::from_nanos(left_at) + LEARNING_TIME
     }
 
     /// Returns a peer.
@@ -135,6 +151,10 @@ impl Owners {
                 Owner::Other(name, address) => self.index_of(before, Peer { name, address }),
             };
             if now != before {
+                if before == THIS_NODE && now != NOBODY {
+                    let left_at = self.created.elapsed().as_nanos() as u64; // enough for centuries
+                    self.left_at[range.index()].store(left_at, Ordering::Relaxed);
+                }
                 entry.store(now, Ordering::Release);
                 changed = true;
             }
@@ -278,6 +298,22 @@ mod tests {
         assert!(owners.update(|_| Owner::ThisNode));
         assert_eq!(owners.number(), 2);
         assert_eq!(owner(3), RangeOwner::ThisNode);
+    }
+
+    #[test]
+    fn a_range_has_just_left_after_it_went_to_another_node() {
+        let owners = owners(1);
+        let only = RangeId::new(0, 1).expect("a range");
+        let has_just_left = |owner: &dyn Fn() -> Owner| {
+            owners.update(|_| owner());
+            owners.has_just_left(only, Instant::now())
+        };
+        assert!(!has_just_left(&|| other("b", "b:1")), "it was never here");
+        assert!(!has_just_left(&|| Owner::ThisNode));
+        assert!(!has_just_left(&|| Owner::Nobody));
+        assert!(!has_just_left(&|| Owner::ThisNode));
+        assert!(has_just_left(&|| other("b", "b:1")));
+        assert!(!owners.has_just_left(only, Instant::now() + LEARNING_TIME));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::node::endpoint;
 use crate::cluster::Slot;
@@ -19,7 +20,9 @@ pub(in crate::server::resp) enum Redirect {
     NotServed,
 }
 
-/// Returns why a command with these keys is not served here; `None` if it is.
+/// Returns why a command with these keys is not served here; `None` if it is. It is for a range that this
+/// node has just handed over: the new owner may not know yet, and would send the client back, to and
+/// fro; clients give up after a few redirects. Such a command is forwarded.
 pub(in crate::server::resp) fn redirect<'a>(
     owners: &Owners,
     keys: impl IntoIterator<Item = Topic<'a>>,
@@ -31,6 +34,11 @@ pub(in crate::server::resp) fn redirect<'a>(
     }
     match owners.owner_of_slot(slot) {
         RangeOwner::ThisNode => None,
+        RangeOwner::Other(_)
+            if owners.has_just_left(slot.range(owners.ranges()), Instant::now()) =>
+        {
+            None
+        }
         RangeOwner::Other(peer) => Some(Redirect::Moved(slot, owners.peer(peer))),
         RangeOwner::Nobody => Some(Redirect::NotServed),
     }
@@ -68,10 +76,14 @@ mod tests {
     }
 
     fn redirected(keys: &[&str]) -> Option<String> {
+        redirected_by(&owners(), keys)
+    }
+
+    fn redirected_by(owners: &Owners, keys: &[&str]) -> Option<String> {
         let keys = keys
             .iter()
             .map(|key| Topic::new(key.as_bytes(), 100).unwrap());
-        redirect(&owners(), keys).map(|redirect| redirect.to_string())
+        redirect(owners, keys).map(|redirect| redirect.to_string())
     }
 
     #[test]
@@ -84,6 +96,15 @@ mod tests {
         assert_eq!(redirected(&["{bar}1", "{bar}2"]).as_deref(), Some(moved));
         let down = "CLUSTERDOWN Hash slot not served";
         assert_eq!(redirected(&["hello"]).as_deref(), Some(down));
+    }
+
+    #[test]
+    fn what_was_just_handed_over_is_forwarded() {
+        let owners = owners();
+        owners.update(|_| Owner::Other(NodeName::new("b"), "b:1".into()));
+        assert_eq!(redirected_by(&owners, &["foo"]), None);
+        let moved = Some("MOVED 866 b:1");
+        assert_eq!(redirected_by(&owners, &["hello"]).as_deref(), moved);
     }
 
     #[test]
