@@ -156,8 +156,9 @@ impl Forwarder {
             self.routes
                 .borrow_mut()
                 .unsettle_stale(&self.membership.owners);
-            let links: Vec<_> = self.links.borrow().iter().flatten().cloned().collect();
-            links.iter().for_each(|link| self.take_back(link));
+            self.all_links()
+                .iter()
+                .for_each(|link| self.take_back(link));
             self.retry(true);
         }
     }
@@ -312,7 +313,8 @@ impl Forwarder {
             self.end(request, unavailable);
             self.settle(range);
         }
-        for link in self.links.borrow().iter().flatten() {
+        // Requests that wait behind these may be sent over a new link.
+        for link in self.all_links() {
             for (range, request) in link.take_older(before) {
                 self.counts.unavailable.add(1);
                 self.answer(range, request, unavailable);
@@ -362,6 +364,11 @@ impl Forwarder {
 
     fn range_of_topic(&self, topic: Topic<'_>) -> RangeId {
         Slot::of(topic).range(self.membership.owners.ranges())
+    }
+
+    /// Returns all ways to other nodes.
+    fn all_links(&self) -> Vec<Rc<PeerLink>> {
+        self.links.borrow().iter().flatten().cloned().collect()
     }
 
     /// Returns the way to a node. Its task is started when it is needed first.
