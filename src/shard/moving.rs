@@ -76,7 +76,8 @@ impl<W> Shard<W> {
         }
     }
 
-    fn set_since(&mut self, since: Option<Instant>) {
+    /// Sets when the requests that are applied from now on were read, or were parked first; `None`: now.
+    pub(crate) fn set_since(&mut self, since: Option<Instant>) {
         if let Some(ranges) = &mut self.ranges {
             ranges.set_since(since);
         }

@@ -5,6 +5,7 @@
 //! depends on a reply being made at once.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::buffers::empty;
 use super::datagrams::Datagrams;
@@ -46,6 +47,8 @@ pub(crate) struct Batch {
     pub(crate) elsewhere: Vec<Parked<Origin>>,
     /// What limits the topics that the requests create; `None` if nothing does.
     pub(super) maker: Option<Arc<Allowance>>,
+    /// When the requests were read; `None` on a server alone.
+    pub(super) read_at: Option<Instant>,
     requests: Vec<Queued>,
     /// The topics of `requests`, one after another.
     topics: Vec<u8>,
@@ -74,6 +77,7 @@ impl Batch {
             late: Vec::new(),
             elsewhere: Vec::new(),
             maker: None,
+            read_at: None,
             requests: Vec::new(),
             topics: Vec::new(),
             replies: Vec::new(),
@@ -137,6 +141,7 @@ impl Batch {
             topics,
             replies,
             maker,
+            read_at,
             ..
         } = self;
         let maker = maker.as_deref();
@@ -146,6 +151,7 @@ impl Batch {
             from: *from,
             source,
             maker,
+            read_at: *read_at,
         };
         run(requests, shard, deadline, replies);
     }
@@ -194,6 +200,7 @@ impl Batch {
         self.search_part = None;
         self.message = None;
         self.maker = None;
+        self.read_at = None;
         empty(&mut self.late, KEEP_REQUESTS);
         empty(&mut self.elsewhere, KEEP_REQUESTS);
         self.datagrams.empty(KEEP_REQUESTS);

@@ -2,6 +2,7 @@
 //! a shard applies them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::datagrams::Datagrams;
 use super::origin::{ConnectionKey, LateReply, Origin, Requester, Shard, WorkerId};
@@ -92,6 +93,8 @@ pub(super) struct ForShard<'a> {
     pub(super) source: Source<'a>,
     /// What limits the topics that they create, if something does.
     pub(super) maker: Option<&'a Allowance>,
+    /// When they were read, if that was before now and matters.
+    pub(super) read_at: Option<Instant>,
 }
 
 /// Applies requests to `shard`. Appends to `replies` the outcome of each: its reply, or `None` if it waits.
@@ -109,6 +112,7 @@ pub(super) fn run(
         from,
         source,
         maker,
+        read_at,
     } = requests;
     let request = |i: usize| list[i].request(bytes);
     let waiter = |i: usize| source.origin(from, &list[i]);
@@ -116,6 +120,20 @@ pub(super) fn run(
         shard.apply_all_of(maker, list.len(), request, waiter, replies);
         return;
     };
+    shard.set_since(read_at);
+    run_in_node(requests, request, waiter, shard, deadline, replies);
+    shard.set_since(None);
+}
+
+/// See [`run`].
+fn run_in_node<'a>(
+    ForShard { list, maker, .. }: ForShard<'_>,
+    request: impl Fn(usize) -> Request<'a>,
+    waiter: impl Fn(usize) -> Origin,
+    shard: &mut Shard,
+    deadline: &Deadline,
+    replies: &mut Vec<Option<Reply>>,
+) {
     let Some(known_before) = deadline.read() else {
         // Only requests for other nodes can be served.
         replies.extend((0..list.len()).map(|i| {
@@ -127,7 +145,7 @@ pub(super) fn run(
         return;
     };
     let first = replies.len();
-    shard.apply_all_of(maker, list.len(), request, waiter, replies);
+    shard.apply_all_of(maker, list.len(), &request, waiter, replies);
     if known_before.has_passed() {
         for (i, reply) in replies[first..].iter_mut().enumerate() {
             if let Some(reply) = reply {

@@ -21,6 +21,7 @@ mod after_run;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::access::Allowance;
 use crate::protocol::Reply;
@@ -165,6 +166,7 @@ impl Router {
         let mut batch = self.spare_batch();
         batch.fill(shard, list, bytes, source);
         batch.maker = maker.cloned();
+        batch.read_at = self.shared.deadline().map(|_| Instant::now());
         if let Source::Datagrams(_) = source {
             self.shared.add_datagrams_in_flight(batch.len());
         }
@@ -358,6 +360,7 @@ impl Router {
             from: *me,
             source,
             maker,
+            read_at: None,
         };
         let inbox = &shared.mailbox(*me).inbox;
         let ran = shared.shards[id.index()].try_run(
