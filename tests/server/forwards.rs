@@ -164,3 +164,28 @@ fn a_request_whose_reply_makes_no_sense_is_answered_unknown() {
     let now = forwards(&node);
     assert_eq!((now.unknown, now.in_flight, now.waiting), (1, 0, 0));
 }
+
+/// While their owner cannot be reached, requests are queued at its link and held. Both are answered when
+/// their time is over, in any order.
+#[test]
+fn requests_that_waited_for_too_long_are_answered_while_later_ones_wait() {
+    let (other, node) = Other::start();
+    drop(other);
+    let mut client = Framed::connect(node.tcp);
+    let mut later = Framed::connect(node.tcp);
+    client.send(&frame(1, Op::Count, LOWER));
+    let failed = |attempts| {
+        eventually("attempts to connect fail", || {
+            forwards(&node).connections_failed > attempts
+        });
+    };
+    failed(5);
+    later.send(&frame(2, Op::Count, LOWER));
+    assert_eq!(client.reply(), Some((1, error(ErrorCode::Unavailable))));
+    assert_eq!(forwards(&node).waiting, 1);
+    assert_eq!(later.reply(), Some((2, error(ErrorCode::Unavailable))));
+    assert_eq!(
+        (forwards(&node).unavailable, forwards(&node).waiting),
+        (2, 0)
+    );
+}
