@@ -161,6 +161,28 @@ fn nodes_tell_of_ranges_forwards_and_moves() {
     assert_eq!(info_field(&persistence, "aof_enabled"), "1");
 }
 
+#[test]
+fn a_node_that_stops_is_leaving_and_hands_over_everything() {
+    let Some(etcd) = Etcd::start() else { return };
+    let a = node("a", etcd.settings());
+    let b = node("b", etcd.settings());
+    wait_until_shared(&[&a, &b]);
+    // Another process with its name gets no session.
+    let twin = node("b", etcd.settings());
+    assert_eq!(twin.monitor.state(), State::NoSession);
+    assert_eq!(snapshot(&twin).ranges.serving, 0);
+    drop(twin);
+    let served = snapshot(&b).ranges.serving;
+
+    b.begin_stop();
+    assert_eq!(b.monitor.state(), State::Leaving);
+    wait_until_shared(&[&a]);
+    let moves = snapshot(&b).moves;
+    assert_eq!((moves.handed_over, moves.lost), (served, 0));
+    let nodes = snapshot(&a).nodes;
+    assert_eq!((nodes.len(), nodes[0].ranges), (1, RANGES));
+}
+
 /// To the other node, one that does not reach etcd has crashed.
 #[test]
 fn a_node_without_etcd_tells_of_it_and_the_other_takes_its_ranges() {
