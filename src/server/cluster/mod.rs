@@ -10,6 +10,10 @@ mod membership;
 mod node_map;
 mod owners;
 mod peers;
+#[cfg_attr(
+    not(feature = "cluster"),
+    allow(dead_code, reason = "no range ever leaves")
+)]
 mod range_counts;
 
 pub(crate) use deadline::{Deadline, KnownBefore};
