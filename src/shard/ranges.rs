@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counts::ShardCounts;
 use super::parked::Parked;
@@ -90,7 +90,7 @@ pub(super) struct Ranges<W> {
     counts: Arc<ShardCounts>,
     /// Requests for other nodes.
     elsewhere: Vec<Parked<W>>,
-    /// When the request that is applied now was parked first; `None` if it was not.
+    /// When the requests that are applied now were read, or were parked first; `None`: now.
     since: Option<Instant>,
 }
 
@@ -181,13 +181,19 @@ impl<W> Ranges<W> {
         self.elsewhere.push(parked);
     }
 
-    /// Sets when the request that is applied now was parked first; `None` if it was not.
+    /// Sets when the requests that are applied from now on were read, or were parked first; `None`: now.
     pub(super) fn set_since(&mut self, since: Option<Instant>) {
         self.since = since;
     }
 
-    fn since(&self) -> Instant {
-        self.since.unwrap_or_else(Instant::now)
+    /// Returns when a request was parked first. Requests that were read together get different times, in
+    /// their order: it shows which of two came first.
+    fn since(&mut self) -> Instant {
+        let Some(since) = self.since else {
+            return Instant::now();
+        };
+        self.since = Some(since + Duration::from_nanos(1));
+        since
     }
 
     /// Moves the requests for other nodes out.
