@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::checker::{Record, Skips, Summary};
 use crate::clients::Load;
 use crate::cluster::Cluster;
+use crate::node::Node;
 
 /// How many requests have to get a number before something fails, and again after all is well.
 const ENOUGH: u64 = 400;
@@ -28,7 +29,7 @@ impl Cluster {
         skips: Skips,
         faults: impl FnOnce(&mut Self, &Load) -> Vec<Record>,
     ) -> Round {
-        let nodes: Vec<_> = self.nodes.iter().map(|node| node.address()).collect();
+        let nodes: Vec<_> = self.nodes.iter().map(Node::address).collect();
         let seed = self.clock.elapsed().as_nanos() as u64;
         let load = Load::start(&nodes, &self.topics, self.clock, seed);
         count_on(&load);

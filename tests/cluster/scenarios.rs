@@ -32,7 +32,7 @@ fn has_links(cluster: &Cluster) -> bool {
 #[test]
 fn a_node_is_killed_and_started_again() {
     with_cluster("killed", LEASE, |cluster| {
-        for node in 0..SIZE {
+        for node in 0..2 {
             cluster.round("killed", TWICE, |cluster, _| {
                 cluster.nodes[node].kill();
                 others_take_over(cluster, node);
@@ -63,7 +63,7 @@ fn a_node_that_leaves_skips_nothing_and_refuses_nothing() {
 #[test]
 fn an_owner_is_stopped_for_longer_than_its_lease_and_continues() {
     with_cluster("stopped", LEASE, |cluster| {
-        for node in 0..SIZE {
+        for node in 1..SIZE {
             cluster.round("stopped", TWICE, |cluster, _| {
                 cluster.nodes[node].stop();
                 others_take_over(cluster, node);
@@ -78,18 +78,16 @@ fn an_owner_is_stopped_for_longer_than_its_lease_and_continues() {
 #[test]
 fn a_node_regains_ranges_that_others_counted_meanwhile() {
     with_cluster("regains", LEASE, |cluster| {
-        for turn in 0..2 {
-            cluster.round("regained", Skips::Reserves(4), |cluster, load| {
-                for _ in 0..2 {
-                    cluster.nodes[turn].stop();
-                    others_take_over(cluster, turn);
-                    count_on(load);
-                    cluster.nodes[turn].resume();
-                    cluster.wait_until_whole();
-                }
-                Vec::new()
-            });
-        }
+        cluster.round("regained", Skips::Reserves(4), |cluster, load| {
+            for _ in 0..2 {
+                cluster.nodes[0].stop();
+                others_take_over(cluster, 0);
+                count_on(load);
+                cluster.nodes[0].resume();
+                cluster.wait_until_whole();
+            }
+            Vec::new()
+        });
     });
 }
 
@@ -97,7 +95,8 @@ fn a_node_regains_ranges_that_others_counted_meanwhile() {
 #[test]
 fn two_changes_of_owner_are_seen_as_one() {
     with_cluster("twice", 15, |cluster| {
-        cluster.round("moved twice", Skips::None, |cluster, _| {
+        // What the stopped node had sent to etcd has timed out when it continues: it loads those ranges again.
+        cluster.round("moved twice", Skips::Reserves(1), |cluster, _| {
             cluster.nodes[1].stop();
             cluster.nodes[0].terminate();
             others_take_over(cluster, 0);
@@ -118,15 +117,13 @@ fn two_changes_of_owner_are_seen_as_one() {
 #[test]
 fn etcds_leader_is_lost_in_the_middle_of_a_hand_over() {
     with_cluster("leader", LEASE, |cluster| {
-        for node in 0..2 {
-            cluster.round("leader lost", Skips::Reserves(3), |cluster, _| {
-                let leader = cluster.members.leader();
-                cluster.nodes[node].begin_to_terminate();
-                cluster.members.kill(leader);
-                cluster.nodes[node].wait_until_ended();
-                Vec::new()
-            });
-        }
+        cluster.round("leader lost", Skips::Reserves(3), |cluster, _| {
+            let leader = cluster.members.leader();
+            cluster.nodes[0].begin_to_terminate();
+            cluster.members.kill(leader);
+            cluster.nodes[0].wait_until_ended();
+            Vec::new()
+        });
     });
 }
 
@@ -213,18 +210,16 @@ fn a_commit_of_a_former_owner_arrives_late() {
             cluster.start_nodes();
             Vec::new()
         });
-        for _ in 0..2 {
-            cluster.round("commit held back", TWICE, |cluster, load| {
-                relays.iter().for_each(Relay::hold);
-                others_take_over(cluster, 0);
-                count_on(load);
-                let held: usize = relays.iter().map(Relay::held).sum();
-                assert!(held > 0, "something is held back");
-                println!("{held} pieces to etcd arrive late");
-                relays.iter().for_each(Relay::release);
-                Vec::new()
-            });
-        }
+        cluster.round("commit held back", TWICE, |cluster, load| {
+            relays.iter().for_each(Relay::hold);
+            others_take_over(cluster, 0);
+            count_on(load);
+            let held: usize = relays.iter().map(Relay::held).sum();
+            assert!(held > 0, "something is held back");
+            println!("{held} pieces to etcd arrive late");
+            relays.iter().for_each(Relay::release);
+            Vec::new()
+        });
     });
 }
 
@@ -238,12 +233,10 @@ fn a_node_has_another_clock() {
             println!("left out: it needs time namespaces");
             return;
         }
-        for node in [NODE_AHEAD, 0] {
-            cluster.round("stopped", TWICE, |cluster, _| {
-                cluster.nodes[node].stop();
-                others_take_over(cluster, node);
-                Vec::new()
-            });
-        }
+        cluster.round("stopped", TWICE, |cluster, _| {
+            cluster.nodes[NODE_AHEAD].stop();
+            others_take_over(cluster, NODE_AHEAD);
+            Vec::new()
+        });
     });
 }

@@ -2,6 +2,7 @@
 //! MOVED. One request at a time.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
@@ -94,16 +95,18 @@ impl Client<'_> {
 
     /// Returns a connection that gets MOVED: one that has asked for the map.
     fn connection(&mut self, address: SocketAddr) -> Option<&mut Connection> {
-        if !self.connections.contains_key(&address) {
-            let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT).ok()?;
-            stream.set_nodelay(true).ok()?;
-            stream.set_read_timeout(Some(REPLY_LIMIT)).ok()?;
-            let input = Vec::new();
-            let mut connection = Connection { stream, input };
-            connection.ask(&["CLUSTER", "SLOTS"]).ok()?;
-            self.connections.insert(address, connection);
+        match self.connections.entry(address) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT).ok()?;
+                stream.set_nodelay(true).ok()?;
+                stream.set_read_timeout(Some(REPLY_LIMIT)).ok()?;
+                let input = Vec::new();
+                let mut connection = Connection { stream, input };
+                connection.ask(&["CLUSTER", "SLOTS"]).ok()?;
+                Some(entry.insert(connection))
+            }
         }
-        self.connections.get_mut(&address)
     }
 
     /// Asks the next node for the map.
