@@ -40,6 +40,8 @@ pub(in crate::server::resp) fn redirect<'a>(
             None
         }
         RangeOwner::Other(peer) => Some(Redirect::Moved(slot, owners.peer(peer))),
+        // The node has just started, and waits for the map.
+        RangeOwner::Nobody if owners.number() == 0 => None,
         RangeOwner::Nobody => Some(Redirect::NotServed),
     }
 }
@@ -105,6 +107,12 @@ mod tests {
         assert_eq!(redirected_by(&owners, &["foo"]), None);
         let moved = Some("MOVED 866 b:1");
         assert_eq!(redirected_by(&owners, &["hello"]).as_deref(), moved);
+    }
+
+    #[test]
+    fn nothing_is_refused_before_the_first_map() {
+        let owners = Owners::new(RANGES, NodeName::new("a"), "10.0.0.1:9999".into());
+        assert_eq!(redirected_by(&owners, &["foo"]), None);
     }
 
     #[test]
