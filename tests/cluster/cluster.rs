@@ -35,6 +35,13 @@ const AHEAD: u64 = 86_400;
 /// The node whose clock that is.
 pub(crate) const NODE_AHEAD: usize = 2;
 
+/// What a node logs when it loses ranges, or loads them again, because etcd did not answer in time.
+const LATE: [&str; 3] = [
+    "its ranges are loaded again",
+    "the lease of this node is over",
+    "cannot write the exact sums",
+];
+
 /// One cluster at a time: each has six processes.
 static ONE: Mutex<()> = Mutex::new(());
 
@@ -254,6 +261,19 @@ impl Cluster {
             }
         }
         sums.into_iter().collect()
+    }
+
+    /// Returns how often nodes have logged that etcd did not answer in time for a commit, or to renew a
+    /// lease. On a busy machine that happens without any fault.
+    pub(crate) fn late_answers(&self) -> usize {
+        let logs = (0..SIZE).map(|number| self.directory.0.join(node::name(number)));
+        let lines = logs.map(|log| {
+            let log = std::fs::read(log).unwrap();
+            let log = String::from_utf8_lossy(&log);
+            let is_late = |line: &&str| LATE.iter().any(|late| line.contains(late));
+            log.lines().filter(is_late).count()
+        });
+        lines.sum()
     }
 
     /// Returns where the logs of all processes are.

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::checker::{Outcome, Skips};
+use crate::checker::Skips;
 use crate::cluster::{Cluster, NODE_AHEAD, with_cluster};
 use crate::network::{Link, SIZE};
 use crate::relay::Relay;
@@ -52,9 +52,7 @@ fn a_node_that_leaves_skips_nothing_and_refuses_nothing() {
                 others_take_over(cluster, node);
                 Vec::new()
             });
-            let failed = |outcome| [Outcome::Refused, Outcome::Unknown].contains(&outcome);
-            let failed = round.records.iter().find(|record| failed(record.outcome));
-            assert_eq!(failed, None, "logs in {}", cluster.logs());
+            round.assert_nothing_failed();
         }
     });
 }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use globalcounter::cluster::{SLOTS, Slot};
 use globalcounter::topic::Topic;
@@ -15,8 +16,11 @@ use super::{CONNECT_LIMIT, Log, REPLY_LIMIT, TICK, Traffic, until_next_tick};
 use crate::checker::{Outcome, Record};
 use crate::support::{Random, command};
 
-/// How often a client follows MOVED before it gives a request up.
+/// How often a client follows MOVED, or tries again after CLUSTERDOWN, before it gives a request up.
 const REDIRECTS: usize = 16;
+
+/// How long it waits after CLUSTERDOWN, as ioredis does.
+const PAUSE: Duration = Duration::from_millis(100);
 
 struct Client<'a> {
     traffic: &'a Traffic,
@@ -74,12 +78,13 @@ impl Client<'_> {
                     owner = address.parse().unwrap();
                     self.owners[slot] = Some(owner);
                 }
+                Ok(value) if value.outcome() == Outcome::Refused => {
+                    self.learn_map();
+                    thread::sleep(PAUSE);
+                    owner = self.owners[slot].unwrap_or(owner);
+                }
                 Ok(value) => {
-                    let outcome = value.outcome();
-                    log.end(request, outcome);
-                    if outcome == Outcome::Refused {
-                        self.learn_map();
-                    }
+                    log.end(request, value.outcome());
                     return;
                 }
                 Err(_) => {
