@@ -19,6 +19,8 @@ pub(crate) struct Record {
     /// Replies on one connection come in the order of its requests, if they are for one topic. Records of
     /// one connection are in the order of its requests. `None`: there is no such order.
     pub(crate) connection: Option<u64>,
+    /// Whether its reply waits for those to all earlier requests of its connection, whatever their topics.
+    pub(crate) in_order: bool,
 }
 
 /// What became of a request.
@@ -249,6 +251,7 @@ mod tests {
             began: Duration::from_micros(began),
             ended: Duration::from_micros(ended),
             connection: None,
+            in_order: false,
         }
     }
 

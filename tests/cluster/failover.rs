@@ -96,7 +96,8 @@ fn latencies(
     (from, until): (Duration, Duration),
 ) -> Vec<Duration> {
     let some = records.iter().filter(|record| {
-        let counted = matches!(record.outcome, Outcome::Number(_));
+        // Others wait behind requests for topics without owner.
+        let counted = matches!(record.outcome, Outcome::Number(_)) && !record.in_order;
         counted && topics[record.topic] && (from..until).contains(&record.began)
     });
     some.map(|record| record.ended - record.began).collect()

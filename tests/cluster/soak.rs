@@ -92,7 +92,7 @@ fn soak() {
 fn assert_flat(samples: &[Usage]) {
     let quarter = samples.len() / 4;
     let most = |samples: &[Usage]| samples.iter().copied().fold(Usage::default(), Usage::max);
-    let early = most(&samples[quarter..2 * quarter.max(1)]);
+    let early = most(&samples[quarter..samples.len().min(2 * quarter.max(1))]);
     let late = most(&samples[3 * quarter..]);
     for (what, early, late, slack) in [
         ("memory", early.resident, late.resident, SLACK_BYTES),

@@ -2,13 +2,13 @@
 //! up when a reply does not come.
 
 use std::io::{ErrorKind, Read, Result, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use globalcounter::protocol::{Op, Reply, Request, classic};
 use globalcounter::topic::Topic;
 
-use super::{CONNECT_LIMIT, Log, REPLY_LIMIT, Traffic, until_next_tick};
+use super::{Log, REPLY_LIMIT, Traffic, until_next_tick};
 use crate::checker::Record;
 use crate::support::Random;
 
@@ -20,7 +20,7 @@ const DATAGRAM_LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) fn over_tcp(traffic: &Traffic, home: usize, random: Random) -> Vec<Record> {
     run(traffic, home + 2, random, |address| {
-        let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
+        let stream = super::connect(address)?;
         stream.set_read_timeout(Some(REPLY_LIMIT))?;
         Ok(move |message: &[u8]| {
             let mut stream = &stream;
@@ -35,8 +35,7 @@ pub(super) fn over_tcp(traffic: &Traffic, home: usize, random: Random) -> Vec<Re
 
 pub(super) fn over_udp(traffic: &Traffic, home: usize, random: Random) -> Vec<Record> {
     run(traffic, home, random, |address| {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        socket.connect(address)?;
+        let socket = super::connect_udp(address)?;
         socket.set_read_timeout(Some(DATAGRAM_LIMIT))?;
         Ok(move |message: &[u8]| {
             socket.send(message)?;

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Result, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use globalcounter::protocol::framed::{self, Answer};
 use globalcounter::protocol::{Op, Reply};
 
-use super::{CONNECT_LIMIT, IN_FLIGHT_LIMIT, Log, REPLY_LIMIT, TICK, Traffic, until_next_tick};
+use super::{
+    IN_FLIGHT_LIMIT, Log, REPLY_LIMIT, TICK, Traffic, connect, connect_udp, until_next_tick,
+};
 use crate::checker::Record;
 use crate::support::{Random, frame};
 
@@ -44,16 +46,8 @@ impl Connection {
         traffic: &Traffic,
     ) -> Result<Self> {
         let socket = match transport {
-            Transport::Tcp => {
-                let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
-                stream.set_nodelay(true)?;
-                Socket::Tcp(stream)
-            }
-            Transport::Udp => {
-                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-                socket.connect(address)?;
-                Socket::Udp(socket)
-            }
+            Transport::Tcp => Socket::Tcp(connect(address)?),
+            Transport::Udp => Socket::Udp(connect_udp(address)?),
         };
         Ok(Self {
             socket,

@@ -13,7 +13,8 @@ mod redis;
 mod redis_cluster;
 mod resp;
 
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Result};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -65,6 +66,8 @@ pub(crate) struct Load {
 pub(crate) struct Log<'a> {
     traffic: &'a Traffic,
     records: Vec<Record>,
+    /// Of all its requests: see [`Record::in_order`].
+    in_order: bool,
 }
 
 impl Load {
@@ -144,6 +147,7 @@ impl<'a> Log<'a> {
         Self {
             traffic,
             records: Vec::new(),
+            in_order: false,
         }
     }
 
@@ -163,6 +167,7 @@ impl<'a> Log<'a> {
             began,
             ended: Duration::MAX,
             connection,
+            in_order: self.in_order,
         });
         self.records.len() - 1
     }
@@ -190,6 +195,27 @@ impl<'a> Log<'a> {
     fn age(&self, request: usize) -> Duration {
         self.traffic.clock.elapsed() - self.records[request].began
     }
+}
+
+/// Opens a TCP connection. To a port of loopback at which nobody listens any more, a socket may connect to
+/// itself; that is refused.
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
+    if stream.local_addr()? == address {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Opens a UDP socket that is connected to a node, as [`connect`] does.
+fn connect_udp(address: SocketAddr) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    if socket.local_addr()?.port() == address.port() {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    socket.connect(address)?;
+    Ok(socket)
 }
 
 /// Returns what a reply says of its request.

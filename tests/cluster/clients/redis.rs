@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::resp::Value;
-use super::{CONNECT_LIMIT, IN_FLIGHT_LIMIT, Log, REPLY_LIMIT, TICK, Traffic, until_next_tick};
+use super::{IN_FLIGHT_LIMIT, Log, REPLY_LIMIT, TICK, Traffic, connect, until_next_tick};
 use crate::checker::Record;
 use crate::support::{Random, command};
 
@@ -15,11 +15,12 @@ const PER_TICK: u64 = 2;
 
 pub(super) fn run(traffic: &Traffic, home: usize, mut random: Random) -> Vec<Record> {
     let mut log = Log::new(traffic);
+    log.in_order = true;
     let (mut node, mut last) = (home + 1, Instant::now());
     while !traffic.is_stopped() {
         let address = traffic.node(node);
-        let counted = TcpStream::connect_timeout(&address, CONNECT_LIMIT)
-            .and_then(|stream| use_connection(stream, &mut log, &mut random));
+        let counted =
+            connect(address).and_then(|stream| use_connection(stream, &mut log, &mut random));
         if counted.is_err() {
             node += 1;
             until_next_tick(&mut last, TICK);
@@ -32,7 +33,6 @@ pub(super) fn run(traffic: &Traffic, home: usize, mut random: Random) -> Vec<Rec
 fn use_connection(mut stream: TcpStream, log: &mut Log<'_>, random: &mut Random) -> Result<()> {
     let traffic = log.traffic;
     let number = Some(traffic.connection());
-    stream.set_nodelay(true)?;
     let mut in_flight = VecDeque::new();
     let mut input = Vec::new();
     let mut next = Instant::now();

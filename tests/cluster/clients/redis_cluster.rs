@@ -12,7 +12,7 @@ use globalcounter::cluster::{SLOTS, Slot};
 use globalcounter::topic::Topic;
 
 use super::resp::Value;
-use super::{CONNECT_LIMIT, Log, REPLY_LIMIT, TICK, Traffic, until_next_tick};
+use super::{Log, REPLY_LIMIT, TICK, Traffic, connect, until_next_tick};
 use crate::checker::{Outcome, Record};
 use crate::support::{Random, command};
 
@@ -103,8 +103,7 @@ impl Client<'_> {
         match self.connections.entry(address) {
             Entry::Occupied(entry) => Some(entry.into_mut()),
             Entry::Vacant(entry) => {
-                let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT).ok()?;
-                stream.set_nodelay(true).ok()?;
+                let stream = connect(address).ok()?;
                 stream.set_read_timeout(Some(REPLY_LIMIT)).ok()?;
                 let input = Vec::new();
                 let mut connection = Connection { stream, input };
