@@ -153,6 +153,7 @@ fn run(transport: Transport, traffic: &Traffic, home: usize, mut random: Random)
         // It ends with an error when the node is gone.
         if use_connection(&mut connection, &mut log, &mut random).is_err() {
             node += 1;
+            until_next_tick(&mut last, TICK);
         }
     }
     log.into_records()
