@@ -22,6 +22,8 @@ pub(super) struct Publisher {
 struct State {
     /// The owners that the node knows of.
     owners: Vec<Owner>,
+    /// What the workers were told last.
+    published: Vec<Owner>,
     /// The load of each range that is coming or here, and whether all shards know of it.
     loads: Vec<(LoadId, bool)>,
 }
@@ -31,6 +33,7 @@ impl Publisher {
         let ranges = usize::from(membership.owners.ranges());
         let state = State {
             owners: vec![Owner::Nobody; ranges],
+            published: vec![Owner::Nobody; ranges],
             loads: vec![(LoadId::NONE, false); ranges],
         };
         Self {
@@ -48,10 +51,9 @@ impl Publisher {
     /// Notes that all shards know of a load.
     pub(super) fn load_begun(&self, range: RangeId, load: LoadId) {
         let mut state = self.state.lock();
-        let (current, begun) = &mut state.loads[range.index()];
-        if *current == load {
-            *begun = true;
-            self.publish(&state);
+        if state.loads[range.index()].0 == load {
+            state.loads[range.index()].1 = true;
+            self.publish(&mut state);
         }
     }
 
@@ -61,15 +63,24 @@ impl Publisher {
         for (range, owner) in RangeId::all(self.membership.owners.ranges()).zip(&mut state.owners) {
             *owner = node.owner(range);
         }
-        self.publish(&state);
+        self.publish(&mut state);
     }
 
     /// The state is locked, so nobody else updates the map at the same time.
-    fn publish(&self, state: &State) {
-        let owner = |range: RangeId| match &state.owners[range.index()] {
-            Owner::ThisNode if !state.loads[range.index()].1 => Owner::Nobody,
-            owner => owner.clone(),
-        };
+    fn publish(&self, state: &mut State) {
+        let State {
+            owners,
+            published,
+            loads,
+        } = state;
+        for ((published, owner), &(_, begun)) in
+            published.iter_mut().zip(owners.iter()).zip(loads.iter())
+        {
+            if *owner != Owner::ThisNode || begun {
+                published.clone_from(owner);
+            }
+        }
+        let owner = |range: RangeId| published[range.index()].clone();
         if self.membership.owners.update(owner) {
             self.shared.wake_workers();
         }
