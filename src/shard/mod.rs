@@ -241,7 +241,8 @@ impl<W> Shard<W> {
         if let Some(ranges) = &mut self.ranges
             && self.ledger.is_frozen(counter)
         {
-            return ranges.hold(request, waiter()).err();
+            let range = ranges.range_of(request.topic);
+            return ranges.hold(request, range, waiter()).err();
         }
         if let Some((n, max_sum)) = addend_and_limit(request.op) {
             if let Some(sum) = counter.hand_out(n) {
@@ -270,10 +271,10 @@ impl<W> Shard<W> {
         let Request { op, topic } = request;
         if let Some(ranges) = &mut self.ranges {
             match ranges.absent(topic) {
-                Absent::New => {}
-                Absent::Hold => return ranges.hold(request, waiter()).err(),
-                Absent::Elsewhere => {
-                    ranges.send_elsewhere(request, waiter());
+                (Absent::New, _) => {}
+                (Absent::Hold, range) => return ranges.hold(request, range, waiter()).err(),
+                (Absent::Elsewhere, range) => {
+                    ranges.send_elsewhere(request, range, waiter());
                     return None;
                 }
             }

@@ -206,7 +206,7 @@ impl<W> Shard<W> {
     #[must_use]
     pub fn may_have(&self, topic: Topic<'_>) -> bool {
         let ranges = self.ranges.as_deref();
-        ranges.is_none_or(|ranges| ranges.absent(topic) != Absent::Elsewhere)
+        ranges.is_none_or(|ranges| ranges.absent(topic).0 != Absent::Elsewhere)
             || self.topics.find(topic, &self.topics.key(topic)).is_some()
     }
 }

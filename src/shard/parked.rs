@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::cluster::RangeId;
 use crate::protocol::{Op, Request};
 use crate::topic::Topic;
 
@@ -11,6 +12,7 @@ use crate::topic::Topic;
 pub struct Parked<W> {
     op: Op,
     topic: Box<[u8]>,
+    range: RangeId,
     /// When it was parked first.
     since: Instant,
     /// Where its reply goes.
@@ -19,18 +21,19 @@ pub struct Parked<W> {
 
 impl<W> Parked<W> {
     /// Parks a request that was parked first at `since`.
-    pub(super) fn new(request: Request<'_>, since: Instant, waiter: W) -> Self {
+    pub(super) fn new(request: Request<'_>, range: RangeId, since: Instant, waiter: W) -> Self {
         Self {
             op: request.op,
             topic: request.topic.as_bytes().into(),
+            range,
             since,
             waiter,
         }
     }
 
-    /// Parks a request now.
-    pub fn now(request: Request<'_>, waiter: W) -> Self {
-        Self::new(request, Instant::now(), waiter)
+    /// Parks a request now, whose topic is in this range.
+    pub fn now(request: Request<'_>, range: RangeId, waiter: W) -> Self {
+        Self::new(request, range, Instant::now(), waiter)
     }
 
     /// Returns the request.
@@ -42,17 +45,25 @@ impl<W> Parked<W> {
         }
     }
 
+    /// Returns the range of the topic.
+    #[must_use]
+    pub fn range(&self) -> RangeId {
+        self.range
+    }
+
     /// Splits off where the reply goes.
     pub(super) fn split(self) -> (Parked<()>, W) {
         let Self {
             op,
             topic,
+            range,
             since,
             waiter,
         } = self;
         let request = Parked {
             op,
             topic,
+            range,
             since,
             waiter: (),
         };

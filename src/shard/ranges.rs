@@ -125,13 +125,15 @@ impl<W> Ranges<W> {
         &mut self.ranges[range.index()]
     }
 
-    /// Returns what happens to a request whose topic is not in the table.
-    pub(super) fn absent(&self, topic: Topic<'_>) -> Absent {
-        match self.of(topic).state {
+    /// Returns what happens to a request whose topic is not in the table, and the topic's range.
+    pub(super) fn absent(&self, topic: Topic<'_>) -> (Absent, RangeId) {
+        let range = self.range_of(topic);
+        let absent = match self.ranges[range.index()].state {
             State::Serving => Absent::New,
             State::Loading | State::Freezing => Absent::Hold,
             State::Elsewhere | State::Dropping => Absent::Elsewhere,
-        }
+        };
+        (absent, range)
     }
 
     /// Returns the load that the memory of a topic belongs to.
@@ -159,12 +161,16 @@ impl<W> Ranges<W> {
     /// # Errors
     ///
     /// Too many are held; the reply says so.
-    pub(super) fn hold(&mut self, request: Request<'_>, waiter: W) -> Result<(), Reply> {
+    pub(super) fn hold(
+        &mut self,
+        request: Request<'_>,
+        range: RangeId,
+        waiter: W,
+    ) -> Result<(), Reply> {
         if self.counts.held() >= HELD_LIMIT {
             return Err(Reply::Error(ErrorCode::Busy));
         }
-        let range = self.range_of(request.topic);
-        let parked = Parked::new(request, self.since(), waiter);
+        let parked = Parked::new(request, range, self.since(), waiter);
         self.counts.held.add(1);
         let held = &mut self.at(range).held;
         // Usually it is the last one, but some were parked elsewhere before.
@@ -176,8 +182,8 @@ impl<W> Ranges<W> {
     }
 
     /// Adds a request for another node.
-    pub(super) fn send_elsewhere(&mut self, request: Request<'_>, waiter: W) {
-        let parked = Parked::new(request, self.since(), waiter);
+    pub(super) fn send_elsewhere(&mut self, request: Request<'_>, range: RangeId, waiter: W) {
+        let parked = Parked::new(request, range, self.since(), waiter);
         self.elsewhere.push(parked);
     }
 
@@ -189,9 +195,8 @@ impl<W> Ranges<W> {
     /// Returns when a request was parked first. Requests that were read together get different times, in
     /// their order: it shows which of two came first.
     fn since(&mut self) -> Instant {
-        let Some(since) = self.since else {
-            return Instant::now();
-        };
+        // The clock is read once for all of them.
+        let since = self.since.unwrap_or_else(Instant::now);
         self.since = Some(since + Duration::from_nanos(1));
         since
     }

@@ -9,7 +9,7 @@ use crate::support::Random;
 const LEASE: u64 = 2;
 
 /// How many rounds `cargo test` runs.
-const ROUNDS: u64 = 4;
+const ROUNDS: u64 = 2;
 
 /// Returns the number in a variable of the environment.
 pub(crate) fn variable(name: &str) -> Option<u64> {

@@ -30,6 +30,7 @@ fn has_links(cluster: &Cluster) -> bool {
 }
 
 #[test]
+#[ignore = "they take minutes together"]
 fn a_node_is_killed_and_started_again() {
     with_cluster("killed", LEASE, |cluster| {
         for node in 0..2 {
@@ -59,6 +60,7 @@ fn a_node_that_leaves_skips_nothing_and_refuses_nothing() {
 
 /// It was stopped in the middle of its batches, and continues with memory of ranges that others own.
 #[test]
+#[ignore = "they take minutes together"]
 fn an_owner_is_stopped_for_longer_than_its_lease_and_continues() {
     with_cluster("stopped", LEASE, |cluster| {
         for node in 1..SIZE {
@@ -74,6 +76,7 @@ fn an_owner_is_stopped_for_longer_than_its_lease_and_continues() {
 
 /// Five published systems continued with their old numbers here.
 #[test]
+#[ignore = "they take minutes together"]
 fn a_node_regains_ranges_that_others_counted_meanwhile() {
     with_cluster("regains", LEASE, |cluster| {
         cluster.round("regained", Skips::Reserves(4), |cluster, load| {
@@ -91,6 +94,7 @@ fn a_node_regains_ranges_that_others_counted_meanwhile() {
 
 /// A node that is stopped while a range moves away and back sees one change, if any: its session lives.
 #[test]
+#[ignore = "they take minutes together"]
 fn two_changes_of_owner_are_seen_as_one() {
     with_cluster("twice", 15, |cluster| {
         // What the stopped node had sent to etcd has timed out when it continues: it loads those ranges again.
@@ -113,6 +117,7 @@ fn two_changes_of_owner_are_seen_as_one() {
 }
 
 #[test]
+#[ignore = "they take minutes together"]
 fn etcds_leader_is_lost_in_the_middle_of_a_hand_over() {
     with_cluster("leader", LEASE, |cluster| {
         cluster.round("leader lost", Skips::Reserves(3), |cluster, _| {
@@ -126,6 +131,7 @@ fn etcds_leader_is_lost_in_the_middle_of_a_hand_over() {
 }
 
 #[test]
+#[ignore = "they take minutes together"]
 fn etcds_majority_is_lost_for_longer_than_a_lease() {
     with_cluster("majority", LEASE, |cluster| {
         cluster.round("majority lost", Skips::Reserves(3), |cluster, load| {
@@ -142,6 +148,7 @@ fn etcds_majority_is_lost_for_longer_than_a_lease() {
 /// A member that is stopped keeps its connections open. It does not lead: a leader that is stopped and
 /// continued may end sessions that its successor renewed (docs/cluster.md, "Which etcd").
 #[test]
+#[ignore = "they take minutes together"]
 fn a_member_of_etcd_is_stopped_and_continues() {
     with_cluster("member", LEASE, |cluster| {
         cluster.round("member stopped", Skips::Reserves(3), |cluster, load| {
@@ -155,6 +162,7 @@ fn a_member_of_etcd_is_stopped_and_continues() {
 }
 
 #[test]
+#[ignore = "they take minutes together"]
 fn a_node_is_cut_off_from_etcd_but_not_from_clients() {
     with_cluster("cut-etcd", LEASE, |cluster| {
         if has_links(cluster) {
@@ -170,6 +178,7 @@ fn a_node_is_cut_off_from_etcd_but_not_from_clients() {
 
 /// The others forward to it. No range moves, so nothing is skipped.
 #[test]
+#[ignore = "they take minutes together"]
 fn a_node_is_cut_off_from_clients_but_not_from_etcd() {
     with_cluster("cut-clients", LEASE, |cluster| {
         if has_links(cluster) {
@@ -185,6 +194,7 @@ fn a_node_is_cut_off_from_clients_but_not_from_etcd() {
 }
 
 #[test]
+#[ignore = "they take minutes together"]
 fn a_node_is_cut_off_from_other_nodes() {
     with_cluster("cut-peers", LEASE, |cluster| {
         if has_links(cluster) {
@@ -200,6 +210,7 @@ fn a_node_is_cut_off_from_other_nodes() {
 /// What a former owner sent to etcd before it lost its ranges arrives after others took them over and
 /// counted.
 #[test]
+#[ignore = "they take minutes together"]
 fn a_commit_of_a_former_owner_arrives_late() {
     with_cluster("late", LEASE, |cluster| {
         let relays = cluster.relay_etcd(0);
@@ -223,6 +234,7 @@ fn a_commit_of_a_former_owner_arrives_late() {
 
 /// The clock that measures deadlines is a day ahead at one node. Nobody compares it with another one.
 #[test]
+#[ignore = "they take minutes together"]
 fn a_node_has_another_clock() {
     with_cluster("clock", LEASE, |cluster| {
         let process = cluster.nodes[NODE_AHEAD].process();

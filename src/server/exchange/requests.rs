@@ -8,6 +8,7 @@ use super::datagrams::Datagrams;
 use super::origin::{ConnectionKey, LateReply, Origin, Requester, Shard, WorkerId};
 use super::shard_message::ShardMessage;
 use crate::access::Allowance;
+use crate::cluster::RangeId;
 use crate::protocol::framed::RequestId;
 use crate::protocol::{ErrorCode, Op, Reply, Request};
 use crate::server::cluster::{Deadline, KnownBefore};
@@ -265,25 +266,25 @@ impl Requests {
         self.touched.is_empty()
     }
 
-    /// Removes the requests for topics for which `is` returns true, and parks them, in their order. Worker
+    /// Removes the requests for topics for which `is` returns a range, and parks them, in their order. Worker
     /// `from` has read them from `source`, and their topics lie in `bytes`.
     pub(crate) fn set_aside(
         &mut self,
         bytes: &[u8],
         from: WorkerId,
         source: Source<'_>,
-        is: impl Fn(Topic<'_>) -> bool,
+        is: impl Fn(Topic<'_>) -> Option<RangeId>,
     ) -> Vec<Parked<Origin>> {
         let mut parked = Vec::new();
         self.touched.retain(|shard| {
             let list = &mut self.by_shard[shard.index()];
             list.retain(|queued| {
                 let request = queued.request(bytes);
-                let set_aside = is(request.topic);
-                if set_aside {
-                    parked.push(Parked::now(request, source.origin(from, queued)));
-                }
-                !set_aside
+                let Some(range) = is(request.topic) else {
+                    return true;
+                };
+                parked.push(Parked::now(request, range, source.origin(from, queued)));
+                false
             });
             !list.is_empty()
         });

@@ -18,6 +18,7 @@ use super::datagrams::DatagramReplies;
 use super::forwarder::Forwarder;
 use super::limits::Limits;
 use super::link::Link;
+use crate::cluster::RangeId;
 use crate::server::exchange::{
     Batch, ConnectionKey, Intake, LateReply, Outcome, ReadGuard, Requests, Router, SearchPart,
     Shared, Source, WorkerId,
@@ -299,18 +300,18 @@ impl Worker {
         if let Source::Node(_) = source {
             return; // the other node keeps the order of its requests
         }
-        let mut set_aside = |is: &dyn Fn(Topic<'_>) -> bool| {
+        let mut set_aside = |is: &dyn Fn(Topic<'_>) -> Option<RangeId>| {
             let set_aside = requests.set_aside(bytes, self.id, source, is);
             if let Source::Datagrams(_) = source {
                 self.shared.add_datagrams_in_flight(set_aside.len());
             }
             forwarder.queue(set_aside);
         };
-        set_aside(&|topic| forwarder.is_unsettled(topic));
+        set_aside(&|topic| forwarder.unsettled_range(topic));
         self.forward(forwarder);
         // What was submitted waits for room at a shard: nothing may overtake it.
         if self.router.borrow().congested() {
-            set_aside(&|_| true);
+            set_aside(&|topic| Some(forwarder.range_of(topic)));
         }
     }
 

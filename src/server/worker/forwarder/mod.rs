@@ -86,7 +86,7 @@ impl Forwarder {
     }
 
     /// Returns whether requests may be applied as they come. If not, those for topics that are
-    /// [unsettled](Self::is_unsettled) have to be [queued](Self::queue) behind earlier ones, and what this
+    /// unsettled have to be [queued](Self::queue) behind earlier ones, and what this
     /// node serves by now has to be submitted first.
     #[inline]
     pub(super) fn all_settled(&self) -> bool {
@@ -94,17 +94,18 @@ impl Forwarder {
         self.routes.borrow().all_settled() && self.own.borrow().is_empty()
     }
 
-    /// Returns whether earlier requests for the range of a topic are on their way.
-    pub(super) fn is_unsettled(&self, topic: Topic<'_>) -> bool {
-        let range = self.range_of_topic(topic);
-        self.routes.borrow().is_unsettled(range)
+    /// Returns the range of a topic if earlier requests for it are on their way.
+    pub(super) fn unsettled_range(&self, topic: Topic<'_>) -> Option<RangeId> {
+        let range = self.range_of(topic);
+        let unsettled = self.routes.borrow().is_unsettled(range);
+        unsettled.then_some(range)
     }
 
     /// Queues requests behind earlier ones for the same ranges.
     pub(super) fn queue(&self, requests: Vec<Request>) {
         for request in requests {
             if self.take_room() {
-                let range = self.range_of(&request);
+                let range = request.range();
                 self.hold(range, request);
             } else {
                 self.reply(request, ErrorCode::Busy);
@@ -121,7 +122,7 @@ impl Forwarder {
             } else if !self.take_room() {
                 self.reply(request, ErrorCode::Busy);
             } else {
-                let range = self.range_of(&request);
+                let range = request.range();
                 let peer = match self.membership.owners.owner(range) {
                     RangeOwner::Other(peer) if !self.held.borrow().has(range) => peer,
                     // A shard that is about to load the range did not know it yet.
@@ -266,8 +267,14 @@ impl Forwarder {
             reply,
             Reply::Error(ErrorCode::Unknown | ErrorCode::Unavailable)
         );
-        self.routes.borrow_mut().answered(range, served);
+        let mut routes = self.routes.borrow_mut();
+        routes.answered(range, served);
+        let all_settled = routes.all_settled();
+        drop(routes);
         self.end(request, reply);
+        if all_settled {
+            return; // then nothing is held either
+        }
         let waiting = self.held.borrow_mut().take(range);
         match waiting {
             Some(requests) => self.route(range, requests),
@@ -358,11 +365,8 @@ impl Forwarder {
         self.expire();
     }
 
-    fn range_of(&self, request: &Request) -> RangeId {
-        self.range_of_topic(request.request().topic)
-    }
-
-    fn range_of_topic(&self, topic: Topic<'_>) -> RangeId {
+    /// Returns the range of a topic.
+    pub(super) fn range_of(&self, topic: Topic<'_>) -> RangeId {
         Slot::of(topic).range(self.membership.owners.ranges())
     }
 
