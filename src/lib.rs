@@ -26,7 +26,7 @@
 //!
 //! Dependencies point one way: `topic ← protocol ← shard ← store ← server` and
 //! `topic ← protocol ← client`. The server asks [`access`] who may do what. `etcd` (feature `cluster`) drives
-//! a node of [`cluster`]; the server does not use it yet. Shard and server count with `measure`, which knows nothing of them.
+//! a node of [`cluster`] for the server. Shard and server count with `measure`, which knows nothing of them.
 
 #[cfg(all(feature = "server", not(target_os = "linux")))]
 compile_error!("the server needs Linux; the feature `client` alone does not");
