@@ -8,6 +8,7 @@ use crate::cluster::Moment;
 
 /// Returns the moment by `CLOCK_BOOTTIME`, which never jumps and runs while the machine is suspended.
 /// Deadlines in a cluster are compared with it.
+#[cfg_attr(not(feature = "cluster"), allow(unreachable_pub))]
 pub fn boot_time() -> Moment {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock since 2.6.39");
     Moment::new(Duration::from(time))
