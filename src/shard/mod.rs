@@ -201,6 +201,10 @@ impl<W> Shard<W> {
         let mut slot = self.topics.first_match(request.topic, key)?;
         let mut counter = slot.get();
         if request.op == Op::Get {
+            let is_coming = |ranges: &Ranges<W>| ranges.any_is_coming();
+            if self.ranges.as_deref().is_some_and(is_coming) {
+                return None;
+            }
             return counter.sum().map(|sum| Reply::Get(Some(sum)));
         }
         // A counter's sum is far below every limit.
@@ -239,7 +243,7 @@ impl<W> Shard<W> {
         let mut slot = self.topics.value(place);
         let mut counter = slot.get();
         if let Some(ranges) = &mut self.ranges
-            && self.ledger.is_frozen(counter)
+            && (self.ledger.is_frozen(counter) || ranges.is_coming(request.topic))
         {
             let range = ranges.range_of(request.topic);
             return ranges.hold(request, range, waiter()).err();

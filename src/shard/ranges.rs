@@ -88,6 +88,8 @@ pub(super) struct Ranges<W> {
     ranges: Box<[Range<W>]>,
     /// Has the number of requests that are held.
     counts: Arc<ShardCounts>,
+    /// The number of ranges that are being loaded.
+    loading: usize,
     /// Requests for other nodes.
     elsewhere: Vec<Parked<W>>,
     /// When the requests that are applied now were read, or were parked first; `None`: now.
@@ -106,6 +108,7 @@ impl<W> Ranges<W> {
         Self {
             ranges: (0..ranges).map(range).collect(),
             counts,
+            loading: 0,
             elsewhere: Vec::new(),
             since: None,
         }
@@ -134,6 +137,17 @@ impl<W> Ranges<W> {
             State::Elsewhere | State::Dropping => Absent::Elsewhere,
         };
         (absent, range)
+    }
+
+    /// Returns whether some range is being loaded.
+    pub(super) fn any_is_coming(&self) -> bool {
+        self.loading > 0
+    }
+
+    /// Returns whether a topic that was restored must not be served yet: others of its range are still to
+    /// come, and earlier requests for it may be held.
+    pub(super) fn is_coming(&self, topic: Topic<'_>) -> bool {
+        self.any_is_coming() && self.of(topic).state == State::Loading
     }
 
     /// Returns the load that the memory of a topic belongs to.
@@ -211,6 +225,7 @@ impl<W> Ranges<W> {
         let range = self.at(range);
         debug_assert_eq!(range.state, State::Elsewhere);
         (range.state, range.load, range.failed) = (State::Loading, load, false);
+        self.loading += 1;
     }
 
     /// Returns whether the range is being loaded by this load.
@@ -222,6 +237,7 @@ impl<W> Ranges<W> {
     /// Serves a range from now on. Returns the requests that were held, in order.
     pub(super) fn serve(&mut self, range: RangeId) -> VecDeque<Parked<W>> {
         self.at(range).state = State::Serving;
+        self.loading -= 1;
         self.release(range)
     }
 
@@ -242,7 +258,9 @@ impl<W> Ranges<W> {
     /// Begins to discard the topics of a range. Requests for it are sent elsewhere from now on.
     pub(super) fn begin_drop(&mut self, range: RangeId) {
         let dropped = self.at(range);
+        let was_loading = dropped.state == State::Loading;
         (dropped.state, dropped.load) = (State::Dropping, LoadId::NONE);
+        self.loading -= usize::from(was_loading);
         let held = self.release(range);
         self.elsewhere.extend(held);
     }

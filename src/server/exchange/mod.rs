@@ -40,7 +40,7 @@ pub(crate) use origin::{
 pub(crate) use range_message::{Done, RangeMessage, RangeStep, Report};
 pub(crate) use request_counts::RequestCounts;
 pub(crate) use requests::{Queued, Requests, Source, count_waiting, with_replies};
-pub(crate) use router::{Outcome, Router};
+pub(crate) use router::{HandOvers, Mark, Outcome, Router};
 pub(crate) use search_part::{SearchPart, cursor_of, decode_cursor};
 pub(crate) use shard_message::ShardMessage;
 #[cfg(test)]

@@ -91,9 +91,11 @@ impl Worker {
         let id = WorkerId::of(intake.shard());
         let held = Arc::clone(status.counters(id).held());
         let limits = Limits::new(&status.config.connection_limits, held);
+        let router = Router::new(id, Arc::clone(&shared));
         let forwarder = shared.membership().map(|membership| {
             let counts = Arc::clone(status.counters(id).forwards());
-            Forwarder::new(Arc::clone(membership), counts)
+            let hand_overs = Arc::clone(router.hand_overs());
+            Forwarder::new(Arc::clone(membership), counts, hand_overs)
         });
         Self {
             id,
@@ -102,7 +104,7 @@ impl Worker {
             datagrams,
             limits: Rc::new(limits),
             forwarder,
-            router: RefCell::new(Router::new(id, Arc::clone(&shared))),
+            router: RefCell::new(router),
             shared,
             connections: RefCell::new(Slab::new()),
             touched: RefCell::new(Vec::new()),

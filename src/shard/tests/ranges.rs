@@ -88,6 +88,14 @@ fn a_request_waits_while_its_range_is_loaded_and_continues_above_the_ceiling() {
     assert_eq!(shard.counts().held(), 3);
     shard.restore_range(RANGE, LoadId::NONE, &[(topic("a"), 1_000)]);
     shard.restore_range(RANGE, id, &[(topic("a"), 40)]);
+    // Nothing overtakes those that came before the topic was restored.
+    assert_eq!(shard.apply(count("a"), || 5), None);
+    let get = Request {
+        op: Op::Get,
+        topic: topic("a"),
+    };
+    assert_eq!(shard.apply(get, || 6), None);
+    assert!(fetch(&mut shard).is_empty());
     let mut replies = Vec::new();
     shard.serve_range(RANGE, LoadId::NONE, &mut replies);
     shard.serve_range(RANGE, id, &mut replies);
@@ -96,8 +104,9 @@ fn a_request_waits_while_its_range_is_loaded_and_continues_above_the_ceiling() {
     let changes = fetch(&mut shard);
     assert!(changes.iter().all(|change| change.load() == id));
     shard.answered(&changes, true, &mut replies);
-    let sums = (2..5).map(|waiter| (waiter, Reply::Count(39 + waiter as u64)));
-    assert!(replies.into_iter().eq(sums));
+    let sums = (2..6).map(|waiter| (waiter, Reply::Count(39 + waiter as u64)));
+    let all = sums.chain([(6, Reply::Get(Some(44)))]);
+    assert!(replies.into_iter().eq(all));
     assert!(elsewhere(&mut shard).is_empty());
 }
 

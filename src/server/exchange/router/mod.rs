@@ -17,6 +17,7 @@
 //! topics, as all others do.
 
 mod after_run;
+mod hand_overs;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -38,6 +39,7 @@ use crate::server::exchange::sync::reach::Backlog;
 use crate::shard::{Change, Parked};
 use crate::topic::ShardId;
 use after_run::AfterRun;
+pub(crate) use hand_overs::{HandOvers, Mark};
 
 /// How many returned batches a worker keeps for reuse.
 const SPARE_BATCHES: usize = 64;
@@ -82,6 +84,8 @@ pub(crate) struct Router {
     elsewhere_of_run: Vec<Parked<Origin>>,
     /// Requests for other nodes, in the order in which they were read.
     elsewhere: Vec<Parked<Origin>>,
+    /// Batches of requests, in a cluster.
+    hand_overs: Arc<HandOvers>,
     after: AfterRun,
 }
 
@@ -89,6 +93,7 @@ impl Router {
     /// Creates the router of worker `me`, with full credit.
     pub(crate) fn new(me: WorkerId, shared: Arc<Shared>) -> Self {
         let shards = shared.shards.len();
+        let hand_overs = Arc::new(HandOvers::new(shared.shards()));
         Self {
             me,
             credit: vec![HAND_OVER_CREDIT; shards],
@@ -102,8 +107,14 @@ impl Router {
             returned_before_run: Vec::new(),
             elsewhere_of_run: Vec::new(),
             elsewhere: Vec::new(),
+            hand_overs,
             after: AfterRun::default(),
         }
+    }
+
+    /// Returns the counts of this worker's batches of requests; they are kept in a cluster only.
+    pub(crate) fn hand_overs(&self) -> &Arc<HandOvers> {
+        &self.hand_overs
     }
 
     /// Returns whether a batch waits in the overflow. Until it is handed over, the worker must read
@@ -166,7 +177,10 @@ impl Router {
         let mut batch = self.spare_batch();
         batch.fill(shard, list, bytes, source);
         batch.maker = maker.cloned();
-        batch.read_at = self.shared.deadline().map(|_| Instant::now());
+        if self.shared.deadline().is_some() {
+            batch.read_at = Some(Instant::now());
+            self.hand_overs.handed_over(shard);
+        }
         if let Source::Datagrams(_) = source {
             self.shared.add_datagrams_in_flight(batch.len());
         }
@@ -217,6 +231,9 @@ impl Router {
             return;
         }
         self.credit[batch.shard.index()] += 1;
+        if batch.read_at.take().is_some() {
+            self.hand_overs.returned(batch.shard);
+        }
         if batch.connection.is_some() {
             returned(&mut batch);
         }

@@ -15,7 +15,7 @@ mod request;
 mod routes;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use crate::cluster::{RangeId, Slot};
 use crate::protocol::{ErrorCode, Reply};
 use crate::server::cluster::{Membership, PeerId, RangeOwner};
-use crate::server::exchange::LateReply;
+use crate::server::exchange::{HandOvers, LateReply, Mark};
 use crate::server::status::ForwardCounts;
 use crate::topic::Topic;
 use held::Held;
@@ -56,6 +56,10 @@ pub(crate) struct Forwarder {
     new_links: RefCell<Vec<Rc<PeerLink>>>,
     held: RefCell<Held>,
     routes: RefCell<Routes>,
+    /// When later requests began to queue up behind earlier ones, for each range in which they do: what
+    /// was handed over to a shard before that comes first.
+    marks: RefCell<BTreeMap<RangeId, Mark>>,
+    hand_overs: Arc<HandOvers>,
     /// Has the number of requests that are held, queued at links, or sent.
     counts: Arc<ForwardCounts>,
     /// The number of the map when held requests were last tried.
@@ -69,7 +73,11 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    pub(super) fn new(membership: Arc<Membership>, counts: Arc<ForwardCounts>) -> Self {
+    pub(super) fn new(
+        membership: Arc<Membership>,
+        counts: Arc<ForwardCounts>,
+        hand_overs: Arc<HandOvers>,
+    ) -> Self {
         let routes = Routes::new(membership.owners.ranges());
         Self {
             membership,
@@ -77,6 +85,8 @@ impl Forwarder {
             new_links: RefCell::default(),
             held: RefCell::default(),
             routes: RefCell::new(routes),
+            marks: RefCell::default(),
+            hand_overs,
             counts,
             tried_at: Cell::new(0),
             replies: RefCell::default(),
@@ -106,6 +116,9 @@ impl Forwarder {
         for request in requests {
             if self.take_room() {
                 let range = request.range();
+                let mut marks = self.marks.borrow_mut();
+                marks.entry(range).or_insert_with(|| self.hand_overs.mark());
+                drop(marks);
                 self.hold(range, request);
             } else {
                 self.reply(request, ErrorCode::Busy);
@@ -182,8 +195,14 @@ impl Forwarder {
     /// Sends held requests for a range where they belong now. Those that have to wait longer are held
     /// again.
     fn route(&self, range: RangeId, mut requests: VecDeque<Request>) {
+        let marks = self.marks.borrow();
+        let earlier_are_back = marks
+            .get(&range)
+            .is_none_or(|mark| self.hand_overs.have_returned(mark));
+        drop(marks);
         let mut routes = self.routes.borrow_mut();
         match self.membership.owners.owner(range) {
+            _ if !earlier_are_back => {}
             RangeOwner::Other(peer) => {
                 let link = self.link(peer);
                 while !requests.is_empty() && routes.send(range, peer) {
@@ -223,6 +242,9 @@ impl Forwarder {
         let mut routes = self.routes.borrow_mut();
         if routes.is_unsettled(range) && !self.held.borrow().has(range) {
             routes.settle(range, self.membership.owners.owner(range));
+            if !routes.is_unsettled(range) {
+                self.marks.borrow_mut().remove(&range);
+            }
         }
     }
 
