@@ -177,6 +177,10 @@ fn a_node_that_stops_is_leaving_and_hands_over_everything() {
     b.begin_stop();
     assert_eq!(b.monitor.state(), State::Leaving);
     wait_until_shared(&[&a]);
+    // The other node may serve a range before this one has heard that it was given away.
+    eventually("b has given its ranges away", || {
+        snapshot(&b).moves.handed_over >= served
+    });
     let moves = snapshot(&b).moves;
     assert_eq!((moves.handed_over, moves.lost), (served, 0));
     let nodes = snapshot(&a).nodes;
