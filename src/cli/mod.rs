@@ -21,6 +21,7 @@ mod manual;
 #[cfg(feature = "cluster")]
 mod node;
 mod number;
+mod pipe;
 mod rates;
 mod reload;
 mod secret;

@@ -53,6 +53,17 @@ impl Ceilings {
         fitting.count().max(1).min(changes.len())
     }
 
+    /// Splits changes into parts that each fit into one commit.
+    pub fn parts<'a, 'b>(
+        mut changes: &'a [Change<'b>],
+    ) -> impl Iterator<Item = &'a [Change<'b>]> + use<'a, 'b> {
+        std::iter::from_fn(move || {
+            let (part, rest) = changes.split_at(Self::fitting(changes));
+            changes = rest;
+            (!part.is_empty()).then_some(part)
+        })
+    }
+
     /// Makes all changes in one transaction if the claim of each range has its epoch. Returns the
     /// revision, or `None` if a claim has another epoch: then nothing was changed.
     ///
@@ -150,6 +161,9 @@ mod tests {
             ceiling: None,
         };
         assert_eq!(Ceilings::fitting(&[]), 0);
+        let changes = [change("a"); 300];
+        let parts = Ceilings::parts(&changes).map(<[_]>::len);
+        assert_eq!(parts.collect::<Vec<_>>(), [128, 128, 44]);
         assert_eq!(Ceilings::fitting(&[change("a"); 300]), MAX_OPERATIONS);
         assert_eq!(
             Ceilings::fitting(&vec![change(&long); 300]),

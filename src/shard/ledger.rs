@@ -214,23 +214,24 @@ impl<W> Ledger<W> {
         topic: Topic<'_>,
         counter: Counter,
     ) -> Result<Option<Change>, Counter> {
-        let durability = self.ceilings.durability;
-        let index = match counter.unpack() {
-            Unpacked::InLedger(index) => index,
-            Unpacked::Compact(compact) => {
-                let state = TopicState::from_compact(compact, durability);
-                self.states.insert(state)
-            }
-        };
-        let state = &mut self.states[index];
-        if state.has_pending() {
-            state.freeze();
+        if self.read(counter, TopicState::has_pending) {
+            let index = match counter.unpack() {
+                Unpacked::InLedger(index) => index,
+                Unpacked::Compact(compact) => {
+                    let durability = self.ceilings.durability;
+                    let state = TopicState::from_compact(compact, durability);
+                    self.states.insert(state)
+                }
+            };
+            self.states[index].freeze();
             return Err(Counter::in_ledger(index));
         }
-        let state = self.states.remove(index);
-        let (before, sum) = (state.stored_ceiling(), state.sum());
-        let is_exact = before.is_none() || before == Some(sum);
-        Ok((!is_exact).then(|| Change::new(topic, before, Some(Record::exact(sum)))))
+        let unsettled = self.unsettled(counter);
+        if let Unpacked::InLedger(index) = counter.unpack() {
+            self.states.remove(index);
+        }
+        let exact = |(before, sum)| Change::new(topic, before, Some(Record::exact(sum)));
+        Ok(unsettled.map(exact))
     }
 
     /// Discards a topic. The requests that wait in it are answered UNKNOWN: the store may have the change

@@ -177,16 +177,13 @@ impl Committer {
                 current.push(range_change(range, change));
             }
         }
-        let mut rest = &current[..];
-        while !rest.is_empty() {
-            let (fitting, others) = rest.split_at(Ceilings::fitting(rest));
-            self.commit_fitting(fitting, &loads).await;
-            rest = others;
+        for part in Ceilings::parts(&current) {
+            self.commit_part(part, &loads).await;
         }
     }
 
     /// Commits changes in one transaction; if a range's epoch has ended, the others' in one for each.
-    async fn commit_fitting(
+    async fn commit_part(
         &self,
         changes: &[RangeChange<'_>],
         loads: &BTreeMap<RangeId, (LoadId, Epoch)>,

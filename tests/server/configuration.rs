@@ -34,7 +34,7 @@ fn file(directory: &Directory, text: &str) -> String {
 }
 
 /// Runs `serve --check` and returns its exit code, its output and its errors.
-fn check(environment: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn check(environment: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
     let output = command()
         .env_remove("GLOBALCOUNTER_ADMIN")
         .env_remove("RUST_LOG")

@@ -1,26 +1,11 @@
 //! The settings of `serve` that make it a node of a cluster, as `--check` reads them. Nothing here connects
 //! to etcd.
 
-use crate::command::{command, one_line};
+use crate::command::one_line;
+use crate::configuration::check;
 use crate::support::Directory;
 
 const CLUSTER: &str = "etcd://127.0.0.1:1,127.0.0.1:2/test";
-
-/// Runs `serve --check` with the environment and returns its exit code, its output and its errors.
-fn check(environment: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
-    let output = command()
-        .env("HOME", "/home/nobody")
-        .env_remove("XDG_STATE_HOME")
-        .env_remove("STATE_DIRECTORY")
-        .envs(environment.iter().copied())
-        .args(["serve", "--check"])
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let code = output.status.code().unwrap();
-    (code, text(output.stdout), text(output.stderr))
-}
 
 /// Returns the lines of the settings, without their sources.
 fn printed(environment: &[(&str, &str)], arguments: &[&str]) -> Vec<String> {

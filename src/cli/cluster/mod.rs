@@ -16,11 +16,12 @@ mod moves;
 mod status;
 mod topics;
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+
+use super::pipe::exit_code;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -72,14 +73,5 @@ pub(super) fn run(Command::Cluster(command): &Command) -> Result<ExitCode> {
             ClusterCommand::Demo(arguments) => demo::run(arguments).await,
         }
     });
-    match result {
-        // The reader has seen enough: `globalcounter cluster topics | head`.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        result => result.map(|()| ExitCode::SUCCESS),
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<io::Error>();
-    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    exit_code(result)
 }

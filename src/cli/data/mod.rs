@@ -6,7 +6,6 @@ mod import;
 mod list;
 mod topics;
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +13,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::data_dir;
+use super::pipe::exit_code;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -99,14 +99,5 @@ pub(super) fn run(command: &Command) -> Result<ExitCode> {
         Command::Check { directory } => return check::run(directory),
         Command::Backup { directory, to } => backup::run(&directory.path()?, to),
     };
-    match result {
-        // The reader has seen enough: `globalcounter topics | head`.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        result => result.map(|()| ExitCode::SUCCESS),
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<io::Error>();
-    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    exit_code(result)
 }

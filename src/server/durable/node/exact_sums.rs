@@ -37,11 +37,9 @@ impl ExactSums {
             .iter()
             .map(|change| range_change(range, change))
             .collect();
-        let mut rest = &changes[..];
-        while !rest.is_empty() {
-            let (fitting, others) = rest.split_at(Ceilings::fitting(rest));
-            match ceilings.commit(&[(range, epoch)], fitting).await {
-                Ok(Some(_)) => rest = others,
+        for part in Ceilings::parts(&changes) {
+            match ceilings.commit(&[(range, epoch)], part).await {
+                Ok(Some(_)) => {}
                 failed => {
                     if let Err(error) = failed
                         && let Some(times) = FAILED.count()

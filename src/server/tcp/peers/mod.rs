@@ -3,13 +3,14 @@
 
 mod connect;
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
@@ -163,13 +164,8 @@ fn poll_read(
     input: &mut Vec<u8>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let before = input.len();
-    input.resize(before + READ_LEN, 0);
-    let mut buffer = ReadBuf::new(&mut input[before..]);
-    let read = Pin::new(stream).poll_read(cx, &mut buffer);
-    let len = buffer.filled().len();
-    input.truncate(before + len);
-    read.map_ok(|()| len)
+    input.reserve(READ_LEN);
+    pin!(stream.read_buf(input)).poll(cx)
 }
 
 /// Takes the whole replies at the start of `input`.

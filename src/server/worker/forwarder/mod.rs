@@ -1,7 +1,5 @@
 //! Forwards requests to the nodes that own their topics. Each worker forwards what it read, over
-//! connections of its own, so requests of one connection for one topic keep their order.
-//!
-//! Requests of one connection for one topic are applied in their order, also while the topic's range moves
+//! connections of its own, and later requests do not overtake earlier ones while a range moves
 //! ([`routes`]).
 //!
 //! A request that was not sent, or that its receiver did not apply, waits for an owner until
@@ -195,14 +193,29 @@ impl Forwarder {
     /// Sends held requests for a range where they belong now. Those that have to wait longer are held
     /// again.
     fn route(&self, range: RangeId, mut requests: VecDeque<Request>) {
+        if self.earlier_are_back(range) {
+            self.route_now(range, &mut requests);
+        }
+        if requests.is_empty() {
+            self.settle(range);
+        } else {
+            let mut held = self.held.borrow_mut();
+            held.put_back(range, requests, Instant::now() + RETRY_DELAY);
+        }
+    }
+
+    /// Returns whether all batches have returned that may have requests for a range from before later ones
+    /// began to queue up.
+    fn earlier_are_back(&self, range: RangeId) -> bool {
         let marks = self.marks.borrow();
-        let earlier_are_back = marks
-            .get(&range)
-            .is_none_or(|mark| self.hand_overs.have_returned(mark));
-        drop(marks);
+        let mark = marks.get(&range);
+        mark.is_none_or(|mark| self.hand_overs.have_returned(mark))
+    }
+
+    /// Takes those of `requests` out that may be sent to the range's owner now, and sends them.
+    fn route_now(&self, range: RangeId, requests: &mut VecDeque<Request>) {
         let mut routes = self.routes.borrow_mut();
         match self.membership.owners.owner(range) {
-            _ if !earlier_are_back => {}
             RangeOwner::Other(peer) => {
                 let link = self.link(peer);
                 while !requests.is_empty() && routes.send(range, peer) {
@@ -216,13 +229,6 @@ impl Forwarder {
                 self.own.borrow_mut().extend(requests.drain(..));
             }
             RangeOwner::ThisNode | RangeOwner::Nobody => {}
-        }
-        drop(routes);
-        if requests.is_empty() {
-            self.settle(range);
-        } else {
-            let mut held = self.held.borrow_mut();
-            held.put_back(range, requests, Instant::now() + RETRY_DELAY);
         }
     }
 
