@@ -68,12 +68,13 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Option<String> {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         started => started.unwrap(),
     };
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    match stdin.write_all(input.as_bytes()) {
+        // A program whose handshake has failed may be gone before it read anything.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written.unwrap(),
+    }
+    drop(stdin);
     let output = child.wait_with_output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     Some(String::from_utf8_lossy(&text).into_owned())
