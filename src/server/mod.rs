@@ -57,7 +57,7 @@ pub use crate::measure::Distribution;
 use crate::shard::{Durability, LoadId};
 use crate::store::Store;
 use crate::topic::Shards;
-use cluster::{Credentials, Deadline, Membership, Owners, RangeCounts};
+use cluster::{Credentials, Membership, Owners};
 use net::Group;
 use status::Status;
 use threads::{Beats, Prepared};
@@ -298,13 +298,9 @@ impl Server {
         let address = self.tcp_addr().expect("Redis clients need TCP");
         let owners = Owners::new(RANGES, NodeName::new(name), address.to_string().into());
         owners.update(&owner_of);
-        let membership = Membership {
-            owners,
-            deadline: Deadline::default(),
-            ranges: RangeCounts::new(RANGES),
-            peers: Credentials::default(),
-            forward_timeout: Duration::from_secs(5),
-        };
+        let shards = self.prepared.shared.shards();
+        let credentials = Credentials::default();
+        let membership = Membership::new(owners, shards, credentials, Duration::from_secs(5));
         let never = Moment::new(Duration::from_nanos(u64::MAX));
         membership.deadline.set(never);
         membership.ranges.session_lives();

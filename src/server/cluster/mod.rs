@@ -8,6 +8,7 @@
 mod deadline;
 mod membership;
 mod node_map;
+mod outside;
 mod owners;
 mod peers;
 #[cfg_attr(
@@ -18,7 +19,8 @@ mod range_counts;
 
 pub(crate) use deadline::{Deadline, KnownBefore};
 pub(crate) use membership::Membership;
+pub(crate) use outside::OutsideCounts;
 pub(crate) use owners::{NodeSlots, Owners, Peer, PeerId, RangeOwner};
 pub(crate) use peers::{Credentials, PeerStream};
 pub use range_counts::MovesSnapshot;
-pub(crate) use range_counts::{RangeCounts, RangeState};
+pub(crate) use range_counts::RangeState;

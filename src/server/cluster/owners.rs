@@ -52,7 +52,7 @@ pub(crate) struct Peer {
 
 /// Identifies another node for as long as this process runs. A node that comes back at another
 /// address is another peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PeerId(u16);
 
 impl PeerId {

@@ -14,6 +14,7 @@ use super::requests::{ForShard, Queued, Source, count_waiting, deliver, run, wit
 use super::search_part::SearchPart;
 use super::shard_message::ShardMessage;
 use crate::access::Allowance;
+use crate::cluster::RangeId;
 use crate::protocol::Reply;
 use crate::server::cluster::Deadline;
 use crate::shard::Parked;
@@ -154,6 +155,14 @@ impl Batch {
             read_at: *read_at,
         };
         run(requests, shard, deadline, replies);
+    }
+
+    /// Returns the range of each request that the batch brings back to the shard, before the batch runs.
+    pub(super) fn come_back(&self) -> Vec<RangeId> {
+        match &self.message {
+            Some(ShardMessage::Range(message)) => message.step.come_back(),
+            _ => Vec::new(),
+        }
     }
 
     /// Returns the requests that have replies, with their replies, after the batch ran.

@@ -63,6 +63,14 @@ impl fmt::Debug for Done {
 }
 
 impl RangeStep {
+    /// Returns the range of each request that comes back to the shard.
+    pub(super) fn come_back(&self) -> Vec<RangeId> {
+        match self {
+            Self::Apply(parked) => parked.iter().map(Parked::range).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Makes the step. Appends to `late` the replies to requests that waited.
     pub(super) fn apply_to(self, shard: &mut Shard, late: &mut Vec<LateReply>) {
         match self {

@@ -11,11 +11,12 @@ use tracing::error;
 use super::batch::Batch;
 use super::commits::{ChangeQueue, CommitCounts};
 use super::mailbox::Mailbox;
-use super::origin::{Shard, WorkerId};
+use super::origin::{Origin, Shard, WorkerId};
 use super::shard_message::ShardMessage;
 use super::sync::reach::Reach;
+use crate::cluster::RangeId;
 use crate::server::cluster::{Deadline, Membership, Owners};
-use crate::shard::{Ceilings, ShardCounts, TopicQuota};
+use crate::shard::{Ceilings, Parked, ShardCounts, TopicQuota};
 use crate::store::StoreError;
 use crate::topic::{ShardId, Shards};
 
@@ -110,6 +111,24 @@ impl Shared {
     #[inline]
     pub(crate) fn deadline(&self) -> Option<&Deadline> {
         self.membership().map(|membership| &membership.deadline)
+    }
+
+    /// Counts requests that have come out of a shard, for the thread that has its lock.
+    pub(super) fn count_out(&self, shard: ShardId, requests: &[Parked<Origin>]) {
+        if let Some(membership) = self.membership() {
+            let counts = membership.outside.of_shard(shard);
+            requests
+                .iter()
+                .for_each(|parked| counts.out(parked.range()));
+        }
+    }
+
+    /// Counts requests for these ranges that have come back to a shard, for the thread that has its lock.
+    pub(super) fn count_done(&self, shard: ShardId, ranges: &[RangeId]) {
+        if let Some(membership) = self.membership() {
+            let counts = membership.outside.of_shard(shard);
+            ranges.iter().for_each(|&range| counts.done(range));
+        }
     }
 
     /// Wakes all workers, so that they look at what has changed.

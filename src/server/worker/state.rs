@@ -95,7 +95,7 @@ impl Worker {
         let forwarder = shared.membership().map(|membership| {
             let counts = Arc::clone(status.counters(id).forwards());
             let hand_overs = Arc::clone(router.hand_overs());
-            Forwarder::new(Arc::clone(membership), counts, hand_overs)
+            Forwarder::new(id.shard(), Arc::clone(membership), counts, hand_overs)
         });
         Self {
             id,

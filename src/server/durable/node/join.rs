@@ -11,7 +11,7 @@ use super::ranges::Ranges;
 use super::steps::to_all;
 use crate::cluster::Event;
 use crate::etcd::{Ceilings, Client, Description, Driver, Events};
-use crate::server::cluster::{Credentials, Deadline, Membership, Owners, RangeCounts};
+use crate::server::cluster::{Credentials, Membership, Owners};
 use crate::server::config::{BindError, ClusterConfig};
 use crate::server::durable::load::Durable;
 use crate::server::exchange::{RangeStep, Shared};
@@ -53,13 +53,10 @@ pub(crate) fn join(
     let (address, set_inside) = (Arc::clone(advertised), Arc::clone(&inside));
     let (of_driver, with_shared) = (ceilings.clone(), Arc::clone(shared));
     let ranges = move |events: Events, ranges: u16| {
-        let membership = Arc::new(Membership {
-            owners: Owners::new(ranges, name, address),
-            deadline: Deadline::default(),
-            ranges: RangeCounts::new(ranges),
-            peers: credentials,
-            forward_timeout,
-        });
+        let owners = Owners::new(ranges, name, address);
+        let shards = with_shared.shards();
+        let membership = Membership::new(owners, shards, credentials, forward_timeout);
+        let membership = Arc::new(membership);
         // Before the first message for a shard.
         with_shared.join(Arc::clone(&membership));
         let loads = Arc::new(Loads::new(ranges));

@@ -3,9 +3,10 @@
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::sleep;
 use tracing::warn;
 
 use super::steps::to_all_then;
@@ -20,6 +21,13 @@ use crate::topic::{ShardId, TOPIC_LEN_LIMIT, Topic};
 /// How many topics a shard takes in one step. Nobody else can use the shard meanwhile.
 const STEP_TOPICS: usize = 1_000;
 
+/// How much longer than [`Membership::forward_timeout`] a request may be outside of the shards. Workers
+/// give up those that take longer, so it never passes as far as we know.
+const OUTSIDE_TIME: Duration = Duration::from_secs(2);
+
+/// How often to look whether requests are outside of the shards.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 static FAILED: LogLimit = LogLimit::new();
 
 /// A range that is being loaded.
@@ -33,11 +41,13 @@ pub(super) struct Loading {
     pub(super) range: RangeId,
     pub(super) epoch: Epoch,
     pub(super) id: LoadId,
+    /// Told when all shards hold requests for the range.
+    pub(super) begun: oneshot::Receiver<()>,
     /// Counts this range as long as it is being loaded.
     pub(super) moving: Arc<AtomicUsize>,
 }
 
-/// Loads a range. All shards hold requests for it already.
+/// Loads a range.
 pub(super) async fn load(loading: Loading) {
     let begun = Instant::now();
     let Loading {
@@ -49,6 +59,7 @@ pub(super) async fn load(loading: Loading) {
         range,
         epoch,
         id,
+        begun: has_begun,
         moving,
     } = loading;
     let read = {
@@ -71,6 +82,9 @@ pub(super) async fn load(loading: Loading) {
         }
     };
     restore(&shared, range, id, topics);
+    // It is sent, or the server has ended.
+    let _ = has_begun.await;
+    wait_for_requests_outside(&membership, range).await;
     to_all_then(
         &shared,
         |done| RangeStep::Serve(range, id, done),
@@ -80,6 +94,23 @@ pub(super) async fn load(loading: Loading) {
             events.send(Event::Loaded(range, epoch));
         },
     );
+}
+
+/// Waits until no request for a range is outside of the shards, all of which hold requests for it. Then
+/// those that they hold are all that were read before, and they are applied in this order.
+async fn wait_for_requests_outside(membership: &Membership, range: RangeId) {
+    let limit = Instant::now() + membership.forward_timeout + OUTSIDE_TIME;
+    while !membership.outside.is_empty(range) {
+        if Instant::now() > limit {
+            warn!(
+                %range,
+                "serving a range although requests for it may still be at another node: these may be \
+                 applied after later ones of the same connections"
+            );
+            return;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// Sends topics to the shards that own them.
@@ -107,5 +138,32 @@ fn restore(shared: &Shared, range: RangeId, id: LoadId, topics: Vec<(String, Cei
         if !part.is_empty() {
             send(shard, part);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use super::*;
+    use crate::cluster::NodeName;
+    use crate::server::cluster::{Credentials, Owners};
+    use crate::topic::Shards;
+
+    #[tokio::test]
+    async fn a_range_waits_until_no_request_for_it_is_outside_of_the_shards() {
+        let owners = Owners::new(2, NodeName::new("a"), "a:1".into());
+        let shards = Shards::new(1).expect("1");
+        let timeout = Duration::from_secs(5);
+        let membership = Membership::new(owners, shards, Credentials::default(), timeout);
+        let [range, other] = [0, 1].map(|number| RangeId::new(number, 2).expect("a range"));
+        let shard = ShardId::new(0);
+        membership.outside.of_shard(shard).out(range);
+        wait_for_requests_outside(&membership, other).await;
+        let mut waits = std::pin::pin!(wait_for_requests_outside(&membership, range));
+        let early = std::future::poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await;
+        assert!(early.is_pending());
+        membership.outside.of_worker(shard).done(range);
+        waits.await;
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{error, info};
 
 use super::loading::{Loading, load};
@@ -106,10 +106,15 @@ impl Shards for Ranges {
         self.membership.ranges.load(range, epoch);
         self.publisher.begin_load(range, id);
         let publisher = self.publisher.clone();
+        let (has_begun, begun) = oneshot::channel();
         to_all_then(
             &self.shared,
             |done| RangeStep::BeginLoad(range, id, done),
-            move || publisher.load_begun(range, id),
+            move || {
+                publisher.load_begun(range, id);
+                // Nobody waits if the range could not be read.
+                let _ = has_begun.send(());
+            },
         );
         self.moving.fetch_add(1, Ordering::AcqRel);
         let loading = Loading {
@@ -121,6 +126,7 @@ impl Shards for Ranges {
             range,
             epoch,
             id,
+            begun,
             moving: Arc::clone(&self.moving),
         };
         tokio::spawn(load(loading));

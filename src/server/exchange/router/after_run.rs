@@ -37,10 +37,12 @@ impl AfterRun {
     /// before the shard is released. So a worker finds them before it can run later requests for
     /// the same topics.
     pub(super) fn run_batch(&mut self, shared: &Shared, shard: &mut Shard, mut batch: Box<Batch>) {
+        let come_back = batch.come_back();
         batch.run(shard, shared.deadline(), &mut self.late);
         self.fetch_changes(shard);
         self.put_late_replies(shared);
-        self.put_elsewhere(shared, shard);
+        self.put_elsewhere(shared, shard, batch.shard);
+        shared.count_done(batch.shard, &come_back);
         if batch.datagrams.is_empty() {
             self.put(shared, batch);
         } else {
@@ -111,8 +113,9 @@ impl AfterRun {
 
     /// Puts the requests for other nodes into the inboxes of the workers that read them: these forward
     /// them, in the order in which they read them.
-    fn put_elsewhere(&mut self, shared: &Shared, shard: &mut Shard) {
+    fn put_elsewhere(&mut self, shared: &Shared, shard: &mut Shard, id: ShardId) {
         shard.take_elsewhere(&mut self.elsewhere);
+        shared.count_out(id, &self.elsewhere);
         let mut batches: Vec<Box<Batch>> = Vec::new();
         for parked in mem::take(&mut self.elsewhere) {
             let worker = parked.waiter.worker;

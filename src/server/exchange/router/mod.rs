@@ -385,6 +385,7 @@ impl Router {
             |shard| {
                 requests::run(requests, shard, deadline, replies);
                 shard.take_elsewhere(elsewhere_of_run);
+                shared.count_out(id, elsewhere_of_run);
                 // While this worker holds the shard's lock, its inbox already contains the replies
                 // to all requests that it handed over earlier and that this shard has run.
                 returned_before_run.extend(std::iter::from_fn(|| inbox.take()));

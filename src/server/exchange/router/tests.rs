@@ -6,10 +6,12 @@ use std::task::Waker;
 
 use super::*;
 use crate::access::{Access, Digest, Guard, Policy, Token, TokenLimits};
+use crate::cluster::{Moment, NodeName, RangeId};
 use crate::protocol::framed::RequestId;
 use crate::protocol::{ErrorCode, Op, Request};
+use crate::server::cluster::{Credentials, Membership, Owners};
 use crate::server::exchange::{NextCommit, ReplyFormat, TakenChanges, with_replies};
-use crate::shard::{Ceilings, Durability};
+use crate::shard::{Ceilings, Durability, LoadId};
 use crate::topic::{Shards, Topic};
 
 const KEY: ConnectionKey = ConnectionKey {
@@ -369,4 +371,72 @@ fn changes_left_in_a_shard_that_is_taken_are_pushed_by_the_worker_that_has_it() 
         assert!(!other.router.has_deferred());
     });
     assert_eq!(stored_sums(&shared), [2]);
+}
+
+/// Makes both shards part of a cluster with one range, and returns what it counts.
+fn join(shared: &Shared) -> Arc<Membership> {
+    let owners = Owners::new(1, NodeName::new("a"), "a:1".into());
+    let credentials = Credentials::default();
+    let timeout = std::time::Duration::from_secs(5);
+    let membership = Membership::new(owners, shared.shards(), credentials, timeout);
+    let never = Moment::new(std::time::Duration::from_nanos(u64::MAX));
+    membership.deadline.set(never);
+    let membership = Arc::new(membership);
+    shared.join(Arc::clone(&membership));
+    membership
+}
+
+#[test]
+fn requests_for_other_nodes_are_outside_of_the_shards_until_they_are_back() {
+    let (shared, mut first, mut second) = Worker::pair();
+    let membership = join(&shared);
+    let range = RangeId::new(0, 1).unwrap();
+    first.count(0, &["a", "a"], Source::Connection(KEY));
+    while_taken(&mut second, "a", || {
+        first.count(2, &["a"], Source::Connection(KEY));
+    });
+    assert!(!membership.outside.is_empty(range));
+    first.router.collect(|_| {});
+    let mut elsewhere = first.router.take_elsewhere();
+    let ids = |elsewhere: &[Parked<Origin>]| -> Vec<u32> {
+        elsewhere.iter().map(|parked| parked.waiter.id.0).collect()
+    };
+    assert_eq!(ids(&elsewhere), [0, 1, 2]);
+    let load = LoadId::NONE.next();
+    for shard in shared.shards().ids() {
+        shared.with_idle(shard, |shard| shard.begin_load(range, load));
+    }
+
+    // One is answered by another node, and the others come back while a later one is held already.
+    membership.outside.of_worker(ShardId::new(0)).done(range);
+    elsewhere.remove(0);
+    first.count(3, &["a"], Source::Connection(KEY));
+    assert!(!membership.outside.is_empty(range));
+    first.router.resubmit(elsewhere);
+    assert!(membership.outside.is_empty(range));
+    let mut served = Vec::new();
+    for shard in shared.shards().ids() {
+        shared.with_idle(shard, |shard| shard.serve_range(range, load, &mut served));
+    }
+    let served: Vec<_> = served
+        .iter()
+        .map(|(origin, reply)| (origin.id.0, *reply))
+        .collect();
+    let sums = [1, 2, 3].map(Reply::Count);
+    assert_eq!(served, [(1, sums[0]), (2, sums[1]), (3, sums[2])]);
+}
+
+#[test]
+fn a_request_that_comes_back_and_is_for_another_node_again_stays_outside() {
+    let (shared, mut first, _second) = Worker::pair();
+    let membership = join(&shared);
+    let range = RangeId::new(0, 1).unwrap();
+    first.count(0, &["a"], Source::Connection(KEY));
+    for _ in 0..3 {
+        let elsewhere = first.router.take_elsewhere();
+        assert_eq!(elsewhere.len(), 1);
+        first.router.resubmit(elsewhere);
+        first.router.collect(|_| {});
+        assert!(!membership.outside.is_empty(range));
+    }
 }

@@ -150,16 +150,18 @@ mod tests {
     use super::*;
     use crate::cluster::{Epoch, NodeName, Owner};
     use crate::measure::boot_time;
-    use crate::server::cluster::{Credentials, Deadline, Owners, RangeCounts};
+    use crate::server::cluster::{Credentials, Owners};
+    use crate::topic::Shards;
 
     fn membership() -> Membership {
-        Membership {
-            owners: Owners::new(8, NodeName::new("a"), "10.0.0.1:9999".into()),
-            deadline: Deadline::default(),
-            ranges: RangeCounts::new(8),
-            peers: Credentials::default(),
-            forward_timeout: Duration::from_secs(5),
-        }
+        let owners = Owners::new(8, NodeName::new("a"), "10.0.0.1:9999".into());
+        let shards = Shards::new(1).expect("1");
+        Membership::new(
+            owners,
+            shards,
+            Credentials::default(),
+            Duration::from_secs(5),
+        )
     }
 
     fn snapshot(membership: &Membership) -> ClusterSnapshot {

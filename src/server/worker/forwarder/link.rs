@@ -61,6 +61,13 @@ impl PeerLink {
     /// Gives the connection up if a request that was parked before `before` has no reply.
     pub(super) fn expire(&self, before: Instant) {
         if self.pending.borrow().has_older(before) {
+            self.give_up();
+        }
+    }
+
+    /// Gives the connection up, if there is one: requests without a reply get none.
+    pub(super) fn give_up(&self) {
+        if self.connected.get() {
             self.overdue.set(true);
             self.wake();
         }

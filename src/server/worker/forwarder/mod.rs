@@ -22,10 +22,10 @@ use tokio::sync::Notify;
 
 use crate::cluster::{RangeId, Slot};
 use crate::protocol::{ErrorCode, Reply};
-use crate::server::cluster::{Membership, PeerId, RangeOwner};
+use crate::server::cluster::{Membership, OutsideCounts, PeerId, RangeOwner};
 use crate::server::exchange::{HandOvers, LateReply, Mark};
 use crate::server::status::ForwardCounts;
-use crate::topic::Topic;
+use crate::topic::{ShardId, Topic};
 use held::Held;
 pub(crate) use link::PeerLink;
 pub(crate) use request::Request;
@@ -42,11 +42,17 @@ const TICK: Duration = Duration::from_millis(20);
 /// owner may learn of its range a little later than this node.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
 
+/// How long a node that has lost a range may keep requests for it. A node that has died or is paused has
+/// lost its ranges a second before others claim them, so this delays nobody.
+const RETURN_TIME: Duration = Duration::from_millis(800);
+
 /// How much longer than [`Membership::forward_timeout`] a reply may take.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// The forwarder of one worker.
 pub(crate) struct Forwarder {
+    /// The worker, by its shard.
+    worker: ShardId,
     membership: Arc<Membership>,
     /// The ways to other nodes, by [`PeerId::index`].
     links: RefCell<Vec<Option<Rc<PeerLink>>>>,
@@ -72,12 +78,14 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     pub(super) fn new(
+        worker: ShardId,
         membership: Arc<Membership>,
         counts: Arc<ForwardCounts>,
         hand_overs: Arc<HandOvers>,
     ) -> Self {
         let routes = Routes::new(membership.owners.ranges());
         Self {
+            worker,
             membership,
             links: RefCell::default(),
             new_links: RefCell::default(),
@@ -112,14 +120,15 @@ impl Forwarder {
     /// Queues requests behind earlier ones for the same ranges.
     pub(super) fn queue(&self, requests: Vec<Request>) {
         for request in requests {
+            let range = request.range();
+            self.outside().out(range);
             if self.take_room() {
-                let range = request.range();
                 let mut marks = self.marks.borrow_mut();
                 marks.entry(range).or_insert_with(|| self.hand_overs.mark());
                 drop(marks);
                 self.hold(range, request);
             } else {
-                self.reply(request, ErrorCode::Busy);
+                self.reply(request, Reply::Error(ErrorCode::Busy));
             }
         }
     }
@@ -129,9 +138,9 @@ impl Forwarder {
         self.update_routes();
         for request in requests {
             if request.waiter.requester.is_node() {
-                self.reply(request, ErrorCode::NotOwner);
+                self.reply(request, Reply::Error(ErrorCode::NotOwner));
             } else if !self.take_room() {
-                self.reply(request, ErrorCode::Busy);
+                self.reply(request, Reply::Error(ErrorCode::Busy));
             } else {
                 let range = request.range();
                 let peer = match self.membership.owners.owner(range) {
@@ -167,7 +176,7 @@ impl Forwarder {
         if self.tried_at.replace(number) != number {
             self.routes
                 .borrow_mut()
-                .unsettle_stale(&self.membership.owners);
+                .unsettle_stale(&self.membership.owners, Instant::now());
             self.all_links()
                 .iter()
                 .for_each(|link| self.take_back(link));
@@ -323,17 +332,22 @@ impl Forwarder {
     /// Ends a request that had taken room.
     fn end(&self, request: Request, reply: Reply) {
         self.sub_pending(1);
-        self.replies.borrow_mut().push((request.waiter, reply));
+        self.reply(request, reply);
     }
 
     fn sub_pending(&self, requests: usize) {
         self.counts.pending.sub(requests as u64);
     }
 
-    /// Answers a request that had taken none.
-    fn reply(&self, request: Request, error: ErrorCode) {
-        let reply = Reply::Error(error);
+    /// Answers a request.
+    fn reply(&self, request: Request, reply: Reply) {
+        self.outside().done(request.range());
         self.replies.borrow_mut().push((request.waiter, reply));
+    }
+
+    /// Returns the counts of this worker's requests that are outside of the shards.
+    fn outside(&self) -> &OutsideCounts {
+        self.membership.outside.of_worker(self.worker)
     }
 
     /// Answers the requests that have waited for too long.
@@ -357,6 +371,16 @@ impl Forwarder {
             // The receiver holds a request as long, and its answer says that it was not applied.
             if let Some(before) = before.checked_sub(ANSWER_TIME) {
                 link.expire(before);
+            }
+        }
+    }
+
+    /// Gives up the connections to nodes that do not return requests for ranges which they have lost: the
+    /// new owners are not to wait for them.
+    fn give_up_silent(&self) {
+        if let Some(before) = Instant::now().checked_sub(RETURN_TIME) {
+            for peer in self.routes.borrow().silent(before) {
+                self.link(peer).give_up();
             }
         }
     }
@@ -391,6 +415,7 @@ impl Forwarder {
     pub(crate) fn look_at_waiting(&self) {
         self.retry(false);
         self.expire();
+        self.give_up_silent();
     }
 
     /// Returns the range of a topic.

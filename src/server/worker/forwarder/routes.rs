@@ -5,6 +5,7 @@
 //! requests are at another place waits until these are answered.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use crate::cluster::RangeId;
 use crate::server::cluster::{Owners, PeerId, RangeOwner};
@@ -18,6 +19,8 @@ struct Route {
     confirmed: bool,
     /// How many have no answer.
     outstanding: u32,
+    /// Since when the node is not the owner any more although requests for the range are there.
+    stale_since: Option<Instant>,
 }
 
 /// See the [module](self).
@@ -40,7 +43,7 @@ impl Routes {
     pub(super) fn send(&mut self, range: RangeId, to: PeerId) -> bool {
         let route = &mut self.routes[range.index()];
         if route.peer != Some(to) && route.outstanding == 0 {
-            (route.peer, route.confirmed) = (Some(to), false);
+            (route.peer, route.confirmed, route.stale_since) = (Some(to), false, None);
         }
         let may = route.peer == Some(to) && (route.confirmed || route.outstanding == 0);
         route.outstanding += u32::from(may);
@@ -64,13 +67,30 @@ impl Routes {
         self.unsettled.insert(range);
     }
 
-    /// Marks the ranges that have changed hands while requests for them are at another node.
-    pub(super) fn unsettle_stale(&mut self, owners: &Owners) {
+    /// Marks the ranges that have changed hands by `now` while requests for them are at another node.
+    pub(super) fn unsettle_stale(&mut self, owners: &Owners, now: Instant) {
         for range in RangeId::all(owners.ranges()) {
-            if !self.is_idle(range) && !self.is_at(range, owners.owner(range)) {
+            let is_stale = !self.is_idle(range) && !self.is_at(range, owners.owner(range));
+            let stale_since = &mut self.routes[range.index()].stale_since;
+            if is_stale {
+                stale_since.get_or_insert(now);
                 self.unsettled.insert(range);
+            } else {
+                *stale_since = None;
             }
         }
+    }
+
+    /// Returns the nodes that still have requests for ranges which they lost before `before`.
+    pub(super) fn silent(&self, before: Instant) -> BTreeSet<PeerId> {
+        let routes = self
+            .unsettled
+            .iter()
+            .map(|range| &self.routes[range.index()]);
+        let silent = routes.filter(|route| {
+            route.outstanding > 0 && route.stale_since.is_some_and(|since| since < before)
+        });
+        silent.filter_map(|route| route.peer).collect()
     }
 
     /// Removes the mark of a range for which nothing waits here, if nothing is at another node than its
@@ -101,6 +121,8 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::cluster::{NodeName, Owner};
 
@@ -140,11 +162,12 @@ mod tests {
     fn later_requests_wait_until_those_at_another_node_are_answered() {
         let (owners, [b, c], [range, _]) = peers();
         let mut routes = Routes::new(2);
+        let now = Instant::now();
         assert!(routes.send(range, b));
-        routes.unsettle_stale(&owners);
+        routes.unsettle_stale(&owners, now);
         assert!(routes.all_settled());
         owners.update(|_| Owner::ThisNode);
-        routes.unsettle_stale(&owners);
+        routes.unsettle_stale(&owners, now);
         assert!(routes.is_unsettled(range) && !routes.is_idle(range));
         assert!(!routes.send(range, c));
         routes.settle(range, RangeOwner::ThisNode);
@@ -153,5 +176,25 @@ mod tests {
         routes.settle(range, RangeOwner::ThisNode);
         assert!(routes.all_settled());
         assert!(routes.send(range, c));
+    }
+
+    #[test]
+    fn a_node_is_silent_if_it_keeps_requests_for_a_range_that_it_lost() {
+        let (owners, [b, c], [range, other]) = peers();
+        let mut routes = Routes::new(2);
+        let begin = Instant::now();
+        let [lost, later] = [1, 2].map(|seconds| begin + Duration::from_secs(seconds));
+        assert!(routes.send(range, b) && routes.send(other, c));
+        routes.unsettle_stale(&owners, begin);
+        assert!(routes.silent(later).is_empty(), "it owns the range");
+        owners.update(|_| Owner::ThisNode);
+        routes.unsettle_stale(&owners, lost);
+        assert!(routes.silent(lost).is_empty(), "not longer than that");
+        assert_eq!(routes.silent(later), BTreeSet::from([b, c]));
+        routes.answered(other, false);
+        assert_eq!(routes.silent(later), BTreeSet::from([b]));
+        owners.update(|_| Owner::Other(NodeName::new("b"), "b".into()));
+        routes.unsettle_stale(&owners, later);
+        assert!(routes.silent(later).is_empty(), "it has the range again");
     }
 }
