@@ -14,7 +14,8 @@ impl Slot {
     #[must_use]
     pub fn range(self, ranges: u16) -> RangeId {
         debug_assert!(ranges.is_power_of_two() && ranges <= SLOTS);
-        RangeId(self.number() / (SLOTS / ranges))
+        // Without a division, which would take longer than all else here.
+        RangeId(self.number() >> (SLOTS.trailing_zeros() - ranges.trailing_zeros()))
     }
 }
 
