@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -17,15 +16,12 @@ use super::completion::{Changes, Completion};
 use super::error::StoreError;
 use super::interface::Store;
 use super::stored::{LastEnd, Stored};
+use super::window::Window;
 use crate::cluster::{Epoch, RangeId, Slot};
 use crate::etcd::{self, Ceiling, Ceilings, MAX_OPERATIONS};
 use crate::measure::LogLimit;
 use crate::shard::{self, LoadId};
 use crate::topic::Topic;
-
-/// The most transactions that are in flight at a time. More would not be faster, and would wait at etcd
-/// until they time out.
-const MAX_TRANSACTIONS: usize = 32;
 
 /// How often a transaction is tried again that certainly had no effect, and after which pause.
 const RETRIES: usize = 10;
@@ -54,7 +50,7 @@ struct Committer {
     ceilings: Ceilings,
     loads: Arc<Loads>,
     failed: Box<RangeFailed>,
-    transactions: Semaphore,
+    window: Window,
 }
 
 /// A change with its range and its topic as text.
@@ -109,7 +105,7 @@ impl EtcdStore {
             ceilings,
             loads,
             failed,
-            transactions: Semaphore::new(MAX_TRANSACTIONS),
+            window: Window::new(),
         };
         Self {
             committer: Arc::new(committer),
@@ -223,10 +219,12 @@ impl Committer {
         epochs: &[(RangeId, Epoch)],
         changes: &[RangeChange<'_>],
     ) -> Result<bool, ()> {
-        // It is never closed.
-        let _permit = self.transactions.acquire().await;
         for attempt in 0.. {
-            match self.ceilings.commit(epochs, changes).await {
+            let committed = {
+                let _transaction = self.window.begin().await;
+                self.ceilings.commit(epochs, changes).await
+            };
+            match committed {
                 Ok(applied) => return Ok(applied.is_some()),
                 Err(error) if !error.is_unknown() && attempt < RETRIES => sleep(RETRY_DELAY).await,
                 Err(error) => {

@@ -17,6 +17,8 @@ mod log_store;
 mod memory;
 mod shards;
 mod stored;
+#[cfg(feature = "cluster")]
+mod window;
 
 pub use completion::{Changes, Completion};
 pub use encoding::Rows;

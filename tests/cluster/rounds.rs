@@ -1,5 +1,8 @@
 //! Faults from a seed, alone and together, round after round.
 
+use std::thread;
+use std::time::Instant;
+
 use crate::checker::{Skips, Summary};
 use crate::cluster::{Cluster, with_cluster};
 use crate::faults::{Fault, more};
@@ -37,16 +40,18 @@ pub(crate) fn choose(cluster: &Cluster, random: &mut Random) -> Vec<Fault> {
     faults
 }
 
-/// Runs a round with faults, one after the other.
+/// Runs a round with faults, one after the other, which begin at `due`.
 pub(crate) fn run(
     cluster: &mut Cluster,
     what: &str,
     faults: &[Fault],
     random: &mut Random,
+    due: Instant,
 ) -> Summary {
     let skips = faults.iter().map(|fault| fault.skips());
     let skips = skips.fold(Skips::None, more);
     let round = cluster.round(what, skips, |cluster, _| {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
         for fault in faults {
             fault.inject(cluster);
         }
@@ -67,7 +72,7 @@ fn one_order_under_faults() {
             let faults = choose(cluster, &mut random);
             let what = format!("round {round}, {faults:?}");
             println!("{what}");
-            run(cluster, &what, &faults, &mut random);
+            run(cluster, &what, &faults, &mut random, Instant::now());
         }
     });
 }

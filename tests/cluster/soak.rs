@@ -72,14 +72,12 @@ fn soak() {
         let mut samples = Vec::new();
         let mut round = 0;
         while start.elapsed() < long {
+            // Until then there is load without a fault.
             let due = start + PERIOD * round;
-            if let Some(left) = due.checked_duration_since(Instant::now()) {
-                std::thread::sleep(left);
-            }
             let mut random = random.fork();
             let faults = choose(cluster, &mut random);
             let what = format!("{:.0?}, round {round}, {faults:?}", start.elapsed());
-            run(cluster, &what, &faults, &mut random);
+            run(cluster, &what, &faults, &mut random, due);
             let usage = Usage::of(cluster);
             println!("{usage:?}");
             samples.push(usage);
