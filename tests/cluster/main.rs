@@ -8,6 +8,7 @@
 //! - `rounds`: faults from a seed, alone and together
 //! - `scenarios`: each named fault by itself
 //! - `failover`: how soon topics count again after a node died, and that a planned move skips nothing
+//! - `other_clients`: clients that others wrote, across a failover
 //! - `soak`: an hour of faults; memory, descriptors and etcd's size stay flat
 //! - `faults`: what can go wrong, and how it is undone
 //! - `round`: a fault under load, then the check
@@ -29,6 +30,7 @@ mod faults;
 mod members;
 mod network;
 mod node;
+mod other_clients;
 mod relay;
 mod round;
 mod rounds;

@@ -16,7 +16,7 @@ const LEASE: u64 = 2;
 const TWICE: Skips = Skips::Reserves(2);
 
 /// Waits until the other nodes own all ranges of a node.
-fn others_take_over(cluster: &Cluster, node: usize) {
+pub(crate) fn others_take_over(cluster: &Cluster, node: usize) {
     cluster.wait_for("the others take over", |status| status.others_own_all(node));
 }
 

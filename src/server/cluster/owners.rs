@@ -32,6 +32,8 @@ pub(crate) struct Owners {
     own: Arc<Peer>,
     /// The index of a peer, [`THIS_NODE`] or [`NOBODY`].
     ranges: Box<[AtomicU16]>,
+    /// The last owner of each range, as in `ranges`. It is another one than there while nobody owns the range.
+    last: Box<[AtomicU16]>,
     /// When each range went from this node to another one, in nanoseconds from `created` on; 0: never.
     left_at: Box<[AtomicU64]>,
     created: Instant,
@@ -88,6 +90,7 @@ impl Owners {
         Self {
             own: Arc::new(Peer { name, address }),
             ranges: (0..ranges).map(|_| AtomicU16::new(NOBODY)).collect(),
+            last: (0..ranges).map(|_| AtomicU16::new(NOBODY)).collect(),
             left_at: (0..ranges).map(|_| AtomicU64::new(0)).collect(),
             created: Instant::now(),
             peers: RwLock::default(),
@@ -98,8 +101,17 @@ impl Owners {
 
     /// Returns the owner of a range.
     pub(crate) fn owner(&self, range: RangeId) -> RangeOwner {
+        Self::read(&self.ranges[range.index()])
+    }
+
+    /// Returns who owns a range, or owned it last: nobody may have claimed it since.
+    fn last_owner(&self, range: RangeId) -> RangeOwner {
+        Self::read(&self.last[range.index()])
+    }
+
+    fn read(entry: &AtomicU16) -> RangeOwner {
         // Together with the release in `update`: the peer of an index that is read here is in the list.
-        match self.ranges[range.index()].load(Ordering::Acquire) {
+        match entry.load(Ordering::Acquire) {
             THIS_NODE => RangeOwner::ThisNode,
             NOBODY => RangeOwner::Nobody,
             index => RangeOwner::Other(PeerId(index)),
@@ -155,6 +167,9 @@ impl Owners {
                     let left_at = self.created.elapsed().as_nanos() as u64; // enough for centuries
                     self.left_at[range.index()].store(left_at, Ordering::Relaxed);
                 }
+                if now != NOBODY {
+                    self.last[range.index()].store(now, Ordering::Release);
+                }
                 entry.store(now, Ordering::Release);
                 changed = true;
             }
@@ -170,6 +185,16 @@ impl Owners {
     /// none. Whoever tells [`number`](Self::number) together with the map reads the number first: then
     /// the map is not older than its number says.
     pub(crate) fn map(&self) -> Vec<NodeSlots> {
+        self.map_of(Self::owner)
+    }
+
+    /// As [`map`](Self::map), but slots that nobody owns at the moment are shown at the node that owned them
+    /// last.
+    pub(crate) fn map_with_last_owners(&self) -> Vec<NodeSlots> {
+        self.map_of(Self::last_owner)
+    }
+
+    fn map_of(&self, owner: impl Fn(&Self, RangeId) -> RangeOwner) -> Vec<NodeSlots> {
         let own = NodeSlots {
             node: Arc::clone(&self.own),
             slots: Vec::new(),
@@ -177,7 +202,7 @@ impl Owners {
         let mut nodes = vec![own];
         let mut place_of = vec![None; self.peers.read().len()];
         for range in RangeId::all(self.ranges()) {
-            let place = match self.owner(range) {
+            let place = match owner(self, range) {
                 RangeOwner::ThisNode => 0,
                 RangeOwner::Nobody => continue,
                 RangeOwner::Other(id) => {
@@ -254,9 +279,9 @@ mod tests {
         Owner::Other(name(node), address.into())
     }
 
-    /// Returns the addresses of the nodes that own slots, with these.
-    fn shown(owners: &Owners) -> Vec<(String, Vec<RangeInclusive<u16>>)> {
-        let nodes = owners.map().into_iter();
+    /// Returns the addresses of the nodes of a map, with their slots.
+    fn shown(nodes: Vec<NodeSlots>) -> Vec<(String, Vec<RangeInclusive<u16>>)> {
+        let nodes = nodes.into_iter();
         nodes
             .map(|node| (node.node.address.to_string(), node.slots))
             .collect()
@@ -270,7 +295,7 @@ mod tests {
         for range in RangeId::all(RANGES) {
             assert_eq!(owners.owner(range), RangeOwner::Nobody);
         }
-        assert_eq!(shown(&owners), [("10.0.0.1:9999".into(), vec![])]);
+        assert_eq!(shown(owners.map()), [("10.0.0.1:9999".into(), vec![])]);
     }
 
     #[test]
@@ -362,17 +387,24 @@ mod tests {
         });
         let each = SLOTS / 8;
         let slots = |first: u16, last: u16| first * each..=last * each + (each - 1);
-        assert_eq!(
-            shown(&owners),
-            [
-                ("10.0.0.1:9999".into(), vec![slots(2, 2), slots(4, 5)]),
-                ("b:1".into(), vec![slots(0, 1), slots(7, 7)]),
-                ("c:1".into(), vec![slots(6, 6)]),
-            ]
-        );
+        let expected = [
+            ("10.0.0.1:9999".into(), vec![slots(2, 2), slots(4, 5)]),
+            ("b:1".into(), vec![slots(0, 1), slots(7, 7)]),
+            ("c:1".into(), vec![slots(6, 6)]),
+        ];
+        assert_eq!(shown(owners.map()), expected);
+        // Range 3 never had an owner.
+        assert_eq!(shown(owners.map_with_last_owners()), expected);
+        owners.update(|range| match range.number() {
+            5 => Owner::ThisNode,
+            _ => Owner::Nobody,
+        });
+        let own = [("10.0.0.1:9999".into(), vec![slots(5, 5)])];
+        assert_eq!(shown(owners.map()), own);
+        assert_eq!(shown(owners.map_with_last_owners()), expected);
         owners.update(|_| Owner::ThisNode);
         assert_eq!(
-            shown(&owners),
+            shown(owners.map()),
             [("10.0.0.1:9999".into(), vec![0..=SLOTS - 1])]
         );
     }

@@ -58,10 +58,16 @@ pub(in crate::server::resp) fn answer(
     }
 }
 
-/// Appends the reply to a command that needs the whole map.
+/// Appends the reply to a command that needs the whole map. Clients of Redis Cluster expect all slots in
+/// it, and some fail if one is missing: so a node that died is shown until others own its slots, as a
+/// primary of Redis is.
 fn answer_from_map(verb: Verb, invocation: &Invocation<'_>, owners: &Owners, ring: &mut Ring) {
     let epoch = owners.number();
-    let nodes: Vec<Node> = owners.map().into_iter().map(Node::of).collect();
+    let nodes = match verb {
+        Verb::ClusterInfo => owners.map(),
+        _ => owners.map_with_last_owners(),
+    };
+    let nodes: Vec<Node> = nodes.into_iter().map(Node::of).collect();
     match verb {
         Verb::ClusterSlots => ring.push(|writer| map::slots(&nodes, writer)),
         Verb::ClusterShards => ring.push(|writer| map::shards(&nodes, writer)),
