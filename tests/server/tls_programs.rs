@@ -1,13 +1,13 @@
 //! Other programs and libraries over TLS, where they are installed.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use globalcounter::access::{Guard, Policy, parse_tokens};
 use globalcounter::server::Config;
 
-use crate::support::{Embedded, TlsDirectory};
+use crate::support::{self, Embedded, TlsDirectory, has_python_package};
 
 /// Counts with a client certificate, which the server knows by its name; without one, the server refuses
 /// the connection.
@@ -39,8 +39,7 @@ print("ok")
 
 #[test]
 fn the_python_package_counts_with_a_certificate() {
-    if run("python3", &["-c", "import redis"], "").is_none_or(|text| !text.is_empty()) {
-        println!("skipped: Python's redis package is not installed");
+    if !has_python_package() {
         return;
     }
     let files = TlsDirectory::new("python");
@@ -56,26 +55,9 @@ fn the_python_package_counts_with_a_certificate() {
     assert_eq!(run("python3", &arguments, "").unwrap(), "ok\n");
 }
 
-/// Starts a program if it is installed, writes `input` to it, and returns what it prints.
+/// Runs a program if it is installed, and returns what it prints.
 fn run(program: &str, arguments: &[&str], input: &str) -> Option<String> {
-    let started = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match started {
-        Err(error) if error.kind() == ErrorKind::NotFound => return None,
-        started => started.unwrap(),
-    };
-    let mut stdin = child.stdin.take().unwrap();
-    match stdin.write_all(input.as_bytes()) {
-        // A program whose handshake has failed may be gone before it read anything.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written.unwrap(),
-    }
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
+    let output = support::run(program, arguments, input)?;
     let text = [output.stdout, output.stderr].concat();
     Some(String::from_utf8_lossy(&text).into_owned())
 }
@@ -125,7 +107,6 @@ fn openssl_finds_nothing_weak() {
         run("openssl", &arguments, "PING\r\nQUIT\r\n")
     };
     let Some(strong) = ask(&["-ign_eof"]) else {
-        println!("skipped: openssl is not installed");
         return;
     };
     assert!(strong.contains("+PONG"), "{strong}");
