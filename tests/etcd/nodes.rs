@@ -1,6 +1,7 @@
 //! Servers that are nodes of a cluster: what each tells about itself, the other and the cluster.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use globalcounter::cluster::NodeName;
 use globalcounter::etcd::Settings;
@@ -15,9 +16,13 @@ use crate::support::{Embedded, Framed, config, eventually, info, info_field};
 const RANGES: u64 = globalcounter::cluster::RANGES as u64;
 
 /// Starts a server that is a node of a cluster.
+/// The shortest one: tests wait until it is over.
+const LEASE: Duration = Duration::from_secs(2);
+
 fn node(name: &str, etcd: Settings) -> Embedded {
     let cluster = ClusterConfig {
         node: Some(NodeName::new(name)),
+        lease: LEASE,
         ..ClusterConfig::new(etcd)
     };
     Embedded::with(Config {
