@@ -8,6 +8,7 @@
 
 mod held;
 mod link;
+mod links;
 mod pending;
 mod request;
 mod routes;
@@ -28,6 +29,7 @@ use crate::server::status::ForwardCounts;
 use crate::topic::{ShardId, Topic};
 use held::Held;
 pub(crate) use link::PeerLink;
+use links::Links;
 pub(crate) use request::Request;
 use routes::Routes;
 
@@ -54,10 +56,7 @@ pub(crate) struct Forwarder {
     /// The worker, by its shard.
     worker: ShardId,
     membership: Arc<Membership>,
-    /// The ways to other nodes, by [`PeerId::index`].
-    links: RefCell<Vec<Option<Rc<PeerLink>>>>,
-    /// Links whose task is not started yet.
-    new_links: RefCell<Vec<Rc<PeerLink>>>,
+    links: Links,
     held: RefCell<Held>,
     routes: RefCell<Routes>,
     /// When later requests began to queue up behind earlier ones, for each range in which they do: what
@@ -87,8 +86,7 @@ impl Forwarder {
         Self {
             worker,
             membership,
-            links: RefCell::default(),
-            new_links: RefCell::default(),
+            links: Links::default(),
             held: RefCell::default(),
             routes: RefCell::new(routes),
             marks: RefCell::default(),
@@ -177,7 +175,8 @@ impl Forwarder {
             self.routes
                 .borrow_mut()
                 .unsettle_stale(&self.membership.owners, Instant::now());
-            self.all_links()
+            self.links
+                .all()
                 .iter()
                 .for_each(|link| self.take_back(link));
             self.retry(true);
@@ -363,7 +362,7 @@ impl Forwarder {
             self.settle(range);
         }
         // Requests that wait behind these may be sent over a new link.
-        for link in self.all_links() {
+        for link in self.links.all() {
             for (range, request) in link.take_older(before) {
                 self.counts.unavailable.add(1);
                 self.answer(range, request, unavailable);
@@ -408,7 +407,7 @@ impl Forwarder {
 
     /// Takes the links whose tasks are not started yet.
     pub(crate) fn take_new_links(&self) -> Vec<Rc<PeerLink>> {
-        self.new_links.take()
+        self.links.take_new()
     }
 
     /// Tries requests that have waited long enough, and answers those that have waited for too long.
@@ -423,23 +422,9 @@ impl Forwarder {
         Slot::of(topic).range(self.membership.owners.ranges())
     }
 
-    /// Returns all ways to other nodes.
-    fn all_links(&self) -> Vec<Rc<PeerLink>> {
-        self.links.borrow().iter().flatten().cloned().collect()
-    }
-
     /// Returns the way to a node. Its task is started when it is needed first.
     fn link(&self, peer: PeerId) -> Rc<PeerLink> {
-        let mut links = self.links.borrow_mut();
-        if links.len() <= peer.index() {
-            links.resize(peer.index() + 1, None);
-        }
-        let link = links[peer.index()].get_or_insert_with(|| {
-            let link = Rc::new(PeerLink::new(self.membership.owners.peer(peer)));
-            self.new_links.borrow_mut().push(Rc::clone(&link));
-            self.wake.notify_one();
-            link
-        });
-        Rc::clone(link)
+        let owners = &self.membership.owners;
+        self.links.to(peer, owners, || self.wake.notify_one())
     }
 }
