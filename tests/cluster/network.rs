@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -46,8 +46,16 @@ pub(crate) enum Link {
 pub(crate) enum Network {
     /// Each process has its own: nodes, then members.
     Separate { holders: Vec<Holder>, left: File },
-    /// All share loopback. The ports of the members for clients and for each other.
-    Shared(Vec<(u16, u16)>),
+    /// All share loopback.
+    Shared(Vec<Ports>),
+}
+
+/// The ports of a node and of a member, where all share loopback.
+pub(crate) struct Ports {
+    node: u16,
+    /// Of the member for clients and for the other members.
+    clients: u16,
+    peers: u16,
 }
 
 /// Keeps a network while no process runs in it. Dropping it ends the holder.
@@ -65,7 +73,11 @@ impl Network {
             return Self::separate(left);
         }
         println!("no network namespaces: faults that need links of their own are left out");
-        let ports = (0..SIZE).map(|_| (free_port(), free_port()));
+        let ports = (0..SIZE).map(|_| Ports {
+            node: free_port(),
+            clients: free_port(),
+            peers: free_port(),
+        });
         Self::Shared(ports.collect())
     }
 
@@ -119,11 +131,11 @@ impl Network {
         matches!(self, Self::Separate { .. })
     }
 
-    /// Returns the address at which a node is to listen; any port if it has none yet.
+    /// Returns the address at which a node is to listen, for TCP and for UDP.
     pub(crate) fn node(&self, node: usize) -> SocketAddr {
         match self {
             Self::Separate { .. } => (address(NODES, host(node)), NODE_PORT).into(),
-            Self::Shared(_) => (Ipv4Addr::LOCALHOST, 0).into(),
+            Self::Shared(ports) => (Ipv4Addr::LOCALHOST, ports[node].node).into(),
         }
     }
 
@@ -131,7 +143,10 @@ impl Network {
     pub(crate) fn member(&self, member: usize) -> (SocketAddr, SocketAddr) {
         let (ip, (clients, peers)) = match self {
             Self::Separate { .. } => (address(ETCD, host(SIZE + member)), (CLIENT_PORT, PEER_PORT)),
-            Self::Shared(ports) => (Ipv4Addr::LOCALHOST, ports[member]),
+            Self::Shared(ports) => {
+                let Ports { clients, peers, .. } = ports[member];
+                (Ipv4Addr::LOCALHOST, (clients, peers))
+            }
         };
         ((ip, clients).into(), (ip, peers).into())
     }
@@ -278,7 +293,13 @@ fn configure(mut command: Command, script: &str) {
     assert!(child.wait().unwrap().success(), "{script}");
 }
 
+/// Returns a port that is free for TCP and for UDP.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        if UdpSocket::bind(address).is_ok() {
+            return address.port();
+        }
+    }
 }
