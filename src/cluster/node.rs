@@ -61,6 +61,8 @@ pub struct Node {
     /// The moment of the last event.
     pub(super) now: Moment,
     pub(super) actions: Vec<Action>,
+    /// Whether what [`owner`](Self::owner) returns may have changed in this event.
+    pub(super) owners_changed: bool,
 }
 
 impl Node {
@@ -83,6 +85,7 @@ impl Node {
             leaving: false,
             now: Moment::START,
             actions: Vec::new(),
+            owners_changed: false,
             config,
         }
     }
@@ -109,13 +112,13 @@ impl Node {
                 for (range, claim) in claims {
                     self.view.put_claim(range, claim);
                 }
-                self.actions.push(Action::OwnersChanged);
+                self.owners_changed = true;
             }
             Event::WatchBroken => self.watching = false,
             Event::Loaded(range, epoch) => {
                 if *self.range(range) == Ownership::Loading(epoch) {
                     *self.range(range) = Ownership::Serving(epoch);
-                    self.actions.push(Action::OwnersChanged);
+                    self.owners_changed = true;
                 }
             }
             Event::Frozen(range, epoch) => self.frozen(range, epoch),
@@ -130,13 +133,16 @@ impl Node {
                         fenced,
                         retry_at: now,
                     };
-                    self.actions.push(Action::OwnersChanged);
+                    self.owners_changed = true;
                 }
             }
             Event::AllDropped => self.all_dropped(now),
             Event::Leave => self.leaving = true,
         }
         self.advance(now);
+        if std::mem::take(&mut self.owners_changed) {
+            self.actions.push(Action::OwnersChanged);
+        }
         std::mem::take(&mut self.actions)
     }
 
@@ -301,7 +307,7 @@ impl Node {
         }
         self.watching = true;
         self.actions.push(Action::Watch { after });
-        self.actions.push(Action::OwnersChanged);
+        self.owners_changed = true;
     }
 
     /// Reads sessions and claims again: the view was behind, or an outcome is unknown.

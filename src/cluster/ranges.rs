@@ -223,6 +223,7 @@ impl Node {
     fn load(&mut self, range: RangeId, epoch: Epoch) {
         *self.range(range) = Ownership::Loading(epoch);
         self.actions.push(Action::Load(range, epoch));
+        self.owners_changed = true;
     }
 
     pub(super) fn frozen(&mut self, range: RangeId, epoch: Epoch) {

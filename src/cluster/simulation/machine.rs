@@ -2,13 +2,13 @@
 //! forward requests, and of the store's thread. Each message is one step of one thread; the world
 //! puts any delay between two steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::fault::{Fault, planted};
 use super::super::*;
 use super::history::{OpId, Outcome};
-use super::{TopicId, range_of};
+use super::{RANGE_COUNT, TopicId, range_of};
 use crate::random::Random;
 
 /// How long a request is held or waits for another node.
@@ -82,6 +82,8 @@ pub(super) enum Output {
     Reply(Count, Outcome),
     /// A request was applied in a range that has this epoch.
     Applied(OpId, RangeId, Epoch),
+    /// The node owns this range, and has not told the workers.
+    Untold(RangeId),
     Left,
 }
 
@@ -145,6 +147,8 @@ pub(super) struct Machine {
     forwarded: BTreeMap<OpId, Count>,
     commits: BTreeMap<u64, Commit>,
     last_commit: u64,
+    /// The ranges that this node owned when it told the workers last.
+    told: BTreeSet<RangeId>,
     out: Vec<Output>,
 }
 
@@ -160,6 +164,7 @@ impl Machine {
             forwarded: BTreeMap::new(),
             commits: BTreeMap::new(),
             last_commit: 0,
+            told: BTreeSet::new(),
             out: Vec::new(),
         }
     }
@@ -224,7 +229,9 @@ impl Machine {
     }
 
     fn decide(&mut self, now: Moment, event: Event) {
-        for action in self.node.handle(now, event) {
+        let actions = self.node.handle(now, event);
+        self.check_told(&actions);
+        for action in actions {
             match action {
                 Action::Send(ticket, request) => {
                     self.out.push(Output::Etcd(Call::Core(ticket, request)));
@@ -242,6 +249,19 @@ impl Machine {
                 Action::OwnersChanged => self.later(Duration::from_millis(1), Message::RetryHeld),
                 Action::Left => self.out.push(Output::Left),
             }
+        }
+    }
+
+    /// Requests that wait for an owner would wait longer than they have to.
+    fn check_told(&mut self, actions: &[Action]) {
+        let owned =
+            RangeId::all(RANGE_COUNT).filter(|&range| self.node.owner(range) == Owner::ThisNode);
+        let owned: BTreeSet<_> = owned.collect();
+        if actions.contains(&Action::OwnersChanged) {
+            self.told = owned;
+        } else {
+            let untold = owned.difference(&self.told).copied();
+            self.out.extend(untold.map(Output::Untold));
         }
     }
 

@@ -365,6 +365,9 @@ impl World {
                 self.after(delay, Step::FromPeer(peer, receiver, index, message));
             }
             Output::Reply(count, outcome) => self.reply(index, count, outcome),
+            Output::Untold(range) => {
+                return Err(format!("node {index} owns range {range} and told nobody"));
+            }
             Output::Applied(op, range, epoch) => {
                 let name = NodeName::new(&index.to_string());
                 let owns = self.etcd.owns(&name, range, epoch);
