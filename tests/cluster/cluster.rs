@@ -266,12 +266,25 @@ impl Cluster {
     /// Returns how often nodes have logged that etcd did not answer in time for a commit, or to renew a
     /// lease. On a busy machine that happens without any fault.
     pub(crate) fn late_answers(&self) -> usize {
+        self.count_logged(&LATE)
+    }
+
+    /// Returns how often nodes have served a range although requests for it were still outside of their
+    /// shards.
+    pub(crate) fn served_too_early(&self) -> usize {
+        self.count_logged(&[
+            "serving a range although requests for it may still be at another node",
+        ])
+    }
+
+    /// Returns how many lines of the logs of all nodes have one of these texts.
+    fn count_logged(&self, texts: &[&str]) -> usize {
         let logs = (0..SIZE).map(|number| self.directory.0.join(node::name(number)));
         let lines = logs.map(|log| {
             let log = std::fs::read(log).unwrap();
             let log = String::from_utf8_lossy(&log);
-            let is_late = |line: &&str| LATE.iter().any(|late| line.contains(late));
-            log.lines().filter(is_late).count()
+            let has = |line: &&str| texts.iter().any(|text| line.contains(text));
+            log.lines().filter(has).count()
         });
         lines.sum()
     }

@@ -59,6 +59,12 @@ impl Cluster {
         // What was lost in a connection may still be on its way between nodes until here.
         let sums = self.sums();
         let undisturbed = self.late_answers() == late;
+        assert_eq!(
+            self.served_too_early(),
+            0,
+            "{what}: logs in {}",
+            self.logs()
+        );
         if skips == Skips::None && !undisturbed {
             println!(
                 "{what}: etcd did not answer in time on this machine, so reserves may be skipped"

@@ -35,6 +35,8 @@ pub(crate) fn choose(cluster: &Cluster, random: &mut Random) -> Vec<Fault> {
         if second != faults[0] {
             faults.push(second);
             faults = faults.into_iter().map(Fault::together).collect();
+            // Others may be for the leader of etcd.
+            faults.sort_by_key(|fault| *fault == Fault::KillMajority);
         }
     }
     faults

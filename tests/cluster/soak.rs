@@ -77,6 +77,7 @@ fn soak() {
             let mut random = random.fork();
             let faults = choose(cluster, &mut random);
             let what = format!("{:.0?}, round {round}, {faults:?}", start.elapsed());
+            println!("{what}");
             run(cluster, &what, &faults, &mut random, due);
             let usage = Usage::of(cluster);
             println!("{usage:?}");
