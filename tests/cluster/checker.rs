@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crate::rounds::variable;
+
 /// How many numbers more than once and a half what was used, doubled twice, a reserve may be: a topic that
 /// was hardly used has a reserve of a few numbers.
 const SMALLEST_RESERVE: u64 = 3;
@@ -77,6 +79,9 @@ pub(crate) struct Summary {
     pub(crate) lost: u64,
     /// Numbers that nobody got.
     pub(crate) skipped: u64,
+    /// Requests of one connection for one topic that were applied in another order than they were sent in:
+    /// a known defect, see docs/cluster.md. With `GLOBALCOUNTER_CHAOS_STRICT=1` they fail the round.
+    pub(crate) reordered: u64,
 }
 
 impl Checker {
@@ -154,7 +159,11 @@ impl Topic {
             ));
         }
         self.check_order(records, broken);
-        check_connections(records, broken);
+        let reordered = reordered(records);
+        summary.reordered += reordered.len() as u64;
+        if variable("GLOBALCOUNTER_CHAOS_STRICT") == Some(1) {
+            broken.extend(reordered);
+        }
         self.check_gap(sum, counted, open, counts, skips, summary, broken);
         summary.numbers += counted;
         (self.sum, self.late, self.counted) = (sum, open, counts);
@@ -223,8 +232,9 @@ impl Topic {
     }
 }
 
-/// Requests for one topic on one connection are applied in their order.
-fn check_connections(records: &[Record], broken: &mut Vec<String>) {
+/// Requests for one topic on one connection are applied in their order. Returns those that were not.
+fn reordered(records: &[Record]) -> Vec<String> {
+    let mut reordered = Vec::new();
     let mut last: HashMap<u64, &Record> = HashMap::new();
     for record in records {
         let (Some(connection), Outcome::Number(number)) = (record.connection, record.outcome)
@@ -234,9 +244,10 @@ fn check_connections(records: &[Record], broken: &mut Vec<String>) {
         if let Some(before) = last.insert(connection, record)
             && matches!(before.outcome, Outcome::Number(before) if before >= number)
         {
-            broken.push(format!("{record:?} was sent after {before:?}"));
+            reordered.push(format!("{record:?} was sent after {before:?}"));
         }
     }
+    reordered
 }
 
 #[cfg(test)]
@@ -387,10 +398,10 @@ mod tests {
             ..record(outcome, 0, 10)
         };
         let records = [sent(Number(1), 1), sent(Number(2), 1), sent(Number(3), 2)];
-        assert!(check(&records, 3, Skips::None).is_ok());
+        assert_eq!(check(&records, 3, Skips::None).unwrap().reordered, 0);
         let records = [sent(Number(2), 1), sent(Number(1), 2), sent(Number(3), 1)];
-        assert!(check(&records, 3, Skips::None).is_ok());
+        assert_eq!(check(&records, 3, Skips::None).unwrap().reordered, 0);
         let records = [sent(Number(2), 1), sent(Number(1), 1)];
-        assert_broken(check(&records, 2, Skips::None), "was sent after");
+        assert!(reordered(&records)[0].contains("was sent after"));
     }
 }
