@@ -245,7 +245,12 @@ impl<W> Shard<W> {
         if let Some(ranges) = &mut self.ranges
             && (self.ledger.is_frozen(counter) || ranges.is_coming(request.topic))
         {
-            let range = ranges.range_of(request.topic);
+            let (absent, range) = ranges.absent(request.topic);
+            if absent == Absent::Elsewhere {
+                // The range could not be handed over, and is being discarded.
+                ranges.send_elsewhere(request, range, waiter());
+                return None;
+            }
             return ranges.hold(request, range, waiter()).err();
         }
         if let Some((n, max_sum)) = addend_and_limit(request.op) {

@@ -152,6 +152,26 @@ fn a_range_leaves_with_exact_sums_and_what_came_too_late_goes_elsewhere_in_order
 }
 
 #[test]
+fn a_topic_that_was_about_to_leave_holds_nothing_while_its_range_is_dropped() {
+    let mut shard = node(Durability::Monotonic);
+    let id = LoadId::NONE.next();
+    load(&mut shard, id, &[("a", 10)]);
+    let mut replies = Vec::new();
+    assert_eq!(shard.apply(count("a"), || 1), None);
+    fetch(&mut shard);
+    shard.freeze_range(RANGE, id);
+    sweep(&mut shard, &mut replies);
+    assert_eq!(shard.apply(count("a"), || 2), None);
+    shard.begin_drop(RANGE);
+    // Its row is still here.
+    assert_eq!(shard.apply(count("a"), || 3), None);
+    assert_eq!(shard.counts().held(), 0);
+    assert_eq!(elsewhere(&mut shard), [2, 3]);
+    sweep(&mut shard, &mut replies);
+    assert_eq!(replies, [(1, Reply::Error(ErrorCode::Unknown))]);
+}
+
+#[test]
 fn a_range_that_is_dropped_answers_what_waits_and_forgets_its_sums() {
     let mut shard = node(Durability::Exact);
     let first = LoadId::NONE.next();
