@@ -40,4 +40,17 @@ impl Membership {
             forward_timeout,
         }
     }
+
+    /// Creates the part of a server with these shards in a cluster with this many ranges, for tests.
+    #[cfg(test)]
+    pub(crate) fn for_tests(shards: Shards, ranges: u16) -> Self {
+        let name = crate::cluster::NodeName::new("a");
+        let owners = Owners::new(ranges, name, "10.0.0.1:9999".into());
+        Self::new(
+            owners,
+            shards,
+            Credentials::default(),
+            Duration::from_secs(5),
+        )
+    }
 }

@@ -77,7 +77,8 @@ impl OutsideCounts {
     }
 }
 
-/// Only one thread writes at a time.
+/// Only one thread writes at a time. Unlike [`Counter`](crate::measure::Counter), whoever sees a number also
+/// sees what was counted before it, in all counts.
 fn add_one(count: &AtomicU32) {
     let next = count.load(Ordering::Relaxed).wrapping_add(1);
     count.store(next, Ordering::Release);

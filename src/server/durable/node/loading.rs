@@ -146,16 +146,11 @@ mod tests {
     use std::task::Poll;
 
     use super::*;
-    use crate::cluster::NodeName;
-    use crate::server::cluster::{Credentials, Owners};
     use crate::topic::Shards;
 
     #[tokio::test]
     async fn a_range_waits_until_no_request_for_it_is_outside_of_the_shards() {
-        let owners = Owners::new(2, NodeName::new("a"), "a:1".into());
-        let shards = Shards::new(1).expect("1");
-        let timeout = Duration::from_secs(5);
-        let membership = Membership::new(owners, shards, Credentials::default(), timeout);
+        let membership = Membership::for_tests(Shards::ONE, 2);
         let [range, other] = [0, 1].map(|number| RangeId::new(number, 2).expect("a range"));
         let shard = ShardId::new(0);
         membership.outside.of_shard(shard).out(range);

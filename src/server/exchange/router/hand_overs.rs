@@ -1,8 +1,7 @@
 //! Counts a worker's batches of requests that were handed over and came back. A node of a cluster has to
 //! know that those which it handed over earlier came back before it sends later requests elsewhere.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::measure::Counter;
 use crate::topic::{ShardId, Shards};
 
 /// The counts of one worker, which alone writes and reads them. A shard returns batches in the order in
@@ -14,8 +13,8 @@ pub(crate) struct HandOvers {
 
 #[derive(Debug, Default)]
 struct Counts {
-    handed_over: AtomicU64,
-    returned: AtomicU64,
+    handed_over: Counter,
+    returned: Counter,
 }
 
 /// How many batches had been handed over to each shard at some moment.
@@ -30,33 +29,24 @@ impl HandOvers {
     }
 
     pub(super) fn handed_over(&self, shard: ShardId) {
-        add_one(&self.shards[shard.index()].handed_over);
+        self.shards[shard.index()].handed_over.add(1);
     }
 
     pub(super) fn returned(&self, shard: ShardId) {
-        add_one(&self.shards[shard.index()].returned);
+        self.shards[shard.index()].returned.add(1);
     }
 
     /// Marks this moment.
     pub(crate) fn mark(&self) -> Mark {
         let shards = self.shards.iter();
-        Mark(shards.map(|counts| get(&counts.handed_over)).collect())
+        Mark(shards.map(|counts| counts.handed_over.get()).collect())
     }
 
     /// Returns whether all batches have returned that were handed over before a mark.
     pub(crate) fn have_returned(&self, mark: &Mark) -> bool {
         let mut shards = self.shards.iter().zip(&mark.0);
-        shards.all(|(counts, marked)| get(&counts.returned) >= *marked)
+        shards.all(|(counts, marked)| counts.returned.get() >= *marked)
     }
-}
-
-/// Only one thread writes.
-fn add_one(count: &AtomicU64) {
-    count.store(get(count) + 1, Ordering::Relaxed);
-}
-
-fn get(count: &AtomicU64) -> u64 {
-    count.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]

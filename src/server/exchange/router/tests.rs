@@ -6,10 +6,10 @@ use std::task::Waker;
 
 use super::*;
 use crate::access::{Access, Digest, Guard, Policy, Token, TokenLimits};
-use crate::cluster::{Moment, NodeName, RangeId};
+use crate::cluster::{Moment, RangeId};
 use crate::protocol::framed::RequestId;
 use crate::protocol::{ErrorCode, Op, Request};
-use crate::server::cluster::{Credentials, Membership, Owners};
+use crate::server::cluster::Membership;
 use crate::server::exchange::{NextCommit, ReplyFormat, TakenChanges, with_replies};
 use crate::shard::{Ceilings, Durability, LoadId};
 use crate::topic::{Shards, Topic};
@@ -375,10 +375,7 @@ fn changes_left_in_a_shard_that_is_taken_are_pushed_by_the_worker_that_has_it() 
 
 /// Makes both shards part of a cluster with one range, and returns what it counts.
 fn join(shared: &Shared) -> Arc<Membership> {
-    let owners = Owners::new(1, NodeName::new("a"), "a:1".into());
-    let credentials = Credentials::default();
-    let timeout = std::time::Duration::from_secs(5);
-    let membership = Membership::new(owners, shared.shards(), credentials, timeout);
+    let membership = Membership::for_tests(shared.shards(), 1);
     let never = Moment::new(std::time::Duration::from_nanos(u64::MAX));
     membership.deadline.set(never);
     let membership = Arc::new(membership);

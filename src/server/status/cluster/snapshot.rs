@@ -150,19 +150,7 @@ mod tests {
     use super::*;
     use crate::cluster::{Epoch, NodeName, Owner};
     use crate::measure::boot_time;
-    use crate::server::cluster::{Credentials, Owners};
     use crate::topic::Shards;
-
-    fn membership() -> Membership {
-        let owners = Owners::new(8, NodeName::new("a"), "10.0.0.1:9999".into());
-        let shards = Shards::new(1).expect("1");
-        Membership::new(
-            owners,
-            shards,
-            Credentials::default(),
-            Duration::from_secs(5),
-        )
-    }
 
     fn snapshot(membership: &Membership) -> ClusterSnapshot {
         ClusterSnapshot::read(membership, ForwardsSnapshot::default())
@@ -170,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_node_that_has_just_started_knows_nothing() {
-        let snapshot = snapshot(&membership());
+        let snapshot = snapshot(&Membership::for_tests(Shards::ONE, 8));
         assert_eq!((&*snapshot.node, snapshot.nodes.len()), ("a", 1));
         assert!(!snapshot.in_session && snapshot.lease_seconds_left == 0.0);
         assert_eq!((snapshot.map, snapshot.ranges.without_owner), (0, 8));
@@ -178,7 +166,7 @@ mod tests {
 
     #[test]
     fn each_range_is_in_one_state() {
-        let membership = membership();
+        let membership = Membership::for_tests(Shards::ONE, 8);
         let other = |name: &str| Owner::Other(NodeName::new(name), format!("{name}:1").into());
         membership.owners.update(|range| match range.number() {
             0..4 => Owner::ThisNode,
