@@ -8,6 +8,10 @@
 mod deadline;
 mod membership;
 mod node_map;
+#[cfg_attr(
+    not(feature = "cluster"),
+    allow(dead_code, reason = "no range is ever loaded")
+)]
 mod outside;
 mod owners;
 mod peers;
